@@ -1,0 +1,138 @@
+package policies
+
+// Each type here is a word from a short list. words is the list, for the loader's errors and the schema alike.
+
+// ClientIPHeader names the header that trusted proxies put the client's address in.
+type ClientIPHeader string
+
+// The values of ClientIPHeader.
+const (
+	XForwardedFor ClientIPHeader = "x-forwarded-for"
+	Forwarded     ClientIPHeader = "forwarded" // RFC 7239
+)
+
+func (ClientIPHeader) words() []string { return list(XForwardedFor, Forwarded) }
+
+// ServerProtocol is what a client may speak.
+type ServerProtocol string
+
+// The values of ServerProtocol.
+const (
+	ServerHTTP1 ServerProtocol = "http1"
+	ServerHTTP2 ServerProtocol = "http2"
+	ServerH2C   ServerProtocol = "h2c"
+)
+
+func (ServerProtocol) words() []string { return list(ServerHTTP1, ServerHTTP2, ServerH2C) }
+
+// RateLimitHeaders says which rate limit headers clients get.
+type RateLimitHeaders string
+
+// The values of RateLimitHeaders.
+const (
+	HeadersDraft  RateLimitHeaders = "draft"
+	HeadersLegacy RateLimitHeaders = "legacy"
+	HeadersOff    RateLimitHeaders = "off"
+)
+
+func (RateLimitHeaders) words() []string { return list(HeadersDraft, HeadersLegacy, HeadersOff) }
+
+// Balance is how an upstream's server is picked.
+type Balance string
+
+// The values of Balance.
+const (
+	RoundRobin Balance = "round_robin"
+	LeastConn  Balance = "least_conn"
+	P2C        Balance = "p2c"
+	IPHash     Balance = "ip_hash"
+)
+
+func (Balance) words() []string { return list(RoundRobin, LeastConn, P2C, IPHash) }
+
+// UpstreamProtocol is what an upstream's servers speak.
+type UpstreamProtocol string
+
+// The values of UpstreamProtocol.
+const (
+	UpstreamAuto  UpstreamProtocol = "auto"
+	UpstreamHTTP1 UpstreamProtocol = "http1"
+	UpstreamHTTP2 UpstreamProtocol = "http2"
+	UpstreamH2C   UpstreamProtocol = "h2c"
+)
+
+func (UpstreamProtocol) words() []string {
+	return list(UpstreamAuto, UpstreamHTTP1, UpstreamHTTP2, UpstreamH2C)
+}
+
+// Algorithm is how a limit counts.
+type Algorithm string
+
+// The values of Algorithm.
+const (
+	FixedWindow   Algorithm = "fixed_window"
+	SlidingWindow Algorithm = "sliding_window"
+	SlidingLog    Algorithm = "sliding_log"
+	TokenBucket   Algorithm = "token_bucket"
+)
+
+func (Algorithm) words() []string { return list(FixedWindow, SlidingWindow, SlidingLog, TokenBucket) }
+
+// OnRedisError is what a limit does while Redis is away.
+type OnRedisError string
+
+// The values of OnRedisError.
+const (
+	OnErrorLocal  OnRedisError = "local"
+	OnErrorOpen   OnRedisError = "open"
+	OnErrorClosed OnRedisError = "closed"
+)
+
+func (OnRedisError) words() []string { return list(OnErrorLocal, OnErrorOpen, OnErrorClosed) }
+
+// SameSite is the cookie's attribute of that name.
+type SameSite string
+
+// The values of SameSite.
+const (
+	SameSiteLax    SameSite = "lax"
+	SameSiteStrict SameSite = "strict"
+	SameSiteNone   SameSite = "none"
+)
+
+func (SameSite) words() []string { return list(SameSiteLax, SameSiteStrict, SameSiteNone) }
+
+// SessionRule is what a route does with sessions.
+type SessionRule string
+
+// The values of SessionRule.
+const (
+	SessionOff      SessionRule = "off"
+	SessionOptional SessionRule = "optional"
+	SessionRequired SessionRule = "required"
+	SessionLogin    SessionRule = "login"
+	SessionLogout   SessionRule = "logout"
+)
+
+func (SessionRule) words() []string {
+	return list(SessionOff, SessionOptional, SessionRequired, SessionLogin, SessionLogout)
+}
+
+// ClientRule says whether a route needs a known API key.
+type ClientRule string
+
+// The values of ClientRule.
+const (
+	ClientOptional ClientRule = "optional"
+	ClientRequired ClientRule = "required"
+)
+
+func (ClientRule) words() []string { return list(ClientOptional, ClientRequired) }
+
+func list[T ~string](words ...T) []string {
+	out := make([]string, len(words))
+	for i, w := range words {
+		out[i] = string(w)
+	}
+	return out
+}

@@ -1,0 +1,128 @@
+package policies
+
+import "net/netip"
+
+// Policy is a whole policy file. After Load every default has been filled in
+// and every name resolves, so that its readers never ask whether something
+// was written. It is not changed afterwards and may be read by any number of
+// goroutines.
+type Policy struct {
+	// The version of this format. It is required, and 1 is the only one.
+	Version int `yaml:"version"`
+	// More policy files, as paths or globs relative to this file. They are read
+	// as if their keys stood here; a name that two files define is an error that
+	// shows both places. A glob that matches nothing is an error, too.
+	Include Strings `yaml:"include"`
+	// Where the gateway listens, whom it believes, and what it refuses.
+	Server Server `yaml:"server"`
+	// The Redis that all instances of the gateway share. Without it everything
+	// lives in this one process.
+	Redis Redis `yaml:"redis"`
+	// The app servers, by a name of your own that routes refer to.
+	Upstreams map[string]*Upstream `yaml:"upstreams"`
+	// Who calls with an API key (X-API-Key, or Authorization: Bearer), by a name
+	// of your own: it is what the app server sees as Headgate-Client.
+	Clients map[string]*Client `yaml:"clients"`
+	// Rate limits by name. A named limit is one counter, shared by all routes that name it.
+	Limits map[string]*Limit `yaml:"limits"`
+	// Rules for the response cache by name.
+	Caches map[string]*Cache `yaml:"caches"`
+	// Sessions: the cookie, how long it lives, and the protection from cross-site requests.
+	Session Session `yaml:"session"`
+	// What every route has unless it says otherwise. Limits add up: a route's own
+	// come after these, and `limits: off` on the route has none at all.
+	Defaults Settings `yaml:"defaults"`
+	// Settings by name that routes take with `group: name`. They win over
+	// defaults, and the route's own win over them. Limits add up.
+	Groups map[string]*Settings `yaml:"groups"`
+	// The routes. Their order matters only between routes that are equally specific.
+	Routes []*Route `yaml:"routes"`
+
+	source *source
+}
+
+// Server is the public listener.
+type Server struct {
+	// Addresses to listen on, as host:port or :port; one or a list. Default ":8080".
+	Listen Strings `yaml:"listen"`
+	// The admin listener: health, metrics, purge, sessions, limits, the running policy.
+	Admin Admin `yaml:"admin"`
+	// Networks of the proxies in front of this gateway, whose word on the
+	// client's address is believed. Default: none, and every client is who its
+	// connection says. Hazard: a network that holds clients lets them choose
+	// their own address, and with it escape every limit.
+	TrustedProxies []netip.Prefix `yaml:"trusted_proxies"`
+	// The header in which the trusted proxies name the client: x-forwarded-for or
+	// forwarded. That one alone is read, all its lines, from the right. Default x-forwarded-for.
+	ClientIPHeader ClientIPHeader `yaml:"client_ip_header"`
+	// How many leading bits of an IPv6 address make one client, from 32 to 128. Default 64:
+	// whoever has one IPv6 address usually has its whole /64.
+	IPv6Prefix int `yaml:"ipv6_prefix"`
+	// Certificate and key. With it all listen addresses speak TLS and HTTP/2. Default: none, plain HTTP.
+	TLS *ServerTLS `yaml:"tls"`
+	// Protocols that clients may speak: http1, http2 (over TLS only), h2c (HTTP/2
+	// without TLS, by prior knowledge). Default [http1, http2].
+	Protocols []ServerProtocol `yaml:"protocols"`
+	// The largest request body; 413 above it. A route may say otherwise. 0 is no bound. Default 10MiB.
+	MaxBody Size `yaml:"max_body"`
+	// The largest sum of request line and headers; 431 above it. Default 64KiB.
+	MaxHeaderBytes Size `yaml:"max_header_bytes"`
+	// How long a client may take to send its request's headers. Default 10s.
+	// Hazard: 0 is no bound, and lets a slow client hold a connection for ever.
+	ReadHeaderTimeout Duration `yaml:"read_header_timeout"`
+	// How long an idle keep-alive connection is kept. Default 2m.
+	IdleTimeout Duration `yaml:"idle_timeout"`
+	// How many connections one client address may hold at once, by its ipv6_prefix.
+	// Those of trusted proxies are not counted. 0 is no bound. Default 0.
+	MaxConnectionsPerIP int `yaml:"max_connections_per_ip"`
+	// How long requests in flight may go on after SIGTERM before they are cut off. Default 30s.
+	ShutdownGrace Duration `yaml:"shutdown_grace"`
+	// Where access log lines go, as JSON: stdout, stderr, off, or a file's path. Default stdout.
+	AccessLog AccessLog `yaml:"access_log"`
+	// Which rate limit headers clients get: draft (RateLimit and RateLimit-Policy of
+	// draft-ietf-httpapi-ratelimit-headers-10), legacy (X-RateLimit-*), or off. Default draft.
+	RateLimitHeaders RateLimitHeaders `yaml:"rate_limit_headers"`
+}
+
+// Admin is the listener for operators.
+type Admin struct {
+	// Address of the admin listener, or off for none. Default "127.0.0.1:9901".
+	Listen string `yaml:"listen"`
+	// Bearer token that guards everything but /livez and /readyz. Off loopback it is required. Default: none.
+	Token Secret `yaml:"token"`
+	// A file that holds the token, instead of token.
+	TokenFile FilePath `yaml:"token_file"`
+}
+
+// ServerTLS names the certificate that clients see. The files are read again when they change.
+type ServerTLS struct {
+	// The certificate and its chain, PEM. Required.
+	CertFile FilePath `yaml:"cert_file"`
+	// Its private key, PEM. Required.
+	KeyFile FilePath `yaml:"key_file"`
+}
+
+// Redis says where counters, sessions and cached responses are shared.
+type Redis struct {
+	// redis://, rediss:// or unix:// for one server; redis+cluster://a:1,b:2 (or
+	// rediss+cluster://) or several redis:// with commas for a Cluster;
+	// redis+sentinel://a:1,b:2/master (or rediss+sentinel://) for Sentinel. Default "":
+	// everything lives in this process, which is right for one instance only.
+	URL RedisURL `yaml:"url"`
+	// A file that holds the URL, instead of url.
+	URLFile FilePath `yaml:"url_file"`
+	// The most that one request waits for Redis. Default 100ms.
+	Timeout Duration `yaml:"timeout"`
+	// What every key in Redis begins with. Default "headgate:". Two gateways that
+	// should not share anything need different ones.
+	KeyPrefix string `yaml:"key_prefix"`
+}
+
+// Client is someone who calls with an API key.
+type Client struct {
+	// SHA-256 of the API key, 64 hexadecimal digits: printf %s "$KEY" | sha256sum.
+	// A list lets an old and a new key work side by side. Required.
+	KeySHA256 Strings `yaml:"key_sha256"`
+	// The plan that the client is on; limits give plans numbers of their own. Default: none.
+	Plan string `yaml:"plan"`
+}

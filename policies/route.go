@@ -1,0 +1,135 @@
+package policies
+
+import "net/netip"
+
+// Route says which requests it takes, and what happens to them. Exactly one of upstream,
+// redirect and respond answers.
+type Route struct {
+	// A name of your own: for limits by route, logs, metrics and explain. Default: its methods and path.
+	Name string `yaml:"name"`
+	// A group whose settings this route has. Default: none.
+	Group string `yaml:"group"`
+	// The path: /exact, /users/:id (one segment), /files/* (and /files itself); one or a list. A trailing
+	// slash is ignored in matching, and the path is normalised before it. Required.
+	Path Strings `yaml:"path"`
+	// Methods. GET includes HEAD. Default: any, known or not.
+	Methods Strings `yaml:"methods"`
+	// What else a request must have. Default: nothing.
+	Match Match `yaml:"match"`
+	// Tags that are purged on every instance, before the client gets its answer, when an unsafe
+	// request (POST, PUT, PATCH, DELETE) succeeds here; one or a list. Default: none.
+	Purge Strings `yaml:"purge"`
+	// Answer with a redirect, instead of an upstream.
+	Redirect *Redirect `yaml:"redirect"`
+	// Answer with a fixed response, instead of an upstream.
+	Respond *Respond `yaml:"respond"`
+
+	Settings `yaml:",inline"`
+}
+
+// Settings is what a route may also get from its group or from defaults.
+type Settings struct {
+	// Host names, exact or *.example.com (one sub-domain or several, not the domain itself); one or a list.
+	// Ports are ignored. Default: any host.
+	Host Strings `yaml:"host"`
+	// The upstream that answers.
+	Upstream string `yaml:"upstream"`
+	// Limits by name that must all admit the request; one or a list, or off. Those of defaults and group
+	// come first, and off drops them. Default: none.
+	Limits Names `yaml:"limits"`
+	// The cache rule by name, or off. Default: off, nothing is cached.
+	Cache CacheRef `yaml:"cache"`
+	// Sessions: off; optional (the app sees it when there is one); required (else 303 to login_path, or 401); login (the app
+	// may log users in); logout (the session ends whatever the app answers). Default off.
+	Session SessionRule `yaml:"session"`
+	// Protection from cross-site requests on this route: on or off. Default on. Hazard: off lets
+	// other sites act in a logged-in user's name here.
+	CSRF Switch `yaml:"csrf"`
+	// Whether a known API key is needed: optional, or required (else 401). Default optional.
+	Client ClientRule `yaml:"client"`
+	// How long the upstream may take to its response's headers; 504 after it. 0 is no bound. Default: as the upstream says.
+	Timeout Duration `yaml:"timeout"`
+	// The largest request body; 413 above it. 0 is no bound. Default: as server.max_body says.
+	MaxBody Size `yaml:"max_body"`
+	// Removed from the front of the path before forwarding: with /api, /api/x becomes /x. Default: nothing.
+	StripPrefix string `yaml:"strip_prefix"`
+	// The path that is forwarded instead. :name and a last * stand for what they matched in the route's
+	// path: with path /u/:id/*, rewrite /users/:id/*. Not together with strip_prefix. Default: the request's own.
+	Rewrite string `yaml:"rewrite"`
+	// Changes to the headers that the upstream sees. Default: none.
+	RequestHeaders HeaderRules `yaml:"request_headers"`
+	// Changes to the headers that the client sees. Default: none.
+	ResponseHeaders HeaderRules `yaml:"response_headers"`
+	// Whether the upstream sees the client's Host, rather than its own URL's. Default true.
+	PreserveHost bool `yaml:"preserve_host"`
+	// Which other origins' scripts may call this route. The gateway then answers preflights itself,
+	// and its headers replace the app's. Default: off, the app answers for itself.
+	CORS *CORS `yaml:"cors"`
+	// Answer 503 while work goes on. Default: off.
+	Maintenance *Maintenance `yaml:"maintenance"`
+}
+
+// Match is what a request must have besides host, path and method: all of it.
+type Match struct {
+	// Request headers and the exact value that one of their lines has.
+	Headers map[string]string `yaml:"headers"`
+	// Query parameters and the exact value that one of them has.
+	Query map[string]string `yaml:"query"`
+	// Networks, one of which the client's address is in; one or a list.
+	ClientIP []netip.Prefix `yaml:"client_ip"`
+}
+
+// HeaderRules change headers: first remove, then set, then add.
+type HeaderRules struct {
+	// Headers that get this value, whatever they had.
+	Set map[string]string `yaml:"set"`
+	// Header lines that are added to what is there.
+	Add map[string]string `yaml:"add"`
+	// Headers that go.
+	Remove Strings `yaml:"remove"`
+}
+
+// Redirect answers with a Location.
+type Redirect struct {
+	// An absolute URL or a local path. :name and a last * stand for what they matched in the route's path. The request's query
+	// is kept unless this has one of its own. Required.
+	To string `yaml:"to"`
+	// 301, 302, 303, 307 or 308. Default 302.
+	Status int `yaml:"status"`
+}
+
+// Respond answers with the same response every time.
+type Respond struct {
+	// The status, 200 to 599. Default 200.
+	Status int `yaml:"status"`
+	// The body. Default "".
+	Body string `yaml:"body"`
+	// The body's media type. Default "text/plain; charset=utf-8".
+	ContentType string `yaml:"content_type"`
+}
+
+// CORS says which cross-origin requests browsers may make (the Fetch standard, section 3.2).
+type CORS struct {
+	// Origins: https://app.example.com, https://*.example.com, or "*" for any; one or a list. Required.
+	AllowOrigins Strings `yaml:"allow_origins"`
+	// Methods. Default [GET, HEAD, POST].
+	AllowMethods Strings `yaml:"allow_methods"`
+	// Request headers. Default: none beyond those that need no permission.
+	AllowHeaders Strings `yaml:"allow_headers"`
+	// Response headers that scripts may read. Default: none beyond those that need no permission.
+	ExposeHeaders Strings `yaml:"expose_headers"`
+	// Whether cookies may go along; not with the origin "*". Default false.
+	AllowCredentials bool `yaml:"allow_credentials"`
+	// How long a browser may remember the answer to a preflight. Default 10m.
+	MaxAge Duration `yaml:"max_age"`
+}
+
+// Maintenance answers 503 to everybody but a few.
+type Maintenance struct {
+	// Networks that get through all the same. Default: none.
+	Allow []netip.Prefix `yaml:"allow"`
+	// When clients are told to come back. Default 5m.
+	RetryAfter Duration `yaml:"retry_after"`
+	// What browsers are shown, as HTML. Default: a short page of the gateway's own.
+	Body string `yaml:"body"`
+}

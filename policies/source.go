@@ -1,0 +1,4 @@
+package policies
+
+// source is what a policy was read from.
+type source struct{}
