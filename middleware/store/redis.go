@@ -1,0 +1,250 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// ErrUnavailable is what every failure of Redis itself is: it did not answer
+// in time, could not be reached, refused to serve (LOADING, CLUSTERDOWN,
+// READONLY, NOAUTH and the like), or the breaker is open.
+var ErrUnavailable = errors.New("redis is unavailable")
+
+// Options configures [Open].
+type Options struct {
+	// URL says where Redis is: redis://, rediss://, unix://; for a Cluster
+	// redis+cluster://a:1,b:2, rediss+cluster:// or several redis:// with commas; for
+	// Sentinel redis+sentinel://a:1,b:2/master or rediss+sentinel://. Query parameters
+	// are those of redis.ParseURL; Sentinel URLs also take sentinel_username
+	// and sentinel_password. Required.
+	URL string
+
+	// Timeout is the most that one [Redis.Do] waits. Zero means 100 ms.
+	Timeout time.Duration
+
+	// KeyPrefix starts every key. Empty means "headgate:".
+	KeyPrefix string
+
+	// Logger is told when Redis goes away and comes back. Nil means no log.
+	Logger *slog.Logger
+}
+
+// Redis is a connection to one Redis, standalone, Sentinel or Cluster.
+type Redis struct {
+	client  redis.UniversalClient
+	timeout time.Duration
+	prefix  string
+	log     *slog.Logger
+
+	lanes    *lanes
+	timers   timerPool
+	closing  chan struct{}
+	closed   sync.Once
+	watchers sync.WaitGroup
+
+	down     atomic.Int32 // how many lanes' breakers are open
+	mu       sync.Mutex
+	onChange []func(available bool)
+}
+
+// Open returns a connection to the Redis that o describes. It does not wait
+// for Redis: a gateway starts while Redis is away. The error says what is wrong with the URL.
+func Open(o Options) (*Redis, error) {
+	opts, err := parseURL(o.URL)
+	if err != nil {
+		return nil, fmt.Errorf("redis URL: %w", err)
+	}
+	if o.Timeout < 0 {
+		return nil, fmt.Errorf("redis timeout: %v is negative; leave it out for 100ms", o.Timeout)
+	}
+	if o.Timeout == 0 {
+		o.Timeout = 100 * time.Millisecond
+	}
+	if o.KeyPrefix == "" {
+		o.KeyPrefix = "headgate:"
+	}
+	if strings.ContainsAny(o.KeyPrefix, "{}") {
+		return nil, fmt.Errorf("redis key prefix: %q has a brace, which is how a Cluster marks hash tags; leave it out", o.KeyPrefix)
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+
+	// A request waits for one attempt. Whether another one is safe is the
+	// caller's to know, so go-redis makes none of its own.
+	opts.MaxRetries = -1
+	opts.ContextTimeoutEnabled = true
+	opts.DialerRetries = 1
+	if opts.DialTimeout == 0 {
+		opts.DialTimeout = max(o.Timeout, time.Second)
+	}
+	// Maintenance notifications are a service of Redis Enterprise; asking for
+	// them costs every new connection a round trip elsewhere.
+	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+
+	r := &Redis{
+		client:  redis.NewUniversalClient(opts),
+		timeout: o.Timeout,
+		prefix:  o.KeyPrefix,
+		log:     o.Logger,
+		closing: make(chan struct{}),
+	}
+	r.lanes = newLanes(r)
+	return r, nil
+}
+
+// Client returns the go-redis client, for what is not a request's work:
+// subscriptions, scans, administration. It neither batches nor heeds the breaker.
+func (r *Redis) Client() redis.UniversalClient { return r.client }
+
+// Timeout returns the most that one Do waits.
+func (r *Redis) Timeout() time.Duration { return r.timeout }
+
+// IsCluster reports whether keys live in several slots on several servers.
+func (r *Redis) IsCluster() bool {
+	_, ok := r.client.(*redis.ClusterClient)
+	return ok
+}
+
+// Key joins the prefix and parts, with ":" between the parts.
+func (r *Redis) Key(parts ...string) string {
+	return r.prefix + strings.Join(parts, ":")
+}
+
+// Available reports whether Redis answers, as far as is known: false while a
+// breaker is open. In a Cluster it is false while any of the masters is away.
+func (r *Redis) Available() bool { return r.down.Load() == 0 }
+
+// OnChange has f called, in a goroutine of its own, each time that
+// [Redis.Available] changes.
+func (r *Redis) OnChange(f func(available bool)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.onChange = append(r.onChange, f)
+}
+
+// Close ends all connections. A Do under way or begun later fails with
+// [ErrUnavailable].
+func (r *Redis) Close() error {
+	var err error
+	r.closed.Do(func() {
+		close(r.closing)
+		r.lanes.close()
+		err = r.client.Close()
+		r.watchers.Wait()
+	})
+	return err
+}
+
+// Do sends cmds in one pipeline, together with those of concurrent callers,
+// and waits for their replies.
+//
+// Its error is nil, or [ErrUnavailable] wrapped with the reason, or that of
+// ctx. What a command itself was answered (redis.Nil, a script's error) stays in the command.
+// After an error the commands may still be in flight: do not read or reuse them.
+func (r *Redis) Do(ctx context.Context, cmds ...redis.Cmder) error {
+	if len(cmds) == 0 {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	timer := r.timers.get(r.timeout)
+	defer r.timers.put(timer)
+
+	lane := r.lanes.of(cmds[0])
+	if r.lanes.many() {
+		if parts := r.lanes.split(cmds); len(parts) > 1 {
+			return doParts(ctx, timer, parts)
+		}
+	}
+	return lane.do(ctx, timer, cmds)
+}
+
+// doParts sends each lane its own commands, and waits for all of them. The
+// first error is the error of the whole: the caller needs every reply.
+func doParts(ctx context.Context, timer *time.Timer, parts []part) error {
+	jobs := make([]*job, 0, len(parts))
+	for _, p := range parts {
+		j, err := p.lane.enqueue(p.cmds)
+		if err != nil {
+			for _, sent := range jobs {
+				sent.abandon()
+			}
+			return err
+		}
+		jobs = append(jobs, j)
+	}
+	var first error
+	for i, j := range jobs {
+		if first != nil {
+			j.abandon()
+			continue
+		}
+		first = parts[i].lane.wait(ctx, timer, j)
+	}
+	return first
+}
+
+// changed is told by a lane that its breaker has opened or closed.
+func (r *Redis) changed(name string, open bool, cause error) {
+	var now int32
+	if open {
+		now = r.down.Add(1)
+		r.log.Warn("redis is unavailable", "server", name, "error", cause)
+	} else {
+		now = r.down.Add(-1)
+		r.log.Info("redis is back", "server", name)
+	}
+	if (open && now == 1) || (!open && now == 0) {
+		r.mu.Lock()
+		fs := r.onChange
+		r.mu.Unlock()
+		for _, f := range fs {
+			go f(!open)
+		}
+	}
+}
+
+// background runs f in a goroutine that Close waits for. ctx ends with Close.
+func (r *Redis) background(f func(ctx context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	r.watchers.Go(func() {
+		defer cancel()
+		done := make(chan struct{})
+		go func() {
+			select {
+			case <-r.closing:
+				cancel()
+			case <-done:
+			}
+		}()
+		f(ctx)
+		close(done)
+	})
+}
+
+// timerPool recycles timers: a request needs one only to be sure that it ends.
+type timerPool struct{ pool sync.Pool }
+
+func (p *timerPool) get(d time.Duration) *time.Timer {
+	if t, ok := p.pool.Get().(*time.Timer); ok {
+		t.Reset(d)
+		return t
+	}
+	return time.NewTimer(d)
+}
+
+func (p *timerPool) put(t *time.Timer) {
+	t.Stop()
+	p.pool.Put(t)
+}

@@ -1,0 +1,157 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// parseURL turns Options.URL into the options of a go-redis UniversalClient.
+//
+// What go-redis understands itself (redis, rediss, unix, and their query
+// parameters) is left to redis.ParseURL; Cluster and Sentinel URLs are brought
+// into that form first, with the first of their addresses standing for all.
+func parseURL(raw string) (*redis.UniversalOptions, error) {
+	if raw == "" {
+		return nil, errors.New("the URL is empty; give one such as redis://localhost:6379")
+	}
+	scheme, rest, ok := strings.Cut(raw, "://")
+	if !ok {
+		return nil, errors.New("the URL has no scheme; write redis://HOST:PORT")
+	}
+
+	switch scheme {
+	case "redis", "rediss", "unix":
+		if strings.Contains(rest, ","+scheme+"://") {
+			rest = strings.ReplaceAll(rest, ","+scheme+"://", ",")
+			return parseMany(scheme, rest, "cluster")
+		}
+		if scheme != "unix" && strings.Contains(authority(rest), ",") {
+			return parseMany(scheme, rest, "cluster")
+		}
+		single, err := redis.ParseURL(raw)
+		if err != nil {
+			return nil, withoutSecrets(err)
+		}
+		return universal(single, []string{single.Addr}), nil
+	case "redis+cluster", "rediss+cluster":
+		return parseMany(strings.TrimSuffix(scheme, "+cluster"), rest, "cluster")
+	case "redis+sentinel", "rediss+sentinel":
+		return parseMany(strings.TrimSuffix(scheme, "+sentinel"), rest, "sentinel")
+	}
+	return nil, fmt.Errorf("the scheme %q is not known; use redis, rediss, unix, redis+cluster, rediss+cluster, redis+sentinel or rediss+sentinel", scheme)
+}
+
+// parseMany parses what follows the scheme of a URL with several addresses:
+// [user:password@]host:port,host:port[/master][?options].
+func parseMany(scheme, rest, kind string) (*redis.UniversalOptions, error) {
+	auth := authority(rest)
+	tail := rest[len(auth):]
+	userinfo := ""
+	if at := strings.LastIndexByte(auth, '@'); at >= 0 {
+		userinfo, auth = auth[:at+1], auth[at+1:]
+	}
+	addrs := strings.Split(auth, ",")
+	for i, a := range addrs {
+		addrs[i] = strings.TrimSpace(a)
+		if addrs[i] == "" {
+			return nil, errors.New("an address in the list is empty; write HOST:PORT,HOST:PORT")
+		}
+	}
+
+	path, query, _ := strings.Cut(tail, "?")
+	params, err := url.ParseQuery(query)
+	if err != nil {
+		return nil, fmt.Errorf("the query string cannot be read: %w", err)
+	}
+	sentinelUser, sentinelPassword := params.Get("sentinel_username"), params.Get("sentinel_password")
+	params.Del("sentinel_username")
+	params.Del("sentinel_password")
+
+	master := ""
+	if kind == "sentinel" {
+		if master = strings.Trim(path, "/"); master == "" {
+			return nil, errors.New("a Sentinel URL ends with the master's name: redis+sentinel://HOST:PORT,HOST:PORT/NAME")
+		}
+		path = ""
+	}
+
+	first := scheme + "://" + userinfo + addrs[0] + path
+	if len(params) > 0 {
+		first += "?" + params.Encode()
+	}
+	single, err := redis.ParseURL(first)
+	if err != nil {
+		return nil, withoutSecrets(err)
+	}
+	addrs[0] = single.Addr // with the default port, where none was given
+	for i := range addrs[1:] {
+		if addrs[i+1], err = withPort(addrs[i+1]); err != nil {
+			return nil, err
+		}
+	}
+	o := universal(single, addrs)
+	o.MasterName = master
+	o.SentinelUsername, o.SentinelPassword = sentinelUser, sentinelPassword
+	o.IsClusterMode = kind == "cluster"
+	if o.IsClusterMode && o.DB != 0 {
+		return nil, fmt.Errorf("a Cluster has database 0 alone, not %d; leave the path of the URL empty", o.DB)
+	}
+	return o, nil
+}
+
+// universal copies what a URL can say from a single server's options.
+func universal(o *redis.Options, addrs []string) *redis.UniversalOptions {
+	u := &redis.UniversalOptions{
+		Addrs:                    addrs,
+		ClientName:               o.ClientName,
+		DB:                       o.DB,
+		Protocol:                 o.Protocol,
+		Username:                 o.Username,
+		Password:                 o.Password,
+		TLSConfig:                o.TLSConfig,
+		PoolFIFO:                 o.PoolFIFO,
+		PoolSize:                 o.PoolSize,
+		PoolTimeout:              o.PoolTimeout,
+		MinIdleConns:             o.MinIdleConns,
+		MaxIdleConns:             o.MaxIdleConns,
+		MaxActiveConns:           o.MaxActiveConns,
+		ConnMaxIdleTime:          o.ConnMaxIdleTime,
+		ConnMaxLifetime:          o.ConnMaxLifetime,
+		DialTimeout:              o.DialTimeout,
+		ReadTimeout:              o.ReadTimeout,
+		WriteTimeout:             o.WriteTimeout,
+		MaintNotificationsConfig: o.MaintNotificationsConfig,
+	}
+	return u
+}
+
+// authority returns the part of rest before the path or the query.
+func authority(rest string) string {
+	if i := strings.IndexAny(rest, "/?"); i >= 0 {
+		return rest[:i]
+	}
+	return rest
+}
+
+// withPort adds Redis' port to a host that names none.
+func withPort(addr string) (string, error) {
+	o, err := redis.ParseURL("redis://" + addr)
+	if err != nil {
+		return "", fmt.Errorf("the address %q cannot be read; write HOST:PORT", addr)
+	}
+	return o.Addr, nil
+}
+
+// withoutSecrets drops the URL, password included, that net/url puts into its
+// errors.
+func withoutSecrets(err error) error {
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		return ue.Err
+	}
+	return err
+}
