@@ -17,7 +17,7 @@ const (
 	// make smaller pipelines; measured on loopback, two keep Redis busy while
 	// the replies of the other are read.
 	maxInFlight = 2
-	// maxBatch is how many commands one pipeline carries at most.
+	// maxBatch is how many callers' commands one pipeline carries at most.
 	maxBatch = 512
 	// maxQueue is how many jobs wait at most. Beyond it Redis is as good as
 	// away: nobody would be served within the timeout.
@@ -54,6 +54,25 @@ const (
 	abandoned
 )
 
+// jobPool recycles jobs. One whose caller left early is not put back: the lane
+// may still hold it.
+type jobPool struct{ pool sync.Pool }
+
+func (p *jobPool) get(cmds []redis.Cmder) *job {
+	j, ok := p.pool.Get().(*job)
+	if !ok {
+		j = &job{done: make(chan struct{}, 1)}
+	}
+	j.cmds = cmds
+	return j
+}
+
+func (p *jobPool) put(j *job) {
+	j.cmds, j.err = nil, nil
+	j.state.Store(waiting)
+	p.pool.Put(j)
+}
+
 // abandon withdraws a job that has not left yet.
 func (j *job) abandon() { j.state.CompareAndSwap(waiting, abandoned) }
 
@@ -71,7 +90,7 @@ func (l *lane) enqueue(cmds []redis.Cmder) (*job, error) {
 	if err := l.breaker.refusal(); err != nil {
 		return nil, err
 	}
-	j := &job{cmds: cmds, done: make(chan struct{}, 1)}
+	j := l.redis.jobs.get(cmds)
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -93,7 +112,9 @@ func (l *lane) enqueue(cmds []redis.Cmder) (*job, error) {
 func (l *lane) wait(ctx context.Context, timer *time.Timer, j *job) error {
 	select {
 	case <-j.done:
-		return j.err
+		err := j.err
+		l.redis.jobs.put(j)
+		return err
 	case <-timer.C:
 		j.abandon()
 		return fmt.Errorf("%w: no answer within %v", ErrUnavailable, l.redis.timeout)
@@ -122,22 +143,23 @@ func (l *lane) drain() {
 func (l *lane) take() []*job {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var jobs []*job
-	n := 0
-	for len(l.queue) > 0 && n < maxBatch {
-		j := l.queue[0]
-		l.queue[0] = nil
-		l.queue = l.queue[1:]
-		if j.state.CompareAndSwap(waiting, taken) {
-			jobs = append(jobs, j)
-			n += len(j.cmds)
+	for len(l.queue) > 0 {
+		n := min(len(l.queue), maxBatch)
+		batch := l.queue[:n:n]
+		l.queue = l.queue[n:]
+		jobs := batch[:0]
+		for _, j := range batch {
+			if j.state.CompareAndSwap(waiting, taken) {
+				jobs = append(jobs, j)
+			}
+		}
+		if len(jobs) > 0 {
+			return jobs
 		}
 	}
-	if jobs == nil {
-		l.queue = nil
-		l.inFlight--
-	}
-	return jobs
+	l.queue = nil
+	l.inFlight--
+	return nil
 }
 
 // send runs the jobs' commands and leaves each job's outcome in it.
@@ -151,21 +173,25 @@ func (l *lane) send(jobs []*job) {
 	ctx, cancel := context.WithTimeout(context.Background(), l.redis.timeout)
 	defer cancel()
 
-	var cmds []redis.Cmder
+	// go-redis leaves every outcome in its command, also that a connection
+	// could not be had.
+	pipe := l.redis.client.Pipeline()
 	for _, j := range jobs {
-		cmds = append(cmds, j.cmds...)
+		_ = pipe.BatchProcess(ctx, j.cmds...) // only queues
 	}
-	l.exec(ctx, cmds)
+	_, _ = pipe.Exec(ctx)
 
-	var again []redis.Cmder
-	for _, c := range cmds {
-		if call, ok := c.(*Call); ok && call.unknown() {
-			call.withText()
-			again = append(again, call)
+	again := l.redis.client.Pipeline()
+	for _, j := range jobs {
+		for _, c := range j.cmds {
+			if call, ok := c.(*Call); ok && call.unknown() {
+				call.withText()
+				_ = again.Process(ctx, call)
+			}
 		}
 	}
-	if again != nil {
-		l.exec(ctx, again)
+	if again.Len() > 0 {
+		_, _ = again.Exec(ctx)
 	}
 
 	var failure error
@@ -182,16 +208,6 @@ func (l *lane) send(jobs []*job) {
 		l.redis.changed(l.name, true, failure)
 		l.redis.background(l.revive)
 	}
-}
-
-// exec runs one pipeline. go-redis leaves the outcome in the commands, a
-// connection that could not be had included.
-func (l *lane) exec(ctx context.Context, cmds []redis.Cmder) {
-	pipe := l.redis.client.Pipeline()
-	for _, c := range cmds {
-		_ = pipe.Process(ctx, c) // only queues
-	}
-	_, _ = pipe.Exec(ctx)
 }
 
 // revive closes the breaker once Redis answers a PING.

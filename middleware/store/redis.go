@@ -47,6 +47,7 @@ type Redis struct {
 
 	lanes    *lanes
 	timers   timerPool
+	jobs     jobPool
 	closing  chan struct{}
 	closed   sync.Once
 	watchers sync.WaitGroup

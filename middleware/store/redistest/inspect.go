@@ -124,7 +124,7 @@ func (s *Server) CommandCount(t testing.TB, names ...string) int {
 		}
 	}
 	total := 0
-	for _, m := range commandLine.FindAllStringSubmatch(info, -1) {
+	for _, m := range statLine.FindAllStringSubmatch(info, -1) {
 		name, sub, calls := m[1], m[2], m[3]
 		if !wanted(name) && !(sub != "" && len(names) > 0 && wanted(name+sub)) {
 			continue
@@ -139,6 +139,6 @@ func (s *Server) CommandCount(t testing.TB, names ...string) int {
 }
 
 var (
-	commandLine = regexp.MustCompile(`(?m)^cmdstat_([^:|]+)(\|[^:]+)?:calls=(\d+)`)
-	upkeep      = []string{"auth", "client", "cluster", "command", "hello", "info", "ping", "readonly", "role", "select"}
+	statLine = regexp.MustCompile(`(?m)^cmdstat_([^:|]+)(\|[^:]+)?:calls=(\d+)`)
+	upkeep   = []string{"auth", "client", "cluster", "command", "hello", "info", "ping", "readonly", "role", "select"}
 )

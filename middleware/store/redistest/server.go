@@ -246,13 +246,13 @@ var errPortTaken = errors.New("the port was taken by another program")
 
 // await returns when proc, and not some other server at its address, answers.
 func (s *Server) await(ctx context.Context, proc *process) error {
-	last := errors.New("no connection")
 	for proc.running() {
-		if last = s.answersAs(proc.pid()); last == nil {
+		err := s.answersAs(proc.pid())
+		if err == nil {
 			return nil
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("redistest: the server at %s does not answer (%w): %w; its log:\n%s", s.Addr, last, ctx.Err(), s.Log())
+			return fmt.Errorf("redistest: the server at %s does not answer: %w (%w); its log:\n%s", s.Addr, err, ctx.Err(), s.Log())
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
