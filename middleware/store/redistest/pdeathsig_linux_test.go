@@ -24,7 +24,7 @@ func TestServerDiesWithItsTestBinary(t *testing.T) {
 	}
 
 	child := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
-	child.Env = append(os.Environ(), childEnv+"=1")
+	child.Env = append(os.Environ(), childEnv+"=1", "TMPDIR="+t.TempDir()) // nobody tidies up after the killed
 	out, err := child.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
