@@ -1,0 +1,169 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Health is what /readyz tells.
+type Health struct {
+	// Draining is true once the gateway is shutting down: it finishes what is in
+	// flight, and must get nothing new.
+	Draining bool
+	// Degraded names what is away while the gateway works on without it, such
+	// as "redis". It does not make an instance unready: an outage of Redis
+	// must not take every instance out of rotation.
+	Degraded []string
+}
+
+// Options says what the listener serves. A nil field's endpoints answer 404.
+type Options struct {
+	// Token guards everything but /livez and /readyz. Empty means none, and
+	// that only requests from loopback, and from no web page, are answered.
+	Token string
+	// Health is asked for /readyz. Required.
+	Health func() Health
+	// Gatherer has the metrics. Required.
+	Gatherer prometheus.Gatherer
+	// Limits looks at and resets rate limits.
+	Limits Limits
+	// Upstreams returns what /upstreams shows, to be encoded as JSON.
+	Upstreams func() any
+}
+
+// Limits is what the admin API asks of the rate limiter.
+type Limits interface {
+	// Inspect tells a limit's state for a key without consuming anything. The
+	// result is encoded as JSON.
+	Inspect(ctx context.Context, limit, key string) (any, error)
+	// Reset forgets what a key has consumed, and any ban.
+	Reset(ctx context.Context, limit, key string) error
+}
+
+// Errors that the functions in Options return for what is the caller's to mend.
+var (
+	ErrNotFound = errors.New("not found")
+	ErrBadKey   = errors.New("bad key")
+)
+
+// New returns the listener's handler.
+func New(o Options) http.Handler {
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.HTTPErrorHandler = writeError
+	e.Use(guard(o.Token), limitBody)
+
+	e.GET("/livez", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
+	e.GET("/readyz", readyz(o.Health))
+	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(o.Gatherer, promhttp.HandlerOpts{})))
+	if o.Upstreams != nil {
+		e.GET("/upstreams", func(c echo.Context) error { return show(c, o.Upstreams()) })
+	}
+	if o.Limits != nil {
+		e.GET("/limits/:name", inspectLimit(o.Limits))
+		e.DELETE("/limits/:name", resetLimit(o.Limits))
+	}
+	return e
+}
+
+// limitBody bounds what an operator can send; the largest body here is a purge.
+func limitBody(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Request()
+		r.Body = http.MaxBytesReader(c.Response(), r.Body, 1<<20)
+		return next(c)
+	}
+}
+
+func readyz(health func() Health) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		h := health()
+		if h.Draining {
+			return c.String(http.StatusServiceUnavailable, "draining\n")
+		}
+		text := "ok\n"
+		for _, what := range h.Degraded {
+			text += "degraded: " + what + "\n"
+		}
+		return c.String(http.StatusOK, text)
+	}
+}
+
+func inspectLimit(l Limits) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		state, err := l.Inspect(c.Request().Context(), c.Param("name"), c.QueryParam("key"))
+		if err != nil {
+			return err
+		}
+		return show(c, state)
+	}
+}
+
+func resetLimit(l Limits) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if err := l.Reset(c.Request().Context(), c.Param("name"), c.QueryParam("key")); err != nil {
+			return err
+		}
+		return c.NoContent(http.StatusNoContent)
+	}
+}
+
+// show answers with v as JSON that people can read.
+func show(c echo.Context, v any) error {
+	c.Response().Header().Set("Cache-Control", "no-store")
+	return c.JSONPretty(http.StatusOK, v, "  ")
+}
+
+// writeError answers with RFC 9457 problem details.
+func writeError(err error, c echo.Context) {
+	if c.Response().Committed {
+		return
+	}
+	status, detail := http.StatusInternalServerError, err.Error()
+	var he *echo.HTTPError
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &he):
+		status = he.Code
+		if text, ok := he.Message.(string); ok {
+			detail = text
+		}
+	case errors.As(err, &tooLarge):
+		status = http.StatusRequestEntityTooLarge
+	case errors.Is(err, ErrNotFound):
+		status = http.StatusNotFound
+	case errors.Is(err, ErrBadKey):
+		status = http.StatusBadRequest
+	case errors.Is(err, context.DeadlineExceeded):
+		status = http.StatusGatewayTimeout
+	}
+	body, err := json.Marshal(struct {
+		Title  string `json:"title"`
+		Status int    `json:"status"`
+		Detail string `json:"detail"`
+	}{http.StatusText(status), status, detail})
+	if err != nil {
+		body = []byte("{}")
+	}
+	_ = c.Blob(status, "application/problem+json", body)
+}
+
+// Serve is how the listener's http.Server is set up: nothing here takes long
+// but a profile.
+func Serve(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      5 * time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+	}
+}

@@ -1,0 +1,104 @@
+package server
+
+import (
+	"strconv"
+	"time"
+	"unicode/utf8"
+)
+
+// accessEntry is one line of the access log. README's table of its fields and
+// `headgate replay`, which reads it, go by these names.
+type accessEntry struct {
+	Time      time.Time     // time: when the request came, RFC 3339 in UTC with milliseconds
+	ID        string        // id: the X-Request-Id
+	ClientIP  string        // client_ip: as the trusted proxies tell it
+	Method    string        // method
+	Host      string        // host: lower case, with a port that is not the default
+	URI       string        // uri: path and query as they came
+	Proto     string        // proto
+	Status    int           // status; 499 where the client left before there was an answer
+	Bytes     int64         // bytes: of the response's body
+	Duration  time.Duration // duration_ms: until the response was complete
+	Route     string        // route: its name; left out where none fitted
+	Upstream  string        // upstream: the server that answered
+	Limit     string        // limit: the limit that denied it
+	DryRun    string        // dry_run: the limit that would have denied it
+	Cache     string        // cache: hit, miss, stale, ...
+	Client    string        // client: whose API key it carried
+	User      string        // user: whose session it carried
+	UserAgent string        // user_agent
+	Referer   string        // referer
+	Error     string        // error: why the gateway answered itself
+}
+
+const logTime = "2006-01-02T15:04:05.000Z07:00"
+
+// appendJSON appends the entry as one line of JSON.
+func (e *accessEntry) appendJSON(b []byte) []byte {
+	b = append(b, `{"time":"`...)
+	b = e.Time.UTC().AppendFormat(b, logTime)
+	b = append(b, '"')
+	b = appendField(b, "id", e.ID)
+	b = appendField(b, "client_ip", e.ClientIP)
+	b = appendField(b, "method", e.Method)
+	b = appendField(b, "host", e.Host)
+	b = appendField(b, "uri", e.URI)
+	b = appendField(b, "proto", e.Proto)
+	b = append(b, `,"status":`...)
+	b = strconv.AppendInt(b, int64(e.Status), 10)
+	b = append(b, `,"bytes":`...)
+	b = strconv.AppendInt(b, e.Bytes, 10)
+	b = append(b, `,"duration_ms":`...)
+	b = strconv.AppendFloat(b, float64(e.Duration.Microseconds())/1000, 'f', -1, 64)
+	b = appendField(b, "route", e.Route)
+	b = appendField(b, "upstream", e.Upstream)
+	b = appendField(b, "limit", e.Limit)
+	b = appendField(b, "dry_run", e.DryRun)
+	b = appendField(b, "cache", e.Cache)
+	b = appendField(b, "client", e.Client)
+	b = appendField(b, "user", e.User)
+	b = appendField(b, "user_agent", e.UserAgent)
+	b = appendField(b, "referer", e.Referer)
+	b = appendField(b, "error", e.Error)
+	return append(b, '}', '\n')
+}
+
+// maxLogField bounds what one request can write into the log.
+const maxLogField = 4096
+
+// appendField appends a string field, or nothing where the value is empty.
+func appendField(b []byte, name, value string) []byte {
+	if value == "" {
+		return b
+	}
+	if len(value) > maxLogField {
+		value = value[:maxLogField]
+	}
+	b = append(b, ',', '"')
+	b = append(b, name...)
+	b = append(b, '"', ':', '"')
+	for i := 0; i < len(value); {
+		c := value[i]
+		switch {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+			i++
+		case c < 0x20 || c == 0x7f:
+			const hex = "0123456789abcdef"
+			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+			i++
+		case c < utf8.RuneSelf:
+			b = append(b, c)
+			i++
+		default:
+			r, size := utf8.DecodeRuneInString(value[i:])
+			if r == utf8.RuneError && size == 1 {
+				b = append(b, `\ufffd`...)
+			} else {
+				b = append(b, value[i:i+size]...)
+			}
+			i += size
+		}
+	}
+	return append(b, '"')
+}

@@ -1,0 +1,93 @@
+package server
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// metrics is everything that /metrics shows. No label takes a value that a
+// client chooses, so the number of series is bounded by the policy.
+type metrics struct {
+	registry *prometheus.Registry
+
+	requests   *prometheus.CounterVec   // route, method, status
+	duration   *prometheus.HistogramVec // route
+	inFlight   prometheus.Gauge
+	logDropped prometheus.Counter
+
+	reloads      *prometheus.CounterVec // result
+	reloadFailed prometheus.Gauge
+	policyLoaded prometheus.Gauge
+}
+
+func newMetrics(version string) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "headgate_requests_total",
+			Help: "Requests answered, by route, method and status.",
+		}, []string{"route", "method", "status"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "headgate_request_duration_seconds",
+			Help:    "Time from a request's arrival to the end of its response.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+		}, []string{"route"}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "headgate_requests_in_flight",
+			Help: "Requests being answered now.",
+		}),
+		logDropped: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "headgate_access_log_dropped_lines_total",
+			Help: "Access log lines dropped because they could not be written fast enough.",
+		}),
+		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "headgate_policy_reloads_total",
+			Help: "Attempts to load a policy, by result: ok or error.",
+		}, []string{"result"}),
+		reloadFailed: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "headgate_policy_last_reload_failed",
+			Help: "1 while the last attempt to load a policy failed and the one before it runs on.",
+		}),
+		policyLoaded: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "headgate_policy_loaded_timestamp_seconds",
+			Help: "When the running policy was loaded.",
+		}),
+	}
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name:        "headgate_build_info",
+		Help:        "Always 1; the version is in the label.",
+		ConstLabels: prometheus.Labels{"version": version},
+	})
+	info.Set(1)
+	m.registry.MustRegister(m.requests, m.duration, m.inFlight, m.logDropped,
+		m.reloads, m.reloadFailed, m.policyLoaded, info,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// observe counts one finished request. route is "" where none fitted.
+func (m *metrics) observe(route, method string, status int, took time.Duration) {
+	m.requests.WithLabelValues(route, methodLabel(method), statusLabel(status)).Inc()
+	m.duration.WithLabelValues(route).Observe(took.Seconds())
+}
+
+// methodLabel bounds the methods to the known ones.
+func methodLabel(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
+		http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace:
+		return method
+	}
+	return "other"
+}
+
+func statusLabel(status int) string {
+	if status < 100 || status > 599 {
+		return "other"
+	}
+	return strconv.Itoa(status)
+}

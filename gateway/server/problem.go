@@ -1,0 +1,114 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/labstack/echo/v4"
+)
+
+// problem is an answer of the gateway's own that says what went wrong, as RFC
+// 9457 problem details. It is the error that handlers return for it.
+type problem struct {
+	Status int
+	Detail string      // for the client's developer; never what is inside
+	Header http.Header // further headers, such as Retry-After
+	Cause  error       // for the log alone
+}
+
+func (p *problem) Error() string {
+	if p.Cause != nil {
+		return p.Detail + ": " + p.Cause.Error()
+	}
+	return p.Detail
+}
+
+func (p *problem) Unwrap() error { return p.Cause }
+
+// refuse returns a problem with this status.
+func refuse(status int, detail string) *problem {
+	return &problem{Status: status, Detail: detail}
+}
+
+// with adds a header to the answer.
+func (p *problem) with(name, value string) *problem {
+	if p.Header == nil {
+		p.Header = http.Header{}
+	}
+	p.Header.Add(name, value)
+	return p
+}
+
+// because keeps the error behind it for the log.
+func (p *problem) because(err error) *problem {
+	p.Cause = err
+	return p
+}
+
+// problemOf finds the problem in any error that a handler may return.
+func problemOf(err error) *problem {
+	var p *problem
+	if errors.As(err, &p) {
+		return p
+	}
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return refuse(http.StatusRequestEntityTooLarge,
+			"The request body is larger than the "+strconv.FormatInt(tooLarge.Limit, 10)+" bytes that are allowed here.").because(err)
+	}
+	var he *echo.HTTPError
+	if errors.As(err, &he) {
+		detail, _ := he.Message.(string)
+		return refuse(he.Code, detail).because(he.Internal)
+	}
+	return refuse(http.StatusInternalServerError, "").because(err)
+}
+
+// problemBody is the JSON of RFC 9457, section 3.1. The type is left out, which means
+// about:blank: the status says all there is to say.
+type problemBody struct {
+	Title     string `json:"title"`
+	Status    int    `json:"status"`
+	Detail    string `json:"detail,omitempty"`
+	RequestID string `json:"request_id,omitempty"`
+}
+
+// write sends the problem. With the response begun it can only be cut off: a
+// client must not take what it has for the whole.
+func (p *problem) write(c echo.Context) {
+	if c.Response().Committed {
+		panic(http.ErrAbortHandler)
+	}
+	h := c.Response().Header()
+	for k, vs := range p.Header {
+		h[k] = append(h[k], vs...)
+	}
+	body, err := json.Marshal(problemBody{
+		Title:     statusText(p.Status),
+		Status:    p.Status,
+		Detail:    p.Detail,
+		RequestID: h.Get(echo.HeaderXRequestID),
+	})
+	if err != nil { // a struct of strings and an int
+		panic(err)
+	}
+	h.Del("Content-Encoding")
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	if h.Get("Cache-Control") == "" {
+		h.Set("Cache-Control", "no-store")
+	}
+	c.Response().WriteHeader(p.Status)
+	if c.Request().Method != http.MethodHead {
+		_, _ = c.Response().Write(body) // the client may be gone
+	}
+}
+
+func statusText(status int) string {
+	if t := http.StatusText(status); t != "" {
+		return t
+	}
+	return "Status " + strconv.Itoa(status)
+}

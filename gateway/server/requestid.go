@@ -1,0 +1,34 @@
+package server
+
+import (
+	"crypto/rand"
+	"net/http"
+)
+
+const headerRequestID = "X-Request-Id"
+
+// requestID returns the ID that the client or a proxy in front has given the
+// request, if it is one that can stand in a log, and a new one otherwise.
+func requestID(h http.Header) string {
+	if ids := h[headerRequestID]; len(ids) == 1 && validRequestID(ids[0]) {
+		return ids[0]
+	}
+	return rand.Text()
+}
+
+// validRequestID allows what IDs are made of in practice: UUIDs, ULIDs,
+// base64, trace IDs. Whatever else comes could be an attempt to write into logs.
+func validRequestID(id string) bool {
+	if id == "" || len(id) > 128 {
+		return false
+	}
+	for i := range len(id) {
+		switch b := id[i]; {
+		case 'a' <= b && b <= 'z', 'A' <= b && b <= 'Z', '0' <= b && b <= '9':
+		case b == '-', b == '_', b == '.', b == ':', b == '/', b == '+', b == '=', b == '@':
+		default:
+			return false
+		}
+	}
+	return true
+}
