@@ -1,0 +1,101 @@
+package server
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/headgate/headgate/middleware/clientip"
+	"github.com/headgate/headgate/policies"
+	"github.com/labstack/echo/v4"
+)
+
+// exchange is what the gateway knows about one request and its answer. It is
+// the request's context, so that whoever has the request has it too: also a
+// cache fill, which goes on without its Echo context when the client has left.
+//
+// Its fields are written by the request's own goroutine, and read in the end by
+// the access log. What a fill may write, when the log has long been written, is atomic.
+type exchange struct {
+	context.Context
+
+	start time.Time
+	id    string
+	gen   *generation
+	who   clientip.Info
+	host  string // normalised, without port: what routes are matched by
+	route *route // nil until one fits
+	match policies.Match
+	api   *apiClient // nil without a known API key
+
+	limit  string // the limit that denied
+	dryRun string // the limit that would have
+	user   string
+	cause  error // why the gateway answered itself
+
+	cacheStatus atomic.Pointer[string]
+	upstream    atomic.Pointer[string] // the server that answered
+}
+
+type exchangeKey struct{}
+
+// Value makes the exchange findable through contexts that wrap it.
+func (x *exchange) Value(key any) any {
+	if key == (exchangeKey{}) {
+		return x
+	}
+	return x.Context.Value(key)
+}
+
+// exchangeOf returns the exchange of a request that came through the front door.
+func exchangeOf(c echo.Context) *exchange {
+	return exchangeFrom(c.Request().Context())
+}
+
+func exchangeFrom(ctx context.Context) *exchange {
+	if x, ok := ctx.(*exchange); ok {
+		return x
+	}
+	x, _ := ctx.Value(exchangeKey{}).(*exchange)
+	return x
+}
+
+// entry returns the exchange's line for the access log.
+func (x *exchange) entry(c echo.Context, uri string) accessEntry {
+	r, res := c.Request(), c.Response()
+	e := accessEntry{
+		Time:      x.start,
+		ID:        x.id,
+		Method:    r.Method,
+		Host:      r.Host,
+		URI:       uri,
+		Proto:     r.Proto,
+		Status:    res.Status,
+		Bytes:     res.Size,
+		Duration:  time.Since(x.start),
+		Limit:     x.limit,
+		DryRun:    x.dryRun,
+		User:      x.user,
+		UserAgent: r.UserAgent(),
+		Referer:   r.Referer(),
+	}
+	if x.who.Addr.IsValid() {
+		e.ClientIP = x.who.Addr.String()
+	}
+	if x.route != nil {
+		e.Route = x.route.name
+	}
+	if x.api != nil {
+		e.Client = x.api.name
+	}
+	if s := x.upstream.Load(); s != nil {
+		e.Upstream = *s
+	}
+	if s := x.cacheStatus.Load(); s != nil {
+		e.Cache = *s
+	}
+	if x.cause != nil {
+		e.Error = x.cause.Error()
+	}
+	return e
+}

@@ -1,0 +1,332 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/headgate/headgate/gateway/admin"
+	"github.com/headgate/headgate/policies"
+	"github.com/labstack/echo/v4"
+)
+
+// Options says what a Server needs. Only Policy is required.
+type Options struct {
+	// Policy is what runs first.
+	Policy *policies.Policy
+	// Load returns the policy anew for a reload through the admin listener.
+	// Nil means that there is none.
+	Load func() (*policies.Policy, error)
+	// Shared is what several gateways in one process have in common where no
+	// Redis holds it for them. Nil means that this gateway has its own.
+	Shared *Shared
+	// Logger hears what operators should know. Nil means slog.Default.
+	Logger *slog.Logger
+	// AccessLog replaces the place that the policy names. Nil means that one.
+	AccessLog io.Writer
+	// Version is shown in metrics and at the admin listener.
+	Version string
+}
+
+// Server is one gateway.
+//
+// New builds it, Start listens, Reload changes its policy, Shutdown ends it.
+// Shutdown must be called also when Start has failed or was not called.
+// All methods are safe for concurrent use.
+type Server struct {
+	log     *slog.Logger
+	options Options
+
+	echo      *echo.Echo
+	metrics   *metrics
+	accessLog *logWriter // nil where it is off
+	parts     *parts
+	current   atomic.Pointer[generation]
+
+	public    *http.Server
+	adminHTTP *http.Server
+	listeners []net.Listener
+	adminL    net.Listener
+	conns     *connections
+
+	mu       sync.Mutex // Start, Reload and Shutdown
+	draining atomic.Bool
+	serving  sync.WaitGroup
+	failed   chan error
+	teardown teardown
+}
+
+// New builds a gateway from a policy that has been loaded without errors. It
+// opens what the policy names (Redis is not waited for), but no listener yet.
+func New(o Options) (_ *Server, err error) {
+	if o.Policy == nil {
+		return nil, errors.New("server.New: Options.Policy is missing; load one with policies.Load")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	s := &Server{log: o.Logger, options: o, failed: make(chan error, 1), metrics: newMetrics(o.Version)}
+	defer func() {
+		if err != nil {
+			s.teardown.run()
+		}
+	}()
+
+	s.echo = echo.New()
+	s.echo.HideBanner, s.echo.HidePort = true, true
+
+	if err := s.openAccessLog(); err != nil {
+		return nil, err
+	}
+	if s.parts, err = s.openParts(); err != nil {
+		return nil, err
+	}
+	gen, err := s.compile(o.Policy)
+	if err != nil {
+		return nil, err
+	}
+	s.install(gen)
+
+	if err := s.buildPublic(); err != nil {
+		return nil, err
+	}
+	s.buildAdmin()
+	return s, nil
+}
+
+// buildPublic sets up the listener's HTTP side.
+func (s *Server) buildPublic() error {
+	p := s.options.Policy.Server
+	s.conns = newConnections(p.MaxConnectionsPerIP, s.current.Load().resolver)
+	protocols := new(http.Protocols)
+	for _, name := range p.Protocols {
+		switch name {
+		case policies.ServerHTTP1:
+			protocols.SetHTTP1(true)
+		case policies.ServerHTTP2:
+			protocols.SetHTTP2(true)
+		case policies.ServerH2C:
+			protocols.SetUnencryptedHTTP2(true)
+		}
+	}
+	s.public = &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: p.ReadHeaderTimeout.Std(),
+		IdleTimeout:       p.IdleTimeout.Std(),
+		// Up to twice the limit net/http lets pass, so that the answer to
+		// what is too long is ours; beyond that it cuts the request off itself.
+		MaxHeaderBytes: int(2 * p.MaxHeaderBytes.Bytes()),
+		Protocols:      protocols,
+		HTTP2:          &http.HTTP2Config{MaxConcurrentStreams: 250},
+		ErrorLog:       slog.NewLogLogger(debugHandler{s.log.Handler()}, slog.LevelDebug),
+		ConnState:      s.conns.state,
+		ConnContext:    s.conns.context,
+	}
+	if p.TLS != nil {
+		cert, err := loadCertificate(string(p.TLS.CertFile), string(p.TLS.KeyFile), s.log)
+		if err != nil {
+			return err
+		}
+		var next []string
+		if protocols.HTTP2() {
+			next = append(next, "h2")
+		}
+		if protocols.HTTP1() {
+			next = append(next, "http/1.1")
+		}
+		s.public.TLSConfig = cert.config(next)
+	}
+	return nil
+}
+
+// Start listens on all addresses and serves them in the background. When it
+// returns without an error, connections are accepted.
+func (s *Server) Start() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.listeners) > 0 {
+		return errors.New("the gateway has been started already")
+	}
+	p := s.options.Policy.Server
+	for _, addr := range p.Listen {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			s.closeListeners()
+			return fmt.Errorf("server.listen: %w", err)
+		}
+		s.listeners = append(s.listeners, l)
+	}
+	if s.adminHTTP != nil {
+		l, err := net.Listen("tcp", p.Admin.Listen)
+		if err != nil {
+			s.closeListeners()
+			return fmt.Errorf("server.admin.listen: %w", err)
+		}
+		s.adminL = l
+		s.serve("admin", func() error { return s.adminHTTP.Serve(l) })
+	}
+	for _, l := range s.listeners {
+		s.serve("listener", func() error { return s.servePublic(l) })
+	}
+	s.log.Info("the gateway is listening", "addr", s.Addr(), "admin", s.AdminAddr(), "policy", s.current.Load().hash)
+	return nil
+}
+
+func (s *Server) closeListeners() {
+	for _, l := range s.listeners {
+		l.Close()
+	}
+	s.listeners = nil
+}
+
+// serve runs a listener until Shutdown.
+func (s *Server) serve(what string, run func() error) {
+	s.serving.Go(func() {
+		if err := run(); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			select {
+			case s.failed <- fmt.Errorf("%s: %w", what, err):
+			default:
+			}
+		}
+	})
+}
+
+// Failed delivers the error of a listener that has stopped working, should
+// that ever happen.
+func (s *Server) Failed() <-chan error { return s.failed }
+
+// Addr returns the address of the first listener, with the port that the
+// system chose where the policy says 0; "" before Start.
+func (s *Server) Addr() string {
+	if len(s.listeners) == 0 {
+		return ""
+	}
+	return s.listeners[0].Addr().String()
+}
+
+// AdminAddr returns the address of the admin listener; "" where there is none.
+func (s *Server) AdminAddr() string {
+	if s.adminL == nil {
+		return ""
+	}
+	return s.adminL.Addr().String()
+}
+
+// Shutdown drains the gateway: /readyz says so first, then no connection is
+// accepted, upgraded ones are told to go, and what is in flight may end until
+// ctx does; what remains is then cut off, and the error is ctx's. It may be called more than once.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.draining.Store(true)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	var err error
+	if len(s.listeners) > 0 {
+		s.log.Info("draining")
+		go s.parts.upgrades.Drain(ctx)
+		if err = s.public.Shutdown(ctx); err != nil {
+			s.log.Warn("requests were cut off by the end of the grace period", "error", err)
+			s.public.Close()
+		}
+		s.closeListeners()
+	}
+	if s.adminHTTP != nil {
+		s.adminHTTP.Close()
+	}
+	s.serving.Wait()
+	s.teardown.run()
+	return err
+}
+
+// openAccessLog opens what server.access_log names.
+func (s *Server) openAccessLog() error {
+	out := s.options.AccessLog
+	switch where := s.options.Policy.Server.AccessLog; {
+	case out != nil:
+	case where == policies.AccessLogOff:
+		return nil
+	case where == policies.AccessLogStdout:
+		out = os.Stdout
+	case where == policies.AccessLogStderr:
+		out = os.Stderr
+	default:
+		f, err := os.OpenFile(string(where), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
+		if err != nil {
+			return fmt.Errorf("server.access_log: %w", err)
+		}
+		s.teardown.push(func() { f.Close() })
+		out = f
+	}
+	s.accessLog = newLogWriter(out, s.metrics.logDropped.Inc, func(err error) {
+		s.log.Error("the access log cannot be written", "error", err)
+	})
+	s.teardown.push(s.accessLog.close)
+	return nil
+}
+
+// buildAdmin sets up the admin listener, unless the policy has none.
+func (s *Server) buildAdmin() {
+	p := s.options.Policy.Server.Admin
+	if p.Listen == policies.AdminOff {
+		return
+	}
+	s.adminHTTP = admin.Serve(admin.New(admin.Options{
+		Token:     p.Token.Reveal(),
+		Health:    s.health,
+		Gatherer:  s.metrics.registry,
+		Limits:    limitsAdmin{s},
+		Upstreams: func() any { return s.parts.upstreams.status() },
+	}))
+}
+
+// health is what /readyz tells.
+func (s *Server) health() admin.Health {
+	h := admin.Health{Draining: s.draining.Load()}
+	if r := s.parts.redis; r != nil && !r.Available() {
+		h.Degraded = append(h.Degraded, "redis")
+	}
+	return h
+}
+
+// teardown is a stack of what must be closed, in the order opposite to that
+// in which it was opened.
+type teardown struct {
+	mu    sync.Mutex
+	stack []func()
+}
+
+func (t *teardown) push(f func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.stack = append(t.stack, f)
+}
+
+func (t *teardown) run() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := len(t.stack) - 1; i >= 0; i-- {
+		t.stack[i]()
+	}
+	t.stack = nil
+}
+
+func stack() string { return string(debug.Stack()) }
+
+// debugHandler passes everything on as debug output: what net/http logs is
+// the fault of clients, and there is no end to it.
+type debugHandler struct{ slog.Handler }
+
+func (h debugHandler) Enabled(ctx context.Context, _ slog.Level) bool {
+	return h.Handler.Enabled(ctx, slog.LevelDebug)
+}
+
+var _ = time.Now
