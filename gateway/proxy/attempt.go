@@ -1,0 +1,192 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"slices"
+	"sync"
+	"time"
+)
+
+// maxInterim bounds the 1xx responses that are passed on for one request.
+const maxInterim = 32
+
+// errSilent is why an attempt is cancelled whose server does not answer.
+var errSilent = errors.New("the server did not answer in time")
+
+// attempt is one try of a request at one server.
+type attempt struct {
+	x         *exchange
+	server    *server
+	transport *http.Transport
+	trial     bool // the half-open breaker's
+	started   time.Time
+	trace     httptrace.ClientTrace
+	cancel    context.CancelCauseFunc
+	timeout   time.Duration
+
+	header  time.Duration // from started to the response's header or the failure
+	status  int
+	kind    Kind // empty while all is well
+	settled bool
+
+	mu        sync.Mutex
+	timer     *time.Timer // fires when the server has been silent for too long
+	over      bool        // RoundTrip has returned: nothing may be written or timed any more
+	connected bool
+	interim   int // 1xx responses passed on
+}
+
+// roundTrip sends the request to a server and waits for the response's header.
+func (a *attempt) roundTrip(out *http.Request) (*http.Response, error) {
+	a.trace = httptrace.ClientTrace{GotConn: a.gotConn, Got1xxResponse: a.got1xx}
+	// Not on top of out's context: ReverseProxy has put its own trace there,
+	// which would drop the response headers that are set already when it
+	// passes a 1xx on.
+	ctx, cancel := context.WithCancelCause(&a.x.ctx)
+	a.cancel = cancel
+	req := out.WithContext(httptrace.WithClientTrace(ctx, &a.trace))
+	if a != &a.x.first {
+		// The attempt before may still be writing its own.
+		target := *req.URL
+		req.URL = &target
+	}
+	req.URL.Scheme, req.URL.Host = a.server.url.Scheme, a.server.url.Host
+	a.x.body.attach(a, req)
+	res, err := a.transport.RoundTrip(req)
+
+	a.mu.Lock()
+	a.over = true
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	a.mu.Unlock()
+	a.header = a.x.up.now().Sub(a.started)
+	if err == nil {
+		a.status = res.StatusCode
+		return res, nil
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	return nil, err
+}
+
+// gotConn runs when the request has a connection: from here on it is the
+// server's turn.
+func (a *attempt) gotConn(httptrace.GotConnInfo) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.connected = true
+	switch {
+	case a.over || a.timeout <= 0:
+	case a.timer == nil:
+		a.timer = time.AfterFunc(a.timeout, a.expire)
+	default:
+		a.timer.Reset(a.timeout) // a stale connection was replaced
+	}
+}
+
+func (a *attempt) expire() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.over {
+		a.cancel(errSilent)
+	}
+}
+
+// clientsTurn and serversTurn stop and restart the clock around a read from
+// the client's body.
+func (a *attempt) clientsTurn() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+}
+
+func (a *attempt) serversTurn() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.timer != nil && !a.over {
+		a.timer.Reset(a.timeout)
+	}
+}
+
+// got1xx passes an interim response on.
+func (a *attempt) got1xx(code int, header textproto.MIMEHeader) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.over || code == http.StatusContinue {
+		// net/http sends 100 (Continue) itself as the body is first read.
+		return nil
+	}
+	if a.interim++; a.interim > maxInterim {
+		return fmt.Errorf("over %d interim responses", maxInterim)
+	}
+	a.x.rw.writeInterim(code, http.Header(header))
+	return nil
+}
+
+// judge turns what went wrong into an Error.
+func (a *attempt) judge(err error) *Error {
+	x := a.x
+	kind, status := KindBroken, http.StatusBadGateway
+	if bodyErr := x.body.failure(); bodyErr != nil {
+		err = bodyErr
+		kind, status = classifyRequestBody(bodyErr)
+	} else if ctxErr := x.in.Context().Err(); ctxErr != nil {
+		kind, status = KindClientGone, StatusClientGone
+		if errors.Is(ctxErr, context.DeadlineExceeded) {
+			kind, status = KindDeadline, http.StatusGatewayTimeout
+		}
+	} else if !a.connected {
+		kind = KindConnect
+		if isTimeout(err) {
+			status = http.StatusGatewayTimeout
+		}
+	} else if errors.Is(err, errSilent) {
+		kind, status = KindTimeout, http.StatusGatewayTimeout
+	}
+	a.kind = kind
+	return x.newError(kind, status, err)
+}
+
+// settle gives the server its place back and says what became of the attempt.
+// Only the first call counts.
+func (a *attempt) settle(kind Kind, cause error) {
+	if a.settled {
+		return
+	}
+	a.settled = true
+	a.cancel(nil)
+	x := a.x
+	status := a.status != 0 && slices.Contains(x.pool.cfg.Ejection.Statuses, a.status)
+	switch {
+	case kind == "" && status:
+		kind = KindStatus
+		fallthrough
+	case kind.blamesServer():
+		why := string(kind)
+		if cause != nil {
+			why = cause.Error()
+		} else if status {
+			why = fmt.Sprintf("status %d", a.status)
+		}
+		x.up.failed(x.pool, a.server, a.trial, why)
+	case kind == "" || kind == KindRefused:
+		x.up.succeeded(x.pool, a.server, a.trial)
+	}
+	if a.trial {
+		a.server.breaker.endTrial()
+	}
+	a.server.release()
+	if observe := x.up.deps.Observer; observe != nil {
+		observe(Attempt{Upstream: x.up.name, Server: a.server.name, Kind: kind, Status: a.status,
+			Header: a.header, Retry: a != &x.first})
+	}
+}

@@ -1,0 +1,121 @@
+package proxy
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// breaker is one server's circuit breaker, fed by the outcome of real
+// requests. Closed: requests pass. Open, until a point in time: none does.
+// After that it is half-open: one request at a time is let through as a
+// trial; success closes the breaker, failure opens it for twice as long.
+//
+// Its hot paths (state, success on a closed breaker) are a few atomic loads.
+type breaker struct {
+	until     atomic.Int64 // Unix nanoseconds; 0: closed, past: half-open
+	trial     atomic.Bool  // a trial is in flight
+	streak    atomic.Int64 // failures in a row
+	total     atomic.Int64 // outcomes, ever
+	failures  atomic.Int64 // failures, ever
+	ejections atomic.Int64 // ever
+
+	mu          sync.Mutex
+	level       int   // ejections in a row: the back-off's exponent
+	closedAt    int64 // when it was last closed
+	windowStart int64
+	windowTotal int64 // total and failures as the window began
+	windowFails int64
+}
+
+type breakerState int
+
+const (
+	closed breakerState = iota
+	open
+	halfOpen
+)
+
+func (b *breaker) state(now int64) breakerState {
+	switch until := b.until.Load(); {
+	case until == 0:
+		return closed
+	case now < until:
+		return open
+	default:
+		return halfOpen
+	}
+}
+
+// beginTrial reserves the half-open breaker's one trial.
+func (b *breaker) beginTrial() bool { return b.trial.CompareAndSwap(false, true) }
+
+// endTrial gives the trial back, whatever came of it.
+func (b *breaker) endTrial() { b.trial.Store(false) }
+
+// success counts a success and reports whether it closed the breaker, which
+// only a trial's can: what was sent before the ejection proves nothing.
+func (b *breaker) success(now int64, trial bool) bool {
+	b.total.Add(1)
+	if b.streak.Load() != 0 {
+		b.streak.Store(0)
+	}
+	return trial && b.close(now)
+}
+
+func (b *breaker) close(now int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.until.Load() == 0 {
+		return false
+	}
+	b.until.Store(0)
+	b.streak.Store(0)
+	b.closedAt = now
+	b.startWindow(now)
+	return true
+}
+
+// failure counts a failure and reports whether the breaker should open: the
+// caller knows whether another server is left.
+func (b *breaker) failure(now int64, cfg *Ejection, trial bool) bool {
+	total, failures, streak := b.total.Add(1), b.failures.Add(1), b.streak.Add(1)
+	if cfg.Off {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.until.Load() != 0 {
+		return trial
+	}
+	if now-b.windowStart > int64(cfg.Window) {
+		// The window begins with this failure; what went before it is cut off.
+		b.windowStart, b.windowTotal, b.windowFails = now, total-1, failures-1
+	}
+	n, bad := total-b.windowTotal, failures-b.windowFails
+	return streak >= int64(cfg.Failures) ||
+		n >= int64(cfg.MinRequests) && float64(bad) >= cfg.Rate*float64(n)
+}
+
+// open ejects the server and returns for how long.
+func (b *breaker) open(now int64, cfg *Ejection) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.until.Load() == 0 && now-b.closedAt > int64(cfg.Max) {
+		b.level = 0 // it has been well for long
+	}
+	d := cfg.Max
+	if shift := min(b.level, 30); cfg.For <= cfg.Max>>shift {
+		d = cfg.For << shift
+	}
+	b.level++
+	b.ejections.Add(1)
+	b.streak.Store(0)
+	b.until.Store(now + int64(d))
+	return d
+}
+
+// startWindow forgets the failures so far. The caller holds mu.
+func (b *breaker) startWindow(now int64) {
+	b.windowStart, b.windowTotal, b.windowFails = now, b.total.Load(), b.failures.Load()
+}

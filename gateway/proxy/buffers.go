@@ -1,0 +1,18 @@
+package proxy
+
+import "sync"
+
+// copyBuffer is how much of a body is moved at a time.
+const copyBuffer = 32 << 10
+
+// bufferPool is the ReverseProxy's. It pools pointers to arrays, since a slice
+// would be boxed with every Put.
+type bufferPool struct{ pool sync.Pool }
+
+func newBufferPool() *bufferPool {
+	return &bufferPool{sync.Pool{New: func() any { return new([copyBuffer]byte) }}}
+}
+
+func (p *bufferPool) Get() []byte { return p.pool.Get().(*[copyBuffer]byte)[:] }
+
+func (p *bufferPool) Put(b []byte) { p.pool.Put((*[copyBuffer]byte)(b)) }

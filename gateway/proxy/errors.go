@@ -1,0 +1,104 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+)
+
+// Kind says what kept a request from being answered by a server.
+type Kind string
+
+const (
+	KindConnect      Kind = "connect"        // no connection could be established
+	KindTimeout      Kind = "timeout"        // no response header in time
+	KindBroken       Kind = "broken"         // the connection broke, or what came was not HTTP
+	KindTruncated    Kind = "truncated"      // the response's body broke off
+	KindStatus       Kind = "status"         // an answer whose status counts as a failure
+	KindOverloaded   Kind = "overloaded"     // every available server is at MaxConnections
+	KindClientGone   Kind = "client_gone"    // the client went away
+	KindBodyTooLarge Kind = "body_too_large" // the request's body is over the route's limit
+	KindBadRequest   Kind = "bad_request"    // the request's body is malformed, or the request can't be forwarded
+	KindSlowRequest  Kind = "slow_request"   // the client took too long over the request's body
+	KindRefused      Kind = "refused"        // RouteOptions.ModifyResponse refused the response
+	KindDeadline     Kind = "deadline"       // the deadline of the request's own context has passed
+	KindClosed       Kind = "closed"         // the upstream was closed
+)
+
+// StatusClientGone is what is logged for a client that went away before it
+// was answered. It is nginx's; nobody ever receives it.
+const StatusClientGone = 499
+
+// Error says why a request got no answer from an upstream. Nothing has been
+// written to the client when it is handed over.
+type Error struct {
+	// Status is the answer that the client should get.
+	Status int
+	Kind   Kind
+	// Upstream is the upstream's name; Server the URL of the server that was
+	// tried last, empty if none was.
+	Upstream string
+	Server   string
+	// Err is the cause; it may be nil. It can hold addresses and is not for
+	// the client's eyes.
+	Err error
+}
+
+func (e *Error) Error() string {
+	where := "upstream " + e.Upstream
+	if e.Server != "" {
+		where += ", server " + e.Server
+	}
+	if e.Err == nil {
+		return fmt.Sprintf("%s: %s (%d)", where, e.Kind, e.Status)
+	}
+	return fmt.Sprintf("%s: %s (%d): %v", where, e.Kind, e.Status, e.Err)
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// blamesServer reports whether a failure says something about the server,
+// rather than about the client or the gateway.
+func (k Kind) blamesServer() bool {
+	switch k {
+	case KindConnect, KindTimeout, KindBroken, KindTruncated, KindStatus:
+		return true
+	}
+	return false
+}
+
+// classifyRequestBody says what a failure to read the client's body means.
+func classifyRequestBody(err error) (Kind, int) {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return KindBodyTooLarge, http.StatusRequestEntityTooLarge
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return KindSlowRequest, http.StatusRequestTimeout
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, context.Canceled), isNetError(err):
+		return KindClientGone, StatusClientGone
+	default: // a bad chunk, an over-long trailer
+		return KindBadRequest, http.StatusBadRequest
+	}
+}
+
+func isNetError(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op)
+}
+
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
+}
+
+// isDialError reports whether the error is that of a connect: nothing of the
+// request has left.
+func isDialError(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}

@@ -1,0 +1,146 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/headgate/headgate/middleware/clientip"
+)
+
+// exchange is one request's way through the proxy. ReverseProxy knows nothing
+// of it: it travels in the request's context, and its parts stand in for the
+// context, the response writer and the bodies.
+type exchange struct {
+	up    *Upstream
+	pool  *pool
+	route *RouteOptions
+	in    *http.Request
+
+	ctx      exchangeContext
+	rw       responseWriter
+	body     requestBody
+	response responseBody
+
+	idempotent bool
+	first      attempt // most requests have no other
+	current    *attempt
+	attempts   int
+	tried      []*server
+
+	err *Error // why there is no response
+}
+
+func newExchange(h *Handler, w http.ResponseWriter, r *http.Request) *exchange {
+	x := &exchange{up: h.upstream, pool: h.upstream.pool.Load(), route: &h.opts, in: r}
+	x.ctx = exchangeContext{Context: r.Context(), x: x}
+	x.rw = responseWriter{ResponseWriter: w, x: x}
+	return x
+}
+
+// exchangeContext is a request's context that leads back to the exchange.
+type exchangeContext struct {
+	context.Context
+	x *exchange
+}
+
+type exchangeKey struct{}
+
+func (c *exchangeContext) Value(key any) any {
+	if key == (exchangeKey{}) {
+		return c.x
+	}
+	return c.Context.Value(key)
+}
+
+// exchangeOf returns the exchange that a request belongs to.
+func exchangeOf(r *http.Request) *exchange {
+	return r.Context().Value(exchangeKey{}).(*exchange)
+}
+
+// timeout is how long a server may be silent before its response's header.
+func (x *exchange) timeout() time.Duration {
+	if x.route.Timeout != 0 {
+		return x.route.Timeout
+	}
+	return x.pool.cfg.Timeout
+}
+
+// client is the address that the request is made for.
+func (x *exchange) client() netip.Addr {
+	if info, ok := clientip.FromContext(x.in.Context()); ok {
+		return info.Addr
+	}
+	peer, _ := netip.ParseAddrPort(x.in.RemoteAddr)
+	return peer.Addr().Unmap().WithZone("")
+}
+
+// balanceKey is what IPHash hashes: the client's bucket, so that an IPv6
+// client that changes its address within its prefix stays where it is.
+func (x *exchange) balanceKey() uint64 {
+	if x.pool.cfg.Balance != IPHash {
+		return 0
+	}
+	addr := x.client()
+	if info, ok := clientip.FromContext(x.in.Context()); ok && info.Bucket.IsValid() {
+		addr = info.Bucket
+	}
+	b := addr.As16()
+	return hashString(string(b[:]))
+}
+
+// fail keeps the reason for which there is no response. ReverseProxy calls it
+// with what RoundTrip or modifyResponse returned, or with complaints of its
+// own, about upgrades.
+func (x *exchange) fail(err error) {
+	if x.rw.hijacked {
+		return // the connection is another's now; there is nobody to answer
+	}
+	var failure *Error
+	if !errors.As(err, &failure) {
+		failure = x.newError(KindBadRequest, http.StatusBadRequest, err)
+		if x.current != nil && x.current.status != 0 {
+			failure.Kind, failure.Status = KindBroken, http.StatusBadGateway
+		}
+	}
+	x.err = failure
+}
+
+func (x *exchange) newError(kind Kind, status int, err error) *Error {
+	e := &Error{Status: status, Kind: kind, Upstream: x.up.name, Err: err}
+	if x.current != nil {
+		e.Server = x.current.server.name
+	}
+	return e
+}
+
+// broken reports whether the response's body came to an end that was none.
+func (x *exchange) broken() bool {
+	return x.response.err != nil && !errors.Is(x.response.err, io.EOF)
+}
+
+// finish settles the last attempt. It runs however Forward ends.
+func (x *exchange) finish() {
+	if x.current == nil {
+		return
+	}
+	a := x.current
+	kind := a.kind
+	if kind == "" && x.broken() {
+		kind = KindTruncated
+		if x.in.Context().Err() != nil {
+			kind = KindClientGone
+		}
+	}
+	var cause error
+	if kind == KindTruncated {
+		cause = x.response.err
+	}
+	a.settle(kind, cause)
+	if rec := recordFrom(x.in.Context()); rec != nil {
+		rec.Server, rec.Attempts, rec.Header = a.server.name, x.attempts, a.header
+	}
+}

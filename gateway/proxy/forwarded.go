@@ -1,0 +1,133 @@
+package proxy
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// StripForwarding removes the fields by which whoever sends them could tell a
+// server about the client, the host, the path or the method something else
+// than what the gateway saw: X-Forwarded-*, Forwarded, X-Real-IP,
+// X-Original-URL, X-Rewrite-URL and X-HTTP-Method*, in any spelling that a
+// server might take for one of them (CGI maps X_Forwarded_For and
+// X-Forwarded-For to the same variable).
+func StripForwarding(h http.Header) {
+	for name := range h {
+		if isForwarding(name) {
+			delete(h, name)
+		}
+	}
+}
+
+func isForwarding(name string) bool {
+	if len(name) < len("forwarded") {
+		return false
+	}
+	switch name[0] | 0x20 {
+	case 'f':
+		return len(name) == len("forwarded") && hasFoldedPrefix(name, "forwarded")
+	case 'x':
+		return hasFoldedPrefix(name, "x-forwarded") ||
+			hasFoldedPrefix(name, "x-http-method") ||
+			len(name) == len("x-real-ip") && hasFoldedPrefix(name, "x-real-ip") ||
+			len(name) == len("x-original-url") && hasFoldedPrefix(name, "x-original-url") ||
+			len(name) == len("x-rewrite-url") && hasFoldedPrefix(name, "x-rewrite-url")
+	}
+	return false
+}
+
+// hasFoldedPrefix reports whether the name begins with prefix once its case is
+// folded and everything in it but letters and digits is taken for a hyphen.
+func hasFoldedPrefix(name, prefix string) bool {
+	if len(name) < len(prefix) {
+		return false
+	}
+	for i := range len(prefix) {
+		c := name[i]
+		switch {
+		case 'A' <= c && c <= 'Z':
+			c |= 0x20
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+		default:
+			c = '-'
+		}
+		if c != prefix[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// setForwarded tells the server who asked, for which host, and how.
+//
+// X-Forwarded-For holds one address, the client's as the gateway determined
+// it from its trusted proxies: a server that takes the first and one that
+// takes the last come to the same, right, conclusion. The proxies in between
+// are in Via.
+func (x *exchange) setForwarded(out *http.Request) {
+	scheme := "http"
+	if x.route.Scheme != nil {
+		scheme = x.route.Scheme(x.in)
+	} else if x.in.TLS != nil {
+		scheme = "https"
+	}
+	client := x.client()
+	address := "unknown" // RFC 7239 section 6.2
+	// One array for the single values of all.
+	values := [4]string{2: x.in.Host, 3: scheme}
+	if client.IsValid() {
+		address = client.String()
+		values[0] = address
+		out.Header["X-Forwarded-For"] = values[0:1:1]
+	}
+	values[1] = forwardedElement(client, address, x.in.Host, scheme)
+	out.Header["Forwarded"] = values[1:2:2]
+	out.Header["X-Forwarded-Host"] = values[2:3:3]
+	out.Header["X-Forwarded-Proto"] = values[3:4:4]
+}
+
+// forwardedElement is RFC 7239 section 4: IPv6 addresses and hosts with ports
+// are no tokens, and quoted.
+func forwardedElement(client netip.Addr, address, host, scheme string) string {
+	var b strings.Builder
+	b.Grow(len("for=\"[]\";host=\"\";proto=") + len(address) + len(host) + len(scheme))
+	b.WriteString("for=")
+	if client.Is6() {
+		b.WriteString(`"[`)
+		b.WriteString(address)
+		b.WriteString(`]"`)
+	} else {
+		b.WriteString(address)
+	}
+	if host != "" {
+		b.WriteString(";host=")
+		if isToken(host) {
+			b.WriteString(host)
+		} else {
+			b.WriteByte('"')
+			for i := range len(host) {
+				if host[i] == '"' || host[i] == '\\' {
+					b.WriteByte('\\')
+				}
+				b.WriteByte(host[i])
+			}
+			b.WriteByte('"')
+		}
+	}
+	b.WriteString(";proto=")
+	b.WriteString(scheme)
+	return b.String()
+}
+
+func isToken(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '-', c == '_':
+		default:
+			return false
+		}
+	}
+	return s != ""
+}

@@ -1,0 +1,110 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// checkState is what the active checks say about a server.
+type checkState struct {
+	down atomic.Bool
+	// Only the checker's goroutine touches these.
+	good, bad int
+}
+
+// reset forgets the checks' verdict, for a configuration without checks.
+func (c *checkState) reset() { c.down.Store(false) }
+
+// checkBody bounds what is read of a check's answer, so that its connection
+// can be used again.
+const checkBody = 64 << 10
+
+// checker asks one member how it is until its context ends.
+type checker struct {
+	member
+	upstream *Upstream
+	cfg      HealthCheck
+	slow     time.Duration
+}
+
+func (c *checker) run(ctx context.Context) {
+	c.checked.good, c.checked.bad = 0, 0
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		err := c.ask(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		c.judge(err)
+		// Give or take a tenth, so that checkers do not march in step.
+		spread := c.cfg.Interval / 5
+		timer.Reset(c.cfg.Interval - spread/2 + time.Duration(rand.Int64N(int64(spread)+1)))
+	}
+}
+
+// ask sends one check and returns what is wrong with the answer.
+func (c *checker) ask(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.Timeout, fmt.Errorf("no answer within %s", c.cfg.Timeout))
+	defer cancel()
+	target, err := url.ParseRequestURI(c.cfg.Path) // validated
+	if err != nil {
+		return err
+	}
+	target.Scheme, target.Host = c.url.Scheme, c.url.Host
+	req := (&http.Request{
+		Method: http.MethodGet,
+		URL:    target,
+		Host:   c.cfg.Host,
+		Header: http.Header{"User-Agent": {"headgate-health"}},
+	}).WithContext(ctx)
+	res, err := c.transport.RoundTrip(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return err
+	}
+	defer res.Body.Close()
+	_, _ = io.CopyN(io.Discard, res.Body, checkBody)
+	ok := res.StatusCode >= 200 && res.StatusCode < 400
+	if len(c.cfg.Expect) > 0 {
+		ok = slices.Contains(c.cfg.Expect, res.StatusCode)
+	}
+	if !ok {
+		return fmt.Errorf("status %d", res.StatusCode)
+	}
+	return nil
+}
+
+// judge counts answers in a row, and changes the verdict when there are
+// enough.
+func (c *checker) judge(err error) {
+	st := &c.checked
+	if err == nil {
+		st.bad, st.good = 0, st.good+1
+		if st.down.Load() && st.good >= c.cfg.HealthyAfter {
+			c.warmUp(c.upstream.now(), c.slow)
+			st.down.Store(false)
+			c.upstream.changed(c.server, true, "health check passed")
+		}
+		return
+	}
+	st.good, st.bad = 0, st.bad+1
+	if !st.down.Load() && st.bad >= c.cfg.UnhealthyAfter {
+		st.down.Store(true)
+		c.upstream.changed(c.server, false, "health check failed: "+err.Error())
+	}
+}

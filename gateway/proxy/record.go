@@ -1,0 +1,32 @@
+package proxy
+
+import (
+	"context"
+	"time"
+)
+
+// Record is what an access log wants to know of how a request was forwarded.
+// Whoever puts one into the request's context reads it after the handler has
+// returned or panicked, in the same goroutine. It stays empty for a request
+// that no server was chosen for.
+type Record struct {
+	// Server is the URL of the server that was tried last.
+	Server string
+	// Attempts is how many servers were tried.
+	Attempts int
+	// Header is the time that the last took to the response's header.
+	Header time.Duration
+}
+
+type recordKey struct{}
+
+// NewContext returns a context in which the forwarding of the request is
+// recorded.
+func NewContext(ctx context.Context, rec *Record) context.Context {
+	return context.WithValue(ctx, recordKey{}, rec)
+}
+
+func recordFrom(ctx context.Context) *Record {
+	rec, _ := ctx.Value(recordKey{}).(*Record)
+	return rec
+}

@@ -1,0 +1,163 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"sync"
+	"sync/atomic"
+)
+
+// MaxReplay is how much of an idempotent request's body is kept, so that the
+// request can be tried on another server. A request with a longer one is tried
+// once.
+const MaxReplay = 64 << 10
+
+var errNotReplayable = errors.New("too much of the request's body has been sent to send it again")
+
+// requestBody is the client's body, as the attempts at forwarding it read it:
+// each through a view of its own, from the beginning, while what was read is
+// kept. An attempt that failed may still be inside a read; what that brings is
+// then there for its successor.
+type requestBody struct {
+	x        *exchange
+	source   io.ReadCloser // nil: there is no body
+	keep     int           // how much may be kept
+	trailers http.Header   // those that the client announced, cleaned
+
+	mu   sync.Mutex // held during reads from the source
+	kept []byte
+	end  error // of the source
+
+	read   atomic.Int64 // from the source
+	broken atomic.Pointer[error]
+}
+
+// init takes the body over from the outbound request.
+func (b *requestBody) init(x *exchange, out *http.Request, replay bool) {
+	b.x, b.source = x, out.Body
+	if replay {
+		b.keep = MaxReplay
+	}
+	if len(out.Trailer) > 0 {
+		x.cleanTrailer(out.Trailer)
+		b.trailers = out.Trailer
+	}
+}
+
+// rewindable reports whether the body can be sent once more from its
+// beginning. It does not wait for a read that is under way.
+func (b *requestBody) rewindable() bool {
+	return b.source == nil || b.read.Load() <= int64(b.keep)
+}
+
+// failure is why the client's body could not be read, or nil.
+func (b *requestBody) failure() error {
+	if err := b.broken.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// attach gives an attempt's request its view of the body and its trailers.
+func (b *requestBody) attach(a *attempt, req *http.Request) {
+	if b.source == nil {
+		if !b.x.idempotent && (req.Header["Idempotency-Key"] != nil || req.Header["X-Idempotency-Key"] != nil) {
+			// For net/http these headers, from anybody, are leave to send the
+			// request again on a lost connection, unless it has a body.
+			req.Body = emptyBody{}
+		}
+		return
+	}
+	view := &bodyView{body: b, attempt: a}
+	if b.trailers != nil {
+		view.trailer = maps.Clone(b.trailers)
+		req.Trailer = view.trailer
+	}
+	req.Body = view
+	if b.x.idempotent || req.Header["Idempotency-Key"] == nil && req.Header["X-Idempotency-Key"] == nil {
+		// For net/http to replace a stale connection on which nothing was sent.
+		req.GetBody = func() (io.ReadCloser, error) {
+			if !b.rewindable() {
+				return nil, errNotReplayable
+			}
+			return &bodyView{body: b, attempt: a, trailer: view.trailer}, nil
+		}
+	}
+}
+
+// bodyView is one attempt's reading of the body.
+type bodyView struct {
+	body    *requestBody
+	attempt *attempt
+	trailer http.Header // to be filled in at the end; may be nil
+	offset  int64
+	closed  atomic.Bool
+}
+
+func (v *bodyView) Read(p []byte) (int, error) {
+	if v.closed.Load() {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	v.attempt.clientsTurn()
+	defer v.attempt.serversTurn()
+	n, err := v.body.readAt(p, v.offset)
+	v.offset += int64(n)
+	if err == io.EOF && v.trailer != nil {
+		v.body.copyTrailer(v.trailer)
+	}
+	return n, err
+}
+
+// Close ends the view alone: the body may be needed again.
+func (v *bodyView) Close() error {
+	v.closed.Store(true)
+	return nil
+}
+
+// readAt reads what is kept from the offset on, or else from the source.
+func (b *requestBody) readAt(p []byte, offset int64) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	read := b.read.Load()
+	if offset < read {
+		if read > int64(len(b.kept)) {
+			return 0, errNotReplayable
+		}
+		return copy(p, b.kept[offset:]), nil
+	}
+	if b.end != nil {
+		return 0, b.end
+	}
+	n, err := b.source.Read(p)
+	read = b.read.Add(int64(n))
+	if read <= int64(b.keep) {
+		b.kept = append(b.kept, p[:n]...)
+	} else {
+		b.kept = nil
+	}
+	if err != nil {
+		b.end = err
+		if err != io.EOF {
+			b.broken.Store(&err)
+		}
+	}
+	return n, err
+}
+
+// copyTrailer takes over the trailers' values, which net/http has put into the
+// inbound request when its body ended.
+func (b *requestBody) copyTrailer(dst http.Header) {
+	for name := range dst {
+		if values := b.x.in.Trailer[name]; len(values) > 0 {
+			dst[name] = values
+		}
+	}
+	b.x.filter(dst)
+}
+
+type emptyBody struct{}
+
+func (emptyBody) Read([]byte) (int, error) { return 0, io.EOF }
+func (emptyBody) Close() error             { return nil }

@@ -1,0 +1,112 @@
+package proxy
+
+import (
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// server is one app server: what is known about it, which outlives reloads.
+// What the policy says about it is in the pool's member.
+type server struct {
+	name string // its URL
+	url  *url.URL
+
+	active   atomic.Int64 // requests in flight, upgraded connections among them
+	requests atomic.Int64 // attempts, ever
+	breaker  breaker
+	checked  checkState
+	warmFrom atomic.Int64 // slow start began then, Unix nanoseconds; 0: warm
+
+	mu    sync.Mutex
+	since time.Time // of the last change
+	why   string
+}
+
+func (s *server) note(now time.Time, why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.since, s.why = now, why
+}
+
+// acquire takes one of at most limit places (zero: any number).
+func (s *server) acquire(limit int) bool {
+	if n := s.active.Add(1); limit > 0 && n > int64(limit) {
+		s.active.Add(-1)
+		return false
+	}
+	s.requests.Add(1)
+	return true
+}
+
+func (s *server) release() { s.active.Add(-1) }
+
+// warmth is the thousandths of its share that a server should get: it climbs
+// in a line over slow start, from a tenth so that it gets somewhere at all.
+func (s *server) warmth(now int64, slowStart time.Duration) int64 {
+	from := s.warmFrom.Load()
+	if from == 0 {
+		return weightUnit
+	}
+	elapsed := max(0, now-from)
+	if elapsed >= int64(slowStart) {
+		s.warmFrom.CompareAndSwap(from, 0)
+		return weightUnit
+	}
+	const least = weightUnit / 10
+	return least + elapsed*(weightUnit-least)/int64(slowStart)
+}
+
+// warmUp begins the server's slow start, if there is one.
+func (s *server) warmUp(now time.Time, slowStart time.Duration) {
+	if slowStart > 0 {
+		s.warmFrom.Store(now.UnixNano())
+	}
+}
+
+// member is a server as one configuration of the upstream has it.
+type member struct {
+	*server
+	weight    int
+	transport *http.Transport
+}
+
+// ServerStatus is what /upstreams shows about a server.
+type ServerStatus struct {
+	URL    string
+	Weight int
+	// Healthy is whether it gets its share of requests now.
+	Healthy bool
+	// Why says what made it so, in words; empty if nothing ever happened.
+	Why string
+	// Since is when that was; zero if nothing ever happened.
+	Since time.Time
+	// Active are the requests in flight, upgraded connections included.
+	Active int64
+	// Requests and Failures count attempts since the server was first known;
+	// only failures that the server is to blame for are counted.
+	Requests  int64
+	Failures  int64
+	Ejections int64
+	// EjectedUntil is when an ejected server gets its next request on trial;
+	// zero if it is not ejected.
+	EjectedUntil time.Time
+}
+
+func (m member) status(now time.Time) ServerStatus {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	st := ServerStatus{
+		URL: m.name, Weight: m.weight,
+		Healthy: !m.checked.down.Load() && m.breaker.state(now.UnixNano()) == closed,
+		Why:     m.why, Since: m.since,
+		Active: m.active.Load(), Requests: m.requests.Load(),
+		Failures: m.breaker.failures.Load(), Ejections: m.breaker.ejections.Load(),
+	}
+	if until := m.breaker.until.Load(); until != 0 {
+		st.EjectedUntil = time.Unix(0, until)
+	}
+	return st
+}

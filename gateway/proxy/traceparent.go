@@ -1,0 +1,71 @@
+package proxy
+
+import (
+	"encoding/hex"
+	"math/rand/v2"
+	"net/http"
+)
+
+// EnsureTraceparent leaves a valid W3C traceparent alone and otherwise starts
+// a trace; it returns the trace's ID, 32 hex digits, for logs. A tracestate
+// belongs to its traceparent and goes with it.
+//
+// A trace that starts here is marked as sampled: the gateway records no spans,
+// and a server's "parent-based" sampler, the usual default, would otherwise
+// drop every trace that began without it.
+func EnsureTraceparent(h http.Header) string {
+	if values := h["Traceparent"]; len(values) == 1 && validTraceparent(values[0]) {
+		return values[0][3:35]
+	}
+	var id [24]byte
+	for i := 0; i < len(id); i += 8 {
+		n := rand.Uint64() | 1 // an ID of zeros is invalid
+		for j := range 8 {
+			id[i+j] = byte(n >> (8 * j))
+		}
+	}
+	buf := make([]byte, 0, 55)
+	buf = append(buf, "00-"...)
+	buf = hex.AppendEncode(buf, id[:16])
+	buf = append(buf, '-')
+	buf = hex.AppendEncode(buf, id[16:])
+	buf = append(buf, "-01"...)
+	value := string(buf)
+	h["Traceparent"] = []string{value}
+	delete(h, "Tracestate")
+	return value[3:35]
+}
+
+// validTraceparent follows W3C Trace Context section 3.2: version, trace ID,
+// parent ID and flags in lower-case hex, the IDs not zero. Versions after 00
+// may go on after another hyphen.
+func validTraceparent(s string) bool {
+	if len(s) < 55 || s[2] != '-' || s[35] != '-' || s[52] != '-' {
+		return false
+	}
+	if version := s[:2]; !isHex(version) || version == "ff" || version == "00" && len(s) != 55 {
+		return false
+	}
+	if len(s) > 55 && s[55] != '-' {
+		return false
+	}
+	return isHex(s[3:35]) && !isZeros(s[3:35]) && isHex(s[36:52]) && !isZeros(s[36:52]) && isHex(s[53:55])
+}
+
+func isHex(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+func isZeros(s string) bool {
+	for i := range len(s) {
+		if s[i] != '0' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,4 @@
+package proxy
+
+// Upgrades keeps the connections that were upgraded.
+type Upgrades struct{}

@@ -1,0 +1,258 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http/httputil"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Deps are what an upstream is given by the program around it.
+type Deps struct {
+	// Logger hears of servers that come and go, at Info and Warn. Required.
+	Logger *slog.Logger
+	// Now is the clock for ejections, slow start and measurements; timeouts
+	// and the health checks' schedule run on the real one. Nil: time.Now. It
+	// is there for tests.
+	Now func() time.Time
+	// Observer is told of every attempt at a server, on the request's path:
+	// it must be fast, and safe for concurrent use. Nil: nobody.
+	Observer func(Attempt)
+	// Upgrades keeps the connections that were upgraded (WebSocket), so that
+	// a shutdown can close them. Nil: nobody can.
+	Upgrades *Upgrades
+}
+
+// Attempt is one try at one server, as its end is known.
+type Attempt struct {
+	Upstream string
+	Server   string // its URL
+	// Kind is empty for an answer that was passed on whole.
+	Kind Kind
+	// Status is that of the server's response, 0 if none came.
+	Status int
+	// Header is the time from the choice of the server to the response's
+	// header, or to the failure if that came first.
+	Header time.Duration
+	// Retry says that it was not the request's first attempt.
+	Retry bool
+}
+
+// Upstream is a group of servers that requests are forwarded to. It is safe
+// for concurrent use.
+type Upstream struct {
+	name   string
+	deps   Deps
+	pool   atomic.Pointer[pool]
+	budget budget
+	proxy  *httputil.ReverseProxy
+
+	mu     sync.Mutex // held by Update and Close
+	key    transportKey
+	closed bool
+
+	ejecting sync.Mutex // so that two servers are not both ejected as "another is left"
+}
+
+// NewUpstream makes an upstream and starts its health checks. The name is for
+// logs, errors and metrics.
+func NewUpstream(name string, cfg Config, deps Deps) (*Upstream, error) {
+	if deps.Logger == nil {
+		return nil, errors.New("proxy: Deps.Logger is missing; slog.New(slog.DiscardHandler) is silent")
+	}
+	if deps.Now == nil {
+		deps.Now = time.Now
+	}
+	u := &Upstream{name: name, deps: deps}
+	u.deps.Logger = deps.Logger.With("upstream", name)
+	u.proxy = newReverseProxy(u)
+	if err := u.Update(cfg); err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// Name returns the upstream's name.
+func (u *Upstream) Name() string { return u.name }
+
+// Update changes the configuration. Requests in flight end under the old one.
+// Servers that stay keep their health, ejection and counters, and their
+// connections unless Protocol, TLS (the files' contents included),
+// ConnectTimeout or IdleTimeout changed. On an error nothing has changed.
+func (u *Upstream) Update(cfg Config) error {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return fmt.Errorf("upstream %s: %w", u.name, err)
+	}
+	key, err := newTransportKey(cfg)
+	if err != nil {
+		return fmt.Errorf("upstream %s: %w", u.name, err)
+	}
+
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.closed {
+		return fmt.Errorf("upstream %s: updated after Close", u.name)
+	}
+	old := u.pool.Load()
+	if old != nil && key == u.key && old.cfg.Equal(cfg) {
+		return nil
+	}
+	next, err := u.newPool(cfg, key, old)
+	if err != nil {
+		return fmt.Errorf("upstream %s: %w", u.name, err)
+	}
+	u.key = key
+	if old != nil {
+		old.stop()
+	}
+	u.startChecks(next)
+	u.pool.Store(next)
+	if old != nil {
+		closeUnused(old, next)
+	}
+	return nil
+}
+
+// newPool builds the pool of a configuration out of what stays of the old one.
+func (u *Upstream) newPool(cfg Config, key transportKey, old *pool) (*pool, error) {
+	p := &pool{cfg: cfg, stop: func() {}}
+	var names []string
+	for _, sc := range cfg.Servers {
+		target, err := parseServer(sc.URL)
+		if err != nil {
+			return nil, err
+		}
+		m := member{weight: sc.Weight}
+		if old != nil {
+			m = old.member(target.String())
+			m.weight = sc.Weight
+		}
+		if m.server == nil {
+			m.server = &server{name: target.String(), url: target}
+			if old != nil {
+				m.warmUp(u.now(), cfg.SlowStart)
+			}
+		}
+		if m.transport == nil || key != u.key {
+			if m.transport, err = newTransport(key); err != nil {
+				return nil, err
+			}
+		}
+		p.members = append(p.members, m)
+		names = append(names, m.name)
+	}
+	p.balancer = newBalancer(cfg.Balance, names, rand.Uint64)
+	return p, nil
+}
+
+// member returns the pool's member of that name, or the zero one.
+func (p *pool) member(name string) member {
+	for _, m := range p.members {
+		if m.name == name {
+			return m
+		}
+	}
+	return member{}
+}
+
+// startChecks starts a pool's health checks.
+func (u *Upstream) startChecks(p *pool) {
+	if p.cfg.HealthCheck.Path == "" {
+		for _, m := range p.members {
+			m.checked.reset()
+		}
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	for _, m := range p.members {
+		c := &checker{member: m, upstream: u, cfg: p.cfg.HealthCheck, slow: p.cfg.SlowStart}
+		running.Go(func() { c.run(ctx) })
+	}
+	p.stop = func() { cancel(); running.Wait() }
+}
+
+// closeUnused closes the idle connections that next does not use; those of
+// requests in flight are closed as they come back.
+func closeUnused(old, next *pool) {
+	for _, m := range old.members {
+		used := next != nil && slices.ContainsFunc(next.members, func(n member) bool { return n.transport == m.transport })
+		if !used {
+			m.transport.CloseIdleConnections()
+		}
+	}
+}
+
+// Close ends the health checks and closes idle connections. Requests that
+// come later are refused with KindClosed; those in flight, and upgraded
+// connections, go on. It may be called more than once.
+func (u *Upstream) Close() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.closed {
+		return
+	}
+	u.closed = true
+	p := u.pool.Load()
+	p.stop()
+	u.pool.Store(&pool{cfg: p.cfg, stop: func() {}})
+	closeUnused(p, nil)
+}
+
+// Status tells how each server is, in the configuration's order.
+func (u *Upstream) Status() []ServerStatus {
+	now := u.now()
+	var all []ServerStatus
+	for _, m := range u.pool.Load().members {
+		all = append(all, m.status(now))
+	}
+	return all
+}
+
+func (u *Upstream) now() time.Time { return u.deps.Now() }
+
+// changed notes and logs that a server became healthy or not.
+func (u *Upstream) changed(s *server, healthy bool, why string) {
+	s.note(u.now(), why)
+	if healthy {
+		u.deps.Logger.Info("server is back", "server", s.name, "why", why)
+	} else {
+		u.deps.Logger.Warn("server is out", "server", s.name, "why", why)
+	}
+}
+
+// succeeded and failed take note of an attempt's outcome.
+
+func (u *Upstream) succeeded(p *pool, s *server, trial bool) {
+	// The clock is read on the path of trials alone.
+	if !trial {
+		s.breaker.success(0, false)
+		return
+	}
+	now := u.now()
+	if s.breaker.success(now.UnixNano(), true) {
+		s.warmUp(now, p.cfg.SlowStart)
+		u.changed(s, true, "trial request succeeded")
+	}
+}
+
+func (u *Upstream) failed(p *pool, s *server, trial bool, why string) {
+	now := u.now()
+	if !s.breaker.failure(now.UnixNano(), &p.cfg.Ejection, trial) {
+		return
+	}
+	u.ejecting.Lock()
+	defer u.ejecting.Unlock()
+	if !trial && (s.breaker.until.Load() != 0 || !p.mayEject(s, now.UnixNano())) {
+		return
+	}
+	d := s.breaker.open(now.UnixNano(), &p.cfg.Ejection)
+	u.changed(s, false, fmt.Sprintf("ejected for %s: %s", d, why))
+}
