@@ -1,0 +1,149 @@
+package session
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// maxCandidates bounds how many cookies of our name are looked at. More than
+// one arrives where an operator has changed the cookie's domain or path, or
+// where a sibling host has planted one: the first that is a live session counts.
+const maxCandidates = 3
+
+const macLen = 43 // SHA-256 in base64url
+
+// value is the cookie's value: the token, and its signature where there are secrets.
+func (s *Settings) value(t token) string {
+	text := t.text()
+	if len(s.Secrets) == 0 {
+		return text
+	}
+	mac := s.mac(s.Secrets[0], text)
+	return text + "." + encoding.EncodeToString(mac[:])
+}
+
+func (s *Settings) mac(secret []byte, text string) (d digest) {
+	h := hmac.New(sha256.New, secret)
+	h.Write([]byte("headgate session cookie\x00" + text))
+	h.Sum(d[:0])
+	return d
+}
+
+// verify returns the token of a cookie's value. It costs no I/O: junk is
+// refused here, before Redis is asked.
+func (s *Settings) verify(value string) (token, bool) {
+	if len(s.Secrets) == 0 {
+		return parseToken(value)
+	}
+	if len(value) != tokenLen+1+macLen || value[tokenLen] != '.' {
+		return token{}, false
+	}
+	var got digest
+	if got.UnmarshalText([]byte(value[tokenLen+1:])) != nil {
+		return token{}, false
+	}
+	for _, secret := range s.Secrets {
+		want := s.mac(secret, value[:tokenLen])
+		if hmac.Equal(got[:], want[:]) {
+			return parseToken(value[:tokenLen])
+		}
+	}
+	return token{}, false
+}
+
+// candidates returns the well-formed tokens among the request's cookies, and
+// whether any cookie has our name.
+func (s *Settings) candidates(h http.Header) (named bool, tokens []token) {
+	for _, line := range h["Cookie"] {
+		for part := range strings.SplitSeq(line, ";") {
+			name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
+			if strings.TrimSpace(name) != s.Cookie.Name {
+				continue
+			}
+			named, value = true, strings.TrimSpace(value)
+			if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
+				value = value[1 : len(value)-1]
+			}
+			if t, ok := s.verify(value); ok && len(tokens) < maxCandidates {
+				tokens = append(tokens, t)
+			}
+		}
+	}
+	return named, tokens
+}
+
+// cut removes our cookie, and nothing else, from the Cookie lines.
+func (s *Settings) cut(h http.Header) {
+	lines := h["Cookie"]
+	if len(lines) == 0 {
+		return
+	}
+	kept := make([]string, 0, len(lines))
+	changed := false
+	for _, line := range lines {
+		rest, cut := s.cutLine(line)
+		changed = changed || cut
+		if rest != "" || !cut {
+			kept = append(kept, rest)
+		}
+	}
+	switch {
+	case !changed:
+	case len(kept) == 0:
+		delete(h, "Cookie")
+	default:
+		h["Cookie"] = kept
+	}
+}
+
+// cutLine leaves the other cookies of a line byte for byte as they were.
+func (s *Settings) cutLine(line string) (rest string, changed bool) {
+	if !strings.Contains(line, s.Cookie.Name) {
+		return line, false
+	}
+	var kept []string
+	for part := range strings.SplitSeq(line, ";") {
+		name, _, _ := strings.Cut(part, "=")
+		if strings.TrimSpace(name) == s.Cookie.Name {
+			changed = true
+			continue
+		}
+		kept = append(kept, part)
+	}
+	if !changed {
+		return line, false
+	}
+	return strings.TrimSpace(strings.Join(kept, ";")), true
+}
+
+// cookie returns the cookie that gives t to the client for as long as the
+// session may last at most.
+func (s *Settings) cookie(t token, left time.Duration) *http.Cookie {
+	c := s.blank()
+	c.Value = s.value(t)
+	c.MaxAge = max(int((left+time.Second-1)/time.Second), 1)
+	return c
+}
+
+// deletion returns the cookie that makes browsers forget ours: the same name,
+// domain and path, already expired.
+func (s *Settings) deletion() *http.Cookie {
+	c := s.blank()
+	c.MaxAge = -1
+	c.Expires = time.Unix(1, 0)
+	return c
+}
+
+func (s *Settings) blank() *http.Cookie {
+	return &http.Cookie{
+		Name:     s.Cookie.Name,
+		Path:     s.Cookie.Path,
+		Domain:   s.Cookie.Domain,
+		SameSite: s.Cookie.SameSite,
+		Secure:   !s.Cookie.Insecure,
+		HttpOnly: true,
+	}
+}

@@ -1,0 +1,75 @@
+package session
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// CSRFOptions says which cross-origin requests are taken all the same.
+type CSRFOptions struct {
+	// Off takes all of them.
+	Off bool
+	// TrustedOrigins are taken: "https://shop.example", with the port if it is not the default one.
+	TrustedOrigins []string
+}
+
+// originCheck tells cross-origin requests that browsers send by Sec-Fetch-Site, or
+// by Origin where that is missing, as [http.CrossOriginProtection] does.
+// Requests without either are from no browser, or from the same origin.
+type originCheck struct {
+	off        bool
+	protection *http.CrossOriginProtection
+}
+
+func newOriginCheck(o CSRFOptions) (*originCheck, error) {
+	c := &originCheck{off: o.Off, protection: http.NewCrossOriginProtection()}
+	for _, origin := range o.TrustedOrigins {
+		if err := c.protection.AddTrustedOrigin(strings.ToLower(origin)); err != nil {
+			return nil, fmt.Errorf("trusted origin: %w; give scheme and host, such as https://shop.example", err)
+		}
+	}
+	return c, nil
+}
+
+// refuses reports whether a request that carries a session, or that asks for
+// one, must not be taken.
+func (c *originCheck) refuses(r *http.Request) bool {
+	if c.off {
+		return false
+	}
+	probe := http.Request{Method: r.Method, Host: comparableHost(r.Host), Header: r.Header}
+	if websocketUpgrade(r) {
+		// A GET, which the protection would let pass, but one with which a foreign
+		// page talks with the user's session as long as it likes.
+		probe.Method = http.MethodPost
+	}
+	if origin := r.Header.Get("Origin"); origin != strings.ToLower(origin) {
+		probe.Header = http.Header{
+			"Origin":         {strings.ToLower(origin)},
+			"Sec-Fetch-Site": r.Header["Sec-Fetch-Site"],
+		}
+	}
+	return c.protection.Check(&probe) != nil
+}
+
+// comparableHost is the host as browsers write it in Origin: in lower case,
+// without a default port.
+func comparableHost(host string) string {
+	host = strings.ToLower(host)
+	host = strings.TrimSuffix(host, ":443")
+	return strings.TrimSuffix(host, ":80")
+}
+
+// websocketUpgrade reports whether the request asks for a WebSocket
+// (RFC 6455 section 4.1), be its Connection header as it may: when in doubt it does.
+func websocketUpgrade(r *http.Request) bool {
+	for _, line := range r.Header["Upgrade"] {
+		for protocol := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(protocol), "websocket") {
+				return true
+			}
+		}
+	}
+	return len(r.Header["Sec-Websocket-Key"]) > 0
+}

@@ -1,0 +1,161 @@
+package session
+
+import (
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// Verdict is what a route's rule says of a request.
+type Verdict struct {
+	// Status is zero where the request may pass, else 303, 401, 403 or 503.
+	Status int
+	// Header goes with the answer: Location, Retry-After, Cache-Control. Nil where it may pass.
+	Header http.Header
+	// Reason is for people: a log line, a problem document's detail.
+	Reason string
+}
+
+// Pass reports whether the request may go on.
+func (d Verdict) Pass() bool { return d.Status == 0 }
+
+// retryAfter is what 503 suggests, in seconds: the breaker asks Redis anew about as often.
+const retryAfter = "1"
+
+// Decide applies the route's rule, after Finish. It does no I/O.
+func (v *Visit) Decide() Verdict {
+	r, mode := v.request, v.route.Mode
+	if mode == Off || preflight(r) {
+		return Verdict{}
+	}
+	if v.refusesOrigin() {
+		return verdict(http.StatusForbidden, "cross-origin request refused")
+	}
+	if v.err != nil && mustKnow(mode, r.Method) {
+		d := verdict(http.StatusServiceUnavailable, "the session can't be looked up at the moment")
+		d.Header.Set("Retry-After", retryAfter)
+		return d
+	}
+	if mode == Required && (v.session == nil || v.session.User == "") {
+		return v.challenge()
+	}
+	return Verdict{}
+}
+
+// refusesOrigin applies the CSRF check to requests that act for a session and
+// to those that may begin one: a foreign page must not log its victim in as somebody else.
+func (v *Visit) refusesOrigin() bool {
+	if v.route.NoCSRF || (v.session == nil && v.route.Mode != Login) {
+		return false
+	}
+	return v.m.origins.refuses(v.request)
+}
+
+// mustKnow reports whether a request is better refused than taken for
+// anonymous: where a session is required, and where one is about to be begun or ended,
+// which could not be saved.
+func mustKnow(mode Mode, method string) bool {
+	switch mode {
+	case Required, Logout:
+		return true
+	case Login:
+		return !safe(method)
+	}
+	return false
+}
+
+// preflight reports whether a browser asks for leave to send a cross-origin
+// request (Fetch standard, CORS-preflight request). It does so without
+// cookies, so that no rule about sessions can be asked of it.
+func preflight(r *http.Request) bool {
+	return r.Method == http.MethodOptions && r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
+}
+
+func safe(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
+}
+
+// challenge sends browsers to the login page and tells others that they need a session.
+func (v *Visit) challenge() Verdict {
+	r, login := v.request, v.m.set.LoginPath
+	loginPath, _, _ := strings.Cut(login, "?")
+	// Where the login page itself requires a session, a redirect would never end.
+	if login == "" || !browses(r) || r.URL.Path == loginPath {
+		d := verdict(http.StatusUnauthorized, "a session is required")
+		d.Header.Set("WWW-Authenticate", `Cookie cookie-name="`+v.m.set.Cookie.Name+`"`)
+		return d
+	}
+	d := verdict(http.StatusSeeOther, "a session is required")
+	d.Header.Set("Location", withReturn(login, r.URL))
+	return d
+}
+
+func verdict(status int, reason string) Verdict {
+	return Verdict{Status: status, Reason: reason, Header: http.Header{"Cache-Control": {"no-store"}}}
+}
+
+// browses reports whether somebody looks at a page: a GET or HEAD that accepts text/html by name.
+func browses(r *http.Request) bool {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return false
+	}
+	for _, line := range r.Header["Accept"] {
+		for media := range strings.SplitSeq(line, ",") {
+			name, params, err := mime.ParseMediaType(strings.TrimSpace(media))
+			if err == nil && name == "text/html" && !zero(params["q"]) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// zero reports whether a quality value says "not acceptable" (RFC 9110 section 12.4.2).
+func zero(q string) bool {
+	f, err := strconv.ParseFloat(q, 64)
+	return err == nil && f <= 0
+}
+
+// maxReturn bounds the return path, in bytes: a URL above some kilobytes is refused along the way.
+const maxReturn = 2000
+
+// withReturn adds ?next= with the request's own path and query, if that is a
+// safe place to return to.
+func withReturn(login string, u *url.URL) string {
+	next := u.EscapedPath()
+	if u.RawQuery != "" {
+		next += "?" + u.RawQuery
+	}
+	if len(next) > maxReturn || !SafePath(next) {
+		return login
+	}
+	separator := "?"
+	if strings.Contains(login, "?") {
+		separator = "&"
+	}
+	return login + separator + "next=" + url.QueryEscape(next)
+}
+
+// SafePath reports whether s is a path of this site that a browser may be sent to, as apps
+// should ask of the "next" that they are given: it begins with one slash, and nothing in it makes a
+// browser see another host. Browsers read "\" as "/", and leave out tabs and
+// newlines before they look.
+func SafePath(s string) bool {
+	if !strings.HasPrefix(s, "/") || strings.HasPrefix(s, "//") {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c == '\\' || c >= 0x7f {
+			return false
+		}
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil {
+		return false
+	}
+	// "/.//evil.example" becomes "//evil.example" once dot segments are gone.
+	path, _, _ := strings.Cut(s, "?")
+	return !strings.Contains(path, "//") && !strings.Contains(path, "/./") && !strings.Contains(path, "/../")
+}

@@ -1,0 +1,144 @@
+package session
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/gorilla/sessions"
+	"github.com/labstack/echo/v4"
+)
+
+// Middleware keeps sessions in an Echo app, under one rule for all that it covers.
+// It panics where the options are wrong. For routes with different rules make one Manager with
+// [New] and use its Middleware method.
+func Middleware(o Options, route Route) echo.MiddlewareFunc {
+	m, err := New(o)
+	if err != nil {
+		panic(err)
+	}
+	return m.Middleware(route)
+}
+
+// Middleware applies a route's rule before the handler, which then has [Get], [Current], [LogIn],
+// [Renew] and [LogOut]. On a [Logout] route the session has ended when the handler runs.
+func (m *Manager) Middleware(route Route) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			v := m.Visit(c.Request(), route)
+			if v.route.Mode == Off {
+				return next(c)
+			}
+			c.SetRequest(c.Request().WithContext(NewContext(c.Request().Context(), v)))
+			v.request = c.Request()
+			ctx := c.Request().Context()
+			_ = v.Finish(ctx, nil) // Decide knows what an error means on this route
+			if d := v.Decide(); !d.Pass() {
+				return answer(c, d)
+			}
+			if route.Mode == Logout {
+				if err := apply(c, Actions{}); err != nil {
+					return err
+				}
+				return next(c)
+			}
+			c.Response().Before(func() {
+				// Only a rotation can be due, whose failure is no reason to fail the response.
+				if cookie, err := v.Apply(ctx, Actions{}); err == nil {
+					v.m.SetCookie(c.Response().Header(), cookie)
+				}
+			})
+			return next(c)
+		}
+	}
+}
+
+func answer(c echo.Context, d Verdict) error {
+	for name, values := range d.Header {
+		c.Response().Header()[name] = values
+	}
+	if d.Status == http.StatusSeeOther {
+		return c.NoContent(d.Status)
+	}
+	return echo.NewHTTPError(d.Status, d.Reason)
+}
+
+var errNoMiddleware = errors.New("session: this route has no session.Middleware, or one with session off")
+
+// Get returns the request's session as gorilla knows it: read and write Values, then
+// Save(c.Request(), c.Response()) before the response's body. See [Manager.Get] for the error.
+func Get(c echo.Context) (*sessions.Session, error) {
+	v, ok := FromContext(c.Request().Context())
+	if !ok {
+		return nil, errNoMiddleware
+	}
+	return v.m.Get(c.Request(), v.m.CookieName())
+}
+
+// Current returns the live session, nil where there is none.
+func Current(c echo.Context) *Session {
+	if v, ok := FromContext(c.Request().Context()); ok {
+		return v.session
+	}
+	return nil
+}
+
+// LogIn begins a session of the user with a new ID, and sets its cookie. What an anonymous session
+// held comes along. It must be called before the response is written; where
+// it fails, nobody is logged in.
+func LogIn(c echo.Context, user string) error { return apply(c, Actions{Login: user}) }
+
+// Renew gives the session a new ID, as a change of privileges demands.
+func Renew(c echo.Context) error { return apply(c, Actions{Renew: true}) }
+
+// LogOut ends this session, or all of its user's, and deletes the cookie.
+func LogOut(c echo.Context, scope LogoutScope) error { return apply(c, Actions{Logout: scope}) }
+
+func apply(c echo.Context, a Actions) error {
+	v, ok := FromContext(c.Request().Context())
+	if !ok {
+		return errNoMiddleware
+	}
+	cookie, err := v.Apply(c.Request().Context(), a)
+	if err != nil {
+		return echo.NewHTTPError(Status(err), "the session could not be saved").SetInternal(err)
+	}
+	v.m.SetCookie(c.Response().Header(), cookie)
+	return nil
+}
+
+// SetCookie adds what [Visit.Apply] returned to a response, instead of an earlier cookie of ours, and
+// keeps the response out of every cache. A nil cookie changes nothing.
+func (m *Manager) SetCookie(h http.Header, cookie *http.Cookie) {
+	if cookie == nil {
+		return
+	}
+	m.cutSetCookie(h)
+	h.Add("Set-Cookie", cookie.String())
+	h.Set("Cache-Control", "private, no-store")
+}
+
+// CleanResponse removes from an app server's response what is ours to say: our headers, and
+// a cookie of our name.
+func (v *Visit) CleanResponse(h http.Header) {
+	StripReserved(h)
+	if v.route.Mode != Off {
+		v.m.cutSetCookie(h)
+	}
+}
+
+func (m *Manager) cutSetCookie(h http.Header) {
+	lines := h["Set-Cookie"]
+	kept := lines[:0]
+	for _, line := range lines {
+		name, _, _ := strings.Cut(line, "=")
+		if strings.TrimSpace(name) != m.set.Cookie.Name {
+			kept = append(kept, line)
+		}
+	}
+	if len(kept) == 0 {
+		delete(h, "Set-Cookie")
+		return
+	}
+	h["Set-Cookie"] = kept
+}

@@ -1,0 +1,164 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/rbcervilla/redisstore/v9"
+
+	"github.com/headgate/headgate/middleware/store"
+)
+
+// Errors that callers tell apart with errors.Is; [Status] maps them to HTTP.
+var (
+	// ErrUnavailable means that nobody knows whether there is a session: the store
+	// did not answer. It never means "logged out".
+	ErrUnavailable = errors.New("session store is unavailable")
+
+	// ErrEnded means that a session which was there when the request came has
+	// ended meanwhile, so that a change of it could not be saved.
+	ErrEnded = errGone
+
+	// ErrTooLarge means that data would exceed Settings.MaxData.
+	ErrTooLarge = errors.New("session data too large")
+
+	// ErrMalformed means that an app server's Headgate-* response headers can't be followed.
+	ErrMalformed = errors.New("malformed session header from the app server")
+)
+
+// Manager keeps sessions. It is a gorilla [sessions.Store] as well. All its
+// methods are safe for concurrent use.
+type Manager struct {
+	*shared
+	set     Settings
+	origins *originCheck
+	gorilla *redisstore.RedisStore
+}
+
+// shared is what the Managers of all generations have in common.
+type shared struct {
+	backend  backend
+	redis    *store.Redis // nil in memory
+	remember *store.Map[digest, Identity]
+	now      func() time.Time
+	log      *slog.Logger
+}
+
+const (
+	rememberBytes = 8 << 20
+	rememberFor   = 10 * time.Minute
+)
+
+// New returns a Manager. It does not talk to Redis.
+func New(o Options) (*Manager, error) {
+	sh := &shared{
+		redis:    o.Redis,
+		remember: store.NewMap[digest, Identity](store.MapOptions{MaxBytes: rememberBytes}),
+		now:      o.Now,
+		log:      o.Logger,
+	}
+	if sh.now == nil {
+		sh.now = time.Now
+	}
+	if sh.log == nil {
+		sh.log = slog.New(slog.DiscardHandler)
+	}
+	if o.MemoryBytes < 0 {
+		return nil, fmt.Errorf("session: MemoryBytes is %d; give a number of bytes, or zero for %d", o.MemoryBytes, defaultMemoryBytes)
+	}
+	if o.MemoryBytes == 0 {
+		o.MemoryBytes = defaultMemoryBytes
+	}
+	if o.Redis != nil {
+		sh.backend = newRedisBackend(o.Redis)
+	} else {
+		sh.backend = newMemoryBackend(o.MemoryBytes, sh.now)
+	}
+	return sh.manager(o.Settings)
+}
+
+// With returns a Manager of the same sessions under other Settings, as a new
+// generation of a policy needs it. Shorter timeouts hold for live sessions at once.
+func (m *Manager) With(s Settings) (*Manager, error) { return m.shared.manager(s) }
+
+func (sh *shared) manager(s Settings) (*Manager, error) {
+	set, err := s.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("session: %w", err)
+	}
+	origins, err := newOriginCheck(set.CSRF)
+	if err != nil {
+		return nil, fmt.Errorf("session: %w", err)
+	}
+	m := &Manager{shared: sh, set: set, origins: origins}
+	m.gorilla = m.newGorillaStore()
+	return m, nil
+}
+
+// CookieName is the session cookie's name as it was settled.
+func (m *Manager) CookieName() string { return m.set.Cookie.Name }
+
+// CheckEviction returns a warning where Redis is configured so that it could
+// evict live sessions, else "". Meant for the start of a program.
+func (m *Manager) CheckEviction(ctx context.Context) (warning string, err error) {
+	return m.backend.eviction(ctx)
+}
+
+// conflictsFor is how long a change keeps trying while others change the same session.
+const conflictsFor = 2 * time.Second
+
+// update changes a record by compare-and-swap: change is applied to base, and
+// again to whatever somebody else has written meanwhile, until it fits or the record is
+// gone. change reports whether there is anything to write. The record as it then is comes back.
+func (m *Manager) update(ctx context.Context, handle string, base *record, change func(*record) (bool, error)) (*record, error) {
+	deadline := time.Now().Add(conflictsFor)
+	for attempt := 1; ; attempt++ {
+		r := base.clone()
+		if changed, err := change(r); err != nil || !changed {
+			return base, err
+		}
+		left := m.set.remaining(r, m.now()).Truncate(time.Millisecond)
+		if left <= 0 {
+			return nil, errGone
+		}
+		r.Revision++
+		text, err := r.encode()
+		if err != nil {
+			return nil, err
+		}
+		present, err := m.backend.swap(ctx, handle, base.head(), text, left)
+		if err != nil {
+			return nil, err
+		}
+		if present == nil {
+			return r, nil
+		}
+		if base, err = decodeRecord(present); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		if time.Now().After(deadline) {
+			return nil, fmt.Errorf("%w: %d attempts to change one session met other changes", ErrUnavailable, attempt)
+		}
+		time.Sleep(rand.N(time.Duration(min(attempt, 16)) * 100 * time.Microsecond))
+	}
+}
+
+// read returns the live record of a handle, or nil.
+func (m *Manager) read(ctx context.Context, handle string) (*record, error) {
+	texts, err := m.backend.fetch(nil, handle).done(ctx, nil)
+	if err != nil || texts[0] == nil {
+		return nil, err
+	}
+	r, err := decodeRecord(texts[0])
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if !r.live(m.now(), &m.set) {
+		return nil, nil
+	}
+	return r, nil
+}
