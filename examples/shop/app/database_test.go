@@ -145,3 +145,23 @@ func TestPathNeedsNoEscaping(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAnySizeMakesAShop(t *testing.T) {
+	t.Parallel()
+	for _, size := range []app.Size{
+		{Products: 1, Orders: 1},
+		{Products: 1, Customers: 1, Orders: 10, Reviews: 1},
+		{Products: 4000, Orders: 101, Customers: 1, Reviews: 99}, // around the inserter's batches of 100
+	} {
+		size.PasswordIterations = 1
+		db, err := app.Open(t.Context(), filepath.Join(t.TempDir(), "shop.db"), size)
+		if err != nil {
+			t.Errorf("%+v: %v", size, err)
+			continue
+		}
+		if len(top(t, newServer(t, db, "a")).Products) == 0 {
+			t.Errorf("%+v: no best sellers", size)
+		}
+		db.Close()
+	}
+}

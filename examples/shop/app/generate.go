@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// Size is how much data is generated. A zero field takes the default.
+// Size is how much data is generated. A field of zero or less takes the default.
 type Size struct {
 	Products  int // default 3,000
-	Customers int // default 20,000
 	Orders    int // default 120,000, of one to four lines each: some 220,000 order lines
-	Reviews   int // default 20,000
+	Customers int // default a sixth of Orders
+	Reviews   int // default a sixth of Orders
 
 	// PasswordIterations of PBKDF2 for the demo users; default 600,000, as OWASP
 	// advises for HMAC-SHA256. Tests take fewer.
@@ -28,9 +28,9 @@ func (s Size) withDefaults() Size {
 		}
 	}
 	or(&s.Products, 3_000)
-	or(&s.Customers, 20_000)
 	or(&s.Orders, 120_000)
-	or(&s.Reviews, 20_000)
+	or(&s.Customers, max(s.Orders/6, 1))
+	or(&s.Reviews, max(s.Orders/6, 1))
 	or(&s.PasswordIterations, 600_000)
 	return s
 }
