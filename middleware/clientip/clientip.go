@@ -7,29 +7,29 @@ import (
 	"net/netip"
 )
 
-// DefaultIPv6Prefix is how much of an IPv6 address tells clients apart, in
-// bits: a subnet, which is the least that a customer gets (RFC 6177), and
-// within which a host takes any address it likes (RFC 8981).
+// DefaultIPv6Prefix is how much of an IPv6 address tells clients apart, in bits: a
+// subnet, which is the least that a customer gets (RFC 6177), and within which a host
+// takes any address it likes (RFC 8981).
 const DefaultIPv6Prefix = 64
 
-// Options says whom to believe. The zero value believes nobody: the client is
-// the socket's peer.
+// Options says whom to believe. The zero value believes nobody: the client is the
+// socket's peer.
 type Options struct {
-	// TrustedProxies are the addresses of the proxies in front of us, all of them, whose
-	// word on the client's address is believed. A prefix that covers clients lets
-	// those clients name any address as theirs; 0.0.0.0/0 lets everyone. IPv6 prefixes cover
-	// no IPv4 address, except those of IPv4-mapped form (::ffff:10.0.0.0/104),
+	// TrustedProxies are the addresses of the proxies in front of us, all of them,
+	// whose word on the client's address is believed. A prefix that covers clients lets
+	// those clients name any address as theirs; 0.0.0.0/0 lets everyone. IPv6 prefixes
+	// cover no IPv4 address, except those of IPv4-mapped form (::ffff:10.0.0.0/104),
 	// which mean the IPv4 prefix. Default: none.
 	TrustedProxies []netip.Prefix
 
 	// Header is the one header those proxies maintain: "x-forwarded-for" (the default)
-	// or "forwarded" (RFC 7239), in any letter case. Each trusted proxy
-	// must append to it or replace it; one that passes on what a client
-	// wrote there makes the client's word its own.
+	// or "forwarded" (RFC 7239), in any letter case. Each trusted proxy must append to
+	// it or replace it; one that passes on what a client wrote there makes the client's
+	// word its own.
 	Header string
 
-	// IPv6Prefix is how many leading bits of an IPv6 address make a
-	// client's [Resolver.Bucket], 1 to 128; 0 means [DefaultIPv6Prefix].
+	// IPv6Prefix is how many leading bits of an IPv6 address make a client's
+	// [Resolver.Bucket], 1 to 128; 0 means [DefaultIPv6Prefix].
 	IPv6Prefix int
 }
 
@@ -40,8 +40,8 @@ type Resolver struct {
 	ipv6Prefix int
 }
 
-// New makes a Resolver. It fails on a prefix that is not valid, a header that
-// can't be read, and an IPv6Prefix out of range.
+// New makes a Resolver. It fails on a prefix that is not valid, a header that can't be
+// read, and an IPv6Prefix out of range.
 func New(o Options) (*Resolver, error) {
 	res := &Resolver{ipv6Prefix: o.IPv6Prefix}
 	for i, p := range o.TrustedProxies {
@@ -68,7 +68,8 @@ func New(o Options) (*Resolver, error) {
 	return res, nil
 }
 
-// normalisePrefix brings a prefix to the form of the addresses it is compared with: unmapped, no zone.
+// normalisePrefix brings a prefix to the form of the addresses it is compared with:
+// unmapped.
 func normalisePrefix(p netip.Prefix) (netip.Prefix, bool) {
 	if !p.IsValid() {
 		return p, false
@@ -77,15 +78,15 @@ func normalisePrefix(p netip.Prefix) (netip.Prefix, bool) {
 	if p.Addr().Is4In6() && p.Bits() >= mapped {
 		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-mapped)
 	}
-	return p.Masked(), true
+	return p, true
 }
 
-// Resolve is the address of the client that sent r, unmapped and without a
-// zone. It is the zero Addr only where r.RemoteAddr tells none, see the package's doc.
+// Resolve is the address of the client that sent r, unmapped and without a zone. It is
+// the zero Addr only where r.RemoteAddr tells none, see the package's doc.
 func (res *Resolver) Resolve(r *http.Request) netip.Addr {
 	addr := peer(r)
 	if !res.trusts(addr) {
-		return addr
+		return addr // by far the most requests; the loop would say the same
 	}
 	hops := elements{format: &res.header, lines: r.Header[res.header.name], steps: maxSteps}
 	for res.trusts(addr) {
@@ -113,8 +114,8 @@ func (res *Resolver) trusts(addr netip.Addr) bool {
 
 // peer is the address at the other end of the request's connection.
 func peer(r *http.Request) netip.Addr {
-	// A Unix socket first: there RemoteAddr is a file name of the peer's
-	// choice, and "192.0.2.1:80" is a file name.
+	// A Unix socket first: there RemoteAddr is a file name of the peer's choice, and
+	// "192.0.2.1:80" is a file name.
 	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && local.Network() == "unix" {
 		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
@@ -122,15 +123,16 @@ func peer(r *http.Request) netip.Addr {
 	return addr
 }
 
-// nat64 is the prefix under which a translator shows IPv4 clients to an IPv6
-// network (RFC 6052 section 2.1, RFC 7755).
+// nat64 is the prefix under which a translator shows IPv4 clients to an IPv6 network
+// (RFC 6052 section 2.1, RFC 7755).
 var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 
-// Bucket is what tells clients apart: an IPv4 address as it is, an IPv6 address
-// masked to its prefix, since one client has the whole of it. Addresses that embed an IPv4 address
-// (::ffff:0:0/96 and 64:ff9b::/96) count as that one: their prefix is the same for the entire IPv4 internet.
+// Bucket is what tells clients apart: an IPv4 address as it is, an IPv6 address masked
+// to its prefix, since one client has the whole of it. Addresses that embed an IPv4
+// address (::ffff:0:0/96 and 64:ff9b::/96) count as that one: their prefix is the same
+// for the entire IPv4 internet.
 func (res *Resolver) Bucket(addr netip.Addr) netip.Addr {
-	addr = addr.Unmap().WithZone("")
+	addr = addr.Unmap()
 	if !addr.Is6() {
 		return addr
 	}

@@ -78,7 +78,8 @@ func TestPeerIsTheClientWhereNobodyIsTrusted(t *testing.T) {
 	}
 }
 
-// Headers in which proxies of one kind or another name the client. None is ours to read.
+// Headers in which proxies of one kind or another name the client. None is ours to
+// read.
 var otherHeaders = []string{
 	"X-Real-Ip", "True-Client-Ip", "Cf-Connecting-Ip", "Fastly-Client-Ip", "X-Client-Ip", "X-Cluster-Client-Ip",
 	"X-Original-Forwarded-For", "X-Envoy-External-Address", "X-Forwarded", "Forwarded-For", "Client-Ip", "X_forwarded_for", "Via",
@@ -217,6 +218,14 @@ func TestForwarded(t *testing.T) {
 		{"a space before the value", []string{"for= 192.0.2.7"}, "10.0.0.1"},
 		{"a space in the name", []string{"f or=192.0.2.7"}, "10.0.0.1"},
 		{"text after the quotes", []string{`for="192.0.2.7"x`}, "10.0.0.1"},
+		{"a parameter without a semicolon before it", []string{`for="192.0.2.7"x=y`}, "10.0.0.1"},
+		{"a parameter after a space", []string{`for=192.0.2.7 x=y`}, "10.0.0.1"},
+		{"another parameter with a space in its name", []string{"for=192.0.2.7;x y=z"}, "10.0.0.1"},
+		{"another parameter without a name", []string{"for=192.0.2.7;=z"}, "10.0.0.1"},
+		{"another parameter without a value", []string{"for=192.0.2.7;x="}, "10.0.0.1"},
+		{"another parameter with a second equals sign", []string{"for=192.0.2.7;x=y=z"}, "10.0.0.1"},
+		{"another parameter with a backslash", []string{`for=192.0.2.7;x=y\z`}, "10.0.0.1"},
+		{"another parameter with a quote inside", []string{`for=192.0.2.7;x=y"z"`}, "10.0.0.1"},
 		{"an open quote", []string{`for="192.0.2.7`}, "10.0.0.1"},
 		{"broken after the for", []string{"for=192.0.2.7;="}, "10.0.0.1"},
 		{"an element that is too long", []string{"for=192.0.2.7;x=" + strings.Repeat("x", 2000)}, "10.0.0.1"},

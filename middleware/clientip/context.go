@@ -4,7 +4,8 @@ import "context"
 
 type infoKey struct{}
 
-// infoContext saves an allocation over context.WithValue, which would box the Info besides.
+// infoContext saves an allocation over context.WithValue, which would box the Info
+// besides.
 type infoContext struct {
 	context.Context
 	info Info
@@ -22,7 +23,8 @@ func NewContext(ctx context.Context, info Info) context.Context {
 	return &infoContext{Context: ctx, info: info}
 }
 
-// FromContext is the Info that [NewContext] or the middleware put there; false if none has.
+// FromContext is the Info that [NewContext] or the middleware put there; false if none
+// has.
 func FromContext(ctx context.Context) (Info, bool) {
 	if info, ok := ctx.Value(infoKey{}).(*Info); ok {
 		return *info, true

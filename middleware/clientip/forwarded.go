@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// Forwarded: for=client;proto=https, for="[2001:db8::1]:4711";by=_hidden (RFC 7239 section 4).
+// Forwarded: for=client;proto=https, for="[2001:db8::1]:4711";by=_hidden (RFC 7239
+// section 4).
 var forwarded = headerFormat{
 	name:       "Forwarded",
 	maxElement: 1 << 10,
@@ -13,11 +14,11 @@ var forwarded = headerFormat{
 	address:    forwardedFor,
 }
 
-// lastCommaOutsideQuotes reads from the right, because the right end alone was written by
-// someone who is trusted. From the left, a client's unfinished `for="` would swallow
+// lastCommaOutsideQuotes reads from the right, because the right end alone was written
+// by someone who is trusted. From the left, a client's unfinished `for="` would swallow
 // what the proxies appended. From the right that can't happen: if the last element is
-// well-formed, then the first quote met closes a string, every quote inside
-// it has a backslash before it, and the one that has none opens it.
+// well-formed, then the first quote met closes a string, every quote inside it has a
+// backslash before it, and the one that has none opens it.
 func lastCommaOutsideQuotes(s string) int {
 	quoted := false
 	for i := len(s) - 1; i >= 0; i-- {
@@ -76,8 +77,8 @@ func cutParameter(s string) (p parameter, rest string, ok bool) {
 		}
 		p.raw, s = s[1:end], s[end+1:]
 	} else {
-		// Many proxies write addresses with ports unquoted. RFC 7239
-		// asks for quotes; without them the meaning is as clear.
+		// Many proxies write addresses with ports unquoted. RFC 7239 asks for quotes;
+		// without them the meaning is as clear.
 		end := strings.IndexAny(s, "; \t")
 		if end < 0 {
 			end = len(s)

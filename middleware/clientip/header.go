@@ -25,8 +25,8 @@ var xForwardedFor = headerFormat{
 // request. No honest chain of proxies is near it.
 const maxSteps = 100
 
-// elements visits a header's elements from the last one to the first, over
-// all its lines, as if they were one list.
+// elements visits a header's elements from the last one to the first, over all its
+// lines, as if they were one list.
 type elements struct {
 	format *headerFormat
 	lines  []string // those not begun
@@ -34,8 +34,8 @@ type elements struct {
 	steps  int      // how many more are allowed
 }
 
-// previous is the next element to the left that is not empty; false at the
-// header's start, at an element that is too long, and when the steps are used up.
+// previous is the next element to the left that is not empty; false at the header's
+// start, at an element that is too long, and when the steps are used up.
 func (e *elements) previous() (string, bool) {
 	for e.steps > 0 {
 		e.steps--
@@ -57,7 +57,8 @@ func (e *elements) previous() (string, bool) {
 	return "", false
 }
 
-// cutLast takes the last element off the line. It looks at no more than maxElement bytes.
+// cutLast takes the last element off the line. It looks at no more than maxElement
+// bytes.
 func (e *elements) cutLast() (string, bool) {
 	start := max(0, len(e.line)-e.format.maxElement)
 	comma := e.format.lastComma(e.line[start:])

@@ -6,10 +6,11 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// Middleware puts each request's [Info] into its context, for [FromContext].
-// It panics on Options that [New] refuses.
+// Middleware puts each request's [Info] into its context, for [FromContext]. It panics
+// on Options that [New] refuses.
 //
-// It does not change c.RealIP(), which belongs to the Echo instance: see [Resolver.Extractor].
+// It does not change c.RealIP(), which belongs to the Echo instance: see
+// [Resolver.Extractor].
 func Middleware(o Options) echo.MiddlewareFunc {
 	res, err := New(o)
 	if err != nil {

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// parseNode reads an address as sockets and proxies write it: alone, or with a
-// port; an IPv6 address then in brackets, and with a zone perhaps. The form is
-// RFC 7239's node (section 6), with the brackets optional where there is no port. The
-// result is unmapped and has no zone; false is for all that names no address.
+// parseNode reads an address as sockets and proxies write it: alone, or with a port; an
+// IPv6 address then in brackets, and with a zone perhaps. The form is RFC 7239's node
+// (section 6), with the brackets optional where there is no port. The result is
+// unmapped and has no zone; false is for all that names no address.
 func parseNode(s string) (netip.Addr, bool) {
 	host := s
 	switch {
@@ -28,7 +28,8 @@ func parseNode(s string) (netip.Addr, bool) {
 		}
 		host = before
 	}
-	// The zone goes before the parsing: netip would intern a name that anybody may have chosen.
+	// The zone goes before the parsing: netip would intern a name that anybody may have
+	// chosen.
 	host, zone, zoned := strings.Cut(host, "%")
 	addr, err := netip.ParseAddr(host)
 	if err != nil || zoned && (zone == "" || addr.Is4()) {
@@ -37,7 +38,8 @@ func parseNode(s string) (netip.Addr, bool) {
 	return addr.Unmap(), true
 }
 
-// isPort accepts RFC 7239's node-port: one to five digits, or an obfuscated one such as _p-1.
+// isPort accepts RFC 7239's node-port: one to five digits, or an obfuscated one such as
+// _p-1.
 func isPort(s string) bool {
 	if hidden, ok := strings.CutPrefix(s, "_"); ok {
 		return isToken(hidden)

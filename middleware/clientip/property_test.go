@@ -21,9 +21,9 @@ type chain struct {
 	choose chooser
 }
 
-// deliver passes a header that the client wrote through hops trusted proxies. Each appends the
-// address it sees, in one of the ways in which proxies do. The last of
-// them is the socket's peer. The client's true address is what must be found.
+// deliver passes a header that the client wrote through hops trusted proxies. Each
+// appends the address it sees, in one of the ways in which proxies do. The last of them
+// is the socket's peer. The client's true address is what must be found.
 func (c chain) deliver(written []string, trueClient netip.Addr, hops int) (peer string, lines []string) {
 	lines = written
 	asker := trueClient
@@ -34,7 +34,8 @@ func (c chain) deliver(written []string, trueClient netip.Addr, hops int) (peer 
 	return c.socketAddr(asker), lines
 }
 
-// append adds an element in a line of its own, or to the last line, or to all lines joined.
+// append adds an element in a line of its own, or to the last line, or to all lines
+// joined.
 func (c chain) append(lines []string, element string) []string {
 	separator := []string{", ", ",", " ,\t", ",,"}[c.choose(4)]
 	switch way := c.choose(3); {
@@ -150,8 +151,8 @@ func FuzzForwarded(f *testing.F) {
 	fuzzHeader(f, forwarded)
 }
 
-// fuzzHeader checks what holds for every header: through honest proxies the truth comes out,
-// and even who trusts everybody gets an address, in its one form.
+// fuzzHeader checks what holds for every header: through honest proxies the truth comes
+// out, and even who trusts everybody gets an address, in its one form.
 func fuzzHeader(f *testing.F, header string) {
 	res := behindProxies(f, header)
 	gullible := newResolver(f, clientip.Options{

@@ -19,7 +19,8 @@ const (
 	clusterSlots = 16384
 )
 
-// Cluster is a Redis Cluster of three masters without replicas, each with a third of the slots.
+// Cluster is a Redis Cluster of three masters without replicas, each with a third of
+// the slots.
 type Cluster struct {
 	Nodes  []*Server
 	Addrs  []string             // of the nodes
@@ -41,8 +42,8 @@ func StartCluster(t testing.TB, args ...string) *Cluster {
 	return c
 }
 
-// LaunchCluster is [StartCluster] for where there is no test, such as TestMain.
-// The cluster runs until Close.
+// LaunchCluster is [StartCluster] for where there is no test, such as TestMain. The
+// cluster runs until Close.
 func LaunchCluster(ctx context.Context, args ...string) (_ *Cluster, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -85,7 +86,8 @@ func LaunchCluster(ctx context.Context, args ...string) (_ *Cluster, err error) 
 
 func (c *Cluster) password() string { return c.Nodes[0].password() }
 
-// form gives each node its slots, introduces them to each other, and waits until all of them agree.
+// form gives each node its slots, introduces them to each other, and waits until all of
+// them agree.
 func (c *Cluster) form(ctx context.Context) error {
 	for i, s := range c.Nodes {
 		first, last := i*clusterSlots/clusterNodes, (i+1)*clusterSlots/clusterNodes-1
@@ -143,8 +145,8 @@ func (c *Cluster) Close() {
 	}
 }
 
-// Kill ends node i as a crash would. After five seconds the others
-// notice and, since its slots are now nobody's, refuse all commands.
+// Kill ends node i as a crash would. After five seconds the others notice and, since
+// its slots are now nobody's, refuse all commands.
 func (c *Cluster) Kill(i int) { c.Nodes[i].Kill() }
 
 // Pause freezes node i, until Resume.
@@ -153,8 +155,8 @@ func (c *Cluster) Pause(i int) { c.Nodes[i].Pause() }
 // Resume ends a Pause.
 func (c *Cluster) Resume(i int) { c.Nodes[i].Resume() }
 
-// Restart starts node i again, empty, with the slots that it had, and returns
-// when the whole cluster is well again, some two seconds later.
+// Restart starts node i again, empty, with the slots that it had, and returns when the
+// whole cluster is well again, some two seconds later.
 func (c *Cluster) Restart(i int) {
 	s := c.Nodes[i]
 	s.Restart()

@@ -13,7 +13,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// inspectTimeout bounds each look into a server, so that one which a test left paused can't hang it.
+// inspectTimeout bounds each look into a server, so that one which a test left paused
+// can't hang it.
 const inspectTimeout = 10 * time.Second
 
 // FlushAll empties the server, all its databases.
@@ -26,8 +27,8 @@ func (s *Server) FlushAll() {
 }
 
 // AssertEveryKeyExpires fails the test for each key, in any database, that would stay
-// for ever, unless it begins with one of the allowed prefixes. It returns how many
-// keys there are, so that a test can tell "all expire" from "there were none".
+// for ever, unless it begins with one of the allowed prefixes. It returns how many keys
+// there are, so that a test can tell "all expire" from "there were none".
 func (s *Server) AssertEveryKeyExpires(t testing.TB, allowed ...string) int {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), inspectTimeout)
@@ -68,7 +69,8 @@ func (s *Server) databases(ctx context.Context, t testing.TB) []int {
 	return dbs
 }
 
-// immortalKeys are the keys of a database that have no expiry; n is how many keys there are.
+// immortalKeys are the keys of a database that have no expiry; n is how many keys there
+// are.
 func (s *Server) immortalKeys(ctx context.Context, db int) (immortal []string, n int, err error) {
 	options := *s.Client.Options()
 	options.DB = db
@@ -106,9 +108,9 @@ func (s *Server) immortalKeys(ctx context.Context, db int) (immortal []string, n
 }
 
 // CommandCount tells how often the named commands have run since the server started,
-// alone or inside a script. A name covers its subcommands: "script" counts SCRIPT LOAD. Without
-// names it is all commands but those with which connections are kept
-// and looked at: AUTH, CLIENT, CLUSTER, COMMAND, HELLO, INFO, PING, READONLY, ROLE and SELECT.
+// alone or inside a script. A name covers its subcommands: "script" counts SCRIPT LOAD.
+// Without names it is all commands but those with which connections are kept and looked
+// at: AUTH, CLIENT, CLUSTER, COMMAND, HELLO, INFO, PING, READONLY, ROLE and SELECT.
 func (s *Server) CommandCount(t testing.TB, names ...string) int {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), inspectTimeout)

@@ -8,12 +8,12 @@ import (
 	"strconv"
 )
 
-// Ports lie below the range from which Linux (32768 and up) and macOS (49152
-// and up) take the ports of outgoing connections and of ":0" listeners. Nobody
-// gets ours by chance while a test keeps its server down.
+// Ports lie below the range from which Linux (32768 and up) and macOS (49152 and up)
+// take the ports of outgoing connections and of ":0" listeners. Nobody gets ours by
+// chance while a test keeps its server down.
 //
-// Even ports serve Redis. The odd one above is the claim to it, see [claimPort].
-// A cluster's bus is 10000 above its node's port, as in every Redis.
+// Even ports serve Redis. The odd one above is the claim to it, see [claimPort]. A
+// cluster's bus is 10000 above its node's port, as in every Redis.
 const (
 	firstPort = 11000
 	lastPort  = 20998
@@ -22,9 +22,9 @@ const (
 
 // claimPort finds a free port and a claim to it, to be closed by the owner.
 //
-// The claim is an open listener on the port's odd neighbour. It keeps all other
-// test processes off the port, also while its server is stopped, and ends with
-// this process without leaving anything behind.
+// The claim is an open listener on the port's odd neighbour. It keeps all other test
+// processes off the port, also while its server is stopped, and ends with this process
+// without leaving anything behind.
 func claimPort() (port int, claim net.Listener, err error) {
 	for range 200 {
 		port = firstPort + 2*rand.IntN((lastPort-firstPort)/2+1)

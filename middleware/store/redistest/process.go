@@ -42,8 +42,8 @@ func startProcess(path string, args []string, dir string, output io.Writer) (*pr
 	p := &process{cmd: cmd, exited: make(chan struct{})}
 	started := make(chan error)
 	go func() {
-		// The kernel's "parent" is a thread, and Go ends threads at times.
-		// This one stays for as long as the child lives.
+		// The kernel's "parent" is a thread, and Go ends threads at times. This one
+		// stays for as long as the child lives.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
@@ -92,8 +92,8 @@ func (p *process) pause() error {
 	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
-	// The signal takes effect a moment later, and a last answer could still
-	// come. Where the system tells, wait until the main thread is stopped.
+	// The signal takes effect a moment later, and a last answer could still come. Where
+	// the system tells, wait until the main thread is stopped.
 	for range 1000 {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.pid()))
 		if err != nil {

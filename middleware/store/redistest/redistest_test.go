@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -185,6 +187,21 @@ func TestMissingServerFailsWithTheMend(t *testing.T) {
 	rec.run(func() { redistest.Start(rec) })
 	if !rec.fatal {
 		t.Error("Start went on without a server")
+	}
+}
+
+func TestValkeyServesWhereRedisIsNotInstalled(t *testing.T) {
+	server, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Skip("this machine has Valkey alone, so every test here shows it")
+	}
+	bin := t.TempDir()
+	if err := os.Symlink(server, filepath.Join(bin, "valkey-server")); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin)
+	if err := redistest.Start(t).Client.Ping(t.Context()).Err(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -18,8 +18,8 @@ const (
 	sentinelName = "headgate"
 )
 
-// Sentinel is a master and its replica, watched by three Sentinels that promote
-// the replica within some two seconds of the master's end.
+// Sentinel is a master and its replica, watched by three Sentinels that promote the
+// replica within some two seconds of the master's end.
 type Sentinel struct {
 	Master    *Server   // at the start; see [Sentinel.Current]
 	Replica   *Server   // at the start
@@ -31,8 +31,8 @@ type Sentinel struct {
 	Client *redis.Client // follows the master; closed with the rest
 }
 
-// StartSentinel runs the five servers until the test ends. args go to the
-// command lines of master and replica; "--requirepass" is not supported here.
+// StartSentinel runs the five servers until the test ends. args go to the command lines
+// of master and replica; "--requirepass" is not supported here.
 func StartSentinel(t testing.TB, args ...string) *Sentinel {
 	t.Helper()
 	w, err := LaunchSentinel(t.Context(), args...)
@@ -46,8 +46,8 @@ func StartSentinel(t testing.TB, args ...string) *Sentinel {
 	return w
 }
 
-// LaunchSentinel is [StartSentinel] for where there is no test, such as TestMain.
-// The servers run until Close.
+// LaunchSentinel is [StartSentinel] for where there is no test, such as TestMain. The
+// servers run until Close.
 func LaunchSentinel(ctx context.Context, args ...string) (_ *Sentinel, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -70,7 +70,8 @@ func LaunchSentinel(ctx context.Context, args ...string) (_ *Sentinel, err error
 	if w.Replica, err = Launch(ctx, append([]string{"--replicaof", host + " " + port}, args...)...); err != nil {
 		return nil, err
 	}
-	// A Sentinel looks for replicas once in ten seconds: have it there before they come.
+	// A Sentinel looks for replicas once in ten seconds: have it there before they
+	// come.
 	if err := w.awaitReplica(ctx); err != nil {
 		return nil, err
 	}
@@ -97,7 +98,8 @@ func LaunchSentinel(ctx context.Context, args ...string) (_ *Sentinel, err error
 	return w, nil
 }
 
-// sentinelCommandLine writes the file that a Sentinel insists on, to keep its state there.
+// sentinelCommandLine writes the file that a Sentinel insists on, to keep its state
+// there.
 func sentinelCommandLine(dir string, ownPort int, masterHost, masterPort string) ([]string, error) {
 	file := filepath.Join(dir, "sentinel.conf")
 	conf := fmt.Sprintf(`port %d

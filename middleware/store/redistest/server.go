@@ -40,8 +40,8 @@ type Server struct {
 	proc *process
 }
 
-// Start runs a server until the test ends. args go to its command line,
-// as in Start(t, "--maxmemory", "2mb", "--maxmemory-policy", "allkeys-lru").
+// Start runs a server until the test ends. args go to its command line, as in Start(t,
+// "--maxmemory", "2mb", "--maxmemory-policy", "allkeys-lru").
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	s, err := Launch(t.Context(), args...)
@@ -52,8 +52,8 @@ func Start(t testing.TB, args ...string) *Server {
 	return s
 }
 
-// Launch is [Start] for where there is no test, such as TestMain. The server
-// runs until Close, also when ctx ends: ctx bounds the starting alone.
+// Launch is [Start] for where there is no test, such as TestMain. The server runs until
+// Close, also when ctx ends: ctx bounds the starting alone.
 func Launch(ctx context.Context, args ...string) (*Server, error) {
 	return launch(ctx, func(dir string, port int) ([]string, error) {
 		ours := []string{
@@ -72,8 +72,8 @@ func Launch(ctx context.Context, args ...string) (*Server, error) {
 	})
 }
 
-// launch starts a server whose command line depends on where it lives.
-// It begins again elsewhere when another program took the port first.
+// launch starts a server whose command line depends on where it lives. It begins again
+// elsewhere when another program took the port first.
 func launch(ctx context.Context, commandLine func(dir string, port int) ([]string, error)) (*Server, error) {
 	path, err := program()
 	if err != nil {
@@ -135,7 +135,8 @@ func launchOnce(ctx context.Context, path string, commandLine func(dir string, p
 	return s, nil
 }
 
-// socketIn is the path of the server's Unix socket, "" if the kernel would not take one so long.
+// socketIn is the path of the server's Unix socket, "" if the kernel would not take one
+// so long.
 func socketIn(dir string) string {
 	const most = 103 // sun_path is 104 bytes on BSD and macOS, 108 on Linux, with the final NUL
 	if path := filepath.Join(dir, "redis.sock"); len(path) <= most {
@@ -162,7 +163,8 @@ func (s *Server) endWith(t testing.TB) {
 	})
 }
 
-// Close kills the server and removes all that it has on disk. [Start] does so by itself.
+// Close kills the server and removes all that it has on disk. [Start] does so by
+// itself.
 func (s *Server) Close() {
 	s.Kill()
 	if s.Client != nil {
@@ -174,8 +176,8 @@ func (s *Server) Close() {
 	}
 }
 
-// Stop ends the server in an orderly manner, as a deployment would. A stopped
-// server refuses connections. Stop returns when it has ended; twice is once.
+// Stop ends the server in an orderly manner, as a deployment would. A stopped server
+// refuses connections. Stop returns when it has ended; twice is once.
 func (s *Server) Stop() { s.end((*process).terminate) }
 
 // Kill ends the server as a crash would, and returns when it has ended.
@@ -190,8 +192,8 @@ func (s *Server) end(how func(*process)) {
 	}
 }
 
-// Pause freezes the server, until Resume: it accepts connections and
-// answers nothing, the way a server does whose machine hangs.
+// Pause freezes the server, until Resume: it accepts connections and answers nothing,
+// the way a server does whose machine hangs.
 func (s *Server) Pause() { s.signal("pause", (*process).pause) }
 
 // Resume ends a Pause. The server then answers what it was sent meanwhile.
@@ -209,8 +211,9 @@ func (s *Server) signal(verb string, do func(*process) error) {
 	}
 }
 
-// Restart starts the server again, at the same address, and returns when it answers. One
-// that still runs is stopped first. It comes back empty unless it was started with "--appendonly", "yes".
+// Restart starts the server again, at the same address, and returns when it answers.
+// One that still runs is stopped first. It comes back empty unless it was started with
+// "--appendonly", "yes".
 func (s *Server) Restart() {
 	s.Stop()
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
@@ -263,8 +266,8 @@ func (s *Server) await(ctx context.Context, proc *process) error {
 	return fmt.Errorf("redistest: %s %s ended at once; its log:\n%s", s.path, strings.Join(s.args, " "), log)
 }
 
-// answersAs speaks the protocol by hand: a client with a pool
-// would remember the refusals and hold back later dials.
+// answersAs speaks the protocol by hand: a client with a pool would remember the
+// refusals and hold back later dials.
 func (s *Server) answersAs(pid int) error {
 	conn, err := net.DialTimeout("tcp", s.Addr, time.Second)
 	if err != nil {
