@@ -15,7 +15,7 @@ type Route struct {
 	// Methods. GET includes HEAD. Default: any, known or not.
 	Methods Strings `yaml:"methods"`
 	// What else a request must have. Default: nothing.
-	Match Match `yaml:"match"`
+	Match Conditions `yaml:"match"`
 	// Tags that are purged on every instance, before the client gets its answer, when an unsafe
 	// request (POST, PUT, PATCH, DELETE) succeeds here; one or a list. Default: none.
 	Purge Strings `yaml:"purge"`
@@ -25,6 +25,8 @@ type Route struct {
 	Respond *Respond `yaml:"respond"`
 
 	Settings `yaml:",inline"`
+
+	ownLimits Names // as written, without those that are inherited
 }
 
 // Settings is what a route may also get from its group or from defaults.
@@ -69,8 +71,8 @@ type Settings struct {
 	Maintenance *Maintenance `yaml:"maintenance"`
 }
 
-// Match is what a request must have besides host, path and method: all of it.
-type Match struct {
+// Conditions are what a request must have besides host, path and method: all of it.
+type Conditions struct {
 	// Request headers and the exact value that one of their lines has.
 	Headers map[string]string `yaml:"headers"`
 	// Query parameters and the exact value that one of them has.

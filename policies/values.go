@@ -3,6 +3,7 @@ package policies
 import (
 	"log/slog"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -38,11 +39,45 @@ type Duration time.Duration
 // Std returns the duration as the standard library's.
 func (d Duration) Std() time.Duration { return time.Duration(d) }
 
+// String writes the duration as a policy would: 90s is 1m30s, 168h is 7d.
+func (d Duration) String() string {
+	const day = Duration(24 * time.Hour)
+	if d >= day && d%day == 0 {
+		return strconv.FormatInt(int64(d/day), 10) + "d"
+	}
+	s := time.Duration(d).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// MarshalText writes the duration as String does.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
 // Size is a number of bytes, written 512KiB, 1MiB, 2GiB, or as a plain number.
 type Size int64
 
 // Bytes returns the size as a number of bytes.
 func (s Size) Bytes() int64 { return int64(s) }
+
+// String writes the size as a policy would, in the largest unit that divides it.
+func (s Size) String() string {
+	unit := ""
+	for _, larger := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if s == 0 || s%1024 != 0 {
+			break
+		}
+		s, unit = s/1024, larger
+	}
+	return strconv.FormatInt(int64(s), 10) + unit
+}
+
+// MarshalText writes the size as String does.
+func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // masked stands where a secret would.
 const masked = "***"

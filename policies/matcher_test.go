@@ -1,0 +1,277 @@
+package policies_test
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/headgate/headgate/policies"
+)
+
+// route makes a route from a line: methods and hosts are optional.
+func route(path string, change ...func(*policies.Route)) *policies.Route {
+	r := &policies.Route{Name: path, Path: policies.Strings{path}}
+	for _, c := range change {
+		c(r)
+	}
+	return r
+}
+
+func methods(m ...string) func(*policies.Route) { return func(r *policies.Route) { r.Methods = m } }
+func hosts(h ...string) func(*policies.Route)   { return func(r *policies.Route) { r.Host = h } }
+func name(n string) func(*policies.Route)       { return func(r *policies.Route) { r.Name = n } }
+func header(k, v string) func(*policies.Route) {
+	return func(r *policies.Route) { r.Match.Headers = map[string]string{k: v} }
+}
+func query(k, v string) func(*policies.Route) {
+	return func(r *policies.Route) { r.Match.Query = map[string]string{k: v} }
+}
+func client(networks ...string) func(*policies.Route) {
+	return func(r *policies.Route) {
+		for _, n := range networks {
+			r.Match.ClientIP = append(r.Match.ClientIP, netip.MustParsePrefix(n))
+		}
+	}
+}
+
+func matcher(t testing.TB, routes ...*policies.Route) *policies.Matcher {
+	t.Helper()
+	m, err := policies.NewMatcher(routes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestPrecedence(t *testing.T) {
+	t.Parallel()
+	get := func(host, path string) policies.Request {
+		return policies.Request{Host: host, Path: path, Method: "GET"}
+	}
+	type want struct {
+		request policies.Request
+		route   string // "" is 404
+	}
+	tests := []struct {
+		name   string
+		routes []*policies.Route
+		wants  []want
+	}{
+		{"an exact host wins over wildcards, the longest wildcard over others, any over none",
+			[]*policies.Route{
+				route("/*", name("none")),
+				route("/*", hosts("*.com"), name("com")),
+				route("/*", hosts("*.example.com"), name("wild")),
+				route("/*", hosts("a.example.com"), name("exact")),
+			},
+			[]want{
+				{get("a.example.com", "/"), "exact"},
+				{get("b.example.com", "/"), "wild"},
+				{get("x.a.example.com", "/"), "wild"},
+				{get("example.com", "/"), "com"},
+				{get("com", "/"), "none"},
+				{get("", "/"), "none"},
+				{get("[::1]", "/"), "none"},
+				{get("aexample.com", "/"), "com"},
+			}},
+		{"the host counts before the path",
+			[]*policies.Route{route("/a/b", name("path")), route("/*", hosts("h.test"), name("host"))},
+			[]want{{get("h.test", "/a/b"), "host"}, {get("i.test", "/a/b"), "path"}}},
+		{"a static segment wins over a parameter, and that over a star, from the left",
+			[]*policies.Route{
+				route("/*"), route("/:a/b"), route("/a/*"), route("/a/:b"), route("/a/b"), route("/:a/:b/c"),
+			},
+			[]want{
+				{get("", "/a/b"), "/a/b"},
+				{get("", "/a/c"), "/a/:b"},
+				{get("", "/x/b"), "/:a/b"},
+				{get("", "/a/x/y"), "/a/*"},
+				{get("", "/a/x/c"), "/a/*"}, // the first segment decides before the third
+				{get("", "/x/y/c"), "/:a/:b/c"},
+				{get("", "/x/y"), "/*"},
+			}},
+		{"a dead end in a more specific branch is left again",
+			[]*policies.Route{route("/a/b/c"), route("/a/:x/d"), route("/:y/b/e"), route("/a/*")},
+			[]want{
+				{get("", "/a/b/c"), "/a/b/c"},
+				{get("", "/a/b/d"), "/a/:x/d"},
+				{get("", "/z/b/e"), "/:y/b/e"},
+				{get("", "/a/b/e"), "/a/*"},
+				{get("", "/z/b/f"), ""},
+			}},
+		{"what does not fit is skipped, across hosts too",
+			[]*policies.Route{
+				route("/x", hosts("h.test"), methods("POST"), name("post")),
+				route("/x", hosts("*.test"), header("X-A", "1"), name("header")),
+				route("/x", name("rest")),
+			},
+			[]want{{get("h.test", "/x"), "rest"}}},
+		{"a named method wins over any, then the most matchers, then the order in the file",
+			[]*policies.Route{
+				route("/x", name("any")),
+				route("/x", header("X-A", "1"), name("any-header")),
+				route("/x", methods("GET"), name("get")),
+				route("/x", methods("GET"), name("get-again")),
+			},
+			[]want{
+				{policies.Request{Path: "/x", Method: "GET", Header: map[string][]string{"X-A": {"1"}}}, "get"},
+				{policies.Request{Path: "/x", Method: "PURGE", Header: map[string][]string{"X-A": {"1"}}}, "any-header"},
+				{policies.Request{Path: "/x", Method: "PURGE"}, "any"},
+			}},
+		{"a parameter is one segment and never none",
+			[]*policies.Route{route("/u/:id"), route("/u/:id/posts")},
+			[]want{{get("", "/u/1"), "/u/:id"}, {get("", "/u/1/"), "/u/:id"}, {get("", "/u"), ""}, {get("", "/u/"), ""},
+				{get("", "/u/1/posts"), "/u/:id/posts"}, {get("", "/u/1/2"), ""}, {get("", "/u/a%2Fb"), "/u/:id"}}},
+		{"a star also matches the path before it",
+			[]*policies.Route{route("/x/*")},
+			[]want{{get("", "/x"), "/x/*"}, {get("", "/x/"), "/x/*"}, {get("", "/x/y/z"), "/x/*"}, {get("", "/xy"), ""}, {get("", "/"), ""}}},
+		{"a trailing slash is ignored on both sides",
+			[]*policies.Route{route("/a/"), route("/b")},
+			[]want{{get("", "/a"), "/a/"}, {get("", "/a/"), "/a/"}, {get("", "/b/"), "/b"}}},
+		{"GET includes HEAD, and no methods means any",
+			[]*policies.Route{route("/g", methods("GET")), route("/p", methods("POST")), route("/any")},
+			[]want{
+				{policies.Request{Path: "/g", Method: "HEAD"}, "/g"},
+				{policies.Request{Path: "/any", Method: "LOCK"}, "/any"},
+				{policies.Request{Path: "/any", Method: "FROBNICATE"}, "/any"},
+			}},
+		{"all other matchers must fit",
+			[]*policies.Route{
+				route("/q", query("v", "2 3"), name("query")),
+				route("/q", client("10.0.0.0/8", "2001:db8::/32"), name("client")),
+			},
+			[]want{
+				{policies.Request{Path: "/q", RawQuery: "a=1&v=2+3"}, "query"},
+				{policies.Request{Path: "/q", RawQuery: "v=9&v=2%203"}, "query"},
+				{policies.Request{Path: "/q", RawQuery: "v=%zz&w=2+3"}, ""},
+				{policies.Request{Path: "/q", ClientIP: netip.MustParseAddr("10.9.9.9")}, "client"},
+				{policies.Request{Path: "/q", ClientIP: netip.MustParseAddr("2001:db8::1")}, "client"},
+				{policies.Request{Path: "/q", ClientIP: netip.MustParseAddr("11.0.0.1")}, ""},
+			}},
+		{"one line of a header is enough",
+			[]*policies.Route{route("/*", header("x-beta", "1"))},
+			[]want{
+				{policies.Request{Path: "/", Header: map[string][]string{"X-Beta": {"0", "1"}}}, "/*"},
+				{policies.Request{Path: "/", Header: map[string][]string{"X-Beta": {"0,1"}}}, ""},
+			}},
+		{"patterns are normalised as requests are",
+			[]*policies.Route{route("/caf%c3%a9/%7Ejoe"), route("/a b")},
+			[]want{{get("", "/caf%C3%A9/~joe"), "/caf%c3%a9/%7Ejoe"}, {get("", "/a%20b"), "/a b"}}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			m := matcher(t, tt.routes...)
+			for _, w := range tt.wants {
+				got := m.Match(&w.request)
+				name := ""
+				if got.Outcome == policies.Found {
+					name = got.Route.Name
+				}
+				if name != w.route {
+					t.Errorf("%s %s%s: got route %q, want %q", w.request.Method, w.request.Host, w.request.Path, name, w.route)
+				}
+			}
+		})
+	}
+}
+
+func TestMethodNotAllowedOnlyWherePathsFitAndNoMethodDoes(t *testing.T) {
+	t.Parallel()
+	m := matcher(t,
+		route("/a", methods("POST", "GET")),
+		route("/a", methods("DELETE", "POST")),
+		route("/b", methods("GET"), header("X-A", "1")),
+		route("/b", methods("POST")),
+		route("/c", hosts("h.test"), methods("PUT")),
+		route("/c", methods("PATCH")),
+		route("/d", methods("PUT"), header("X-A", "1")),
+	)
+	tests := []struct {
+		method, host, path string
+		outcome            policies.Outcome
+		allow              []string
+	}{
+		{"PATCH", "", "/a", policies.MethodNotAllowed, []string{"DELETE", "GET", "HEAD", "POST"}},
+		{"HEAD", "", "/a", policies.Found, nil},
+		{"GET", "", "/b", policies.NotFound, nil}, // a method fits, its header does not
+		{"PUT", "", "/b", policies.MethodNotAllowed, []string{"POST"}},
+		{"GET", "h.test", "/c", policies.MethodNotAllowed, []string{"PATCH", "PUT"}},
+		{"PATCH", "h.test", "/c", policies.Found, nil},
+		{"GET", "i.test", "/c", policies.MethodNotAllowed, []string{"PATCH"}},
+		{"GET", "", "/d", policies.NotFound, nil}, // PUT would not do without the header
+		{"GET", "", "/nowhere", policies.NotFound, nil},
+	}
+	for _, tt := range tests {
+		got := m.Match(&policies.Request{Method: tt.method, Host: tt.host, Path: tt.path})
+		if got.Outcome != tt.outcome || !cmp.Equal(got.Allow, tt.allow) {
+			t.Errorf("%s %s%s: got %v %v, want %v %v", tt.method, tt.host, tt.path, got.Outcome, got.Allow, tt.outcome, tt.allow)
+		}
+	}
+}
+
+func TestRewritesTakeWhatTheRoutesPathMatched(t *testing.T) {
+	t.Parallel()
+	m := matcher(t, route("/u/:id/files/*"))
+	got := m.Match(&policies.Request{Path: "/u/4%2F2/files/a/b%20c/"})
+	if id, rest := got.Param("id"), got.Param("*"); id != "4%2F2" || rest != "a/b%20c" {
+		t.Errorf("got id %q and * %q", id, rest)
+	}
+	tests := []struct{ template, want string }{
+		{"/users/:id/*", "/users/4%2F2/a/b%20c"},
+		{"https://h.test:8443/:id", "https://h.test:8443/4%2F2"},
+		{"/:id-x/:idx", "/4%2F2-x/"},
+		{"/*?from=:id", "/a/b%20c?from=:id"},
+		{"/plain/:", "/plain/:"},
+		{"/a*/b", "/a*/b"},
+	}
+	for _, tt := range tests {
+		if s := got.Expand(tt.template); s != tt.want {
+			t.Errorf("Expand(%q) = %q, want %q", tt.template, s, tt.want)
+		}
+	}
+}
+
+func TestExplainSaysOfEachRouteWhyItDidNotMatch(t *testing.T) {
+	t.Parallel()
+	m := matcher(t,
+		route("/x", methods("POST")),
+		route("/x", header("X-Beta", "1")),
+		route("/x", query("v", "2")),
+		route("/x", client("10.0.0.0/8")),
+		route("/y"),
+		route("/x", hosts("h.test")),
+		route("/:any"),
+		route("/*"),
+	)
+	r := &policies.Request{Path: "/x", Method: "GET", Host: "i.test", ClientIP: netip.MustParseAddr("192.0.2.1")}
+	match, attempts := m.Explain(r)
+	if match.Index != 6 {
+		t.Fatalf("matched route %d, want 6", match.Index)
+	}
+	want := []policies.Attempt{
+		{Index: 0, Pattern: "/x", Why: `method "GET" is not POST`},
+		{Index: 1, Pattern: "/x", Why: `header X-Beta is not "1"`},
+		{Index: 2, Pattern: "/x", Why: `query parameter v is not "2"`},
+		{Index: 3, Pattern: "/x", Why: `client 192.0.2.1 is not in 10.0.0.0/8`},
+		{Index: 6, Pattern: "/:any", Why: ""},
+		{Index: 4, Pattern: "/y", Why: `path "/x" is not /y`},
+		{Index: 5, Pattern: "/x", Why: `host "i.test" is not h.test`},
+		{Index: 7, Pattern: "/*", Why: `a more specific route matches`},
+	}
+	if diff := cmp.Diff(want, attempts); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestMatchingAllocatesNothing(t *testing.T) {
+	m := matcher(t, route("/u/:id/files/*", hosts("*.example.com"), methods("GET"), header("X-A", "1"), query("v", "2")), route("/*"))
+	r := &policies.Request{Host: "a.example.com", Path: "/u/42/files/x", Method: "GET", RawQuery: "a=1&v=2", Header: map[string][]string{"X-A": {"1"}}}
+	if n := testing.AllocsPerRun(100, func() {
+		if m.Match(r).Index != 0 {
+			t.Fatal("no match")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations for a match, want 0", n)
+	}
+}

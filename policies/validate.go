@@ -1,0 +1,191 @@
+package policies
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// checker looks for what is well-formed, but makes no sense. Each section has a file of its own.
+type checker struct {
+	*report
+	p      *Policy
+	at     *source
+	broken map[Position]bool // where decoding failed already, and there is no value to judge
+}
+
+func validate(p *Policy, s *source, r *report) {
+	c := &checker{report: r, p: p, at: s, broken: map[Position]bool{}}
+	for _, d := range r.list {
+		c.broken[d.Position] = true
+	}
+	if p.Version != 1 {
+		if !s.has("version") {
+			c.errorf(s.at("version"), "add `version: 1`", "the policy does not say which version of the format it is")
+		} else {
+			c.errorf(s.at("version"), "write `version: 1`", "version %d is not known", p.Version)
+		}
+	}
+	c.server()
+	c.redis()
+	c.upstreams()
+	c.clients()
+	c.limits()
+	c.caches()
+	c.session()
+	c.routes()
+	c.unused()
+}
+
+// bad reports an error in the value at a path.
+func (c *checker) bad(path, mend, format string, args ...any) {
+	if at := c.at.at(path); !c.broken[at] {
+		c.errorf(at, mend, format, args...)
+	}
+}
+
+// warn reports that the value at a path is legal, but surely not what was wanted.
+func (c *checker) warn(path, mend, format string, args ...any) {
+	c.warnf(c.at.at(path), mend, format, args...)
+}
+
+// missing reports a key that must be there, at the key of what it is missing from.
+func (c *checker) missing(path, key, mend string) {
+	if c.at.has(join(path, key)) {
+		return // there, but wrong: that was reported
+	}
+	c.errorf(c.at.keyAt(path), mend, "%s has no %s", quote(path), key)
+}
+
+// between reports a number that is out of its bounds.
+func (c *checker) between(path string, n, low, high int) bool {
+	if n >= low && n <= high {
+		return true
+	}
+	c.bad(path, fmt.Sprintf("choose one from %d to %d", low, high), "%d is out of bounds", n)
+	return false
+}
+
+// positive reports a duration that must not be zero.
+func (c *checker) positive(path string, d Duration) {
+	if d == 0 && c.at.has(path) {
+		c.bad(path, "write a duration above zero", "%s can't be zero", quote(path))
+	}
+}
+
+// named reports a reference to a name that nothing defines.
+func named[V any](c *checker, path, name, kind string, known map[string]V) bool {
+	if _, ok := known[name]; ok {
+		return true
+	}
+	c.bad(path, didYouMean(name, kind, slices.Collect(maps.Keys(known))), "nothing defines %s", quote(name))
+	return false
+}
+
+// names reports names that could not go everywhere they have to: metrics, keys, headers.
+func names[V any](c *checker, section string, m map[string]V) []string {
+	sorted := sortedKeys(m)
+	for _, name := range sorted {
+		if !validName(name) {
+			c.errorf(c.at.keyAt(join(section, name)), "use letters, digits, and - _ . between them, 64 at most", "%s is not a name", quote(name))
+		} else if name == "off" {
+			c.errorf(c.at.keyAt(join(section, name)), "choose another", "a name can't be off, which switches things off")
+		}
+	}
+	return sorted
+}
+
+func validName(s string) bool {
+	for i, r := range []byte(s) {
+		alnum := r|0x20 >= 'a' && r|0x20 <= 'z' || r >= '0' && r <= '9'
+		if !alnum && (i == 0 || r != '-' && r != '_' && r != '.') {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 64
+}
+
+// isToken reports whether s is a token of RFC 9110 section 5.6.2: a method, or a header's name.
+func isToken(s string) bool {
+	for _, r := range []byte(s) {
+		alnum := r|0x20 >= 'a' && r|0x20 <= 'z' || r >= '0' && r <= '9'
+		if !alnum && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(r)) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// headerName reports a name that no header can have.
+func (c *checker) headerName(path, name string) bool {
+	if isToken(name) {
+		return true
+	}
+	c.bad(path, "header names are letters, digits and -", "%s is not a header's name", quote(name))
+	return false
+}
+
+// headerValue reports a value that would break the header block.
+func (c *checker) headerValue(path, value string) {
+	for _, b := range []byte(value) {
+		if b < ' ' && b != '\t' || b == 0x7f {
+			c.bad(path, "write it in one line of printable characters", "%s has a control character", quote(path))
+			return
+		}
+	}
+}
+
+// localPath reports what is not a path on this site. //host and /\host are another's.
+func (c *checker) localPath(path, value string) bool {
+	if strings.HasPrefix(value, "/") && !strings.HasPrefix(value, "//") && !strings.ContainsAny(value, "\\\r\n\t ") {
+		return true
+	}
+	c.bad(path, "write it like /login", "%s is not a path on this site", quote(value))
+	return false
+}
+
+// address reports what nothing can listen on.
+func (c *checker) address(path, value string) bool {
+	_, port, err := net.SplitHostPort(value)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		c.bad(path, "write it like :8080, 127.0.0.1:8080 or [::1]:8080", "%s is not an address to listen on", quote(value))
+		return false
+	}
+	return true
+}
+
+// unused warns of definitions that nothing refers to.
+func (c *checker) unused() {
+	upstreams, limits, caches := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for _, r := range c.p.Routes {
+		upstreams[r.Upstream], caches[string(r.Cache)] = true, true
+		for _, l := range r.Limits {
+			limits[l] = true
+		}
+	}
+	warnUnused(c, "upstreams", c.p.Upstreams, upstreams)
+	warnUnused(c, "limits", c.p.Limits, limits)
+	warnUnused(c, "caches", c.p.Caches, caches)
+	groups := map[string]bool{}
+	for _, r := range c.p.Routes {
+		groups[r.Group] = true
+	}
+	warnUnused(c, "groups", c.p.Groups, groups)
+}
+
+func warnUnused[V any](c *checker, section string, defined map[string]V, used map[string]bool) {
+	for name := range defined {
+		if !used[name] {
+			c.warnf(c.at.keyAt(join(section, name)), "name it in a route, or remove it", "no route uses %s of %s", quote(name), section)
+		}
+	}
+}
+
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

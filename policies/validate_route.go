@@ -1,0 +1,321 @@
+package policies
+
+import (
+	"net/textproto"
+	"slices"
+	"strings"
+)
+
+func (c *checker) routes() {
+	if len(c.p.Routes) == 0 {
+		c.errorf(c.at.keyAt("routes"), "add one: - {path: /*, upstream: NAME}", "the policy has no routes")
+	}
+	c.settings("defaults", &c.p.Defaults, c.p.Defaults.Limits)
+	for _, name := range names(c, "groups", c.p.Groups) {
+		c.settings(join("groups", name), c.p.Groups[name], c.p.Groups[name].Limits)
+	}
+	first := map[string]int{}
+	for i, r := range c.p.Routes {
+		path := item("routes", i)
+		if c.at.has(join(path, "name")) {
+			if !validName(r.Name) {
+				c.bad(join(path, "name"), "use letters, digits, and - _ . between them, 64 at most", "%s is not a name", quote(r.Name))
+			}
+			if j, dup := first[r.Name]; dup {
+				c.bad(join(path, "name"), "give each route a name of its own", "the route %s is defined twice, first at %s",
+					quote(r.Name), c.at.at(join(item("routes", j), "name")))
+			} else {
+				first[r.Name] = i
+			}
+		}
+		if r.Group != "" {
+			named(c, join(path, "group"), r.Group, "groups", c.p.Groups)
+		}
+		c.settings(path, &r.Settings, r.ownLimits)
+		c.matching(r, path)
+		c.answer(r, path)
+		c.combinations(r, path)
+	}
+	c.conflicts()
+}
+
+// matching checks which requests a route asks for.
+func (c *checker) matching(r *Route, path string) {
+	if len(r.Path) == 0 {
+		c.missing(path, "path", "write path: /* for all")
+		if at := join(path, "path"); c.at.has(at) && c.at.has(item(path, 0)) {
+			c.bad(at, "write path: /* for all", "the route has no path")
+		}
+	}
+	for i, text := range r.Path {
+		at := item(join(path, "path"), i)
+		p, problem, mend := parsePattern(text)
+		if problem != "" {
+			c.bad(at, mend, "%s", problem)
+			continue
+		}
+		if r.StripPrefix != "" && !p.below(r.StripPrefix) {
+			c.bad(join(path, "strip_prefix"), "write a prefix that ends where a segment does", "%s does not begin with %s", quote(text), quote(r.StripPrefix))
+		}
+		for _, template := range []struct{ key, text string }{{"rewrite", r.Rewrite}, {"redirect.to", redirectTo(r)}} {
+			for _, name := range references(template.text) {
+				if !p.has(name) {
+					c.bad(join(path, template.key), "use what the path has", "%s has nothing that %s refers to", quote(text), quote(name))
+				}
+			}
+		}
+	}
+	for i, method := range r.Methods {
+		at := item(join(path, "methods"), i)
+		switch {
+		case !isToken(method):
+			c.bad(at, "write it like GET", "%s is not a method", quote(method))
+		case method != strings.ToUpper(method):
+			c.bad(at, "write "+strings.ToUpper(method)+"; methods are case-sensitive", "no client sends the method %s", quote(method))
+		case slices.Contains(r.Methods[:i], method):
+			c.bad(at, "remove one", "%s stands twice", quote(method))
+		}
+	}
+	if c.at.has(join(path, "methods")) && r.Methods != nil && len(r.Methods) == 0 {
+		c.bad(join(path, "methods"), "list methods, or remove the key for any", "the route takes no method")
+	}
+	for _, name := range sortedKeys(r.Match.Headers) {
+		at := join(join(path, "match.headers"), name)
+		if c.headerName(at, name) && strings.EqualFold(name, "Host") {
+			c.bad(at, "write host: on the route", "the Host header is not matched here")
+		}
+		c.headerValue(at, r.Match.Headers[name])
+	}
+}
+
+func redirectTo(r *Route) string {
+	if r.Redirect == nil {
+		return ""
+	}
+	return r.Redirect.To
+}
+
+// below reports whether every path that the pattern matches begins with these segments.
+func (p pattern) below(prefix string) bool {
+	segments := strings.Split(trimSlashes(prefix), "/")
+	if len(segments) > len(p.segments) {
+		return false
+	}
+	for i, s := range segments {
+		if p.segments[i].param || p.segments[i].text != s {
+			return false
+		}
+	}
+	return true
+}
+
+// answer checks that exactly one thing answers, and how.
+func (c *checker) answer(r *Route, path string) {
+	var given []string
+	if r.Upstream != "" || c.at.has(join(path, "upstream")) {
+		given = append(given, "upstream")
+	}
+	if r.Redirect != nil {
+		given = append(given, "redirect")
+		c.redirect(r.Redirect, join(path, "redirect"))
+	}
+	if r.Respond != nil {
+		given = append(given, "respond")
+		c.respond(r.Respond, join(path, "respond"))
+	}
+	switch {
+	case len(given) == 0:
+		c.errorf(c.at.keyAt(path), "give it an upstream, a redirect or respond", "nothing answers on this route")
+	case len(given) > 1:
+		c.bad(join(path, given[len(given)-1]), "keep one of them", "the route has both %s", strings.Join(given, " and "))
+	}
+}
+
+func (c *checker) redirect(r *Redirect, path string) {
+	if r.To == "" {
+		c.missing(path, "to", "write where to, like https://example.com/*")
+	} else {
+		local := strings.HasPrefix(r.To, "/") && !strings.HasPrefix(r.To, "//")
+		absolute := strings.HasPrefix(r.To, "http://") || strings.HasPrefix(r.To, "https://")
+		if !local && !absolute || strings.ContainsAny(r.To, " \\\r\n\t") {
+			c.bad(join(path, "to"), "write it like https://example.com/* or /new", "%s is no place to redirect to", quote(r.To))
+		}
+	}
+	if statuses := []int{301, 302, 303, 307, 308}; !slices.Contains(statuses, r.Status) {
+		c.bad(join(path, "status"), "choose 301, 302, 303, 307 or 308", "%d is not a redirect", r.Status)
+	}
+}
+
+func (c *checker) respond(r *Respond, path string) {
+	if c.between(join(path, "status"), r.Status, 200, 599) && (r.Status == 204 || r.Status == 205 || r.Status == 304) && r.Body != "" {
+		c.bad(join(path, "body"), "remove it, or choose another status", "an answer with status %d has no body", r.Status)
+	}
+	c.headerValue(join(path, "content_type"), r.ContentType)
+}
+
+// settings checks what a route, a group and defaults have in common. What a route inherited is checked where it was
+// written; limits are those that stand at this place.
+func (c *checker) settings(path string, s *Settings, limits Names) {
+	has := func(key string) bool { return c.at.has(join(path, key)) }
+	if has("host") {
+		for i, host := range s.Host {
+			c.host(item(join(path, "host"), i), host)
+		}
+	}
+	if has("upstream") {
+		named(c, join(path, "upstream"), s.Upstream, "upstreams", c.p.Upstreams)
+	}
+	for i, name := range limits {
+		at := item(join(path, "limits"), i)
+		if name == "off" {
+			c.bad(at, "write `limits: off` for none at all", "off stands in a list of limits")
+			continue
+		}
+		named(c, at, name, "limits", c.p.Limits)
+	}
+	if has("cache") && s.Cache != "" {
+		named(c, join(path, "cache"), string(s.Cache), "caches", c.p.Caches)
+	}
+	if has("client") && s.Client == ClientRequired && len(c.p.Clients) == 0 {
+		c.bad(join(path, "client"), "define clients with their keys", "a known API key is required, and no client has one")
+	}
+	if has("strip_prefix") {
+		c.normalPath(join(path, "strip_prefix"), s.StripPrefix)
+		if s.Rewrite != "" {
+			c.bad(join(path, "strip_prefix"), "keep one of them", "both strip_prefix and rewrite are given")
+		}
+	}
+	if has("rewrite") {
+		c.localPath(join(path, "rewrite"), s.Rewrite)
+		if strings.Contains(s.Rewrite, "?") {
+			c.bad(join(path, "rewrite"), "remove the query; the request's own is kept", "a rewrite changes the path alone")
+		}
+	}
+	if has("request_headers") {
+		c.headerRules(join(path, "request_headers"), &s.RequestHeaders)
+	}
+	if has("response_headers") {
+		c.headerRules(join(path, "response_headers"), &s.ResponseHeaders)
+	}
+	if has("cors") && s.CORS != nil {
+		c.cors(join(path, "cors"), s.CORS)
+	}
+}
+
+// host checks a host that routes match.
+func (c *checker) host(path, host string) {
+	name, wildcard := strings.CutPrefix(host, "*.")
+	normal, err := NormalizeHost(name, "")
+	switch {
+	case err != nil || name == "" || strings.Contains(name, "*"):
+		c.bad(path, "write it like example.com or *.example.com", "%s is not a host", quote(host))
+	case normal.Authority != normal.Name:
+		c.bad(path, "write it without", "the host %s has a port, and ports are ignored in matching", quote(host))
+	case normal.Name != name:
+		if wildcard {
+			normal.Name = "*." + normal.Name
+		}
+		c.bad(path, "write "+quote(normal.Name), "the host %s is not in its canonical form", quote(host))
+	}
+}
+
+func (c *checker) normalPath(path, value string) {
+	if normal, err := NormalizePath(value); err != nil || value == "" || normal.RawPath != value || strings.ContainsAny(value, "?#") {
+		c.bad(path, "write it like /api", "%s is not a path that requests can have", quote(value))
+	}
+}
+
+func (c *checker) headerRules(path string, h *HeaderRules) {
+	for _, part := range []struct {
+		key    string
+		values map[string]string
+	}{{"set", h.Set}, {"add", h.Add}} {
+		for _, name := range sortedKeys(part.values) {
+			at := join(join(path, part.key), name)
+			if c.headerName(at, name) {
+				c.ownHeader(at, name)
+			}
+			c.headerValue(at, part.values[name])
+		}
+	}
+	for i, name := range h.Remove {
+		at := item(join(path, "remove"), i)
+		if c.headerName(at, name) {
+			c.ownHeader(at, name)
+		}
+	}
+}
+
+// ownHeader reports headers that a policy can't change, as the gateway or HTTP itself depends on them.
+func (c *checker) ownHeader(path, name string) {
+	name = textproto.CanonicalMIMEHeaderKey(name)
+	switch name {
+	case "Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length":
+		c.bad(path, "remove it", "%s belongs to the connection", name)
+	case "Host":
+		c.bad(path, "write preserve_host: false for the upstream's own host", "Host is not changed here")
+	case "Set-Cookie", "Cookie":
+		return
+	default:
+		if strings.HasPrefix(name, "Headgate-") || strings.HasPrefix(name, "X-Forwarded-") || name == "Forwarded" {
+			c.bad(path, "choose another name", "%s is the gateway's own word to the app server", name)
+		}
+	}
+}
+
+func (c *checker) cors(path string, s *CORS) {
+	if len(s.AllowOrigins) == 0 {
+		c.missing(path, "allow_origins", "list the origins whose scripts may call, like https://app.example.com")
+	}
+	for i, origin := range s.AllowOrigins {
+		at := item(join(path, "allow_origins"), i)
+		switch {
+		case origin != "*":
+			c.origin(at, origin, true)
+		case s.AllowCredentials:
+			c.bad(at, "list the origins", "any origin together with cookies would let every site act in a user's name")
+		}
+	}
+	for i, method := range s.AllowMethods {
+		if !isToken(method) || method != strings.ToUpper(method) {
+			c.bad(item(join(path, "allow_methods"), i), "write it like GET", "%s is not a method", quote(method))
+		}
+	}
+	for i, name := range s.AllowHeaders {
+		c.headerName(item(join(path, "allow_headers"), i), name)
+	}
+	for i, name := range s.ExposeHeaders {
+		c.headerName(item(join(path, "expose_headers"), i), name)
+	}
+}
+
+// combinations checks settings of a route that do not go together.
+func (c *checker) combinations(r *Route, path string) {
+	takes := func(methods ...string) bool {
+		return len(r.Methods) == 0 || slices.ContainsFunc(methods, func(m string) bool { return slices.Contains(r.Methods, m) })
+	}
+	for i, tag := range r.Purge {
+		c.tag(item(join(path, "purge"), i), tag)
+	}
+	if len(r.Purge) > 0 && !takes("POST", "PUT", "PATCH", "DELETE") {
+		c.warn(join(path, "purge"), "move it to the route that changes things", "nothing is ever purged, as the route takes no POST, PUT, PATCH or DELETE")
+	}
+	if c.at.has(join(path, "cache")) && r.Cache != "" {
+		if r.Upstream == "" {
+			c.bad(join(path, "cache"), "remove it", "the gateway itself answers on this route, so there is nothing to cache")
+		} else if !takes("GET", "HEAD") {
+			c.warn(join(path, "cache"), "remove it", "nothing is cached, as the route takes no GET")
+		}
+	}
+	if r.Session == SessionLogin {
+		if len(r.Limits) == 0 {
+			c.warnf(c.at.keyAt(path), "give it a limit with key [ip, route] and count: failed", "passwords can be guessed on this login route without a limit")
+		}
+		if r.Upstream == "" {
+			c.bad(join(path, "session"), "give it an upstream", "nobody can log users in on this route")
+		}
+	}
+	if r.Session == SessionRequired && slices.ContainsFunc(r.Path, func(p string) bool { return p == c.p.Session.LoginPath }) && takes("GET") {
+		c.bad(join(path, "session"), "write optional or login", "%s is where browsers are sent to log in, and would send them on to itself", c.p.Session.LoginPath)
+	}
+}

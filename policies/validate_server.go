@@ -1,0 +1,166 @@
+package policies
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+func (c *checker) server() {
+	s := &c.p.Server
+	if len(s.Listen) == 0 {
+		c.bad("server.listen", "write an address like :8080", "the gateway listens nowhere")
+	}
+	for i, address := range s.Listen {
+		path := item("server.listen", i)
+		if c.address(path, address) && slices.Contains(s.Listen[:i], address) {
+			c.bad(path, "remove one", "%s is listened on twice", quote(address))
+		}
+	}
+	c.admin()
+	for i, network := range s.TrustedProxies {
+		if network.IsValid() && network.Bits() == 0 {
+			c.warn(item("server.trusted_proxies", i), "name the networks of your proxies alone",
+				"every client is believed whatever address it claims, and escapes every limit")
+		}
+	}
+	c.between("server.ipv6_prefix", s.IPv6Prefix, 32, 128)
+	c.between("server.max_header_bytes", int(s.MaxHeaderBytes), 4<<10, 16<<20)
+	c.between("server.max_connections_per_ip", s.MaxConnectionsPerIP, 0, 1<<20)
+	c.protocols()
+	if s.TLS != nil {
+		if s.TLS.CertFile == "" {
+			c.missing("server.tls", "cert_file", "name the file of the certificate and its chain")
+		}
+		if s.TLS.KeyFile == "" {
+			c.missing("server.tls", "key_file", "name the file of the certificate's private key")
+		}
+	}
+	if s.AccessLog == "" {
+		c.bad("server.access_log", "write stdout, off, or a file's path", "the access log goes nowhere")
+	}
+}
+
+func (c *checker) protocols() {
+	s := &c.p.Server
+	has := func(p ServerProtocol) bool { return slices.Contains(s.Protocols, p) }
+	switch {
+	case len(s.Protocols) == 0:
+		c.bad("server.protocols", "write [http1, http2]", "no protocol is spoken")
+	case s.TLS != nil && has(ServerH2C):
+		c.bad("server.protocols", "write http2, which comes with TLS", "h2c is HTTP/2 without TLS, and server.tls is set")
+	case s.TLS == nil && !has(ServerHTTP1) && !has(ServerH2C):
+		c.bad("server.protocols", "add http1 or h2c, or set server.tls", "http2 needs TLS, so no protocol is spoken")
+	}
+}
+
+func (c *checker) admin() {
+	a := &c.p.Server.Admin
+	if a.Listen == "off" || !c.address("server.admin.listen", a.Listen) {
+		return
+	}
+	if slices.Contains(c.p.Server.Listen, a.Listen) {
+		c.bad("server.admin.listen", "give the admin listener a port of its own", "%s is also what the public listens on", quote(a.Listen))
+	}
+	if isLoopback(a.Listen) {
+		return
+	}
+	if a.Token == "" {
+		c.bad("server.admin.listen", "set server.admin.token, or listen on 127.0.0.1", "the admin listener is off loopback and has no token")
+		return
+	}
+	c.warn("server.admin.listen", "listen on 127.0.0.1, or keep others away from it by a firewall",
+		"the admin listener is off loopback, and its token crosses the network in clear text")
+}
+
+func isLoopback(address string) bool {
+	host, _, _ := net.SplitHostPort(address)
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
+}
+
+func (c *checker) redis() {
+	r := &c.p.Redis
+	if url := r.URL.Reveal(); url != "" {
+		c.redisURL(url)
+	}
+	if r.Timeout < seconds(1)/1000 || r.Timeout > seconds(60) {
+		c.bad("redis.timeout", "choose one from 1ms to 1m", "requests can't wait that long for Redis")
+	}
+	if strings.ContainsAny(r.KeyPrefix, "{}") {
+		c.bad("redis.key_prefix", "remove the braces", "braces say which slot of a Cluster a key is in, and this puts all into one")
+	}
+	if strings.ContainsAny(r.KeyPrefix, "*?[]\\ \r\n\t") {
+		c.bad("redis.key_prefix", "use letters, digits, - and :", "%s holds characters that mean something to Redis", quote(r.KeyPrefix))
+	}
+}
+
+func (c *checker) redisURL(url string) {
+	path := "redis.url"
+	if !c.at.has(path) {
+		path = "redis.url_file"
+	}
+	const mend = "write it like redis://localhost:6379/0, rediss://, unix:///path, redis+cluster://a:1,b:2 or redis+sentinel://a:1,b:2/master"
+	schemes := []string{"redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel"}
+	for part := range strings.SplitSeq(url, ",") {
+		scheme, rest, ok := strings.Cut(strings.TrimSpace(part), "://")
+		if !ok {
+			if part == url {
+				c.bad(path, mend, "the URL of Redis has no scheme")
+				return
+			}
+			continue // a further host of a cluster or sentinel URL
+		}
+		if !slices.Contains(schemes, scheme) {
+			c.bad(path, didYouMean(scheme, "schemes", schemes), "the URL of Redis has the scheme %s", quote(scheme))
+			return
+		}
+		if rest == "" {
+			c.bad(path, mend, "the URL of Redis names no server")
+			return
+		}
+		if strings.HasSuffix(scheme, "+sentinel") {
+			_, name, _ := strings.Cut(rest[strings.LastIndexByte(rest, '@')+1:], "/")
+			if last := url[strings.LastIndexByte(url, ',')+1:]; name == "" && !strings.Contains(last, "/") {
+				c.bad(path, "add it: redis+sentinel://a:26379,b:26379/mymaster", "the URL of Redis does not name the master")
+			}
+		}
+	}
+}
+
+func (c *checker) clients() {
+	plans := map[string]bool{}
+	for _, l := range c.p.Limits {
+		for plan := range l.Plans {
+			plans[plan] = true
+		}
+	}
+	owner := map[string]string{}
+	for _, name := range names(c, "clients", c.p.Clients) {
+		client, path := c.p.Clients[name], join("clients", name)
+		if len(client.KeySHA256) == 0 {
+			c.missing(path, "key_sha256", `make it with: printf %s "$KEY" | sha256sum`)
+		}
+		for i, sum := range client.KeySHA256 {
+			at := item(join(path, "key_sha256"), i)
+			sum = strings.ToLower(sum)
+			client.KeySHA256[i] = sum
+			switch {
+			case len(sum) != 64 || strings.Trim(sum, "0123456789abcdef") != "":
+				c.bad(at, `make it with: printf %s "$KEY" | sha256sum`, "the key's SHA-256 is not 64 hexadecimal digits")
+			case sum == emptySHA256:
+				c.bad(at, "set the variable that you hashed, and try again", "this is the SHA-256 of an empty key")
+			case owner[sum] != "":
+				c.bad(at, "give each client a key of its own", "%s has the same key", quote(owner[sum]))
+			default:
+				owner[sum] = name
+			}
+		}
+		if client.Plan != "" {
+			named(c, join(path, "plan"), client.Plan, "plans that limits know", plans)
+		}
+	}
+}
+
+const emptySHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"

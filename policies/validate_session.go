@@ -1,0 +1,96 @@
+package policies
+
+import (
+	"net/url"
+	"strings"
+)
+
+func (c *checker) session() {
+	s := &c.p.Session
+	c.cookie(&s.Cookie)
+	for i, secret := range s.Secrets {
+		path := "session.secrets"
+		if !c.at.has(path) {
+			path = "session.secrets_file"
+		}
+		if n := len(secret); n < minSecretBytes && (n > 0 || path == "session.secrets") {
+			c.bad(item(path, i), "make one with: openssl rand -base64 32", "the secret has %d bytes, and needs %d or more", n, minSecretBytes)
+		}
+	}
+	c.positive("session.idle_timeout", s.IdleTimeout)
+	c.positive("session.absolute_timeout", s.AbsoluteTimeout)
+	if s.IdleTimeout > s.AbsoluteTimeout {
+		at := "session.idle_timeout"
+		if !c.at.has(at) {
+			at = "session.absolute_timeout"
+		}
+		c.bad(at, "make idle_timeout at most absolute_timeout", "sessions end after %v, before they can be idle for %v", s.AbsoluteTimeout.Std(), s.IdleTimeout.Std())
+	}
+	if s.RotateEvery > 0 && s.RotateEvery < seconds(60) {
+		c.bad("session.rotate_every", "choose 1m or more, or 0s for only at login", "IDs would be renewed before their old ones have ended")
+	}
+	c.between("session.max_per_user", s.MaxPerUser, 0, 10_000)
+	c.localPath("session.login_path", s.LoginPath)
+	if s.CSRF != nil {
+		for i, origin := range s.CSRF.TrustedOrigins {
+			c.origin(item("session.csrf.trusted_origins", i), origin, false)
+		}
+	}
+	if s.Assertion != nil {
+		if s.Assertion.KeyFile == "" {
+			c.missing("session.assertion", "key_file", "make one with: openssl genpkey -algorithm ed25519")
+		}
+		c.positive("session.assertion.ttl", s.Assertion.TTL)
+		if s.Assertion.TTL > seconds(3600) {
+			c.bad("session.assertion.ttl", "choose 1h or less", "an assertion can't be called back, so it must be short-lived")
+		}
+	}
+}
+
+func (c *checker) cookie(k *Cookie) {
+	if !isToken(k.Name) {
+		c.bad("session.cookie.name", "use letters, digits, - and _", "%s is not a cookie's name", quote(k.Name))
+	}
+	c.localPath("session.cookie.path", k.Path)
+	if strings.ContainsAny(k.Path, ";,") {
+		c.bad("session.cookie.path", "remove it", "a cookie's path can't hold ; or ,")
+	}
+	if k.Domain != "" && (!validHostName(strings.TrimPrefix(k.Domain, ".")) || !strings.Contains(strings.Trim(k.Domain, "."), ".")) {
+		c.bad("session.cookie.domain", "write it like example.com", "%s is not a domain that browsers take cookies for", quote(k.Domain))
+	}
+	lower := strings.ToLower(k.Name) // browsers compare the prefixes so
+	switch {
+	case strings.HasPrefix(lower, "__host-") && (!k.Secure || k.Domain != "" || k.Path != "/"):
+		c.bad("session.cookie.name", "remove domain, write path: / and secure: true, or choose another name", "browsers drop a __Host- cookie with these attributes")
+	case strings.HasPrefix(lower, "__secure-") && !k.Secure:
+		c.bad("session.cookie.name", "write secure: true, or choose another name", "browsers drop a __Secure- cookie without Secure")
+	}
+	if k.SameSite == SameSiteNone && !k.Secure {
+		c.bad("session.cookie.same_site", "write secure: true", "browsers drop a cookie with same_site none and without Secure")
+	} else if !k.Secure {
+		c.warn("session.cookie.secure", "serve HTTPS and write secure: true", "the session cookie can be read by anybody on the network")
+	}
+}
+
+// origin reports what is not an origin as browsers send it: scheme://host[:port]. A wildcard may stand for sub-domains.
+func (c *checker) origin(path, origin string, wildcard bool) {
+	mend := "write it like https://app.example.com"
+	if wildcard {
+		mend += " or https://*.example.com"
+	}
+	plain := origin
+	if wildcard {
+		plain = strings.Replace(origin, "://*.", "://", 1)
+	}
+	u, err := url.Parse(plain)
+	if err != nil || u.Scheme == "" || u.Host == "" || u.Opaque != "" || u.Scheme+"://"+u.Host != plain {
+		c.bad(path, mend, "%s is not an origin", quote(origin))
+		return
+	}
+	host, err := NormalizeHost(u.Host, u.Scheme)
+	if err != nil {
+		c.bad(path, mend, "%s is not an origin", quote(origin))
+	} else if host.Authority != u.Host {
+		c.bad(path, "write "+quote(u.Scheme+"://"+host.Authority)+", as browsers send it", "no browser sends the origin %s", quote(origin))
+	}
+}
