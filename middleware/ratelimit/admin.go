@@ -1,0 +1,167 @@
+package ratelimit
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// State is a counter as an operator sees it.
+type State struct {
+	Plan string // "" is the limit's own size, for clients without a plan
+	Decision
+}
+
+// Inspect tells what a request of the limit's cost would be told now, without
+// consuming, at the limit's own size and at each plan's. values are those of
+// the parts of the limit's key, in order; see [Limit.RequestFor].
+func (c *Counters) Inspect(ctx context.Context, l Limit, values ...string) ([]State, error) {
+	items, plans, err := keyed(l, values)
+	if err != nil {
+		return nil, err
+	}
+	// Each is asked by itself: together, one would veto the others.
+	states := make([]State, len(items))
+	for i := range items {
+		one := items[i : i+1]
+		now := c.clock()
+		switch {
+		case c.denied.find(&one[0], now) && one[0].Banned:
+		case c.redis == nil:
+			c.memory.take(one, now, true)
+		default:
+			if err := c.redis.take(ctx, one, nil, true); err != nil {
+				return nil, fmt.Errorf("limit %q cannot be read: %w", l.Name, err)
+			}
+		}
+		states[i] = State{Plan: plans[i], Decision: one[0].Decision}
+	}
+	return states, nil
+}
+
+// Reset forgets what is counted for one key, at the limit's own size and at each plan's: its
+// counters, its ban and what is remembered of its denials, here at once and in
+// other instances within a second.
+func (c *Counters) Reset(ctx context.Context, l Limit, values ...string) error {
+	items, _, err := keyed(l, values)
+	if err != nil {
+		return err
+	}
+	keys := make([]counterKey, 0, len(items))
+	for i := range items {
+		keys = append(keys, items[i].key)
+	}
+	// Before and after Redis: a check under way may yet bring its denial home.
+	forget := func() {
+		for _, k := range keys {
+			c.forget(k)
+		}
+	}
+	forget()
+	if c.redis == nil {
+		return nil
+	}
+	defer forget()
+	cmds := make([]redis.Cmder, 0, len(items))
+	for i := range items {
+		key := c.redis.key(items[i].variant, items[i].key, items[i].tag)
+		cmds = append(cmds, redis.NewIntCmd(ctx, "del", key, key+pendingSuffix, key+banSuffix, key+denialsSuffix))
+	}
+	if err := c.redis.redis.Do(ctx, cmds...); err != nil {
+		return fmt.Errorf("limit %q cannot be reset: %w", l.Name, err)
+	}
+	for _, cmd := range cmds {
+		if err := cmd.Err(); err != nil {
+			return fmt.Errorf("limit %q cannot be reset: %w", l.Name, err)
+		}
+	}
+	if err := c.listener.announce(ctx, keys); err != nil {
+		return fmt.Errorf("limit %q is reset, but other instances cannot be told: %w", l.Name, err)
+	}
+	return nil
+}
+
+// forget drops what this instance knows of a counter.
+func (c *Counters) forget(k counterKey) {
+	c.memory.reset(k)
+	c.bans.forget(k)
+	c.denied.forget(k)
+}
+
+// keyed returns an item for each size of the limit.
+func keyed(l Limit, values []string) (items []item, plans []string, err error) {
+	b, err := bind(l)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := b.RequestFor(values...)
+	if err != nil {
+		return nil, nil, err
+	}
+	all, tag := digests(b.Key, &r)
+	plans = append([]string{""}, sortedKeys(l.Plans)...)
+	for _, plan := range plans {
+		v := b.of(plan)
+		items = append(items, item{limit: b, variant: v, key: counterKey{v.id, all}, tag: tag, asks: true, source: FromRedis})
+	}
+	return items, plans, nil
+}
+
+// RequestFor returns a request that has these values for the parts of the
+// limit's key, in order. For ip it is an address (an IPv6 client's as it is
+// counted, its prefix); elsewhere "ip:ADDRESS" stands for the address that is
+// counted in the place of a missing value.
+func (l Limit) RequestFor(values ...string) (Request, error) {
+	l = l.withDefaults()
+	r := Request{Header: make(map[string][]string)}
+	if len(values) != len(l.Key) {
+		return r, fmt.Errorf("limit %q is keyed by %s: give %d values, not %d", l.Name, keyText(l.Key), len(l.Key), len(values))
+	}
+	for i, p := range l.Key {
+		value := values[i]
+		if fallback, ok := strings.CutPrefix(value, "ip:"); ok && p.identifies() && p.Kind != KeyIP {
+			addr, err := netip.ParseAddr(fallback)
+			if err == nil {
+				r.Addr = addr.Unmap().WithZone("")
+				continue
+			}
+		}
+		switch p.Kind {
+		case KeyIP:
+			addr, err := netip.ParseAddr(value)
+			if err != nil {
+				return r, fmt.Errorf("limit %q: %q is not an IP address: %w", l.Name, value, err)
+			}
+			r.Addr = addr.Unmap().WithZone("")
+		case KeyClient:
+			r.Client = value
+		case KeyUser:
+			r.User = value
+		case KeySession:
+			r.Session = value
+		case KeyRoute:
+			r.Route = value
+		case KeyHost:
+			r.Host = value
+		case KeyMethod:
+			r.Method = value
+		case KeyHeader:
+			r.Header.Set(p.Name, value)
+		case KeyCookie:
+			r.Header["Cookie"] = append(slices.Clone(r.Header["Cookie"]), p.Name+"="+value)
+		}
+	}
+	return r, nil
+}
+
+func keyText(key []KeyPart) string {
+	parts := make([]string, len(key))
+	for i, p := range key {
+		parts[i] = p.String()
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,177 @@
+package ratelimit
+
+import (
+	"context"
+	_ "embed"
+	"sync"
+	"time"
+
+	"github.com/headgate/headgate/middleware/store"
+	"github.com/redis/go-redis/v9"
+)
+
+//go:embed ban.lua
+var banScript string
+
+// bans counts denials towards bans. They are counted in this process, as most
+// denials never reach Redis, and flushed to Redis at most once a second, so that
+// a client that spreads over instances is banned as well, and by all of them: the
+// limit's script looks for a ban before anything else. A denied request
+// consumes nothing by this; being banned does not prolong the ban.
+type bans struct {
+	counters *Counters
+	counts   *store.Map[counterKey, banCount]
+	script   *store.Script
+
+	mu     sync.Mutex
+	dirty  map[counterKey]*banFlush
+	timer  *time.Timer
+	closed bool
+}
+
+// banCount is how often a key was denied in the window that began at start.
+type banCount struct {
+	of    uint64
+	start int64
+	n     int64
+}
+
+// banFlush is what Redis is yet to hear of one key.
+type banFlush struct {
+	item item
+	n    int64
+}
+
+// maxFlush bounds what one flush carries. What is denied beyond it still
+// counts in this instance.
+const maxFlush = 4096
+
+const flushEvery = time.Second
+
+func newBans(c *Counters, maxBytes int64) *bans {
+	return &bans{
+		counters: c,
+		counts:   store.NewMap[counterKey, banCount](store.MapOptions{MaxBytes: maxBytes}),
+		script:   store.NewScript(banScript),
+		dirty:    make(map[counterKey]*banFlush),
+	}
+}
+
+// note counts a denial, and begins the ban that it completes.
+func (b *bans) note(it *item, now int64) {
+	full := false
+	b.counts.Update(it.key, time.UnixMicro(now), func(c banCount, ok bool) (banCount, int, time.Time, bool) {
+		if !ok || c.of != it.variant.denials || now-c.start >= it.window {
+			c = banCount{of: it.variant.denials, start: now}
+		}
+		c.n++
+		full = c.n >= it.limit.Ban.After
+		return c, 0, time.UnixMicro(c.start + it.window), !full
+	})
+	if full {
+		b.begin(it, it.limit.Ban.For, now)
+	}
+	if b.counters.redis != nil {
+		b.share(it, full)
+	}
+}
+
+// begin bans a key in this instance.
+func (b *bans) begin(it *item, d time.Duration, now int64) {
+	ban := *it
+	ban.Decision = Decision{Limit: it.capacity(), Reset: d, RetryAfter: d, Banned: true}
+	b.counters.denied.remember(&ban, now, d, b.counters.denied.resets.Load())
+	b.counters.log.Info("banned", "limit", it.limit.Name, "key", it.key.digest, "for", d)
+}
+
+// share leaves a denial for the next flush, and sees to it that there is one.
+func (b *bans) share(it *item, full bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return
+	}
+	f := b.dirty[it.key]
+	if f == nil {
+		if len(b.dirty) >= maxFlush {
+			return
+		}
+		f = &banFlush{item: *it}
+		b.dirty[it.key] = f
+	}
+	f.n++
+	if full { // the ban is this instance's word already, whatever Redis has counted
+		f.n = max(f.n, it.limit.Ban.After)
+	}
+	if b.timer == nil {
+		b.timer = time.AfterFunc(flushEvery, b.flush)
+	}
+}
+
+// flush tells Redis of the last second's denials, and learns of bans that they complete.
+func (b *bans) flush() {
+	b.mu.Lock()
+	dirty := b.dirty
+	b.dirty, b.timer = make(map[counterKey]*banFlush), nil
+	b.mu.Unlock()
+
+	c := b.counters
+	resets := c.denied.resets.Load()
+	var flushes []*banFlush
+	var calls []*store.Call
+	var cmds []redis.Cmder
+	send := func() {
+		if len(cmds) == 0 {
+			return
+		}
+		if err := c.redis.redis.Do(context.Background(), cmds...); err != nil {
+			c.complain("denials cannot be shared for bans", err)
+		} else {
+			b.learn(flushes, calls, resets)
+		}
+		flushes, calls, cmds = nil, nil, nil
+	}
+	for _, f := range dirty {
+		key := c.redis.key(f.item.variant, f.item.key, f.item.tag)
+		call := b.script.Call([]string{key + denialsSuffix, key + banSuffix},
+			f.n, f.item.limit.Ban.After, (f.item.window+999)/1000, f.item.limit.Ban.For.Milliseconds())
+		flushes, calls, cmds = append(flushes, f), append(calls, call), append(cmds, call)
+		if len(cmds) == 256 {
+			send()
+		}
+	}
+	send()
+}
+
+// learn begins here the bans that Redis says are in force.
+func (b *bans) learn(flushes []*banFlush, calls []*store.Call, resets uint64) {
+	now := b.counters.clock()
+	for i, call := range calls {
+		ms, err := call.Int64()
+		if err != nil {
+			b.counters.complain("denials cannot be shared for bans", err)
+			continue
+		}
+		if ms > 0 && b.counters.denied.resets.Load() == resets {
+			b.begin(&flushes[i].item, time.Duration(ms)*time.Millisecond, now)
+		}
+	}
+}
+
+// forget drops what is counted of one key.
+func (b *bans) forget(k counterKey) {
+	b.counts.Delete(k)
+	b.mu.Lock()
+	delete(b.dirty, k)
+	b.mu.Unlock()
+}
+
+func (b *bans) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	if b.timer != nil {
+		b.timer.Stop()
+		b.timer = nil
+	}
+}

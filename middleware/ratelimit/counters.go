@@ -1,0 +1,125 @@
+package ratelimit
+
+import (
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/headgate/headgate/middleware/store"
+)
+
+// CountersOptions configures [NewCounters]. The zero value counts in memory.
+type CountersOptions struct {
+	// Redis holds the counters, for all instances together. Nil means that they live in
+	// this process.
+	Redis *store.Redis
+	// MemoryBytes bounds the counters in this process. Zero means 64 MiB, about
+	// 300,000 counters.
+	MemoryBytes int64
+	// DenyCacheBytes bounds what is remembered of denials. Zero means 16 MiB.
+	DenyCacheBytes int64
+	// Now is the clock of this process, for tests and replays; nil means
+	// time.Now. Redis counts by its own.
+	Now func() time.Time
+	// Observer is told of decisions and round trips; nil means nobody.
+	Observer Observer
+	// Logger reports what an operator should know: counters that cannot be
+	// reached, bans, denials of dry runs. Nil discards.
+	Logger *slog.Logger
+}
+
+// Counters is the state behind all limits of a process: the counters
+// themselves, or the way to them, and what is remembered of denials and bans.
+// It outlives policies: a reload builds new Limiters over the same Counters.
+// It is safe for concurrent use.
+type Counters struct {
+	now                func() time.Time
+	base               time.Time
+	memory             *memory // the counters, or while Redis is away the local ones
+	redis              *redisCounters
+	denied             *denyCache
+	bans               *bans
+	top                *topDenied
+	listener           *listener
+	observer           Observer
+	log                *slog.Logger
+	local              atomic.Bool  // local counters are in use, and must be dropped when Redis is back
+	complained, dryRun atomic.Int64 // when such a thing was last logged
+}
+
+// NewCounters returns Counters; Close ends its background work. It does not
+// wait for Redis.
+func NewCounters(o CountersOptions) (*Counters, error) {
+	if o.MemoryBytes < 0 || o.DenyCacheBytes < 0 {
+		return nil, errors.New("ratelimit.NewCounters: MemoryBytes and DenyCacheBytes must not be negative; 0 means the default")
+	}
+	if o.MemoryBytes == 0 {
+		o.MemoryBytes = 64 << 20
+	}
+	if o.DenyCacheBytes == 0 {
+		o.DenyCacheBytes = 16 << 20
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Observer == nil {
+		o.Observer = nobody{}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	c := &Counters{
+		now:      o.Now,
+		base:     o.Now(),
+		memory:   newMemory(o.MemoryBytes),
+		denied:   newDenyCache(o.DenyCacheBytes),
+		top:      newTopDenied(),
+		observer: o.Observer,
+		log:      o.Logger,
+	}
+	c.bans = newBans(c, o.DenyCacheBytes)
+	if o.Redis != nil {
+		c.redis = newRedisCounters(o.Redis)
+		c.listener = listen(c)
+		o.Redis.OnChange(func(available bool) {
+			if available {
+				c.redisIsBack()
+			}
+		})
+	}
+	return c, nil
+}
+
+// Close ends the background work. Limiters may still be used, but bans are no
+// longer shared and resets no longer heard of.
+func (c *Counters) Close() {
+	c.bans.close()
+	if c.listener != nil {
+		c.listener.close()
+	}
+}
+
+// clock is the time in microseconds. It follows the monotonic clock, where Now has
+// one, so that a step of the wall clock moves no window.
+func (c *Counters) clock() int64 {
+	return c.base.UnixMicro() + c.now().Sub(c.base).Microseconds()
+}
+
+// redisIsBack drops what was counted here while Redis was away.
+func (c *Counters) redisIsBack() {
+	if c.local.Swap(false) {
+		c.memory.clear()
+		c.denied.clear()
+		c.log.Info("rate limits are counted in Redis again; the local counters are dropped")
+	}
+}
+
+// complain logs an error, but no more than one in ten seconds.
+func (c *Counters) complain(message string, err error) {
+	now, last := c.clock(), c.complained.Load()
+	if now-last < 10_000_000 || !c.complained.CompareAndSwap(last, now) {
+		return
+	}
+	c.log.Warn(message, "error", err)
+}

@@ -1,0 +1,39 @@
+package ratelimit
+
+import "time"
+
+// Decision is what one limit says to one request.
+type Decision struct {
+	// Allowed reports whether this limit lets the request pass.
+	Allowed bool
+	// Limit is the most that can be consumed at once: Requests (by the client's
+	// plan), or the bucket's size.
+	Limit int64
+	// Remaining is what is left after this request.
+	Remaining int64
+	// Reset is how long the present count lasts if nobody consumes any more:
+	// until the window ends (fixed_window; sliding_window, where it fades from then
+	// on), its last admission leaves the window (sliding_log), or the bucket is full (token_bucket).
+	Reset time.Duration
+	// RetryAfter is, for a denial, how long it takes until one request of this
+	// cost would be admitted.
+	RetryAfter time.Duration
+	// Banned reports that the denial is a ban's.
+	Banned bool
+
+	// unsettled: without requests that are reserved and not yet answered the
+	// request would have passed, so the answer may change at any moment.
+	unsettled bool
+}
+
+// Seconds rounds a duration up to whole seconds, as Retry-After and the
+// RateLimit field give them: after that many seconds the wait is over, after one
+// less it is not.
+func Seconds(d time.Duration) int64 {
+	if d <= 0 {
+		return 0
+	}
+	return int64((d + time.Second - 1) / time.Second)
+}
+
+func micros(us int64) time.Duration { return time.Duration(us) * time.Microsecond }

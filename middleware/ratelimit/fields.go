@@ -1,0 +1,125 @@
+package ratelimit
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/dunglas/httpsfv"
+)
+
+// HeaderStyle says how clients are told of their limits.
+type HeaderStyle string
+
+const (
+	// HeadersDraft writes RateLimit-Policy and RateLimit, as
+	// draft-ietf-httpapi-ratelimit-headers-10 says. The default.
+	HeadersDraft HeaderStyle = "draft"
+	// HeadersLegacy writes X-RateLimit-Limit, -Remaining and -Reset (Unix time, seconds) of
+	// the limit that is nearest to its end.
+	HeadersLegacy HeaderStyle = "legacy"
+	// HeadersOff writes none; a 429 still has its Retry-After.
+	HeadersOff HeaderStyle = "off"
+)
+
+// fieldItem is a limit as it stands in the header fields. What does not change
+// is serialised once, with the structured-fields library; a request adds two integers.
+type fieldItem struct {
+	policy string // "per-ip";q=100;w=60
+	name   string // "per-ip"
+	dryRun bool
+}
+
+func newFieldItem(l Limit, q quota) fieldItem {
+	policy := httpsfv.NewItem(l.Name)
+	policy.Params.Add("q", q.requests)
+	policy.Params.Add("w", Seconds(l.Window))
+	if q.burst > 0 && q.burst != q.requests {
+		policy.Params.Add("burst", q.burst)
+	}
+	if l.DryRun {
+		policy.Params.Add("dry-run", true)
+	}
+	return fieldItem{policy: mustMarshal(policy), name: mustMarshal(httpsfv.NewItem(l.Name)), dryRun: l.DryRun}
+}
+
+// mustMarshal serialises what Validate has let through: a short ASCII name and
+// integers of at most 15 digits.
+func mustMarshal(i httpsfv.Item) string {
+	s, err := httpsfv.Marshal(i)
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+// appendTo appends the item as it stands in RateLimit.
+func (f fieldItem) appendTo(b []byte, d *Decision) []byte {
+	b = append(b, f.name...)
+	b = append(b, ";r="...)
+	b = strconv.AppendInt(b, d.Remaining, 10)
+	b = append(b, ";t="...)
+	b = strconv.AppendInt(b, Seconds(max(d.Reset, d.RetryAfter)), 10)
+	if f.dryRun {
+		b = append(b, ";dry-run"...)
+	}
+	return b
+}
+
+// WriteHeaders adds the fields of the limits that apply, in the Limiter's
+// style. They are added, not set: an app's own fields of these names are about
+// other limits, and stay.
+func (o *Outcome) WriteHeaders(h http.Header) {
+	switch o.limiter.headers {
+	case HeadersDraft:
+		o.writeDraft(h)
+	case HeadersLegacy:
+		o.writeLegacy(h)
+	}
+}
+
+func (o *Outcome) writeDraft(h http.Header) {
+	if len(o.items) == 0 {
+		return
+	}
+	var space [256]byte
+	policy, state := space[:0:128], space[128:128]
+	for i := range o.items {
+		it := &o.items[i]
+		if i > 0 {
+			policy = append(policy, ", "...)
+		}
+		policy = append(policy, it.header.policy...)
+		if it.decided {
+			if len(state) > 0 {
+				state = append(state, ", "...)
+			}
+			state = it.header.appendTo(state, &it.Decision)
+		}
+	}
+	addField(h, "Ratelimit-Policy", string(policy))
+	if len(state) > 0 {
+		addField(h, "Ratelimit", string(state))
+	}
+}
+
+func (o *Outcome) writeLegacy(h http.Header) {
+	var tightest *item
+	for i := range o.items {
+		it := &o.items[i]
+		if it.decided && !it.limit.DryRun && (tightest == nil || it.vetoes() && !tightest.vetoes() ||
+			it.vetoes() == tightest.vetoes() && it.Remaining < tightest.Remaining) {
+			tightest = it
+		}
+	}
+	if tightest == nil {
+		return
+	}
+	reset := o.limiter.counters.now().Add(tightest.Reset + time.Second - 1).Unix()
+	addField(h, "X-Ratelimit-Limit", strconv.FormatInt(tightest.Limit, 10))
+	addField(h, "X-Ratelimit-Remaining", strconv.FormatInt(tightest.Remaining, 10))
+	addField(h, "X-Ratelimit-Reset", strconv.FormatInt(reset, 10))
+}
+
+// addField is Header.Add for a name in canonical form.
+func addField(h http.Header, name, value string) { h[name] = append(h[name], value) }

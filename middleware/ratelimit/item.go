@@ -1,0 +1,168 @@
+package ratelimit
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// bound is a limit as a Limiter holds it: with all that can be worked out
+// before a request comes.
+type bound struct {
+	Limit
+	base         variant
+	plans        map[string]*variant
+	sameKeyAs    int // the first limit of the Limiter with the same key: one digest serves both
+	needsSession bool
+}
+
+// variant is a limit at one size: the limit's own, or a plan's.
+type variant struct {
+	pure
+	id      uint64 // of its counters
+	denials uint64 // of what is remembered of its denials
+	redis   string // its part of a Redis key
+	args    []any  // as limit.lua takes them
+	header  fieldItem
+}
+
+func bind(l Limit) (*bound, error) {
+	if err := l.Validate(); err != nil {
+		return nil, err
+	}
+	l = l.withDefaults()
+	l.Key = slices.Clone(l.Key)
+	l.Allow = slices.Clone(l.Allow)
+	b := &bound{Limit: l, plans: make(map[string]*variant, len(l.Plans))}
+	b.base = l.variant(l.Requests)
+	for plan, requests := range l.Plans {
+		v := l.variant(requests)
+		b.plans[plan] = &v
+	}
+	b.needsSession = slices.ContainsFunc(l.Key, KeyPart.needsSession)
+	return b, nil
+}
+
+// bindAll compiles the limits of one Limiter.
+func bindAll(limits []Limit) ([]*bound, error) {
+	if len(limits) > MaxLimits {
+		return nil, fmt.Errorf("%d limits apply at once; at most %d may", len(limits), MaxLimits)
+	}
+	var all []*bound
+	var errs []error
+	for i, l := range limits {
+		b, err := bind(l)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		b.sameKeyAs = i
+		for j, earlier := range all {
+			if earlier.Name == l.Name {
+				errs = append(errs, fmt.Errorf("limit %q is listed twice; remove one", l.Name))
+			}
+			if slices.Equal(earlier.Key, b.Key) {
+				b.sameKeyAs = min(b.sameKeyAs, j)
+			}
+		}
+		all = append(all, b)
+	}
+	return all, errors.Join(errs...)
+}
+
+func (l Limit) variant(requests int64) variant {
+	q := l.quota(requests)
+	flags := ""
+	if l.DryRun {
+		flags += "d"
+	}
+	if !l.Count.All() {
+		flags += "s"
+	}
+	if l.Ban.After > 0 {
+		flags += "b"
+	}
+	id := l.identity(q)
+	return variant{
+		pure:    pure{algorithm: l.Algorithm, quota: q},
+		id:      id,
+		denials: l.denialIdentity(q),
+		redis:   fmt.Sprintf("%s:%016x", l.Name, id),
+		args:    []any{string(l.Algorithm), q.requests, q.window, q.burst, l.Cost, flags},
+		header:  newFieldItem(l, q),
+	}
+}
+
+// of returns the limit's size for a client's plan.
+func (b *bound) of(plan string) *variant {
+	if plan != "" {
+		if v, ok := b.plans[plan]; ok {
+			return v
+		}
+	}
+	return &b.base
+}
+
+func (b *bound) allows(a netip.Addr) bool {
+	for _, p := range b.Allow {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// status is what a limit found, in limit.lua's numbers.
+type status uint8
+
+const (
+	exhausted status = iota
+	fits
+	unsettled // exhausted, but for requests that are not yet answered
+	banned
+)
+
+// item is one limit's part in the check of one request.
+type item struct {
+	Decision
+	*variant
+	limit *bound
+	key   counterKey
+	tag   digest
+
+	asks    bool // is to be decided by the backend at hand
+	decided bool
+	status  status
+	source  Source
+
+	charged           bool  // its cost was consumed
+	back              bool  // settle: give it back
+	mark, pendingMark int64 // where settle finds it
+}
+
+// settles reports whether the request counts only once its answer is known.
+func (it *item) settles() bool { return !it.limit.Count.All() }
+
+// pendingQuota is the span in which unsettled requests are counted: at most a
+// minute, so that those of an instance that died are soon forgotten.
+func (it *item) pendingQuota() quota {
+	return quota{window: min(it.window, time.Minute.Microseconds())}
+}
+
+// decide takes a backend's decision.
+func (it *item) decide(d Decision) {
+	switch it.status {
+	case unsettled:
+		d.unsettled = true
+		d.RetryAfter = time.Second
+	case banned:
+		d.Banned = true
+	}
+	it.Decision = d
+	it.decided = true
+}
+
+// vetoes reports whether the item denies the request.
+func (it *item) vetoes() bool { return it.decided && !it.Allowed && !it.limit.DryRun }

@@ -1,0 +1,219 @@
+package ratelimit
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// KeyPart is one thing that makes up a limit's key.
+type KeyPart struct {
+	Kind KeyKind
+	Name string // of the header or cookie; otherwise empty
+}
+
+// KeyKind says where a key's part comes from.
+type KeyKind uint8
+
+const (
+	KeyIP      KeyKind = iota // the client's address, an IPv6 client's prefix
+	KeyClient                 // the owner of a known API key
+	KeyUser                   // the user of a live session
+	KeySession                // a live session
+	KeyRoute                  // the route's name
+	KeyHost                   // the host asked for, without port
+	KeyMethod                 // the method; HEAD counts as GET
+	KeyHeader                 // a request header's first value
+	KeyCookie                 // a cookie's value
+)
+
+var kindNames = [...]string{"ip", "client", "user", "session", "route", "host", "method", "header", "cookie"}
+
+// ParseKeyPart reads ip, client, user, session, route, host, method,
+// header:NAME or cookie:NAME.
+func ParseKeyPart(s string) (KeyPart, error) {
+	kind, name, named := strings.Cut(s, ":")
+	for k, known := range kindNames {
+		if kind != known {
+			continue
+		}
+		p := KeyPart{Kind: KeyKind(k), Name: name}
+		if p.Kind == KeyHeader {
+			p.Name = http.CanonicalHeaderKey(name)
+		}
+		if named != p.named() {
+			break
+		}
+		return p, p.validate()
+	}
+	return KeyPart{}, fmt.Errorf("unknown key %q; use ip, client, user, session, route, host, method, header:NAME or cookie:NAME", s)
+}
+
+// ParseKey reads a key of one or several parts.
+func ParseKey(parts ...string) ([]KeyPart, error) {
+	var key []KeyPart
+	var errs []error
+	for _, s := range parts {
+		p, err := ParseKeyPart(s)
+		key, errs = append(key, p), append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return key, nil
+}
+
+// String returns the part as [ParseKeyPart] reads it.
+func (p KeyPart) String() string {
+	if p.named() {
+		return p.Kind.String() + ":" + p.Name
+	}
+	return p.Kind.String()
+}
+
+// String returns the kind as it stands in a policy.
+func (k KeyKind) String() string {
+	if int(k) < len(kindNames) {
+		return kindNames[k]
+	}
+	return fmt.Sprintf("KeyKind(%d)", uint8(k))
+}
+
+func (p KeyPart) named() bool { return p.Kind == KeyHeader || p.Kind == KeyCookie }
+
+func (p KeyPart) validate() error {
+	if int(p.Kind) >= len(kindNames) {
+		return fmt.Errorf("unknown key kind %d", p.Kind)
+	}
+	if !p.named() {
+		if p.Name != "" {
+			return fmt.Errorf("key %s takes no name, but has %q", p.Kind, p.Name)
+		}
+		return nil
+	}
+	if p.Name == "" || strings.ContainsFunc(p.Name, func(c rune) bool { return !isTokenRune(c) }) {
+		return fmt.Errorf("key %s:%s does not name a %s; write %s:NAME", p.Kind, p.Name, p.Kind, p.Kind)
+	}
+	return nil
+}
+
+// isTokenRune reports whether c may stand in a token, RFC 9110 section 5.6.2.
+func isTokenRune(c rune) bool {
+	return c < 128 && (isAlphanumeric(byte(c)) || strings.ContainsRune("!#$%&'*+-.^_`|~", c))
+}
+
+// needsSession reports whether the part is known only once the session is.
+func (p KeyPart) needsSession() bool { return p.Kind == KeyUser || p.Kind == KeySession }
+
+// identifies reports whether the part tells clients apart, rather than what
+// they ask for.
+func (p KeyPart) identifies() bool {
+	return p.Kind != KeyRoute && p.Kind != KeyHost && p.Kind != KeyMethod
+}
+
+// digest stands for the values of a key: SHA-256 over all of them, each with
+// its kind and length before it, cut to 128 bits. So `a|b`, `c` is not `a`, `b|c`,
+// nobody can make two keys that collide, and a long value makes no long key.
+type digest [16]byte
+
+func (d digest) String() string { return hex.EncodeToString(d[:]) }
+
+// counterKey is where a counter lives: which limit's, and whose.
+type counterKey struct {
+	limit uint64
+	digest
+}
+
+// digests returns the digest of all the key's values, and that of those which
+// tell clients apart, which is the hash tag: so all limits of a client share one
+// Cluster slot, per-route ones too.
+func digests(key []KeyPart, r *Request) (all, tag digest) {
+	var space [256]byte
+	text := space[:0]
+	identifying := 0
+	for _, p := range key {
+		if p.identifies() {
+			text = appendPart(text, p, r)
+			identifying++
+		}
+	}
+	tag = sum(text)
+	if identifying == len(key) {
+		return tag, tag
+	}
+	for _, p := range key {
+		if !p.identifies() {
+			text = appendPart(text, p, r)
+		}
+	}
+	if all = sum(text); identifying == 0 {
+		tag = all
+	}
+	return all, tag
+}
+
+func sum(text []byte) digest {
+	full := sha256.Sum256(text)
+	return digest(full[:16])
+}
+
+// appendPart appends a part of the key with its kind, its name and its value. A
+// missing value is replaced by the client's address, kind and all.
+func appendPart(text []byte, p KeyPart, r *Request) []byte {
+	value := ""
+	switch p.Kind {
+	case KeyClient:
+		value = r.Client
+	case KeyUser:
+		value = r.User
+	case KeySession:
+		value = r.Session
+	case KeyRoute:
+		return appendValue(text, p, r.Route)
+	case KeyHost:
+		return appendValue(text, p, canonicalHost(r.Host))
+	case KeyMethod:
+		return appendValue(text, p, canonicalMethod(r.Method))
+	case KeyHeader:
+		value = r.Header.Get(p.Name)
+	case KeyCookie:
+		value = cookie(r.Header, p.Name)
+	}
+	if value == "" {
+		return appendAddr(text, r.bucket())
+	}
+	return appendValue(text, p, value)
+}
+
+func appendValue(text []byte, p KeyPart, value string) []byte {
+	text = append(text, byte(p.Kind))
+	text = binary.AppendUvarint(text, uint64(len(p.Name)))
+	text = append(text, p.Name...)
+	text = binary.AppendUvarint(text, uint64(len(value)))
+	return append(text, value...)
+}
+
+func appendAddr(text []byte, a netip.Addr) []byte {
+	b := a.As16()
+	text = append(text, byte(KeyIP), 0, byte(len(b)))
+	return append(text, b[:]...)
+}
+
+// cookie returns the value of the first cookie of that name, or "".
+func cookie(h http.Header, name string) string {
+	for _, line := range h["Cookie"] {
+		for line != "" {
+			var pair string
+			pair, line, _ = strings.Cut(line, ";")
+			if n, v, ok := strings.Cut(strings.TrimSpace(pair), "="); ok && n == name {
+				return v
+			}
+		}
+	}
+	return ""
+}

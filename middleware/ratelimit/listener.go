@@ -1,0 +1,139 @@
+package ratelimit
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// listener hears of resets that an operator made on another instance, by
+// Redis' publish and subscribe: a known abuser costs no command at all, and a
+// reset is heeded everywhere at once.
+//
+// Messages can be lost, so what is remembered of denials is only trusted while
+// the subscription is known to be alive (a PING a second on its connection),
+// and is dropped whenever it had to be made anew.
+type listener struct {
+	counters *Counters
+	channel  string
+	heard    atomic.Int64 // when the subscription was last known to be alive; 0: it is not
+	cancel   context.CancelFunc
+	done     sync.WaitGroup
+}
+
+const (
+	pingEvery  = time.Second
+	trustFor   = 2500 * time.Millisecond
+	retryAfter = 250 * time.Millisecond
+)
+
+func listen(c *Counters) *listener {
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &listener{counters: c, channel: c.redis.redis.Key("limit-resets"), cancel: cancel}
+	l.done.Go(func() {
+		for ctx.Err() == nil {
+			l.follow(ctx)
+			l.heard.Store(0)
+			select {
+			case <-ctx.Done():
+			case <-time.After(retryAfter):
+			}
+		}
+	})
+	return l
+}
+
+func (l *listener) close() {
+	l.cancel()
+	l.done.Wait()
+}
+
+// hears reports whether a reset would be heard of.
+func (l *listener) hears() bool {
+	heard := l.heard.Load()
+	return heard != 0 && time.Since(time.UnixMicro(heard)) < trustFor
+}
+
+// follow subscribes, and heeds messages until the connection fails.
+func (l *listener) follow(ctx context.Context) {
+	sub := l.counters.redis.redis.Client().Subscribe(ctx, l.channel)
+	stop := context.AfterFunc(ctx, func() { _ = sub.Close() })
+	defer func() {
+		stop()
+		_ = sub.Close()
+	}()
+	asked := false
+	for ctx.Err() == nil {
+		message, err := sub.ReceiveTimeout(ctx, pingEvery)
+		if isTimeout(err) && !asked {
+			asked = true
+			err = sub.Ping(ctx)
+			if err == nil {
+				continue
+			}
+		}
+		if err != nil {
+			return
+		}
+		asked = false
+		l.heard.Store(time.Now().UnixMicro())
+		switch m := message.(type) {
+		case *redis.Subscription:
+			l.counters.denied.clear() // a reset may have been missed
+		case *redis.Message:
+			l.heed(m.Payload)
+		}
+	}
+}
+
+func isTimeout(err error) bool {
+	var ne net.Error
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &ne) && ne.Timeout()
+}
+
+// announce tells all instances that counters were reset.
+func (l *listener) announce(ctx context.Context, keys []counterKey) error {
+	var text strings.Builder
+	for _, k := range keys {
+		text.WriteString(k.text())
+		text.WriteByte('\n')
+	}
+	return l.counters.redis.redis.Client().Publish(ctx, l.channel, text.String()).Err()
+}
+
+func (l *listener) heed(payload string) {
+	for line := range strings.Lines(payload) {
+		if k, ok := parseCounterKey(strings.TrimSuffix(line, "\n")); ok {
+			l.counters.forget(k)
+		}
+	}
+}
+
+// text is the key as messages carry it.
+func (k counterKey) text() string {
+	b := make([]byte, 0, 24)
+	for shift := 56; shift >= 0; shift -= 8 {
+		b = append(b, byte(k.limit>>shift))
+	}
+	return hex.EncodeToString(append(b, k.digest[:]...))
+}
+
+func parseCounterKey(s string) (k counterKey, ok bool) {
+	b, err := hex.DecodeString(s)
+	if err != nil || len(b) != 24 {
+		return k, false
+	}
+	for _, c := range b[:8] {
+		k.limit = k.limit<<8 | uint64(c)
+	}
+	copy(k.digest[:], b[8:])
+	return k, true
+}

@@ -1,0 +1,100 @@
+package ratelimit
+
+// slidingLog remembers when each request was admitted.
+//
+//	admit when admissions in (now - window, now] + cost <= limit
+//
+// Denied requests are not logged: a client that keeps trying is let in again
+// as soon as its oldest admission is a window old, not never.
+//
+// Error: none. No span of a window's length ever sees more than limit.
+//
+// Memory per key: 8 bytes for each admission within the window (in Redis about
+// 11, in a list), which is why Requests is at most MaxLogged. A cost of n logs
+// n times.
+//
+// Choose it for small limits that must hold exactly: what is expensive, paid
+// for or dangerous. For anything above some hundreds of requests,
+// sliding_window is the better bargain.
+//
+// Like a slice, a slidingLog shares its memory with the one that it was made
+// from: admit may write behind the end of the old one, which keeps its own
+// view until another admit to it.
+type slidingLog struct {
+	times []int64 // a ring: its length is 0 or a power of two
+	head  int     // where the oldest admission is
+	n     int
+	now   int64 // not stored: the instant that at was asked for
+}
+
+func (s slidingLog) nth(i int) int64 { return s.times[(s.head+i)&(len(s.times)-1)] }
+
+// at forgets what has left the window, seen from now or, where the clock was
+// set back, from the newest admission.
+func (s slidingLog) at(q quota, now int64) slidingLog {
+	if s.n > 0 {
+		now = max(now, s.nth(s.n-1))
+	}
+	s.now = now
+	for s.n > 0 && s.nth(0) <= now-q.window {
+		s.head = (s.head + 1) & (len(s.times) - 1)
+		s.n--
+	}
+	return s
+}
+
+func (s slidingLog) fits(q quota, cost int64) bool { return int64(s.n)+cost <= q.requests }
+
+func (s slidingLog) admit(cost int64) slidingLog {
+	need := s.n + int(cost)
+	if need > len(s.times) {
+		size := max(4, 2*len(s.times))
+		for size < need {
+			size *= 2
+		}
+		times := make([]int64, size)
+		for i := range s.n {
+			times[i] = s.nth(i)
+		}
+		s.times, s.head = times, 0
+	}
+	for range cost {
+		s.times[(s.head+s.n)&(len(s.times)-1)] = s.now
+		s.n++
+	}
+	return s
+}
+
+// admits returns when enough of the oldest admissions will have left the window.
+func (s slidingLog) admits(q quota, cost int64) int64 {
+	tooMany := s.n + int(cost-q.requests)
+	return s.nth(tooMany-1) + q.window
+}
+
+func (s slidingLog) left(q quota) (remaining, full int64) {
+	if s.n == 0 {
+		return q.requests, s.now
+	}
+	return q.requests - int64(s.n), s.nth(s.n-1) + q.window
+}
+
+// giveBack removes cost admissions that were logged at mark, in place.
+// Admissions of the same microsecond are alike: any of them will do.
+func (s slidingLog) giveBack(mark, cost int64) slidingLog {
+	kept, mask := s.n, len(s.times)-1
+	for i := s.n - 1; i >= 0 && cost > 0 && s.nth(i) >= mark; i-- {
+		if s.nth(i) != mark {
+			continue
+		}
+		for j := i; j < kept-1; j++ {
+			s.times[(s.head+j)&mask] = s.times[(s.head+j+1)&mask]
+		}
+		kept--
+		cost--
+	}
+	s.n = kept
+	return s
+}
+
+// bytes is the memory that the log holds.
+func (s slidingLog) bytes() int { return 8 * len(s.times) }

@@ -1,0 +1,94 @@
+package ratelimit
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/headgate/headgate/middleware/clientip"
+)
+
+// Subject is who a request has proved to come from. Only proven things belong
+// here: the owner of a known API key, the user and reference of a live session. What
+// is empty is limited by the IP instead, so that a client cannot mint itself fresh
+// counters by making something up.
+type Subject struct {
+	Client  string // by API key
+	Plan    string // that client's plan
+	User    string // of the session
+	Session string // the session itself, by an opaque reference
+}
+
+type subjectKey struct{}
+
+// NewContext returns a context that carries s.
+func NewContext(ctx context.Context, s Subject) context.Context {
+	return context.WithValue(ctx, subjectKey{}, s)
+}
+
+// FromContext returns the Subject that [NewContext] put there.
+func FromContext(ctx context.Context) (Subject, bool) {
+	s, ok := ctx.Value(subjectKey{}).(Subject)
+	return s, ok
+}
+
+// Request is what limits may be keyed by.
+type Request struct {
+	// Addr is the client's address; Limit.Allow is matched with it.
+	Addr netip.Addr
+	// Bucket is what key ip counts: Addr, or an IPv6 client's prefix. The zero
+	// value means Addr.
+	Bucket netip.Addr
+	Route  string
+	Method string
+	Host   string
+	Header http.Header
+	Subject
+}
+
+// RequestOf gathers what limits may be keyed by from an HTTP request: the address from
+// clientip's context value, the Subject from [NewContext]. Without the former,
+// it is resolver's view of the request, or where that is nil the peer's address.
+func RequestOf(r *http.Request, route string, resolver *clientip.Resolver) Request {
+	req := Request{Route: route, Method: r.Method, Host: r.Host, Header: r.Header}
+	req.Subject, _ = FromContext(r.Context())
+	if info, ok := clientip.FromContext(r.Context()); ok {
+		req.Addr, req.Bucket = info.Addr, info.Bucket
+	} else if resolver != nil {
+		req.Addr = resolver.Resolve(r)
+		req.Bucket = resolver.Bucket(req.Addr)
+	} else if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		req.Addr = peer.Addr().Unmap().WithZone("")
+	}
+	return req
+}
+
+func (r *Request) bucket() netip.Addr {
+	if r.Bucket.IsValid() {
+		return r.Bucket
+	}
+	return r.Addr
+}
+
+// canonicalHost is the host as key host counts it: lower case, without port and
+// trailing dot.
+func canonicalHost(host string) string {
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
+		host = host[:i]
+	}
+	return strings.TrimSuffix(strings.ToLower(host), ".")
+}
+
+// canonicalMethod is the method as key method counts it: HEAD counts as GET,
+// and all methods that a client makes up count as one.
+func canonicalMethod(method string) string {
+	switch method {
+	case http.MethodHead:
+		return http.MethodGet
+	case http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+		http.MethodOptions, http.MethodConnect, http.MethodTrace:
+		return method
+	}
+	return "other"
+}
