@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"github.com/headgate/headgate/middleware/clientip"
 )
 
 // Status is the HTTP status for an error of [ParseActions] or [Visit.Apply]:
@@ -234,8 +236,12 @@ func orEmpty(data json.RawMessage) json.RawMessage {
 	return data
 }
 
-// clientAddr is the address shown to the session's owner.
+// clientAddr is the address shown to the session's owner: as resolved by package
+// clientip where that was asked, else the connection's.
 func clientAddr(r *http.Request) string {
+	if info, ok := clientip.FromContext(r.Context()); ok && info.Addr.IsValid() {
+		return info.Addr.String()
+	}
 	addrPort, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return ""
