@@ -40,11 +40,12 @@ type Options struct {
 
 // Limits is what the admin API asks of the rate limiter.
 type Limits interface {
-	// Inspect tells a limit's state for a key without consuming anything. The
+	// Inspect tells a limit's state for a key, which has as many parts as the
+	// limit's key, without consuming anything. The
 	// result is encoded as JSON.
-	Inspect(ctx context.Context, limit, key string) (any, error)
+	Inspect(ctx context.Context, limit string, key []string) (any, error)
 	// Reset forgets what a key has consumed, and any ban.
-	Reset(ctx context.Context, limit, key string) error
+	Reset(ctx context.Context, limit string, key []string) error
 }
 
 // Errors that the functions in Options return for what is the caller's to mend.
@@ -98,7 +99,7 @@ func readyz(health func() Health) echo.HandlerFunc {
 
 func inspectLimit(l Limits) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		state, err := l.Inspect(c.Request().Context(), c.Param("name"), c.QueryParam("key"))
+		state, err := l.Inspect(c.Request().Context(), c.Param("name"), c.QueryParams()["key"])
 		if err != nil {
 			return err
 		}
@@ -108,7 +109,7 @@ func inspectLimit(l Limits) echo.HandlerFunc {
 
 func resetLimit(l Limits) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if err := l.Reset(c.Request().Context(), c.Param("name"), c.QueryParam("key")); err != nil {
+		if err := l.Reset(c.Request().Context(), c.Param("name"), c.QueryParams()["key"]); err != nil {
 			return err
 		}
 		return c.NoContent(http.StatusNoContent)

@@ -357,3 +357,14 @@ func parseServer(s string) (*url.URL, error) {
 	}
 	return &url.URL{Scheme: u.Scheme, Host: strings.ToLower(u.Host)}, nil
 }
+
+// Check reports what is wrong with the configuration, the files that TLS names
+// included: what NewUpstream and Update would refuse.
+func (c Config) Check() error {
+	c = c.withDefaults()
+	if err := c.validate(); err != nil {
+		return err
+	}
+	_, err := newTransportKey(c)
+	return err
+}

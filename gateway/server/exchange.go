@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/middleware/clientip"
+	"github.com/headgate/headgate/middleware/ratelimit"
+	"github.com/headgate/headgate/middleware/session"
 	"github.com/headgate/headgate/policies"
 	"github.com/labstack/echo/v4"
 )
@@ -33,6 +35,11 @@ type exchange struct {
 	user   string
 	cause  error // why the gateway answered itself
 
+	visit    *session.Visit
+	reserved *ratelimit.Outcome // to be settled by the answer
+
+	applied     atomic.Bool // what is due for the session has been done
+	loggedIn    atomic.Bool // the app has logged somebody in
 	cacheStatus atomic.Pointer[string]
 	upstream    atomic.Pointer[string] // the server that answered
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/headgate/headgate/gateway/proxy"
 	"github.com/headgate/headgate/middleware/clientip"
 	"github.com/headgate/headgate/policies"
 	"github.com/labstack/echo/v4"
@@ -32,6 +33,7 @@ func (s *Server) front(c echo.Context) {
 	uri := c.Request().RequestURI
 	defer s.observe(c, x, uri)
 
+	proxy.StripConnection(c.Request().Header)
 	err := guardHeaders(c, x.gen.maxHeaderBytes)
 	if err == nil {
 		err = normalise(c)

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/headgate/headgate/gateway/proxy"
+	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
@@ -18,6 +20,12 @@ type metrics struct {
 	duration   *prometheus.HistogramVec // route
 	inFlight   prometheus.Gauge
 	logDropped prometheus.Counter
+
+	decisions    *prometheus.CounterVec // limit, outcome, source
+	checks       prometheus.Histogram
+	checksFailed prometheus.Counter
+	attempts     *prometheus.CounterVec   // upstream, server, result
+	attemptTime  *prometheus.HistogramVec // upstream
 
 	reloads      *prometheus.CounterVec // result
 	reloadFailed prometheus.Gauge
@@ -44,6 +52,28 @@ func newMetrics(version string) *metrics {
 			Name: "headgate_access_log_dropped_lines_total",
 			Help: "Access log lines dropped because they could not be written fast enough.",
 		}),
+		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "headgate_limit_decisions_total",
+			Help: "Decisions by limit, outcome (admitted, denied, dry_run_denied, error) and who decided (redis, memory, local while Redis is away, deny_cache).",
+		}, []string{"limit", "outcome", "source"}),
+		checks: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "headgate_limit_check_duration_seconds",
+			Help:    "Time that checking a request's limits in Redis took.",
+			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1},
+		}),
+		checksFailed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "headgate_limit_check_errors_total",
+			Help: "Checks of limits that Redis did not answer.",
+		}),
+		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "headgate_upstream_attempts_total",
+			Help: "Attempts at app servers, by result: ok, or what kept the server's answer from being passed on.",
+		}, []string{"upstream", "server", "result"}),
+		attemptTime: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "headgate_upstream_header_duration_seconds",
+			Help:    "Time from choosing an app server to its response's header.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+		}, []string{"upstream"}),
 		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "headgate_policy_reloads_total",
 			Help: "Attempts to load a policy, by result: ok or error.",
@@ -64,6 +94,7 @@ func newMetrics(version string) *metrics {
 	})
 	info.Set(1)
 	m.registry.MustRegister(m.requests, m.duration, m.inFlight, m.logDropped,
+		m.decisions, m.checks, m.checksFailed, m.attempts, m.attemptTime,
 		m.reloads, m.reloadFailed, m.policyLoaded, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -73,6 +104,29 @@ func newMetrics(version string) *metrics {
 func (m *metrics) observe(route, method string, status int, took time.Duration) {
 	m.requests.WithLabelValues(route, methodLabel(method), statusLabel(status)).Inc()
 	m.duration.WithLabelValues(route).Observe(took.Seconds())
+}
+
+// Decided implements ratelimit.Observer.
+func (m *metrics) Decided(limit string, event ratelimit.Event, source ratelimit.Source) {
+	m.decisions.WithLabelValues(limit, string(event), string(source)).Inc()
+}
+
+// RoundTrip implements ratelimit.Observer.
+func (m *metrics) RoundTrip(took time.Duration, err error) {
+	m.checks.Observe(took.Seconds())
+	if err != nil {
+		m.checksFailed.Inc()
+	}
+}
+
+// attempt counts one try at one app server.
+func (m *metrics) attempt(a proxy.Attempt) {
+	result := "ok"
+	if a.Kind != "" {
+		result = string(a.Kind)
+	}
+	m.attempts.WithLabelValues(a.Upstream, a.Server, result).Inc()
+	m.attemptTime.WithLabelValues(a.Upstream).Observe(a.Header.Seconds())
 }
 
 // methodLabel bounds the methods to the known ones.

@@ -12,7 +12,6 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/headgate/headgate/gateway/admin"
 	"github.com/headgate/headgate/policies"
@@ -56,7 +55,6 @@ type Server struct {
 	adminHTTP *http.Server
 	listeners []net.Listener
 	adminL    net.Listener
-	conns     *connections
 
 	mu       sync.Mutex // Start, Reload and Shutdown
 	draining atomic.Bool
@@ -106,44 +104,11 @@ func New(o Options) (_ *Server, err error) {
 // buildPublic sets up the listener's HTTP side.
 func (s *Server) buildPublic() error {
 	p := s.options.Policy.Server
-	s.conns = newConnections(p.MaxConnectionsPerIP, s.current.Load().resolver)
-	protocols := new(http.Protocols)
-	for _, name := range p.Protocols {
-		switch name {
-		case policies.ServerHTTP1:
-			protocols.SetHTTP1(true)
-		case policies.ServerHTTP2:
-			protocols.SetHTTP2(true)
-		case policies.ServerH2C:
-			protocols.SetUnencryptedHTTP2(true)
-		}
-	}
 	s.public = &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: p.ReadHeaderTimeout.Std(),
 		IdleTimeout:       p.IdleTimeout.Std(),
-		// Up to twice the limit net/http lets pass, so that the answer to
-		// what is too long is ours; beyond that it cuts the request off itself.
-		MaxHeaderBytes: int(2 * p.MaxHeaderBytes.Bytes()),
-		Protocols:      protocols,
-		HTTP2:          &http.HTTP2Config{MaxConcurrentStreams: 250},
-		ErrorLog:       slog.NewLogLogger(debugHandler{s.log.Handler()}, slog.LevelDebug),
-		ConnState:      s.conns.state,
-		ConnContext:    s.conns.context,
-	}
-	if p.TLS != nil {
-		cert, err := loadCertificate(string(p.TLS.CertFile), string(p.TLS.KeyFile), s.log)
-		if err != nil {
-			return err
-		}
-		var next []string
-		if protocols.HTTP2() {
-			next = append(next, "h2")
-		}
-		if protocols.HTTP1() {
-			next = append(next, "http/1.1")
-		}
-		s.public.TLSConfig = cert.config(next)
+		MaxHeaderBytes:    int(2 * p.MaxHeaderBytes.Bytes()),
 	}
 	return nil
 }
@@ -175,7 +140,7 @@ func (s *Server) Start() error {
 		s.serve("admin", func() error { return s.adminHTTP.Serve(l) })
 	}
 	for _, l := range s.listeners {
-		s.serve("listener", func() error { return s.servePublic(l) })
+		s.serve("listener", func() error { return s.public.Serve(l) })
 	}
 	s.log.Info("the gateway is listening", "addr", s.Addr(), "admin", s.AdminAddr(), "policy", s.current.Load().hash)
 	return nil
@@ -232,7 +197,6 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	var err error
 	if len(s.listeners) > 0 {
 		s.log.Info("draining")
-		go s.parts.upgrades.Drain(ctx)
 		if err = s.public.Shutdown(ctx); err != nil {
 			s.log.Warn("requests were cut off by the end of the grace period", "error", err)
 			s.public.Close()
@@ -276,7 +240,7 @@ func (s *Server) openAccessLog() error {
 // buildAdmin sets up the admin listener, unless the policy has none.
 func (s *Server) buildAdmin() {
 	p := s.options.Policy.Server.Admin
-	if p.Listen == policies.AdminOff {
+	if p.Listen == "off" {
 		return
 	}
 	s.adminHTTP = admin.Serve(admin.New(admin.Options{
@@ -320,13 +284,3 @@ func (t *teardown) run() {
 }
 
 func stack() string { return string(debug.Stack()) }
-
-// debugHandler passes everything on as debug output: what net/http logs is
-// the fault of clients, and there is no end to it.
-type debugHandler struct{ slog.Handler }
-
-func (h debugHandler) Enabled(ctx context.Context, _ slog.Level) bool {
-	return h.Handler.Enabled(ctx, slog.LevelDebug)
-}
-
-var _ = time.Now

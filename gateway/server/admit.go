@@ -1,0 +1,175 @@
+package server
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/headgate/headgate/middleware/ratelimit"
+	"github.com/headgate/headgate/middleware/session"
+	"github.com/headgate/headgate/middleware/store"
+	"github.com/headgate/headgate/policies"
+	"github.com/labstack/echo/v4"
+)
+
+// admit decides whether a request may pass, in this order: the deny cache,
+// which costs nothing; the session and the limits, in one round trip to Redis;
+// the limits' denial; the session's rule; and whether an API key is needed.
+func (rt *route) admit(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		x, r := exchangeOf(c), c.Request()
+		who := ratelimit.Request{
+			Addr: x.who.Addr, Bucket: x.who.Bucket,
+			Route: rt.name, Method: r.Method, Host: x.host, Header: r.Header,
+		}
+		if x.api != nil {
+			who.Client, who.Plan = x.api.name, x.api.plan
+		}
+		if rt.limiter != nil {
+			if denied := rt.limiter.Denied(&who); denied != nil {
+				return x.deny(c, denied)
+			}
+		}
+
+		visit := rt.gen.sessions.Visit(r, rt.session)
+		x.visit = visit
+		outcome := rt.ask(r.Context(), visit, &who)
+		if outcome != nil {
+			if !outcome.Allowed() {
+				return x.deny(c, outcome)
+			}
+			x.noteDryRun(outcome)
+			x.settleLater(c, outcome)
+			defer x.settle(context.WithoutCancel(r.Context()), ratelimit.Answer{Left: true}) // unless it has been
+			outcome.WriteHeaders(c.Response().Header())
+		}
+
+		if live := visit.Session(); live != nil {
+			x.user = live.User
+		}
+		if verdict := visit.Decide(); !verdict.Pass() {
+			return refuseVisit(c, verdict)
+		}
+		if rt.policy.Client == policies.ClientRequired && x.api == nil {
+			return refuse(http.StatusUnauthorized, "An API key is needed: X-API-Key, or Authorization: Bearer.").
+				with("WWW-Authenticate", `Bearer realm="api"`)
+		}
+		return next(c)
+	}
+}
+
+// ask finds the session and asks the limits, in one round trip where that can
+// be: limits by user or session go by whom this instance remembers the cookie
+// to speak for. A wrong guess is refunded, and asked again.
+func (rt *route) ask(ctx context.Context, visit *session.Visit, who *ratelimit.Request) *ratelimit.Outcome {
+	var trip *store.Trip
+	if redis := rt.server.parts.redis; redis != nil && visit.Carries() {
+		trip = redis.Trip()
+		visit.Begin(trip)
+	}
+	if rt.limiter == nil {
+		_ = visit.Finish(ctx, send(ctx, trip)) // Decide knows what an error means on this route
+		return nil
+	}
+
+	guessed, sure := visit.Remembered()
+	if rt.byIdentity && visit.Carries() && !sure {
+		_ = visit.Finish(ctx, send(ctx, trip))
+		identify(who, visit)
+		return rt.limiter.Check(ctx, who, nil)
+	}
+
+	who.User, who.Session = guessed.User, guessed.Ref
+	outcome := rt.limiter.Check(ctx, who, trip)
+	if !outcome.Allowed() && trip != nil && trip.Pending() {
+		return outcome // remembered as denied: the session does not matter
+	}
+	_ = visit.Finish(ctx, send(ctx, trip))
+	if !rt.byIdentity {
+		return outcome
+	}
+	identify(who, visit)
+	if who.User == guessed.User && who.Session == guessed.Ref {
+		return outcome
+	}
+	outcome.Refund(ctx)
+	return rt.limiter.Check(ctx, who, nil)
+}
+
+// send sends what a trip still holds, and returns the error that goes for all
+// that it carried.
+func send(ctx context.Context, trip *store.Trip) error {
+	if trip == nil {
+		return nil
+	}
+	if trip.Pending() {
+		return trip.Send(ctx)
+	}
+	return trip.Err()
+}
+
+// identify makes the limits count by a live session alone.
+func identify(who *ratelimit.Request, visit *session.Visit) {
+	who.User, who.Session = "", ""
+	if live := visit.Session(); live != nil {
+		who.User, who.Session = live.User, live.Ref
+	}
+}
+
+// deny answers a request that the limits do not admit.
+func (x *exchange) deny(c echo.Context, o *ratelimit.Outcome) error {
+	for _, d := range o.Decisions() {
+		if !d.Allowed && !d.DryRun {
+			x.limit = d.Limit
+			break
+		}
+	}
+	o.Deny(c.Response(), c.Request())
+	return nil
+}
+
+// noteDryRun keeps for the log which limit would have denied.
+func (x *exchange) noteDryRun(o *ratelimit.Outcome) {
+	for _, d := range o.Decisions() {
+		if !d.Allowed && d.DryRun {
+			x.dryRun = d.Limit
+			return
+		}
+	}
+}
+
+// settleLater has limits that count by the answer settled just before the
+// answer goes out, so that the client's next request finds it done.
+func (x *exchange) settleLater(c echo.Context, o *ratelimit.Outcome) {
+	if !o.NeedsAnswer() {
+		return
+	}
+	x.reserved = o
+	ctx := context.WithoutCancel(c.Request().Context())
+	c.Response().Before(func() {
+		h := c.Response().Header()
+		if x.loggedIn.Load() { // the app's header is gone from the answer by now
+			h = http.Header{session.HeaderLogin: {"?1"}}
+		}
+		x.settle(ctx, ratelimit.Answer{Status: c.Response().Status, Header: h, Own: x.cause != nil})
+	})
+}
+
+// settle settles what is reserved. A second call does nothing.
+func (x *exchange) settle(ctx context.Context, a ratelimit.Answer) {
+	if x.reserved != nil {
+		x.reserved.Settle(ctx, a)
+		x.reserved = nil
+	}
+}
+
+// refuseVisit answers as a session's rule says.
+func refuseVisit(c echo.Context, v session.Verdict) error {
+	h := c.Response().Header()
+	for name, values := range v.Header {
+		h[name] = values
+	}
+	if v.Status == http.StatusSeeOther {
+		return c.NoContent(http.StatusSeeOther)
+	}
+	return refuse(v.Status, v.Reason)
+}

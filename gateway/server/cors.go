@@ -1,0 +1,128 @@
+package server
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/headgate/headgate/policies"
+	"github.com/labstack/echo/v4"
+)
+
+// cors is the CORS protocol (the Fetch standard, section 3.2), answered in the
+// app's place.
+type cors struct {
+	any         bool
+	origins     map[string]bool
+	wildcards   []wildcardOrigin
+	methods     string
+	headers     string
+	expose      string
+	credentials bool
+	maxAge      string
+}
+
+// wildcardOrigin is an origin such as https://*.example.com.
+type wildcardOrigin struct{ prefix, suffix string }
+
+func (w wildcardOrigin) matches(origin string) bool {
+	return len(origin) > len(w.prefix)+len(w.suffix) &&
+		strings.HasPrefix(origin, w.prefix) && strings.HasSuffix(origin, w.suffix)
+}
+
+func newCORS(p *policies.CORS) *cors {
+	cs := &cors{
+		origins:     map[string]bool{},
+		methods:     strings.Join(p.AllowMethods, ", "),
+		headers:     strings.Join(p.AllowHeaders, ", "),
+		expose:      strings.Join(p.ExposeHeaders, ", "),
+		credentials: p.AllowCredentials,
+		maxAge:      strconv.FormatInt(int64(p.MaxAge.Std()/time.Second), 10),
+	}
+	for _, o := range p.AllowOrigins {
+		before, after, wild := strings.Cut(o, "*")
+		switch {
+		case o == "*":
+			cs.any = true
+		case wild:
+			cs.wildcards = append(cs.wildcards, wildcardOrigin{before, after})
+		default:
+			cs.origins[o] = true
+		}
+	}
+	return cs
+}
+
+func (cs *cors) allows(origin string) bool {
+	if cs.any || cs.origins[origin] {
+		return true
+	}
+	for _, w := range cs.wildcards {
+		if w.matches(origin) {
+			return true
+		}
+	}
+	return false
+}
+
+// grant tells the browser that the page may read the answer. It is set before
+// anything is decided, so that pages can read denials as well.
+func (cs *cors) grant(h http.Header, origin string) {
+	if !cs.any || cs.credentials {
+		h.Add("Vary", "Origin")
+	}
+	if origin == "" || !cs.allows(origin) {
+		return
+	}
+	if cs.any && !cs.credentials {
+		origin = "*"
+	}
+	h.Set("Access-Control-Allow-Origin", origin)
+	if cs.credentials {
+		h.Set("Access-Control-Allow-Credentials", "true")
+	}
+	if cs.expose != "" {
+		h.Set("Access-Control-Expose-Headers", cs.expose)
+	}
+}
+
+// isPreflight reports whether a request asks for permission only.
+func isPreflight(r *http.Request) bool {
+	return r.Method == http.MethodOptions && r.Header.Get("Origin") != "" &&
+		r.Header.Get("Access-Control-Request-Method") != ""
+}
+
+// crossOrigin answers preflights, which no limit counts and no session is
+// needed for, and lets pages of allowed origins read all other answers.
+func (rt *route) crossOrigin(next echo.HandlerFunc) echo.HandlerFunc {
+	cs := rt.cors
+	if cs == nil {
+		return next
+	}
+	return func(c echo.Context) error {
+		r, h := c.Request(), c.Response().Header()
+		cs.grant(h, r.Header.Get("Origin"))
+		if !isPreflight(r) {
+			return next(c)
+		}
+		h.Add("Vary", "Access-Control-Request-Method, Access-Control-Request-Headers")
+		if cs.allows(r.Header.Get("Origin")) {
+			h.Set("Access-Control-Allow-Methods", cs.methods)
+			if cs.headers != "" {
+				h.Set("Access-Control-Allow-Headers", cs.headers)
+			}
+			h.Set("Access-Control-Max-Age", cs.maxAge)
+		}
+		return c.NoContent(http.StatusNoContent)
+	}
+}
+
+// removeCORS removes the app's own answers: two would be none to a browser.
+func removeCORS(h http.Header) {
+	for name := range h {
+		if strings.HasPrefix(name, "Access-Control-") {
+			delete(h, name)
+		}
+	}
+}

@@ -1,0 +1,172 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httputil"
+	"strings"
+
+	"github.com/headgate/headgate/gateway/proxy"
+	"github.com/headgate/headgate/middleware/session"
+	"github.com/headgate/headgate/policies"
+	"github.com/labstack/echo/v4"
+)
+
+const headerClient = "Headgate-Client"
+
+// forward returns the handler that has an upstream answer.
+func (rt *route) forward(u *proxy.Upstream) echo.HandlerFunc {
+	h := u.Handler(proxy.RouteOptions{
+		RewriteHost:    !rt.policy.PreserveHost,
+		Timeout:        rt.policy.Timeout.Std(),
+		Rewrite:        rt.rewriteRequest,
+		ModifyResponse: rt.takeResponse,
+		Filter:         session.StripReserved,
+	})
+	return func(c echo.Context) error {
+		x := exchangeOf(c)
+		err := h.Forward(interim{c.Response()}, c.Request())
+		if err == nil {
+			return nil
+		}
+		if ended := x.endSession(c); ended != nil {
+			return ended
+		}
+		return asProblem(err)
+	}
+}
+
+// interim lets 1xx responses through Echo's Response, which would take one for
+// the final response.
+type interim struct{ *echo.Response }
+
+func (w interim) WriteHeader(status int) {
+	if status >= 100 && status < 200 && status != http.StatusSwitchingProtocols {
+		w.Response.Writer.WriteHeader(status)
+		return
+	}
+	w.Response.WriteHeader(status)
+}
+
+// rewriteRequest makes the forwarded request what the policy wants it to be,
+// and then says who is asking, which no rule can change.
+func (rt *route) rewriteRequest(pr *httputil.ProxyRequest) {
+	x := exchangeFrom(pr.In.Context())
+	rt.rewritePath(pr, x)
+	applyHeaderRules(pr.Out.Header, rt.policy.RequestHeaders)
+
+	h := pr.Out.Header
+	x.visit.Forward(h)
+	if x.api != nil {
+		h.Set(headerClient, x.api.name)
+	}
+}
+
+// rewritePath applies strip_prefix or rewrite.
+func (rt *route) rewritePath(pr *httputil.ProxyRequest, x *exchange) {
+	escaped := policies.RawPath(pr.In.URL)
+	switch {
+	case rt.policy.StripPrefix != "":
+		rest, ok := strings.CutPrefix(escaped, rt.policy.StripPrefix)
+		if !ok || (rest != "" && rest[0] != '/') {
+			return // /apis is not below /api
+		}
+		escaped = rest
+	case rt.policy.Rewrite != "":
+		escaped = x.match.Expand(rt.policy.Rewrite)
+	default:
+		return
+	}
+	// Once more: what was put together may need it.
+	if path, err := policies.NormalizePath(escaped); err == nil {
+		pr.Out.URL.Path, pr.Out.URL.RawPath = path.Path, path.RawPath
+	}
+}
+
+// takeResponse takes from the app's response what is meant for the gateway,
+// does it, and makes the rest fit for the client. Its error refuses the response.
+func (rt *route) takeResponse(res *http.Response) error {
+	x := exchangeFrom(res.Request.Context())
+	actions, err := session.ParseActions(res.Header, rt.session.Mode)
+	x.visit.CleanResponse(res.Header)
+	if err == nil {
+		var cookie *http.Cookie
+		// A client that leaves must not leave it half done.
+		cookie, err = x.visit.Apply(context.WithoutCancel(res.Request.Context()), actions)
+		if err == nil {
+			rt.gen.sessions.SetCookie(res.Header, cookie)
+		}
+	}
+	x.applied.Store(true)
+	if err != nil {
+		return &proxy.Error{Status: session.Status(err), Kind: proxy.KindRefused, Err: err}
+	}
+	x.loggedIn.Store(actions.Login != "")
+	if rt.cors != nil {
+		removeCORS(res.Header)
+	}
+	applyHeaderRules(res.Header, rt.policy.ResponseHeaders)
+	return nil
+}
+
+// endSession does what is due on a request that no app has answered: on a
+// logout route the session ends whatever the app does.
+func (x *exchange) endSession(c echo.Context) error {
+	if x.applied.Swap(true) {
+		return nil
+	}
+	cookie, err := x.visit.Apply(context.WithoutCancel(c.Request().Context()), session.Actions{})
+	if err != nil {
+		return refuse(session.Status(err), "The session could not be ended.").with("Retry-After", "1").because(err)
+	}
+	x.gen.sessions.SetCookie(c.Response().Header(), cookie)
+	return nil
+}
+
+// asProblem says to the client what a failure of the upstream means for it.
+func asProblem(err error) error {
+	var failure *proxy.Error
+	if !errors.As(err, &failure) {
+		return err
+	}
+	p := refuse(failure.Status, detailOf(failure)).because(err)
+	if failure.Status == http.StatusServiceUnavailable {
+		p.with("Retry-After", "1")
+	}
+	return p
+}
+
+func detailOf(e *proxy.Error) string {
+	switch e.Kind {
+	case proxy.KindTimeout:
+		return "The app server did not answer in time."
+	case proxy.KindOverloaded:
+		return "All app servers are at their limit of connections."
+	case proxy.KindBodyTooLarge:
+		return "The request body is larger than is allowed here."
+	case proxy.KindBadRequest:
+		return "The request is malformed, or cannot be forwarded."
+	case proxy.KindSlowRequest:
+		return "The request body did not arrive in time."
+	case proxy.KindRefused:
+		if errors.Is(e.Err, session.ErrMalformed) {
+			return "The app server sent headers that the gateway cannot follow."
+		}
+		return "The session could not be saved."
+	}
+	return "No app server could answer."
+}
+
+// applyHeaderRules removes, sets and adds headers.
+func applyHeaderRules(h http.Header, rules policies.HeaderRules) {
+	for _, name := range rules.Remove {
+		h.Del(name)
+	}
+	for name, value := range rules.Set {
+		h.Set(name, value)
+	}
+	for name, value := range rules.Add {
+		h.Add(name, value)
+	}
+}

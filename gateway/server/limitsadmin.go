@@ -1,0 +1,83 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	"github.com/headgate/headgate/gateway/admin"
+	"github.com/headgate/headgate/middleware/ratelimit"
+)
+
+// limitsAdmin lets operators see and reset the limits of the running policy.
+type limitsAdmin struct{ server *Server }
+
+// limitState is a counter as the admin listener shows it.
+type limitState struct {
+	Limit      string `json:"limit"`
+	Plan       string `json:"plan,omitempty"`
+	Admits     bool   `json:"admits"` // a request made now
+	Requests   int64  `json:"requests"`
+	Remaining  int64  `json:"remaining"`
+	Reset      int64  `json:"reset_seconds"`
+	RetryAfter int64  `json:"retry_after_seconds,omitempty"`
+	Banned     bool   `json:"banned,omitempty"`
+}
+
+// Inspect implements admin.Limits.
+func (a limitsAdmin) Inspect(ctx context.Context, name string, key []string) (any, error) {
+	limit, key, err := a.find(name, key)
+	if err != nil {
+		return nil, err
+	}
+	states, err := a.server.parts.counters.Inspect(ctx, limit, key...)
+	if err != nil {
+		return nil, err
+	}
+	shown := make([]limitState, 0, len(states))
+	for _, s := range states {
+		shown = append(shown, limitState{
+			Limit: name, Plan: s.Plan, Admits: s.Allowed, Requests: s.Limit, Remaining: s.Remaining,
+			Reset: ratelimit.Seconds(s.Reset), RetryAfter: ratelimit.Seconds(s.RetryAfter), Banned: s.Banned,
+		})
+	}
+	return shown, nil
+}
+
+// Reset implements admin.Limits.
+func (a limitsAdmin) Reset(ctx context.Context, name string, key []string) error {
+	limit, key, err := a.find(name, key)
+	if err != nil {
+		return err
+	}
+	return a.server.parts.counters.Reset(ctx, limit, key...)
+}
+
+// find returns the limit and the key as it is counted: operators give a
+// client's address, but an IPv6 client is its prefix.
+func (a limitsAdmin) find(name string, key []string) (ratelimit.Limit, []string, error) {
+	gen := a.server.current.Load()
+	limit, ok := gen.limits[name]
+	if !ok {
+		return limit, nil, fmt.Errorf("%w: the running policy has no limit %q", admin.ErrNotFound, name)
+	}
+	parts := limit.Key
+	if len(key) != len(parts) {
+		return limit, nil, fmt.Errorf("%w: limit %q is counted by %v, so give key=VALUE %d times, in that order", admin.ErrBadKey, name, parts, len(parts))
+	}
+	counted := make([]string, len(key))
+	for i, v := range key {
+		if counted[i] = v; parts[i].Kind != ratelimit.KeyIP {
+			continue
+		}
+		addr, err := netip.ParseAddr(v)
+		if err != nil {
+			return limit, nil, fmt.Errorf("%w: %q is not an IP address", admin.ErrBadKey, v)
+		}
+		counted[i] = gen.resolver.Bucket(addr.Unmap().WithZone("")).String()
+	}
+	if _, err := limit.RequestFor(counted...); err != nil {
+		return limit, nil, fmt.Errorf("%w: %w", admin.ErrBadKey, err)
+	}
+	return limit, counted, nil
+}

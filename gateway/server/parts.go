@@ -1,0 +1,84 @@
+package server
+
+import (
+	"fmt"
+
+	"github.com/headgate/headgate/gateway/proxy"
+	"github.com/headgate/headgate/middleware/ratelimit"
+	"github.com/headgate/headgate/middleware/session"
+	"github.com/headgate/headgate/middleware/store"
+)
+
+// parts is what outlives a policy.
+type parts struct {
+	redis     *store.Redis // nil: everything lives in this process
+	counters  *ratelimit.Counters
+	sessions  *session.Manager
+	upstreams *upstreams
+	upgrades  *proxy.Upgrades
+}
+
+// Shared is what several gateways in one process have in common where there is
+// no Redis: counters and sessions. Policies that name a Redis do not use it.
+type Shared struct {
+	counters *ratelimit.Counters
+	sessions *session.Manager
+}
+
+// NewShared returns empty counters and sessions. Close ends them.
+func NewShared() (*Shared, error) {
+	counters, err := ratelimit.NewCounters(ratelimit.CountersOptions{})
+	if err != nil {
+		return nil, err
+	}
+	sessions, err := session.New(session.Options{})
+	if err != nil {
+		counters.Close()
+		return nil, err
+	}
+	return &Shared{counters: counters, sessions: sessions}, nil
+}
+
+// Close ends what NewShared began. The gateways that use it must have been shut down.
+func (s *Shared) Close() { s.counters.Close() }
+
+// openParts opens what the first policy names. What fails leaves the rest to teardown.
+func (s *Server) openParts() (*parts, error) {
+	p := &parts{upgrades: new(proxy.Upgrades)}
+	p.upstreams = newUpstreams(proxy.Deps{Logger: s.log, Observer: s.metrics.attempt, Upgrades: p.upgrades}, s.log)
+	s.teardown.push(p.upstreams.close)
+
+	policy := s.options.Policy
+	if url := policy.Redis.URL.Reveal(); url != "" {
+		redis, err := store.Open(store.Options{
+			URL:       url,
+			Timeout:   policy.Redis.Timeout.Std(),
+			KeyPrefix: policy.Redis.KeyPrefix,
+			Logger:    s.log,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("redis.url: %w", err)
+		}
+		s.teardown.push(func() { redis.Close() })
+		p.redis = redis
+	} else if shared := s.options.Shared; shared != nil {
+		p.counters, p.sessions = shared.counters, shared.sessions
+		return p, nil
+	}
+
+	var err error
+	p.counters, err = ratelimit.NewCounters(ratelimit.CountersOptions{
+		Redis: p.redis, Observer: s.metrics, Logger: s.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.teardown.push(p.counters.Close)
+	p.sessions, err = session.New(session.Options{
+		Redis: p.redis, Settings: sessionSettings(policy.Session), Logger: s.log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("session: %w", err)
+	}
+	return p, nil
+}

@@ -1,0 +1,123 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/headgate/headgate/gateway/proxy"
+	"github.com/headgate/headgate/middleware/ratelimit"
+	"github.com/headgate/headgate/middleware/session"
+	"github.com/headgate/headgate/policies"
+)
+
+// What a policy says, in the words of the packages that do it. They know
+// nothing of policies, so that they can be used without them.
+
+func newLimit(name string, l *policies.Limit) (ratelimit.Limit, error) {
+	key, err := ratelimit.ParseKey(l.Key...)
+	if err != nil {
+		return ratelimit.Limit{}, fmt.Errorf("limit %s: %w", name, err)
+	}
+	limit := ratelimit.Limit{
+		Name:         name,
+		Algorithm:    ratelimit.Algorithm(l.Algorithm),
+		Key:          key,
+		Requests:     int64(l.Requests),
+		Window:       l.Window.Std(),
+		Burst:        int64(l.Burst),
+		Cost:         int64(l.Cost),
+		Count:        ratelimit.Count{Failed: l.Count.Mode == policies.CountFailed, Statuses: l.Count.Statuses},
+		DryRun:       l.DryRun,
+		OnRedisError: ratelimit.OnRedisError(l.OnRedisError),
+		Allow:        l.Allow,
+	}
+	if len(l.Plans) > 0 {
+		limit.Plans = make(map[string]int64, len(l.Plans))
+		for plan, n := range l.Plans {
+			limit.Plans[plan] = int64(n)
+		}
+	}
+	if l.Ban != nil {
+		limit.Ban = ratelimit.Ban{After: int64(l.Ban.After), For: l.Ban.For.Std()}
+	}
+	return limit, limit.Validate()
+}
+
+func upstreamConfig(u *policies.Upstream) proxy.Config {
+	c := proxy.Config{
+		Balance:        proxy.Balance(u.Balance),
+		Protocol:       proxy.Protocol(u.Protocol),
+		Timeout:        noneIfZero(u.Timeout),
+		ConnectTimeout: u.ConnectTimeout.Std(),
+		IdleTimeout:    u.IdleTimeout.Std(),
+		MaxConnections: u.MaxConnections,
+		Retries:        u.Retries,
+		RetryBudget:    u.RetryBudget,
+		SlowStart:      u.SlowStart.Std(),
+	}
+	for _, s := range u.Servers {
+		c.Servers = append(c.Servers, proxy.Server{URL: s.URL, Weight: s.Weight})
+	}
+	if h := u.HealthCheck; h != nil {
+		c.HealthCheck = proxy.HealthCheck{
+			Path: h.Path, Interval: h.Interval.Std(), Timeout: h.Timeout.Std(),
+			HealthyAfter: h.HealthyAfter, UnhealthyAfter: h.UnhealthyAfter,
+		}
+		if h.Expect != 0 {
+			c.HealthCheck.Expect = []int{h.Expect}
+		}
+	}
+	if e := u.Ejection; e != nil {
+		c.Ejection = proxy.Ejection{Failures: e.Failures, For: e.For.Std()}
+	} else {
+		c.Ejection = proxy.Ejection{Off: true}
+	}
+	if t := u.TLS; t != nil {
+		c.TLS = proxy.TLS{CAFile: string(t.CAFile), ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify}
+	}
+	return c
+}
+
+// noneIfZero turns a policy's "0 is no bound" into the proxy's.
+func noneIfZero(d policies.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d.Std()
+}
+
+func sessionSettings(p policies.Session) session.Settings {
+	set := session.Settings{
+		Cookie: session.CookieOptions{
+			Name:     p.Cookie.Name,
+			Domain:   p.Cookie.Domain,
+			Path:     p.Cookie.Path,
+			SameSite: sameSite(p.Cookie.SameSite),
+			Insecure: !p.Cookie.Secure,
+		},
+		IdleTimeout:     p.IdleTimeout.Std(),
+		AbsoluteTimeout: p.AbsoluteTimeout.Std(),
+		RotateEvery:     p.RotateEvery.Std(),
+		MaxPerUser:      p.MaxPerUser,
+		LoginPath:       p.LoginPath,
+		CSRF:            session.CSRFOptions{Off: p.CSRF == nil},
+	}
+	for _, s := range p.Secrets {
+		set.Secrets = append(set.Secrets, []byte(s.Reveal()))
+	}
+	if p.CSRF != nil {
+		set.CSRF.TrustedOrigins = p.CSRF.TrustedOrigins
+	}
+	return set
+}
+
+func sameSite(s policies.SameSite) http.SameSite {
+	switch s {
+	case policies.SameSiteStrict:
+		return http.SameSiteStrictMode
+	case policies.SameSiteNone:
+		return http.SameSiteNoneMode
+	}
+	return http.SameSiteLaxMode
+}

@@ -1,0 +1,111 @@
+package server
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/headgate/headgate/gateway/proxy"
+)
+
+// retireAfter is how long an upstream that the policy no longer has lives on,
+// for the requests that began under a policy that had it.
+const retireAfter = time.Minute
+
+// upstreams are the pools of app servers by name. They outlive policies: one
+// that a new policy has as well keeps its connections, health and counters.
+type upstreams struct {
+	deps proxy.Deps
+	log  *slog.Logger
+
+	mu      sync.Mutex
+	byName  map[string]*proxy.Upstream
+	retired map[*proxy.Upstream]*time.Timer
+}
+
+func newUpstreams(deps proxy.Deps, log *slog.Logger) *upstreams {
+	return &upstreams{deps: deps, log: log, byName: map[string]*proxy.Upstream{}, retired: map[*proxy.Upstream]*time.Timer{}}
+}
+
+// prepared are the upstreams of a policy that is being compiled.
+type prepared struct {
+	byName map[string]*proxy.Upstream
+	made   []*proxy.Upstream
+}
+
+// discard closes what was made for a policy that is not going to run.
+func (p prepared) discard() {
+	for _, u := range p.made {
+		u.Close()
+	}
+}
+
+// prepare returns an upstream for each configuration: the one that there is, as
+// it is until adopt, or a new one.
+func (us *upstreams) prepare(configs map[string]proxy.Config) (prepared, error) {
+	us.mu.Lock()
+	defer us.mu.Unlock()
+	p := prepared{byName: map[string]*proxy.Upstream{}}
+	for name, cfg := range configs {
+		if u := us.byName[name]; u != nil {
+			p.byName[name] = u
+			continue
+		}
+		u, err := proxy.NewUpstream(name, cfg, us.deps)
+		if err != nil {
+			p.discard()
+			return prepared{}, err
+		}
+		p.byName[name] = u
+		p.made = append(p.made, u)
+	}
+	return p, nil
+}
+
+// adopt puts a policy's upstreams in charge. Those that the policy no longer
+// has retire.
+func (us *upstreams) adopt(p prepared, configs map[string]proxy.Config) {
+	us.mu.Lock()
+	defer us.mu.Unlock()
+	for name, u := range us.byName {
+		if p.byName[name] == nil {
+			us.retired[u] = time.AfterFunc(retireAfter, func() { us.end(u) })
+		}
+	}
+	us.byName = p.byName
+	for name, cfg := range configs {
+		if err := p.byName[name].Update(cfg); err != nil { // checked by compile: a file has changed in between
+			us.log.Error("an upstream could not be updated and stays as it was", "error", err)
+		}
+	}
+}
+
+func (us *upstreams) end(u *proxy.Upstream) {
+	u.Close()
+	us.mu.Lock()
+	defer us.mu.Unlock()
+	delete(us.retired, u)
+}
+
+func (us *upstreams) close() {
+	us.mu.Lock()
+	defer us.mu.Unlock()
+	for _, u := range us.byName {
+		u.Close()
+	}
+	for u, timer := range us.retired {
+		timer.Stop()
+		u.Close()
+	}
+}
+
+// status is what the admin listener shows at /upstreams.
+func (us *upstreams) status() map[string][]proxy.ServerStatus {
+	us.mu.Lock()
+	defer us.mu.Unlock()
+	all := make(map[string][]proxy.ServerStatus, len(us.byName))
+	for name, u := range us.byName {
+		all[name] = u.Status()
+	}
+	return all
+}
