@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -84,10 +85,12 @@ func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter 
 // Hijack hands the connection to the ReverseProxy for an upgrade.
 func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
-	if err == nil {
-		w.hijacked = true
+	if err != nil {
+		return nil, nil, err
 	}
-	return conn, rw, err
+	w.hijacked = true
+	webSocket := strings.EqualFold(w.x.in.Header.Get("Upgrade"), "websocket")
+	return newUpgradedConn(conn, rw.Reader, w.x.up.deps.Upgrades, webSocket), rw, nil
 }
 
 // writeInterim sends a 1xx response with its own header fields and none of

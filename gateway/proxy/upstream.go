@@ -25,7 +25,8 @@ type Deps struct {
 	// it must be fast, and safe for concurrent use. Nil: nobody.
 	Observer func(Attempt)
 	// Upgrades keeps the connections that were upgraded (WebSocket), so that
-	// a shutdown can close them. Nil: nobody can.
+	// a shutdown can end them. It may serve several upstreams. Nil: they only
+	// end by themselves.
 	Upgrades *Upgrades
 }
 
@@ -68,6 +69,9 @@ func NewUpstream(name string, cfg Config, deps Deps) (*Upstream, error) {
 	}
 	if deps.Now == nil {
 		deps.Now = time.Now
+	}
+	if deps.Upgrades == nil {
+		deps.Upgrades = NewUpgrades()
 	}
 	u := &Upstream{name: name, deps: deps}
 	u.deps.Logger = deps.Logger.With("upstream", name)
