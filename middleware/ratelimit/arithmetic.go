@@ -5,7 +5,7 @@ import "math/bits"
 // mulDiv returns the quotient and the remainder of (a*b + add) / c, exactly,
 // the product being up to 128 bits wide. The algorithms scale by windows in
 // microseconds, where a product soon exceeds 64 bits: a million requests a day
-// is 8.6e16. limit.lua has a twin that works in doubles.
+// is 8.6e16. lua/common.lua has a twin that works in doubles.
 //
 // a and b are not negative, c is positive, add may be negative but not below
 // -a*b, and the quotient fits an int64.

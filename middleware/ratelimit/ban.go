@@ -2,16 +2,12 @@ package ratelimit
 
 import (
 	"context"
-	_ "embed"
 	"sync"
 	"time"
 
 	"github.com/headgate/headgate/middleware/store"
 	"github.com/redis/go-redis/v9"
 )
-
-//go:embed ban.lua
-var banScript string
 
 // bans counts denials towards bans. They are counted in this process, as most
 // denials never reach Redis, and flushed to Redis at most once a second, so that
@@ -21,7 +17,6 @@ var banScript string
 type bans struct {
 	counters *Counters
 	counts   *store.Map[counterKey, banCount]
-	script   *store.Script
 
 	mu     sync.Mutex
 	dirty  map[counterKey]*banFlush
@@ -52,7 +47,6 @@ func newBans(c *Counters, maxBytes int64) *bans {
 	return &bans{
 		counters: c,
 		counts:   store.NewMap[counterKey, banCount](store.MapOptions{MaxBytes: maxBytes}),
-		script:   store.NewScript(banScript),
 		dirty:    make(map[counterKey]*banFlush),
 	}
 }
@@ -133,7 +127,7 @@ func (b *bans) flush() {
 	}
 	for _, f := range dirty {
 		key := c.redis.key(f.item.variant, f.item.key, f.item.tag)
-		call := b.script.Call([]string{key + denialsSuffix, key + banSuffix},
+		call := c.redis.scripts.ban.Call([]string{key + denialsSuffix, key + banSuffix},
 			f.n, f.item.limit.Ban.After, (f.item.window+999)/1000, f.item.limit.Ban.For.Milliseconds())
 		flushes, calls, cmds = append(flushes, f), append(calls, call), append(cmds, call)
 		if len(cmds) == 256 {

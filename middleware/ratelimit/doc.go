@@ -16,7 +16,7 @@
 //  2. Is one of them known to deny this key? Then the deny cache answers, and
 //     nothing leaves the process. [Limiter.Denied] asks this alone, early.
 //  3. Otherwise all limits are decided at once, by memory.go in this process or
-//     by limit.lua in Redis: each algorithm brings its state forward to now and says
+//     by the scripts of the lua folder in Redis: each algorithm brings its state forward to now and says
 //     whether the cost fits; if all agree, all are charged, otherwise none is.
 //  4. A denial is remembered until the client could next be admitted, counted
 //     towards a ban, and answered with 429, Retry-After and the RateLimit fields
@@ -30,8 +30,8 @@
 // [Limiter.Pass] do the rest.
 //
 // The algorithms are pure functions of state, limit, time and cost, one to a
-// file: fixed_window.go, sliding_window.go, sliding_log.go, token_bucket.go. limit.lua
-// mirrors them function by function.
+// file: fixed_window.go, sliding_window.go, sliding_log.go, token_bucket.go. The Lua
+// files of the same names mirror them function by function.
 //
 // # What it promises
 //

@@ -1,4 +1,34 @@
 package ratelimit
 
+import "net/netip"
+
 // SetRedisClock replaces Redis' clock by the test's, in microseconds.
 func (c *Counters) SetRedisClock(now func() int64) { c.redis.clock = now }
+
+// ForgetDenials empties the deny cache, so that the next check asks the counters.
+func (c *Counters) ForgetDenials() { c.denied.clear() }
+
+// MemorySize returns how many counters this process holds, and their memory.
+func (c *Counters) MemorySize() (counters int, bytes int64) { return c.memory.size() }
+
+// BareDecision is the memory backend's decision for one key.
+type BareDecision struct {
+	m     *memory
+	items []item
+}
+
+func NewBareDecision(l Limit) (*BareDecision, error) {
+	b, err := bind(l)
+	if err != nil {
+		return nil, err
+	}
+	it := item{limit: b, variant: &b.base, asks: true}
+	it.key.limit = b.base.id
+	it.key.digest, it.tag = digests(b.Key, &Request{Addr: netip.MustParseAddr("192.0.2.1")})
+	return &BareDecision{m: newMemory(64 << 20), items: []item{it}}, nil
+}
+
+func (d *BareDecision) Take(now int64) bool {
+	d.m.take(d.items, now, false)
+	return d.items[0].Allowed
+}

@@ -24,7 +24,8 @@ type variant struct {
 	id      uint64 // of its counters
 	denials uint64 // of what is remembered of its denials
 	redis   string // its part of a Redis key
-	args    []any  // as limit.lua takes them
+	args    []any  // as check.lua takes them
+	needs   needs  // what its script must contain
 	header  fieldItem
 }
 
@@ -90,6 +91,7 @@ func (l Limit) variant(requests int64) variant {
 		id:      id,
 		denials: l.denialIdentity(q),
 		redis:   fmt.Sprintf("%s:%016x", l.Name, id),
+		needs:   needsOf(l),
 		args:    []any{string(l.Algorithm), q.requests, q.window, q.burst, l.Cost, flags},
 		header:  newFieldItem(l, q),
 	}
@@ -114,7 +116,7 @@ func (b *bound) allows(a netip.Addr) bool {
 	return false
 }
 
-// status is what a limit found, in limit.lua's numbers.
+// status is what a limit found, in check.lua's numbers.
 type status uint8
 
 const (

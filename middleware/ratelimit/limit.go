@@ -19,7 +19,7 @@ const (
 	// MaxRequests bounds Requests, Burst and the plans.
 	MaxRequests = 1_000_000_000
 	// MaxLogged bounds Requests of a [SlidingLog], which remembers each request.
-	MaxLogged = 100_000
+	MaxLogged = 50_000
 	// MaxLimits is how many limits one [Limiter] may hold.
 	MaxLimits = 32
 )

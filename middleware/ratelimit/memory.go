@@ -72,7 +72,7 @@ func (m *memory) unlock(locked uint64) {
 	}
 }
 
-// take decides the items that ask, all or nothing, and says so in them; limit.lua
+// take decides the items that ask, all or nothing, and says so in them; lua/check.lua
 // does the same in Redis. With peek nothing is consumed in any case. It allocates nothing
 // for up to four items, but a log's growth.
 func (m *memory) take(items []item, now int64, peek bool) {

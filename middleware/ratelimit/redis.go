@@ -2,7 +2,6 @@ package ratelimit
 
 import (
 	"context"
-	_ "embed"
 	"encoding/hex"
 	"fmt"
 	"strconv"
@@ -11,10 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-//go:embed limit.lua
-var limitScript string
-
-// redisCounters decides in Redis, by limit.lua.
+// redisCounters decides in Redis, by the scripts in the lua folder.
 //
 // All limits of a request are decided by one script, in one round trip. In a
 // Cluster a script sees one slot only: there, each client's limits share a hash
@@ -23,7 +19,7 @@ var limitScript string
 // for that moment too few may be admitted, never too many.
 type redisCounters struct {
 	redis   *store.Redis
-	script  *store.Script
+	scripts *scripts
 	prefix  string // of every counter's key
 	cluster bool
 	// clock replaces Redis' own in tests; nil otherwise.
@@ -33,7 +29,7 @@ type redisCounters struct {
 func newRedisCounters(r *store.Redis) *redisCounters {
 	return &redisCounters{
 		redis:   r,
-		script:  store.NewScript(limitScript),
+		scripts: newScripts(),
 		prefix:  r.Key("limit", "{"),
 		cluster: r.IsCluster(),
 	}
@@ -142,7 +138,8 @@ func (rc *redisCounters) checkCall(items []item, members uint64, peek bool) *sto
 		mode = "peek"
 	}
 	keys := make([]string, 0, 2*len(items))
-	args := append(make([]any, 0, 2+6*len(items)), mode, rc.time())
+	args := append(make([]any, 0, 2+6*len(items)), rc.time(), mode)
+	var all needs
 	for i := range items {
 		if members&(1<<i) == 0 {
 			continue
@@ -150,13 +147,15 @@ func (rc *redisCounters) checkCall(items []item, members uint64, peek bool) *sto
 		it := &items[i]
 		keys = rc.appendKeys(keys, it, it.limit.Ban.After > 0)
 		args = append(args, it.args...)
+		all |= it.needs
 	}
-	return rc.script.Call(keys, args...)
+	return rc.scripts.check[all].Call(keys, args...)
 }
 
 func (rc *redisCounters) settleCall(items []item, members uint64) *store.Call {
 	var keys []string
-	args := []any{"settle", rc.time()}
+	args := []any{rc.time()}
+	var all needs
 	for i := range items {
 		it := &items[i]
 		if members&(1<<i) == 0 || !it.charged || it.source != FromRedis {
@@ -171,11 +170,12 @@ func (rc *redisCounters) settleCall(items []item, members uint64) *store.Call {
 			flags += "g"
 		}
 		args = append(append(args, it.args[:5]...), flags, it.mark, it.pendingMark)
+		all |= it.needs
 	}
 	if keys == nil {
 		return nil
 	}
-	return rc.script.Call(keys, args...)
+	return rc.scripts.settle[all].Call(keys, args...)
 }
 
 // time is the script's argument: empty for Redis' own clock.
@@ -186,7 +186,7 @@ func (rc *redisCounters) time() string {
 	return strconv.FormatInt(rc.clock(), 10)
 }
 
-// appendKeys appends the keys of an item, in limit.lua's order.
+// appendKeys appends the keys of an item, in the scripts' order.
 func (rc *redisCounters) appendKeys(keys []string, it *item, ban bool) []string {
 	key := rc.key(it.variant, it.key, it.tag)
 	keys = append(keys, key)
@@ -227,7 +227,7 @@ func (c *call) read(items []item) error {
 		return err
 	}
 	if len(reply) < 1 {
-		return fmt.Errorf("limit.lua answered nothing")
+		return fmt.Errorf("check.lua answered nothing")
 	}
 	c.granted = reply[0] == 1
 	reply = reply[1:]
@@ -236,7 +236,7 @@ func (c *call) read(items []item) error {
 			continue
 		}
 		if len(reply) < 6 {
-			return fmt.Errorf("limit.lua answered for too few limits")
+			return fmt.Errorf("check.lua answered for too few limits")
 		}
 		it := &items[i]
 		it.status = status(reply[0])

@@ -3,8 +3,8 @@ package ratelimit
 // state is one counter, of whichever algorithm. The zero state is a counter
 // that has never been used.
 //
-// This file is where an algorithm's name becomes its functions; limit.lua has
-// the same table at its heart.
+// This file is where an algorithm's name becomes its functions; the Lua
+// scripts have a table for it.
 type state struct {
 	words [3]int64   // of fixedWindow, slidingWindow or tokenBucket
 	log   slidingLog // of slidingLog

@@ -1,0 +1,62 @@
+-- The twin of sliding_log.go: a list of instants, oldest first.
+local sliding_log = {}
+algorithms.sliding_log = sliding_log
+
+function sliding_log.look(l)
+  local n = redis.call('LLEN', l.key)
+  l.at, l.gone, l.n = now, 0, n
+  if n == 0 then return end
+  l.newest = tonumber(redis.call('LINDEX', l.key, -1))
+  l.at = math.max(now, l.newest)
+  local horizon = l.at - l.window
+  if l.newest <= horizon then
+    l.gone, l.n = n, 0
+    return
+  end
+  while true do -- ends at the latest at the newest, which is within the window
+    for _, instant in ipairs(redis.call('LRANGE', l.key, l.gone, l.gone + 63)) do
+      if tonumber(instant) > horizon then
+        l.n = n - l.gone
+        return
+      end
+      l.gone = l.gone + 1
+    end
+  end
+end
+
+function sliding_log.fits(l, cost) return l.n + cost <= l.requests end
+
+function sliding_log.admit(l)
+  l.n, l.add, l.newest = l.n + l.cost, l.cost, l.at
+  return l.at
+end
+
+function sliding_log.admits(l)
+  local too_many = l.n + l.cost - l.requests
+  return tonumber(redis.call('LINDEX', l.key, l.gone + too_many - 1)) + l.window
+end
+
+function sliding_log.left(l)
+  if l.n == 0 then return l.requests, l.at end
+  return l.requests - l.n, l.newest + l.window
+end
+
+function sliding_log.give_back(l, mark)
+  redis.call('LREM', l.key, -l.cost, string.format('%.0f', mark))
+  l.newest = redis.call('LINDEX', l.key, -1)
+  return true
+end
+
+function sliding_log.store(l)
+  if l.add then
+    if l.gone > 0 then redis.call('LTRIM', l.key, l.gone, -1) end
+    local instant, add = string.format('%.0f', l.at), l.add
+    while add > 0 do
+      local batch = {}
+      for i = 1, math.min(add, 1000) do batch[i] = instant end
+      redis.call('RPUSH', l.key, unpack(batch))
+      add = add - #batch
+    end
+  end
+  if l.newest then redis.call('PEXPIRE', l.key, expiry(l.newest + l.window)) end
+end

@@ -1,0 +1,59 @@
+-- The twin of sliding_window.go.
+local sliding_window = {}
+algorithms.sliding_window = sliding_window
+
+function sliding_window.look(l)
+  local start, current, previous = load(l.key)
+  local at = math.max(now, start)
+  local elapsed = at - start
+  if elapsed >= 2 * l.window or current + previous == 0 then
+    start, current, previous = at, 0, 0
+  elseif elapsed >= l.window then
+    start, current, previous = start + l.window, 0, current
+  end
+  l.start, l.current, l.previous, l.at = start, current, previous, at
+end
+
+local function estimate(l)
+  local carried = muldiv(l.previous, l.start + l.window - l.at, l.window - 1, l.window)
+  return carried + l.current
+end
+
+function sliding_window.fits(l, cost) return estimate(l) + cost <= l.requests end
+
+function sliding_window.admit(l)
+  l.current = l.current + l.cost
+  return l.start
+end
+
+function sliding_window.admits(l)
+  local finish = l.start + l.window
+  local free = l.requests - l.current - l.cost
+  if free >= 0 then
+    local weight = muldiv(free, l.window, 0, l.previous)
+    return finish - weight
+  end
+  if l.requests - l.cost >= l.current then return finish end
+  local weight = muldiv(l.requests - l.cost, l.window, 0, l.current)
+  return finish + l.window - weight
+end
+
+function sliding_window.left(l)
+  if l.current + l.previous == 0 then return l.requests, l.at end
+  return math.max(0, l.requests - estimate(l)), l.start + l.window
+end
+
+function sliding_window.give_back(l, mark)
+  if mark == l.start then
+    l.current = math.max(0, l.current - l.cost)
+  elseif mark == l.start - l.window then
+    l.previous = math.max(0, l.previous - l.cost)
+  else
+    return false
+  end
+  return true
+end
+
+function sliding_window.store(l)
+  save(l.key, l.start, l.current, l.previous, l.start + 2 * l.window)
+end
