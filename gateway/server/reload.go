@@ -1,0 +1,79 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/headgate/headgate/policies"
+)
+
+// Reload loads the policy anew with Options.Load and runs it from the next
+// request on. Where anything is wrong with it, the one that runs goes on, and the
+// error says why: it is in the log and in the metrics as well.
+func (s *Server) Reload(ctx context.Context) error {
+	if s.options.Load == nil {
+		return errors.New("this gateway was started without a way to load its policy anew")
+	}
+	p, err := s.options.Load()
+	if err != nil {
+		return s.rejected(err)
+	}
+	return s.Run(ctx, p)
+}
+
+// Run replaces the running policy. It is Reload for a policy that has been
+// loaded already.
+func (s *Server) Run(_ context.Context, p *policies.Policy) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining.Load() {
+		return errors.New("the gateway is shutting down")
+	}
+	if err := restartNeeded(s.options.Policy, p); err != nil {
+		return s.rejected(err)
+	}
+	gen, err := s.compile(p)
+	if err != nil {
+		return s.rejected(err)
+	}
+	s.install(gen)
+	s.metrics.reloads.WithLabelValues("ok").Inc()
+	s.metrics.reloadFailed.Set(0)
+	s.log.Info("the policy has been reloaded", "policy", gen.hash)
+	return nil
+}
+
+func (s *Server) rejected(err error) error {
+	s.metrics.reloads.WithLabelValues("error").Inc()
+	s.metrics.reloadFailed.Set(1)
+	s.log.Error("the policy was not reloaded; the last good one runs on", "error", err)
+	return err
+}
+
+// restartNeeded names the keys whose change takes a restart: those of what a
+// running process holds open.
+func restartNeeded(old, new *policies.Policy) error {
+	var keys []string
+	differs := func(key string, same bool) {
+		if !same {
+			keys = append(keys, key)
+		}
+	}
+	a, b := old.Server, new.Server
+	differs("server.listen", slices.Equal(a.Listen, b.Listen))
+	differs("server.admin", a.Admin == b.Admin)
+	differs("server.tls", (a.TLS == nil) == (b.TLS == nil) && (a.TLS == nil || *a.TLS == *b.TLS))
+	differs("server.protocols", slices.Equal(a.Protocols, b.Protocols))
+	differs("server.read_header_timeout", a.ReadHeaderTimeout == b.ReadHeaderTimeout)
+	differs("server.idle_timeout", a.IdleTimeout == b.IdleTimeout)
+	differs("server.max_connections_per_ip", a.MaxConnectionsPerIP == b.MaxConnectionsPerIP)
+	differs("server.access_log", a.AccessLog == b.AccessLog)
+	differs("redis", old.Redis == new.Redis)
+	if keys == nil {
+		return nil
+	}
+	return fmt.Errorf("%s cannot change in a running gateway; restart it, or change it back", strings.Join(keys, ", "))
+}
