@@ -17,13 +17,13 @@ func TestCookieAttributes(t *testing.T) {
 		options session.CookieOptions
 		want    string // without the value
 	}{
-		"by default":   {session.CookieOptions{}, "__Host-session=…; Path=/; Max-Age=43200; HttpOnly; Secure; SameSite=Lax"},
-		"strict":       {session.CookieOptions{SameSite: http.SameSiteStrictMode}, "__Host-session=…; Path=/; Max-Age=43200; HttpOnly; Secure; SameSite=Strict"},
-		"cross-site":   {session.CookieOptions{SameSite: http.SameSiteNoneMode}, "__Host-session=…; Path=/; Max-Age=43200; HttpOnly; Secure; SameSite=None"},
-		"a domain's":   {session.CookieOptions{Domain: "shop.example"}, "session=…; Path=/; Domain=shop.example; Max-Age=43200; HttpOnly; Secure; SameSite=Lax"},
-		"below a path": {session.CookieOptions{Path: "/shop"}, "session=…; Path=/shop; Max-Age=43200; HttpOnly; Secure; SameSite=Lax"},
-		"insecure":     {session.CookieOptions{Insecure: true}, "session=…; Path=/; Max-Age=43200; HttpOnly; SameSite=Lax"},
-		"named":        {session.CookieOptions{Name: "__Secure-id", Domain: "shop.example"}, "__Secure-id=…; Path=/; Domain=shop.example; Max-Age=43200; HttpOnly; Secure; SameSite=Lax"},
+		"by default":   {session.CookieOptions{}, "__Host-session=VALUE; Path=/; Max-Age=43200; HttpOnly; Secure; SameSite=Lax"},
+		"strict":       {session.CookieOptions{SameSite: http.SameSiteStrictMode}, "__Host-session=VALUE; Path=/; Max-Age=43200; HttpOnly; Secure; SameSite=Strict"},
+		"cross-site":   {session.CookieOptions{SameSite: http.SameSiteNoneMode}, "__Host-session=VALUE; Path=/; Max-Age=43200; HttpOnly; Secure; SameSite=None"},
+		"a domain's":   {session.CookieOptions{Domain: "shop.example"}, "session=VALUE; Path=/; Domain=shop.example; Max-Age=43200; HttpOnly; Secure; SameSite=Lax"},
+		"below a path": {session.CookieOptions{Path: "/shop"}, "session=VALUE; Path=/shop; Max-Age=43200; HttpOnly; Secure; SameSite=Lax"},
+		"insecure":     {session.CookieOptions{Insecure: true}, "session=VALUE; Path=/; Max-Age=43200; HttpOnly; SameSite=Lax"},
+		"named":        {session.CookieOptions{Name: "__Secure-id", Domain: "shop.example"}, "__Secure-id=VALUE; Path=/; Domain=shop.example; Max-Age=43200; HttpOnly; Secure; SameSite=Lax"},
 	} {
 		m := newManager(t, session.Options{Settings: session.Settings{Cookie: c.options}})
 		var b browser
@@ -32,8 +32,8 @@ func TestCookieAttributes(t *testing.T) {
 		if len(given.Value) != 67 {
 			t.Errorf("%s: a token of %d characters", name, len(given.Value))
 		}
-		given.Value = "…"
-		if got := strings.Replace(given.String(), `="…"`, "=…", 1); strings.Replace(got, "=;", "=…;", 1) != c.want {
+		given.Value = "VALUE"
+		if got := given.String(); got != c.want {
 			t.Errorf("%s: %s", name, got)
 		}
 

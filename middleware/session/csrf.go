@@ -25,7 +25,7 @@ type originCheck struct {
 func newOriginCheck(o CSRFOptions) (*originCheck, error) {
 	c := &originCheck{off: o.Off, protection: http.NewCrossOriginProtection()}
 	for _, origin := range o.TrustedOrigins {
-		if err := c.protection.AddTrustedOrigin(strings.ToLower(origin)); err != nil {
+		if err := c.protection.AddTrustedOrigin(comparableOrigin(origin)); err != nil {
 			return nil, fmt.Errorf("trusted origin: %w; give scheme and host, such as https://shop.example", err)
 		}
 	}
@@ -44,9 +44,9 @@ func (c *originCheck) refuses(r *http.Request) bool {
 		// page talks with the user's session as long as it likes.
 		probe.Method = http.MethodPost
 	}
-	if origin := r.Header.Get("Origin"); origin != strings.ToLower(origin) {
+	if origin := r.Header.Get("Origin"); origin != comparableOrigin(origin) {
 		probe.Header = http.Header{
-			"Origin":         {strings.ToLower(origin)},
+			"Origin":         {comparableOrigin(origin)},
 			"Sec-Fetch-Site": r.Header["Sec-Fetch-Site"],
 		}
 	}
@@ -59,6 +59,18 @@ func comparableHost(host string) string {
 	host = strings.ToLower(host)
 	host = strings.TrimSuffix(host, ":443")
 	return strings.TrimSuffix(host, ":80")
+}
+
+// comparableOrigin is an origin as browsers write it (RFC 6454 section 6.2).
+func comparableOrigin(origin string) string {
+	origin = strings.ToLower(origin)
+	switch {
+	case strings.HasPrefix(origin, "https://"):
+		return strings.TrimSuffix(origin, ":443")
+	case strings.HasPrefix(origin, "http://"):
+		return strings.TrimSuffix(origin, ":80")
+	}
+	return origin
 }
 
 // websocketUpgrade reports whether the request asks for a WebSocket

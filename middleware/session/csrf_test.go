@@ -9,7 +9,7 @@ import (
 func TestCrossOriginRequests(t *testing.T) {
 	t.Parallel()
 	m := newManager(t, session.Options{Settings: session.Settings{
-		CSRF: session.CSRFOptions{TrustedOrigins: []string{"https://Partner.example", "https://partner.example:8443"}},
+		CSRF: session.CSRFOptions{TrustedOrigins: []string{"https://Partner.example", "https://partner.example:8443", "https://third.example:443"}},
 	}})
 	var user, nobody browser
 	user.login(t, m, "42")
@@ -42,6 +42,7 @@ func TestCrossOriginRequests(t *testing.T) {
 		{"a sandboxed frame", &user, optional, "POST", []string{"Origin", "null"}, refuse},
 		{"trusted", &user, optional, "POST", []string{"Sec-Fetch-Site", "cross-site", "Origin", "https://partner.example"}, pass},
 		{"trusted, other port", &user, optional, "POST", []string{"Sec-Fetch-Site", "cross-site", "Origin", "https://partner.example:8443"}, pass},
+		{"trusted, default port", &user, optional, "POST", []string{"Sec-Fetch-Site", "cross-site", "Origin", "https://third.example"}, pass},
 		{"trusted, other scheme", &user, optional, "POST", []string{"Sec-Fetch-Site", "cross-site", "Origin", "http://partner.example"}, refuse},
 		{"without a session nothing is at stake", &nobody, optional, "POST", []string{"Sec-Fetch-Site", "cross-site"}, pass},
 		{"but a login is", &nobody, login, "POST", []string{"Sec-Fetch-Site", "cross-site"}, refuse},

@@ -113,9 +113,7 @@ func (m *Manager) Save(r *http.Request, w http.ResponseWriter, s *sessions.Sessi
 		return err
 	}
 	s.IsNew = false
-	if save.cookie != nil {
-		http.SetCookie(w, save.cookie)
-	}
+	m.SetCookie(w.Header(), save.cookie)
 	remember(r, s)
 	return nil
 }

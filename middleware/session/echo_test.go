@@ -1,0 +1,223 @@
+package session_test
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/headgate/headgate/middleware/session"
+	"github.com/headgate/headgate/middleware/store/redistest"
+)
+
+// shop is an Echo app of the usual kind.
+func shop(m *session.Manager) *echo.Echo {
+	e := echo.New()
+	e.POST("/login", func(c echo.Context) error {
+		if err := session.LogIn(c, c.FormValue("user")); err != nil {
+			return err
+		}
+		return c.NoContent(http.StatusNoContent)
+	}, m.Middleware(session.Route{Mode: session.Login}))
+	e.POST("/logout", func(c echo.Context) error { return c.String(http.StatusOK, "bye") }, m.Middleware(logout))
+	e.POST("/everywhere", func(c echo.Context) error {
+		if err := session.LogOut(c, session.LogoutEverywhere); err != nil {
+			return err
+		}
+		return c.String(http.StatusOK, "bye")
+	}, m.Middleware(required))
+	e.POST("/renew", func(c echo.Context) error {
+		if err := session.Renew(c); err != nil {
+			return err
+		}
+		return c.NoContent(http.StatusNoContent)
+	}, m.Middleware(required))
+	e.POST("/add", func(c echo.Context) error {
+		s, err := session.Get(c)
+		if err != nil {
+			return err
+		}
+		s.Values[c.FormValue("item")] = true
+		if err := s.Save(c.Request(), c.Response()); err != nil {
+			return err
+		}
+		return c.NoContent(http.StatusNoContent)
+	}, m.Middleware(optional))
+	e.POST("/add-and-login", func(c echo.Context) error {
+		s, err := session.Get(c)
+		if err != nil {
+			return err
+		}
+		s.Values["before"] = 1
+		if err := s.Save(c.Request(), c.Response()); err != nil {
+			return err
+		}
+		if err := session.LogIn(c, "42"); err != nil {
+			return err
+		}
+		s.Values["after"] = 1
+		if err := s.Save(c.Request(), c.Response()); err != nil {
+			return err
+		}
+		return c.NoContent(http.StatusNoContent)
+	}, m.Middleware(login))
+	e.GET("/me", func(c echo.Context) error {
+		s := session.Current(c)
+		return c.String(http.StatusOK, s.User+" "+string(s.Data()))
+	}, m.Middleware(required))
+	e.GET("/off", func(c echo.Context) error {
+		if session.Current(c) != nil {
+			return errUnexpected
+		}
+		_, err := session.Get(c)
+		if err == nil {
+			return errUnexpected
+		}
+		return c.NoContent(http.StatusNoContent)
+	}, m.Middleware(session.Route{}))
+	return e
+}
+
+// send is a request of the browser to an app; it keeps the cookies it is given.
+func (b *browser) send(t testing.TB, h http.Handler, method, target string, headers ...string) *http.Response {
+	t.Helper()
+	r, w := newRequest(method, target, headers...), httptest.NewRecorder()
+	if c := b.current(); c != nil {
+		r.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
+	}
+	h.ServeHTTP(w, r)
+	response := w.Result()
+	cookies := response.Cookies()
+	if len(cookies) > 1 {
+		t.Errorf("%s: %d cookies of one name: %v", target, len(cookies), cookies)
+	}
+	for _, c := range cookies {
+		b.accept(c)
+		if got := response.Header.Get("Cache-Control"); got != "private, no-store" {
+			t.Errorf("%s: a cookie goes out with Cache-Control %q", target, got)
+		}
+	}
+	return response
+}
+
+func wantStatus(t testing.TB, r *http.Response, want int) {
+	t.Helper()
+	if r.StatusCode != want {
+		t.Fatalf("status %d, want %d", r.StatusCode, want)
+	}
+}
+
+func body(t testing.TB, r *http.Response) string {
+	t.Helper()
+	var text strings.Builder
+	buf := make([]byte, 512)
+	for {
+		n, err := r.Body.Read(buf)
+		text.Write(buf[:n])
+		if err != nil {
+			return text.String()
+		}
+	}
+}
+
+func TestAnEchoAppFromLoginToLogout(t *testing.T) {
+	t.Parallel()
+	onEachStore(t, session.Settings{LoginPath: "/login", RotateEvery: time.Minute}, func(t *testing.T, f *fleet) {
+		one, two := shop(f.instances[0]), shop(f.instances[1])
+		var b browser
+		wantStatus(t, b.send(t, one, "GET", "/me"), 401)
+		r := b.send(t, one, "GET", "/me", "Accept", html)
+		wantStatus(t, r, 303)
+		if r.Header.Get("Location") != "/login?next=%2Fme" {
+			t.Fatalf("sent to %q", r.Header.Get("Location"))
+		}
+		wantStatus(t, b.send(t, one, "POST", "/add?item=duck"), 204)
+		wantStatus(t, b.send(t, two, "POST", "/login?user=42", "Sec-Fetch-Site", "cross-site"), 403)
+		wantStatus(t, b.send(t, two, "POST", "/login?user=42"), 204)
+		if got := body(t, b.send(t, one, "GET", "/me")); got != `42 {"duck":true}` {
+			t.Fatalf("me: %s", got)
+		}
+		wantStatus(t, b.send(t, one, "GET", "/off"), 204)
+
+		before := b.value()
+		wantStatus(t, b.send(t, one, "POST", "/renew"), 204)
+		if b.value() == before {
+			t.Fatal("not renewed")
+		}
+		before = b.value()
+		wantStatus(t, b.send(t, two, "GET", "/me"), 200)
+		f.clock.Advance(time.Minute)
+		wantStatus(t, b.send(t, two, "GET", "/me"), 200)
+		if b.value() == before {
+			t.Fatal("not rotated")
+		}
+
+		stolen := browser{cookie: b.current()}
+		wantStatus(t, b.send(t, one, "POST", "/logout"), 200)
+		if b.current() != nil {
+			t.Fatal("the cookie is still there")
+		}
+		wantStatus(t, stolen.send(t, two, "GET", "/me"), 401)
+	})
+}
+
+func TestALoginAmongSavesOfOneRequest(t *testing.T) {
+	t.Parallel()
+	onEachStore(t, session.Settings{}, func(t *testing.T, f *fleet) {
+		app := shop(f.instances[0])
+		var b browser
+		wantStatus(t, b.send(t, app, "POST", "/add?item=duck"), 204)
+		wantStatus(t, b.send(t, app, "POST", "/add-and-login"), 204)
+		if got := body(t, b.send(t, app, "GET", "/me")); got != `42 {"after":1,"before":1,"duck":true}` {
+			t.Fatalf("me: %s", got)
+		}
+		// The same, for somebody who comes without any session.
+		var fresh browser
+		wantStatus(t, fresh.send(t, app, "POST", "/add-and-login"), 204)
+		if got := body(t, fresh.send(t, app, "GET", "/me")); got != `42 {"after":1,"before":1}` {
+			t.Fatalf("me: %s", got)
+		}
+		wantStatus(t, b.send(t, app, "POST", "/everywhere"), 200)
+		wantStatus(t, fresh.send(t, app, "GET", "/me"), 401)
+	})
+}
+
+func TestAnEchoAppDuringAnOutage(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	app := shop(newManager(t, session.Options{Redis: openRedisWithin(t, server.URL, 150*time.Millisecond)}))
+	var b browser
+	retry(t, func() error {
+		if r := b.send(t, app, "POST", "/login?user=42"); r.StatusCode != 204 {
+			return errors.New(r.Status)
+		}
+		return nil
+	})
+	before := b.value()
+	server.Stop()
+	for _, target := range []string{"GET /me", "POST /login?user=43", "POST /logout", "POST /add?item=x", "POST /everywhere"} {
+		method, path, _ := strings.Cut(target, " ")
+		r := b.send(t, app, method, path)
+		if r.StatusCode != 503 && target != "POST /add?item=x" || r.StatusCode < 500 {
+			t.Errorf("%s: %d", target, r.StatusCode)
+		}
+		if b.value() != before {
+			t.Fatalf("%s: the cookie was touched", target)
+		}
+	}
+	wantStatus(t, new(browser).send(t, app, "GET", "/me"), 401) // no cookie, no question
+}
+
+func TestMistakesPanicAtConstruction(t *testing.T) {
+	t.Parallel()
+	defer func() {
+		if recover() == nil {
+			t.Error("no panic")
+		}
+	}()
+	session.Middleware(session.Options{Settings: session.Settings{IdleTimeout: -1}}, required)
+}
