@@ -57,6 +57,7 @@ func spotsOf(r *Route) []spot {
 		methods = Strings{""}
 	}
 	var spots []spot
+	seen := map[spot]bool{}
 	for _, text := range r.Path {
 		p, problem, _ := parsePattern(text)
 		if problem != "" {
@@ -65,7 +66,8 @@ func spotsOf(r *Route) []spot {
 		for _, host := range hosts {
 			for _, method := range methods {
 				s := spot{host, p.shape(), method}
-				if !slices.Contains(spots, s) {
+				if !seen[s] {
+					seen[s] = true
 					spots = append(spots, s)
 				}
 			}

@@ -21,11 +21,11 @@ type decoder struct {
 	keys      map[reflect.Type]*keys // what each struct's keys are
 	aliased   int                    // how many aliases lead to the node at hand
 	visits    int                    // nodes that aliases made us read again
-	tooMany   bool
+	unusable  bool                   // whether so much is wrong that judging the values would only confuse
 }
 
 // maxAliasVisits bounds the nodes that are read through aliases: a few lines of aliases of aliases can stand for billions.
-const maxAliasVisits = 500_000
+const maxAliasVisits = 200_000
 
 // maxNesting bounds anchors that contain themselves; no policy nests its values as deeply.
 const maxNesting = 32
@@ -71,6 +71,7 @@ func (d *decoder) file(name string, root *yaml.Node, p *Policy) {
 	d.name, d.dir = name, filepath.Dir(name)
 	at := d.position(root)
 	if root.Kind != yaml.MappingNode {
+		d.unusable = true
 		d.report.errorf(at, "begin with `version: 1`", "the file is %s where the keys of a policy are expected", describe(root))
 		return
 	}
@@ -81,8 +82,17 @@ func (d *decoder) position(n *yaml.Node) Position {
 	return Position{d.name, max(n.Line, 1), max(n.Column, 1)}
 }
 
-// value decodes a node into v, following an alias to what it stands for.
+// value decodes a node into v, and notes where that fails.
 func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
+	errors, broken := d.report.errors, len(d.source.broken)
+	d.resolve(n, v, path)
+	if d.report.errors > errors && len(d.source.broken) == broken {
+		d.source.broken[path] = true
+	}
+}
+
+// resolve follows an alias to what it stands for, and decodes that.
+func (d *decoder) resolve(n *yaml.Node, v reflect.Value, path string) {
 	if n.Kind == yaml.AliasNode {
 		d.aliased++
 		defer func() { d.aliased-- }()
@@ -102,11 +112,11 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
 	case reflect.Pointer:
 		d.pointer(n, v, path)
 	case reflect.Struct:
-		if d.is(n, yaml.MappingNode, "keys and values", path) {
+		if d.isMapping(n, path, "write `key: value` lines below it") {
 			d.structure(n, v, path, d.position(n))
 		}
 	case reflect.Map:
-		if d.is(n, yaml.MappingNode, "names and what they stand for", path) {
+		if d.isMapping(n, path, "write `name: ...` lines below it") {
 			d.mapping(n, v, path)
 		}
 	case reflect.Slice:
@@ -132,8 +142,8 @@ func (d *decoder) visit(n *yaml.Node) bool {
 	d.source.used[n] = struct{}{}
 	d.visits++
 	if d.visits > maxAliasVisits {
-		if !d.tooMany {
-			d.tooMany = true
+		if !d.unusable {
+			d.unusable = true
 			d.report.errorf(d.position(n), "write it out, or use groups", "aliases stand for more than %d values", maxAliasVisits)
 		}
 		return false
@@ -141,19 +151,16 @@ func (d *decoder) visit(n *yaml.Node) bool {
 	return true
 }
 
-// is reports whether a node is of the kind that is wanted. Nothing at all is no value, but no mistake for a collection:
-// its items may just have been commented out.
-func (d *decoder) is(n *yaml.Node, kind yaml.Kind, want, path string) bool {
-	if n.Kind == kind {
-		return true
+// isMapping reports whether a node is a mapping. An empty one is none, but no mistake either:
+// its keys may just have been commented out.
+func (d *decoder) isMapping(n *yaml.Node, path, mend string) bool {
+	if n.Kind != yaml.MappingNode && !isNull(n) {
+		d.report.errorf(d.position(n), mend, "%s is %s where a mapping is expected", quote(path), describe(n))
 	}
-	if !isNull(n) {
-		d.report.errorf(d.position(n), "write "+want+" below it", "%s is %s where %s are expected", quote(path), describe(n), want)
-	}
-	return false
+	return n.Kind == yaml.MappingNode
 }
 
-// pointer decodes an optional section, which `off` switches off.
+// pointer decodes an optional section. `off` switches it off, `on` leaves it at its defaults.
 func (d *decoder) pointer(n *yaml.Node, v reflect.Value, path string) {
 	if n.Kind == yaml.ScalarNode && n.Value == "off" {
 		v.SetZero()
@@ -166,7 +173,9 @@ func (d *decoder) pointer(n *yaml.Node, v reflect.Value, path string) {
 	if v.IsNil() {
 		v.Set(withDefaults(v.Type()))
 	}
-	d.value(n, v.Elem(), path)
+	if n.Kind != yaml.ScalarNode || n.Value != "on" {
+		d.value(n, v.Elem(), path)
+	}
 }
 
 func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string, at Position) {
@@ -178,8 +187,7 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string, at Posit
 			if path == "" && strings.HasPrefix(name, "x-") {
 				continue
 			}
-			where := "keys here"
-			d.report.errorf(d.position(p.key), didYouMean(name, where, known.names), "unknown key %s", quote(name))
+			d.report.errorf(d.position(p.key), didYouMean(name, "keys here", known.names), "unknown key %s", quote(name))
 			continue
 		}
 		child := join(path, name)

@@ -121,7 +121,7 @@ func seconds(n int) Duration { return Duration(time.Duration(n) * time.Second) }
 // resolveDefaults sets the defaults that depend on other values.
 func resolveDefaults(p *Policy, s *source) {
 	for name, l := range p.Limits {
-		if l.Algorithm == TokenBucket && !s.has(join(join("limits", name), "burst")) {
+		if l.Algorithm == TokenBucket && !s.has(join("limits", name, "burst")) {
 			l.Burst = l.Requests
 		}
 	}

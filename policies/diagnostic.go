@@ -90,12 +90,14 @@ const maxDiagnostics = 1000
 
 // report collects diagnostics. The files it has seen give the order.
 type report struct {
-	files []string
-	seen  map[Diagnostic]struct{}
-	list  Diagnostics
+	files  []string
+	seen   map[Diagnostic]struct{}
+	list   Diagnostics
+	errors int // found so far, repeated ones included
 }
 
 func (r *report) errorf(at Position, mend, format string, args ...any) {
+	r.errors++
 	r.add(Diagnostic{Position: at, Severity: Error, Message: fmt.Sprintf(format, args...), Mend: mend})
 }
 

@@ -146,7 +146,7 @@ func (l *loader) include(from, pattern string, at Position) {
 // finish fills in what was not written and checks the whole. Checks go on after errors, so that one
 // run shows them all, but not after YAML that could not be read at all.
 func (l *loader) finish() (*Policy, Diagnostics) {
-	if len(l.source.files) > 0 {
+	if len(l.source.files) > 0 && !l.decode.unusable {
 		l.readSecrets()
 		inherit(l.policy, l.source)
 		resolveDefaults(l.policy, l.source)
@@ -171,7 +171,7 @@ func parseYAML(name string, data []byte) (*yaml.Node, *Diagnostic) {
 		return nil, problem(1, 1, "begin with `version: 1`", "the file is empty")
 	case err != nil:
 		line, column, message := yamlError(err, data)
-		return nil, problem(line, column, "mend the YAML here or just above", "%s", message)
+		return nil, problem(line, column, mendYAML(data), "%s", message)
 	}
 	if len(doc.Content) != 1 || doc.Content[0].Tag == "!!null" {
 		return nil, problem(doc.Line, doc.Column, "begin with `version: 1`", "the file is empty")
@@ -181,9 +181,16 @@ func parseYAML(name string, data []byte) (*yaml.Node, *Diagnostic) {
 		return nil, problem(second.Line, second.Column, "put it into a file of its own and `include` that", "a second YAML document begins here")
 	} else if !errors.Is(err, io.EOF) {
 		line, column, message := yamlError(err, data)
-		return nil, problem(line, column, "mend the YAML here or just above", "%s", message)
+		return nil, problem(line, column, mendYAML(data), "%s", message)
 	}
 	return doc.Content[0], nil
+}
+
+func mendYAML(data []byte) string {
+	if bytes.Contains(data, []byte("${")) {
+		return `mend the YAML here or just above; inside { } and [ ], "${VAR}" needs quotes`
+	}
+	return "mend the YAML here or just above"
 }
 
 // yamlError finds the position in the YAML library's error, which has a line at most.

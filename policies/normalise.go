@@ -243,11 +243,11 @@ func NormalizeHost(raw, scheme string) (NormalHost, error) {
 			return NormalHost{}, ErrBadHost
 		}
 		if !(n == 80 && scheme == "http" || n == 443 && scheme == "https") {
-			number := strconv.FormatUint(n, 10)
-			if len(name)+1+len(number) == len(raw) && strings.HasPrefix(raw, name) && strings.HasSuffix(raw, number) {
-				return NormalHost{name, raw}, nil
+			port = strings.TrimLeft(port, "0")
+			if len(name)+1+len(port) == len(raw) && strings.HasPrefix(raw, name) {
+				return NormalHost{name, raw}, nil // nothing was changed
 			}
-			return NormalHost{name, name + ":" + number}, nil
+			return NormalHost{name, name + ":" + port}, nil
 		}
 	}
 	return NormalHost{name, name}, nil

@@ -244,7 +244,10 @@ func parseDuration(s string) (d Duration, problem string) {
 	rest := s
 	var days time.Duration
 	if head, tail, ok := strings.Cut(s, "d"); ok {
-		n, err := strconv.ParseUint(head, 10, 16)
+		n, err := strconv.ParseUint(head, 10, 63)
+		if n > 3660 {
+			return 0, "is longer than 10 years"
+		}
 		if err != nil {
 			return 0, "is not a duration"
 		}

@@ -11,7 +11,8 @@ import (
 type source struct {
 	files  []sourceFile
 	places map[string]place
-	reads  []string // x_file secrets that were read
+	reads  []string        // x_file secrets that were read
+	broken map[string]bool // where decoding failed, and there is no value to judge
 
 	// secrets are the scalars that hold one, used those that an alias led to.
 	secrets map[*yaml.Node]maskFunc
@@ -28,7 +29,7 @@ type sourceFile struct {
 type place struct{ key, value Position }
 
 func newSource() *source {
-	return &source{places: map[string]place{}, secrets: map[*yaml.Node]maskFunc{}, used: map[*yaml.Node]struct{}{}}
+	return &source{places: map[string]place{}, broken: map[string]bool{}, secrets: map[*yaml.Node]maskFunc{}, used: map[*yaml.Node]struct{}{}}
 }
 
 func (s *source) addFile(name string, data []byte, root *yaml.Node) {
@@ -68,15 +69,18 @@ func (s *source) find(path string) (place, bool) {
 	return place{start, start}, false
 }
 
-// join makes the path of a key inside another path.
-func join(path, key string) string {
-	if key == "" || strings.ContainsAny(key, ".[\"") {
-		key = strconv.Quote(key)
+// join makes the path of a key inside another path, through as many levels as there are keys.
+func join(path string, keys ...string) string {
+	for _, key := range keys {
+		if key == "" || strings.ContainsAny(key, ".[\"") {
+			key = strconv.Quote(key)
+		}
+		if path != "" {
+			path += "."
+		}
+		path += key
 	}
-	if path == "" {
-		return key
-	}
-	return path + "." + key
+	return path
 }
 
 func item(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }

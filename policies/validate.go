@@ -13,21 +13,17 @@ import (
 // checker looks for what is well-formed, but makes no sense. Each section has a file of its own.
 type checker struct {
 	*report
-	p      *Policy
-	at     *source
-	broken map[Position]bool // where decoding failed already, and there is no value to judge
+	p  *Policy
+	at *source
 }
 
 func validate(p *Policy, s *source, r *report) {
-	c := &checker{report: r, p: p, at: s, broken: map[Position]bool{}}
-	for _, d := range r.list {
-		c.broken[d.Position] = true
-	}
+	c := &checker{r, p, s}
 	if p.Version != 1 {
 		if !s.has("version") {
 			c.errorf(s.at("version"), "add `version: 1`", "the policy does not say which version of the format it is")
 		} else {
-			c.errorf(s.at("version"), "write `version: 1`", "version %d is not known", p.Version)
+			c.bad("version", "write `version: 1`", "version %d is not known", p.Version)
 		}
 	}
 	c.server()
@@ -38,13 +34,15 @@ func validate(p *Policy, s *source, r *report) {
 	c.caches()
 	c.session()
 	c.routes()
-	c.unused()
+	if !c.list.HasErrors() { // else what looks unused may just be misspelt elsewhere
+		c.unused()
+	}
 }
 
-// bad reports an error in the value at a path.
+// bad reports an error in the value at a path, unless there is none, as its decoding failed.
 func (c *checker) bad(path, mend, format string, args ...any) {
-	if at := c.at.at(path); !c.broken[at] {
-		c.errorf(at, mend, format, args...)
+	if !c.at.broken[path] {
+		c.errorf(c.at.at(path), mend, format, args...)
 	}
 }
 
@@ -73,7 +71,7 @@ func (c *checker) between(path string, n, low, high int) bool {
 // positive reports a duration that must not be zero.
 func (c *checker) positive(path string, d Duration) {
 	if d == 0 && c.at.has(path) {
-		c.bad(path, "write a duration above zero", "%s can't be zero", quote(path))
+		c.bad(path, "write one above zero", "%s can't be zero", quote(path))
 	}
 }
 

@@ -74,7 +74,7 @@ func (c *checker) limitNumbers(l *Limit, path string) {
 		c.bad(cost, "make cost at most "+of, "a limit with cost %d and %s %d can never admit", l.Cost, of, size)
 	}
 	for _, plan := range sortedKeys(l.Plans) {
-		at := join(join(path, "plans"), plan)
+		at := join(path, "plans", plan)
 		if n := l.Plans[plan]; c.between(at, n, 1, most) && l.Algorithm != TokenBucket && l.Cost > n {
 			c.bad(at, "make it at least cost", "with cost %d, %d requests can never admit", l.Cost, n)
 		}
@@ -145,7 +145,7 @@ func (c *checker) caches() {
 		}
 		c.positive(join(path, "max_body"), Duration(cache.MaxBody))
 		for _, status := range sortedKeys(cache.Errors) {
-			at := join(join(path, "errors"), strconv.Itoa(status))
+			at := join(path, "errors", strconv.Itoa(status))
 			if c.between(at, status, 400, 599) {
 				c.positive(at, cache.Errors[status])
 			}

@@ -7,7 +7,7 @@ import (
 )
 
 func (c *checker) routes() {
-	if len(c.p.Routes) == 0 {
+	if len(c.p.Routes) == 0 && !c.at.broken["routes"] {
 		c.errorf(c.at.keyAt("routes"), "add one: - {path: /*, upstream: NAME}", "the policy has no routes")
 	}
 	c.settings("defaults", &c.p.Defaults, c.p.Defaults.Limits)
@@ -57,10 +57,10 @@ func (c *checker) matching(r *Route, path string) {
 		if r.StripPrefix != "" && !p.below(r.StripPrefix) {
 			c.bad(join(path, "strip_prefix"), "write a prefix that ends where a segment does", "%s does not begin with %s", quote(text), quote(r.StripPrefix))
 		}
-		for _, template := range []struct{ key, text string }{{"rewrite", r.Rewrite}, {"redirect.to", redirectTo(r)}} {
+		for _, template := range []struct{ path, text string }{{join(path, "rewrite"), r.Rewrite}, {join(path, "redirect", "to"), redirectTo(r)}} {
 			for _, name := range references(template.text) {
 				if !p.has(name) {
-					c.bad(join(path, template.key), "use what the path has", "%s has nothing that %s refers to", quote(text), quote(name))
+					c.bad(template.path, "use what the path has", "%s has nothing that %s refers to", quote(text), quote(name))
 				}
 			}
 		}
@@ -80,7 +80,7 @@ func (c *checker) matching(r *Route, path string) {
 		c.bad(join(path, "methods"), "list methods, or remove the key for any", "the route takes no method")
 	}
 	for _, name := range sortedKeys(r.Match.Headers) {
-		at := join(join(path, "match.headers"), name)
+		at := join(path, "match", "headers", name)
 		if c.headerName(at, name) && strings.EqualFold(name, "Host") {
 			c.bad(at, "write host: on the route", "the Host header is not matched here")
 		}
@@ -231,7 +231,7 @@ func (c *checker) headerRules(path string, h *HeaderRules) {
 		values map[string]string
 	}{{"set", h.Set}, {"add", h.Add}} {
 		for _, name := range sortedKeys(part.values) {
-			at := join(join(path, part.key), name)
+			at := join(path, part.key, name)
 			if c.headerName(at, name) {
 				c.ownHeader(at, name)
 			}

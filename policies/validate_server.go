@@ -60,7 +60,8 @@ func (c *checker) admin() {
 	if a.Listen == "off" || !c.address("server.admin.listen", a.Listen) {
 		return
 	}
-	if slices.Contains(c.p.Server.Listen, a.Listen) {
+	// Port 0 is a free one each time.
+	if slices.Contains(c.p.Server.Listen, a.Listen) && !strings.HasSuffix(a.Listen, ":0") {
 		c.bad("server.admin.listen", "give the admin listener a port of its own", "%s is also what the public listens on", quote(a.Listen))
 	}
 	if isLoopback(a.Listen) {

@@ -23,14 +23,14 @@ func (c *checker) upstreams() {
 		case u.TLS != nil && !secure:
 			c.warn(join(path, "tls"), "write https:// servers, or remove it", "no server speaks TLS")
 		case u.TLS != nil && u.TLS.InsecureSkipVerify:
-			c.warn(join(path, "tls.insecure_skip_verify"), "name the certificate's issuer in ca_file instead", "anybody can pose as these servers")
+			c.warn(join(path, "tls", "insecure_skip_verify"), "name the certificate's issuer in ca_file instead", "anybody can pose as these servers")
 		}
 		if u.HealthCheck != nil {
 			c.healthCheck(u.HealthCheck, join(path, "health_check"))
 		}
 		if u.Ejection != nil {
-			c.between(join(path, "ejection.failures"), u.Ejection.Failures, 1, 1000)
-			c.positive(join(path, "ejection.for"), u.Ejection.For)
+			c.between(join(path, "ejection", "failures"), u.Ejection.Failures, 1, 1000)
+			c.positive(join(path, "ejection", "for"), u.Ejection.For)
 		}
 		c.positive(join(path, "connect_timeout"), u.ConnectTimeout)
 		c.between(join(path, "max_connections"), u.MaxConnections, 0, 1<<20)

@@ -1,0 +1,265 @@
+package policies_test
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/headgate/headgate/policies"
+	"pgregory.net/rapid"
+)
+
+// The reference is the rule as it is written, without regard for cost: list every
+// (route, host, path), sort by precedence, take the first that fits.
+
+type option struct {
+	index int
+	host  string
+	path  string
+	route *policies.Route
+}
+
+func referenceMatch(routes []*policies.Route, r *policies.Request) (policies.Outcome, int, []string) {
+	var options []option
+	for i, route := range routes {
+		hosts := route.Host
+		if len(hosts) == 0 {
+			hosts = policies.Strings{""}
+		}
+		for _, h := range hosts {
+			for _, p := range route.Path {
+				options = append(options, option{i, h, p, route})
+			}
+		}
+	}
+	slices.SortStableFunc(options, func(a, b option) int {
+		return cmp.Or(
+			cmp.Compare(hostRank(b.host), hostRank(a.host)),
+			slices.Compare(pathRank(a.path), pathRank(b.path)),
+			cmp.Compare(min(len(b.route.Methods), 1), min(len(a.route.Methods), 1)),
+			cmp.Compare(matchers(b.route), matchers(a.route)),
+			cmp.Compare(a.index, b.index),
+		)
+	})
+	allow := map[string]bool{}
+	methodFits := false
+	for _, o := range options {
+		if !hostFits(o.host, r.Host) || !pathFits(o.path, r.Path) {
+			continue
+		}
+		rest := othersFit(o.route, r)
+		if !methodOK(o.route.Methods, r.Method) {
+			if rest {
+				for _, m := range o.route.Methods {
+					allow[m] = true
+					if m == "GET" {
+						allow["HEAD"] = true
+					}
+				}
+			}
+			continue
+		}
+		methodFits = true
+		if rest {
+			return policies.Found, o.index, nil
+		}
+	}
+	if methodFits || len(allow) == 0 {
+		return policies.NotFound, -1, nil
+	}
+	var list []string
+	for m := range allow {
+		list = append(list, m)
+	}
+	slices.Sort(list)
+	return policies.MethodNotAllowed, -1, list
+}
+
+// hostRank: exact, then wildcards by length, then none.
+func hostRank(h string) int {
+	switch {
+	case h == "":
+		return 0
+	case h[0] == '*':
+		return len(h)
+	}
+	return 1000
+}
+
+// pathRank compares from the left: static 0, the end of the path 1, :param 2, * 3. (Only paths that match the same
+// request are ever compared, so the end meets nothing but a *.)
+func pathRank(p string) []int {
+	var rank []int
+	for _, s := range strings.Split(strings.Trim(p, "/"), "/") {
+		switch {
+		case s == "":
+		case s == "*":
+			rank = append(rank, 3)
+		case s[0] == ':':
+			rank = append(rank, 2)
+		default:
+			rank = append(rank, 0)
+		}
+	}
+	if len(rank) == 0 || rank[len(rank)-1] != 3 {
+		rank = append(rank, 1)
+	}
+	return rank
+}
+
+func matchers(r *policies.Route) int {
+	return len(r.Match.Headers) + len(r.Match.Query) + min(1, len(r.Match.ClientIP))
+}
+
+func hostFits(pattern, host string) bool {
+	if pattern == "" || pattern == host {
+		return true
+	}
+	return pattern[0] == '*' && strings.HasSuffix(host, pattern[1:]) && host != pattern[1:]
+}
+
+func pathFits(pattern, path string) bool {
+	want := strings.FieldsFunc(pattern, func(r rune) bool { return r == '/' })
+	got := strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
+	for i, w := range want {
+		if w == "*" {
+			return true
+		}
+		if i >= len(got) || w[0] != ':' && w != got[i] {
+			return false
+		}
+	}
+	return len(want) == len(got)
+}
+
+func methodOK(methods []string, m string) bool {
+	return len(methods) == 0 || slices.Contains(methods, m) || m == "HEAD" && slices.Contains(methods, "GET")
+}
+
+func othersFit(route *policies.Route, r *policies.Request) bool {
+	for k, v := range route.Match.Headers {
+		if !slices.Contains(r.Header[k], v) {
+			return false
+		}
+	}
+	values, _ := url.ParseQuery(r.RawQuery)
+	for k, v := range route.Match.Query {
+		if !slices.Contains(values[k], v) {
+			return false
+		}
+	}
+	return len(route.Match.ClientIP) == 0 || slices.ContainsFunc(route.Match.ClientIP, func(p netip.Prefix) bool { return p.Contains(r.ClientIP) })
+}
+
+var (
+	hostsDrawn = rapid.SampledFrom([]string{"a.test", "b.a.test", "c.b.a.test", "*.a.test", "*.test", "*.b.a.test", "other"})
+	methodsAny = rapid.SampledFrom([]string{"GET", "HEAD", "POST", "PURGE"})
+)
+
+func drawPath(t *rapid.T, segments []string) string {
+	return "/" + strings.Join(rapid.SliceOfN(rapid.SampledFrom(segments), 0, 4).Draw(t, "segments"), "/")
+}
+
+func drawRoute(t *rapid.T) *policies.Route {
+	r := &policies.Route{}
+	r.Host = rapid.SliceOfNDistinct(hostsDrawn, 0, 2, rapid.ID).Draw(t, "host")
+	r.Methods = rapid.SliceOfNDistinct(methodsAny, 0, 2, rapid.ID).Draw(t, "methods")
+	for range rapid.IntRange(1, 2).Draw(t, "paths") {
+		p := drawPath(t, []string{"a", "b", "c", ":p"})
+		for i := 0; strings.Contains(p, ":p/") || strings.HasSuffix(p, ":p"); i++ { // parameters need names of their own
+			p = strings.Replace(p, ":p", fmt.Sprintf(":q%d", i), 1)
+		}
+		if rapid.Bool().Draw(t, "star") {
+			p = strings.TrimSuffix(p, "/") + "/*"
+		} else if rapid.Bool().Draw(t, "slash") && p != "/" {
+			p += "/"
+		}
+		if !slices.Contains(r.Path, p) {
+			r.Path = append(r.Path, p)
+		}
+	}
+	if rapid.IntRange(0, 3).Draw(t, "has headers") == 0 {
+		r.Match.Headers = rapid.MapOfN(rapid.SampledFrom([]string{"X-A", "X-B"}), rapid.SampledFrom([]string{"1", "2"}), 1, 2).Draw(t, "headers")
+	}
+	if rapid.IntRange(0, 3).Draw(t, "has query") == 0 {
+		r.Match.Query = rapid.MapOfN(rapid.SampledFrom([]string{"q", "v w"}), rapid.SampledFrom([]string{"1", "ä"}), 1, 2).Draw(t, "query")
+	}
+	if rapid.IntRange(0, 3).Draw(t, "has client") == 0 {
+		r.Match.ClientIP = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	}
+	return r
+}
+
+func drawRequest(t *rapid.T) *policies.Request {
+	r := &policies.Request{
+		Host:     rapid.SampledFrom([]string{"", "a.test", "b.a.test", "c.b.a.test", "x.c.b.a.test", "test", "other", "xa.test"}).Draw(t, "request host"),
+		Path:     drawPath(t, []string{"a", "b", "c", "d"}),
+		Method:   rapid.SampledFrom([]string{"GET", "HEAD", "POST", "PURGE", "PUT"}).Draw(t, "method"),
+		RawQuery: rapid.SampledFrom([]string{"", "q=1", "v+w=%C3%A4&q=2&q=1", "v%20w=1"}).Draw(t, "request query"),
+		ClientIP: rapid.SampledFrom([]netip.Addr{{}, netip.MustParseAddr("10.1.1.1"), netip.MustParseAddr("::1")}).Draw(t, "client"),
+	}
+	if rapid.Bool().Draw(t, "slash") && r.Path != "/" {
+		r.Path += "/"
+	}
+	r.Header = rapid.MapOfN(rapid.SampledFrom([]string{"X-A", "X-B"}), rapid.SliceOfN(rapid.SampledFrom([]string{"1", "2"}), 0, 2), 0, 2).Draw(t, "header")
+	return r
+}
+
+func TestMatcherAgreesWithTheRuleAsWritten(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		var routes []*policies.Route
+		for range rapid.IntRange(1, 25).Draw(t, "routes") {
+			routes = append(routes, drawRoute(t))
+		}
+		m, err := policies.NewMatcher(routes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 20 {
+			r := drawRequest(t)
+			outcome, index, allow := referenceMatch(routes, r)
+			got := m.Match(r)
+			if got.Outcome != outcome || got.Index != index || !slices.Equal(got.Allow, allow) {
+				t.Fatalf("%+v: got %v %d %v, want %v %d %v", r, got.Outcome, got.Index, got.Allow, outcome, index, allow)
+			}
+			explained, attempts := m.Explain(r)
+			if explained.Index != got.Index || explained.Outcome != got.Outcome {
+				t.Fatalf("Explain found %d, Match %d", explained.Index, got.Index)
+			}
+			why := map[int]bool{} // whether a route has an attempt, and one that matched
+			for _, a := range attempts {
+				why[a.Index] = why[a.Index] || a.Why == ""
+			}
+			for i := range routes {
+				if matched, listed := why[i]; !listed || matched != (i == index) {
+					t.Fatalf("%+v: Explain says of route %d: listed %t, matched %t; want matched %t", r, i, listed, matched, i == index)
+				}
+			}
+		}
+	})
+}
+
+func BenchmarkMatch(b *testing.B) {
+	for _, n := range []int{10, 1_000, 10_000} {
+		b.Run(fmt.Sprintf("routes=%d", n), func(b *testing.B) {
+			var routes []*policies.Route
+			for i := range n {
+				routes = append(routes, route(fmt.Sprintf("/service%d/items/:id/*", i), methods("GET"), hosts(fmt.Sprintf("h%d.example.com", i%7), "*.example.org")))
+			}
+			routes = append(routes, route("/*"))
+			m := matcher(b, routes...)
+			r := &policies.Request{Host: "a.b.example.org", Path: fmt.Sprintf("/service%d/items/42/parts/7", n/2), Method: "GET"}
+			b.ReportAllocs()
+			for b.Loop() {
+				if got := m.Match(r); got.Index != n/2 {
+					b.Fatal(got.Index)
+				}
+			}
+		})
+	}
+}
