@@ -61,27 +61,44 @@ SELECT p.id, p.name, c.name, p.price,
  ORDER BY units DESC, p.id
  LIMIT ?`
 
-// bestSellers runs the slow query, and counts that server did.
-func (db *Database) bestSellers(ctx context.Context, server string, limit int) ([]bestSeller, error) {
-	if _, err := db.write.ExecContext(ctx, `
-		INSERT INTO query_runs (server, runs) VALUES (?, 1)
-		    ON CONFLICT (server) DO UPDATE SET runs = runs + 1`, server); err != nil {
-		return nil, fmt.Errorf("count a run of the top query: %w", err)
+// bestSellers runs the slow query, and counts that server did. It returns the
+// number of this run among those of all servers.
+func (db *Database) bestSellers(ctx context.Context, server string, limit int) (top []bestSeller, run int64, err error) {
+	if run, err = db.countRun(ctx, server); err != nil {
+		return nil, 0, fmt.Errorf("count a run of the top query: %w", err)
 	}
 	rows, err := db.read.QueryContext(ctx, topSQL, limit)
 	if err != nil {
-		return nil, fmt.Errorf("query best sellers: %w", err)
+		return nil, 0, fmt.Errorf("query best sellers: %w", err)
 	}
-	top, err := collect(rows, func(b *bestSeller) []any {
+	top, err = collect(rows, func(b *bestSeller) []any {
 		return []any{&b.ID, &b.Name, &b.Category, &b.Price, &b.Units, &b.Revenue, &b.Buyers, &b.Rating, &b.Reviews}
 	})
 	if err != nil {
-		return nil, fmt.Errorf("query best sellers: %w", err)
+		return nil, 0, fmt.Errorf("query best sellers: %w", err)
 	}
 	for i := range top {
 		top[i].Rank = i + 1
 	}
-	return top, nil
+	return top, run, nil
+}
+
+// countRun counts in one transaction, so that no two runs get one number.
+func (db *Database) countRun(ctx context.Context, server string) (run int64, err error) {
+	tx, err := db.write.BeginTx(ctx, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer tx.Rollback()
+	if _, err := tx.ExecContext(ctx, `
+		INSERT INTO query_runs (server, runs) VALUES (?, 1)
+		    ON CONFLICT (server) DO UPDATE SET runs = runs + 1`, server); err != nil {
+		return 0, err
+	}
+	if err := tx.QueryRowContext(ctx, "SELECT SUM(runs) FROM query_runs").Scan(&run); err != nil {
+		return 0, err
+	}
+	return run, tx.Commit()
 }
 
 // serverRuns is how many times one app server ran the slow query.

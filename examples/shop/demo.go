@@ -1,0 +1,205 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/headgate/headgate/examples/shop/app"
+	"github.com/headgate/headgate/gateway/server"
+)
+
+// demoOptions say where everything listens; port 0 takes a free one.
+type demoOptions struct {
+	Apps, Gateways, Admins [2]string
+	Database               string // "" is a temporary file
+	Size                   app.Size
+	RedisURL               string // "" shares one store in this process
+	AccessLog              string // as in the policy file
+	Logger                 *slog.Logger
+}
+
+// demo is two app servers over one database, and two gateways in front of them.
+type demo struct {
+	apps     [2]*appServer
+	gateways [2]*server.Server
+	undo     []func(context.Context) error // what close does, last first
+}
+
+// runDemo starts everything, says what to try, and obeys what is typed until
+// ctx ends.
+func runDemo(ctx context.Context, o demoOptions, in io.Reader, out io.Writer) error {
+	fmt.Fprintln(out, "Opening the shop ...")
+	d, err := startDemo(ctx, o)
+	if err != nil {
+		return err
+	}
+	d.welcome(out, o.RedisURL)
+
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		for s := bufio.NewScanner(in); s.Scan(); {
+			select {
+			case lines <- s.Text():
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	for {
+		select {
+		case line, ok := <-lines:
+			if !ok {
+				lines = nil // nobody types: only ctx ends the demo
+			} else if answer := d.obey(line); answer != "" {
+				fmt.Fprintln(out, answer)
+			}
+			continue
+		case <-ctx.Done():
+		}
+		break
+	}
+	fmt.Fprintln(out, "Closing the shop ...")
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	return d.close(grace)
+}
+
+// startDemo starts everything, in the order in which one depends on the other.
+// When it fails, what was started is stopped again.
+func startDemo(ctx context.Context, o demoOptions) (_ *demo, err error) {
+	d := &demo{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.close(context.WithoutCancel(ctx)))
+		}
+	}()
+
+	db, closeDB, err := openDatabase(ctx, o.Database, o.Size)
+	if err != nil {
+		return nil, err
+	}
+	d.undo = append(d.undo, func(context.Context) error { return closeDB() })
+
+	for i, name := range [...]string{"shop-a", "shop-b"} {
+		handler, err := app.New(app.Options{Name: name, Database: db, Logger: o.Logger})
+		if err != nil {
+			return nil, err
+		}
+		shop := &appServer{name: name, addr: o.Apps[i], handler: handler, log: o.Logger}
+		if err := shop.start(); err != nil {
+			return nil, err
+		}
+		d.apps[i] = shop
+		d.undo = append(d.undo, shop.shutdown)
+	}
+
+	shared, err := server.NewShared()
+	if err != nil {
+		return nil, err
+	}
+	d.undo = append(d.undo, func(context.Context) error { shared.Close(); return nil })
+	for i := range d.gateways {
+		env := func(name string) (string, bool) {
+			switch name {
+			case "SHOP_LISTEN":
+				return o.Gateways[i], true
+			case "SHOP_ADMIN":
+				return o.Admins[i], true
+			case "SHOP_A":
+				return d.apps[0].url(), true
+			case "SHOP_B":
+				return d.apps[1].url(), true
+			case "SHOP_ACCESS_LOG":
+				return o.AccessLog, true
+			case "REDIS_URL":
+				return o.RedisURL, true
+			}
+			return os.LookupEnv(name)
+		}
+		gateway, err := startGateway(env, shared, o.Logger)
+		if gateway != nil {
+			d.gateways[i] = gateway
+			d.undo = append(d.undo, gateway.Shutdown)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("gateway %d: %w", i+1, err)
+		}
+	}
+	return d, nil
+}
+
+// close stops everything, the last that was started first.
+func (d *demo) close(ctx context.Context) error {
+	var errs []error
+	for len(d.undo) > 0 {
+		last := len(d.undo) - 1
+		errs = append(errs, d.undo[last](ctx))
+		d.undo = d.undo[:last]
+	}
+	return errors.Join(errs...)
+}
+
+// obey does what was typed and returns what to say.
+func (d *demo) obey(line string) string {
+	const help = "Type: stop a | stop b | start a | start b"
+	verb, which, _ := strings.Cut(strings.ToLower(strings.TrimSpace(line)), " ")
+	shop := map[string]*appServer{"a": d.apps[0], "b": d.apps[1]}[strings.TrimPrefix(strings.TrimSpace(which), "shop-")]
+	switch {
+	case verb == "":
+		return ""
+	case shop == nil:
+		return help
+	case verb == "stop":
+		shop.kill()
+		return shop.name + " is gone."
+	case verb == "start":
+		if err := shop.start(); err != nil {
+			return err.Error()
+		}
+		return shop.name + " is back."
+	}
+	return help
+}
+
+func (d *demo) gatewayURL(i int) string { return "http://" + d.gateways[i].Addr() }
+
+func (d *demo) welcome(out io.Writer, redisURL string) {
+	one, two := d.gatewayURL(0), d.gatewayURL(1)
+	shared := "one store in this process"
+	if redisURL != "" {
+		shared = "Redis"
+	}
+	fmt.Fprintf(out, `
+The shop is open:
+
+  gateway 1    %s
+  gateway 2    %s      both share %s
+  app servers  %s, %s
+
+See how slow the best sellers are, and how slow they are the second time, at the other gateway:
+
+  curl -s -o /dev/null -w '%%{time_total} s\n' %s/products/top
+  curl -s -o /dev/null -w '%%{time_total} s\n' %s/products/top
+
+Ask 101 times within a minute, and once from another address:
+
+  curl -s -o /dev/null -w '%%{http_code}\n' '%s/?[1-101]' | sort | uniq -c
+  curl -s -o /dev/null -w '%%{http_code}\n' --interface 127.0.0.2 %s/
+
+Log in at one gateway, be known at the other:
+
+  curl -s -c jar -d login=ada -d password=analytical-engine %s/login
+  curl -s -b jar %s/ | grep -o 'Welcome back, [^.]*'
+
+More in examples/shop/README.md. Type "stop a" to kill an app server, "start a" to have it back; Ctrl-C ends all.
+
+`, one, two, shared, d.apps[0].url(), d.apps[1].url(), one, two, one, one, one, two)
+}
