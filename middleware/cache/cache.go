@@ -1,0 +1,212 @@
+package cache
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/headgate/headgate/middleware/store"
+)
+
+// Options configures a [Cache]. The zero Options makes a cache of this
+// process alone.
+type Options struct {
+	// Redis holds the shared tier, the leases and the purge log. Nil: the
+	// local tier alone, with the same behaviour.
+	Redis *store.Redis
+
+	// LocalBytes bounds the local tier, in bytes. 0: 64 MiB.
+	LocalBytes int64
+
+	// FillBytes bounds what responses take, in bytes, while they are on their
+	// way into the cache. Beyond it they stream through, unstored. 0: a
+	// quarter of LocalBytes, at least 16 MiB.
+	FillBytes int64
+
+	// Lease is how long a fetch on behalf of all instances is believed to be
+	// alive without a sign of life: a dead instance delays the others by at
+	// most this. 0: 3 s.
+	Lease time.Duration
+
+	// InstanceID names this process among those that share the Redis. Empty:
+	// a random one. Two live instances must not share one.
+	InstanceID string
+
+	// Name is this cache's in Cache-Status. Empty: headgate.
+	Name string
+
+	// Now is the clock of freshness. Nil: time.Now. It is for tests; leases
+	// and timeouts always go by real time.
+	Now func() time.Time
+
+	// Logger is told of what is wrong and yet harms no request. Nil: no log.
+	Logger *slog.Logger
+
+	// Observer is told what the cache does. Nil: nobody is.
+	Observer Observer
+
+	// Rule and Route are for [Middleware], which makes a cache with one rule;
+	// [New] does not look at them. An empty Rule.Name is "default".
+	Rule  Rule
+	Route MiddlewareOptions
+}
+
+// Cache is a shared HTTP cache. It outlives the rules that use it: a new
+// policy puts new middleware on the same Cache. Safe for concurrent use.
+type Cache struct {
+	name     string
+	now      func() time.Time
+	log      *slog.Logger
+	observer Observer
+
+	local   *localTier
+	remote  *remote // nil without Redis
+	purges  *purges
+	flights *flights
+	filling budget
+	keys    keyBuffers
+
+	uncacheable *marks // hit for miss
+	fetchWhole  *marks
+
+	mu      sync.Mutex
+	filters []*rule // one for each way that rules have filtered queries
+
+	background sync.WaitGroup
+	stop       context.CancelFunc
+	alive      context.Context
+}
+
+// New makes a Cache. With Redis it does not wait for it: until it answers,
+// requests go to the origin. [Cache.Close] ends it.
+func New(o Options) (*Cache, error) {
+	if o.LocalBytes < 0 || o.FillBytes < 0 || o.Lease < 0 {
+		return nil, errors.New("cache: LocalBytes, FillBytes and Lease cannot be negative; leave them 0 for their defaults")
+	}
+	if o.LocalBytes == 0 {
+		o.LocalBytes = 64 << 20
+	}
+	if o.FillBytes == 0 {
+		o.FillBytes = max(o.LocalBytes/4, 16<<20)
+	}
+	if o.Lease == 0 {
+		o.Lease = 3 * time.Second
+	}
+	if o.InstanceID == "" {
+		o.InstanceID = randomID()
+	}
+	if o.Name == "" {
+		o.Name = "headgate"
+	}
+	if !isToken(o.Name) {
+		return nil, fmt.Errorf("cache: Name %q is not a token; use letters, digits and dashes", o.Name)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Observer == nil {
+		o.Observer = NopObserver{}
+	}
+
+	c := &Cache{
+		name: o.Name, now: o.Now, log: o.Logger, observer: o.Observer,
+		purges: newPurges(), flights: newFlights(),
+		uncacheable: newMarks(4<<20, o.Now), fetchWhole: newMarks(4<<20, o.Now),
+	}
+	c.filling.limit = o.FillBytes
+	var err error
+	if c.local, err = newLocalTier(o.LocalBytes, o.Now, o.Observer.Evicted); err != nil {
+		return nil, fmt.Errorf("cache: the local tier: %w", err)
+	}
+	c.alive, c.stop = context.WithCancel(context.Background())
+	if o.Redis != nil {
+		c.remote = newRemote(o, c.purges)
+		c.background.Go(func() { c.remote.follow(c.alive) })
+	}
+	return c, nil
+}
+
+// Close ends what runs in the background and waits for it: fetches without a
+// client are cancelled. The middleware still works afterwards, without the
+// shared tier's guarantees; it is to be called when requests have been drained.
+func (c *Cache) Close() error {
+	c.stop()
+	c.background.Wait()
+	c.local.cache.StopAllGoroutines()
+	return nil
+}
+
+// Stats is the state of a Cache at a moment.
+type Stats struct {
+	LocalEntries int   // resources in the local tier
+	LocalBytes   int64 // what they take
+	FillingBytes int64 // what responses on their way in take
+	Fetches      int   // requests to the origin under way on behalf of several
+	PurgeLog     int   // tags in the purge log since its floor
+}
+
+// Stats gives the current state, for gauges.
+func (c *Cache) Stats() Stats {
+	return Stats{
+		LocalEntries: c.local.cache.EstimatedSize(),
+		LocalBytes:   int64(c.local.cache.WeightedSize()),
+		FillingBytes: c.filling.used.Load(),
+		Fetches:      c.flights.len(),
+		PurgeLog:     c.purges.size(),
+	}
+}
+
+// localUsable reports whether the local tier may be believed: always without
+// Redis, else while this instance is known to have every purge that was
+// confirmed to anybody.
+func (c *Cache) localUsable() bool { return c.remote == nil || c.remote.leased() }
+
+// register remembers how a rule filters queries, so that purges by URL find
+// what it stored.
+func (c *Cache) register(r *rule) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, known := range c.filters {
+		if equalStrings(known.IgnoreQuery, r.IgnoreQuery) && equalStrings(known.Query, r.Query) {
+			return
+		}
+	}
+	c.filters = append(c.filters, r)
+}
+
+// keyQueries gives the queries that a URL's has in the keys of all rules.
+func (c *Cache) keyQueries(raw string) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	queries := []string{raw}
+	for _, r := range c.filters {
+		queries = append(queries, string(appendQuery(nil, r, raw)))
+	}
+	return queries
+}
+
+func equalStrings(a, b []string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func randomID() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails, since Go 1.24
+	return hex.EncodeToString(b[:])
+}

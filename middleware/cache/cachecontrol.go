@@ -1,0 +1,232 @@
+package cache
+
+import (
+	"net/http"
+	"strings"
+	"time"
+)
+
+// maxDelta is what a delta-seconds that overflows becomes: RFC 9111 section
+// 1.2.2 says 2^31 seconds or the greatest that the recipient can hold.
+const maxDelta = (1 << 31) * time.Second
+
+// delta is a directive whose argument is delta-seconds.
+type delta struct {
+	present bool
+	valid   bool // the argument was a non-negative integer
+	d       time.Duration
+}
+
+// directives is a Cache-Control field, or a targeted field with the same
+// directives (RFC 9213), as far as a shared cache acts on it.
+type directives struct {
+	noStore, noCache, private, public               bool
+	mustRevalidate, proxyRevalidate, mustUnderstand bool
+	onlyIfCached                                    bool
+
+	maxAge, sMaxAge, maxStale, minFresh delta
+	staleWhileRevalidate, staleIfError  delta // RFC 5861
+
+	// Qualified forms: the fields named by no-cache="..." and private="...".
+	noCacheFields, privateFields []string
+}
+
+// parseCacheControl reads all Cache-Control lines of a message, RFC 9111
+// section 5.2. It never fails: what cannot be read is dropped where that makes
+// the cache more careful, and read as the more restrictive meaning elsewhere.
+//
+//   - The first of duplicate directives counts (section 4.2.1).
+//   - An argument may be a token or a quoted string, whichever the directive
+//     prefers (section 5.2).
+//   - A max-age that is no non-negative integer is present and invalid, which
+//     makes the response stale (section 4.2.1).
+//   - After a quoted string that never ends, only restrictions are believed.
+func parseCacheControl(lines []string) directives {
+	var d directives
+	for _, line := range lines {
+		for line != "" {
+			var name, arg string
+			var hasArg, broken bool
+			name, arg, hasArg, broken, line = nextDirective(line)
+			if broken {
+				d.restrictOnly(line)
+				break
+			}
+			d.add(name, arg, hasArg)
+		}
+	}
+	return d
+}
+
+// nextDirective cuts one directive off a Cache-Control line. broken reports a
+// quoted string that does not end; rest then begins inside it.
+func nextDirective(line string) (name, arg string, hasArg, broken bool, rest string) {
+	end := strings.IndexAny(line, ",=")
+	if end < 0 {
+		return strings.TrimSpace(line), "", false, false, ""
+	}
+	name = trimOWS(line[:end])
+	if line[end] == ',' {
+		return name, "", false, false, line[end+1:]
+	}
+	rest = line[end+1:]
+	if strings.HasPrefix(rest, `"`) {
+		value, after, ok := quotedString(rest)
+		if !ok {
+			return name, "", true, true, rest[1:]
+		}
+		next := strings.IndexByte(after, ',')
+		if next < 0 {
+			next = len(after)
+		}
+		if trimOWS(after[:next]) != "" { // "60"0: not an argument
+			value = "\x00"
+		}
+		return name, value, true, false, strings.TrimPrefix(after[next:], ",")
+	}
+	next := strings.IndexByte(rest, ',')
+	if next < 0 {
+		next = len(rest)
+	}
+	// Only the space after the argument may go: "max-age= 60" is no integer,
+	// nor is "max-age =60" a max-age; both are invalid, hence stale.
+	arg = strings.TrimRight(rest[:next], " \t")
+	if strings.HasSuffix(line[:end], " ") || strings.HasSuffix(line[:end], "\t") {
+		arg = "\x00"
+	}
+	return name, arg, true, false, strings.TrimPrefix(rest[next:], ",")
+}
+
+// quotedString reads an RFC 9110 section 5.6.4 quoted-string at the start of s.
+func quotedString(s string) (value, rest string, ok bool) {
+	if close := strings.IndexAny(s[1:], `"\`); close >= 0 && s[1+close] == '"' {
+		return s[1 : 1+close], s[2+close:], true
+	}
+	var b strings.Builder
+	for i := 1; i < len(s); i++ {
+		switch s[i] {
+		case '"':
+			return b.String(), s[i+1:], true
+		case '\\':
+			i++
+			if i == len(s) {
+				return "", "", false
+			}
+			b.WriteByte(s[i])
+		default:
+			b.WriteByte(s[i])
+		}
+	}
+	return "", "", false
+}
+
+func (d *directives) add(name, arg string, hasArg bool) {
+	switch {
+	case strings.EqualFold(name, "no-store"):
+		d.noStore = true
+	case strings.EqualFold(name, "no-cache"):
+		d.noCacheFields = qualify(&d.noCache, d.noCacheFields, arg, hasArg)
+	case strings.EqualFold(name, "private"):
+		d.privateFields = qualify(&d.private, d.privateFields, arg, hasArg)
+	case strings.EqualFold(name, "public"):
+		d.public = true
+	case strings.EqualFold(name, "must-revalidate"):
+		d.mustRevalidate = true
+	case strings.EqualFold(name, "proxy-revalidate"):
+		d.proxyRevalidate = true
+	case strings.EqualFold(name, "must-understand"):
+		d.mustUnderstand = true
+	case strings.EqualFold(name, "only-if-cached"):
+		d.onlyIfCached = true
+	case strings.EqualFold(name, "max-age"):
+		d.maxAge.set(arg)
+	case strings.EqualFold(name, "s-maxage"):
+		d.sMaxAge.set(arg)
+	case strings.EqualFold(name, "min-fresh"):
+		d.minFresh.set(arg)
+	case strings.EqualFold(name, "max-stale"):
+		if !hasArg && !d.maxStale.present { // any staleness will do
+			d.maxStale = delta{present: true, valid: true, d: maxDelta}
+			return
+		}
+		d.maxStale.set(arg)
+	case strings.EqualFold(name, "stale-while-revalidate"):
+		d.staleWhileRevalidate.set(arg)
+	case strings.EqualFold(name, "stale-if-error"):
+		d.staleIfError.set(arg)
+	}
+}
+
+// restrictOnly looks through what follows an unterminated quote for
+// directives that forbid. Freshness found there is not believed.
+func (d *directives) restrictOnly(rest string) {
+	for part := range strings.SplitSeq(rest, ",") {
+		name, _, _ := strings.Cut(part, "=")
+		switch name = strings.ToLower(strings.Trim(name, " \t\"")); name {
+		case "no-store", "no-cache", "private", "must-revalidate", "proxy-revalidate":
+			d.add(name, "", false)
+		}
+	}
+}
+
+func (v *delta) set(arg string) {
+	if v.present {
+		return
+	}
+	v.present = true
+	v.d, v.valid = parseDelta(arg)
+}
+
+// qualify handles no-cache and private, with and without field names. Without
+// a name that can be read the directive holds for the whole response.
+func qualify(whole *bool, fields []string, arg string, hasArg bool) []string {
+	var names []string
+	for name := range strings.SplitSeq(arg, ",") {
+		name = trimOWS(name)
+		if name == "" {
+			continue
+		}
+		if !isToken(name) {
+			*whole = true
+			return fields
+		}
+		names = append(names, http.CanonicalHeaderKey(name))
+	}
+	if !hasArg || len(names) == 0 {
+		*whole = true
+	}
+	return append(fields, names...)
+}
+
+// parseDelta reads delta-seconds, RFC 9111 section 1.2.2.
+func parseDelta(s string) (time.Duration, bool) {
+	if s == "" {
+		return 0, false
+	}
+	var n int64
+	for i := 0; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return 0, false
+		}
+		if n = n*10 + int64(s[i]-'0'); n > int64(maxDelta/time.Second) {
+			n = int64(maxDelta / time.Second)
+		}
+	}
+	return time.Duration(n) * time.Second, true
+}
+
+func trimOWS(s string) string { return strings.Trim(s, " \t") }
+
+// isToken reports whether s is an RFC 9110 section 5.6.2 token.
+func isToken(s string) bool {
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return s != ""
+}

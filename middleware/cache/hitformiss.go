@@ -1,0 +1,42 @@
+package cache
+
+import (
+	"time"
+
+	"github.com/headgate/headgate/middleware/store"
+)
+
+// hitForMissTTL is for how long requests for a key go straight to the origin,
+// each by itself, after requests had waited there for an answer that could not
+// be shared.
+const hitForMissTTL = 5 * time.Second
+
+// fetchWholeTTL is for how long it is remembered that a HEAD, a conditional or
+// a range request has already gone to the origin as it was: the next one makes
+// the cache fetch the whole response.
+const fetchWholeTTL = time.Minute
+
+// marks are short-lived notes about keys: bounded in memory, gone when there
+// are too many. Losing one costs a wait or a fetch.
+type marks struct {
+	notes *store.Map[flightKey, struct{}]
+	clock func() time.Time
+}
+
+const markBytes = 160 // what one note takes
+
+func newMarks(maxBytes int64, clock func() time.Time) *marks {
+	return &marks{store.NewMap[flightKey, struct{}](store.MapOptions{MaxBytes: maxBytes}), clock}
+}
+
+func (m *marks) has(k flightKey) bool {
+	_, ok := m.notes.Get(k, m.clock())
+	return ok
+}
+
+func (m *marks) set(k flightKey, ttl time.Duration) {
+	now := m.clock()
+	m.notes.Update(k, now, func(struct{}, bool) (struct{}, int, time.Time, bool) {
+		return struct{}{}, markBytes, now.Add(ttl), true
+	})
+}

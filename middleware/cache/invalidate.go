@@ -1,0 +1,149 @@
+package cache
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+)
+
+// InvalidationOptions configures [Cache.Invalidation].
+type InvalidationOptions struct {
+	// Tags are purged when an unsafe request succeeds.
+	Tags []string
+	// Scheme is MiddlewareOptions.Scheme.
+	Scheme func(*http.Request) string
+}
+
+// Invalidation is for routes that cache nothing: an unsafe request that
+// succeeds there invalidates what is stored for its URL (RFC 9111 section
+// 4.4), and purges Tags, on every instance before its client is answered.
+// [Cache.Middleware] does the same by itself.
+func (c *Cache) Invalidation(o InvalidationOptions) echo.MiddlewareFunc {
+	tags := nameTags(o.Tags)
+	m := route{opts: MiddlewareOptions{Scheme: o.Scheme}}
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(ec echo.Context) error {
+			if !unsafeMethod(ec.Request().Method) {
+				return next(ec)
+			}
+			return c.invalidating(ec, next, m.scheme(ec.Request()), tags)
+		}
+	}
+}
+
+func nameTags(names []string) []tag {
+	var tags []tag
+	for _, name := range names {
+		tags = append(tags, tagOf(tagName, strings.TrimSpace(name)))
+	}
+	return tags
+}
+
+// invalidationTimeout bounds how long the answer to an unsafe request waits
+// for every instance to have heard of it: their leases end within a second.
+const invalidationTimeout = 3 * time.Second
+
+// invalidating runs next for an unsafe request and invalidates what it has
+// changed before the first byte of its answer goes out.
+func (c *Cache) invalidating(ec echo.Context, next echo.HandlerFunc, scheme string, tags []tag) error {
+	req, res := ec.Request(), ec.Response()
+	// The URL as it is now: a handler may rewrite it.
+	u := *req.URL
+	u.Host, u.Scheme = req.Host, scheme
+
+	done := false
+	invalidate := func() {
+		if done || res.Status < 200 || res.Status >= 400 {
+			return // an error changes nothing (section 4.4)
+		}
+		done = true
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(req.Context()), invalidationTimeout)
+		defer cancel()
+		all := append(c.changedBy(&u, res.Header()), tags...)
+		if err := c.purge(ctx, all, false); err != nil {
+			c.log.Warn("cache: an invalidation is not confirmed yet; it will be repeated", "url", u.Path, "error", err)
+		}
+		c.observer.Purged("invalidation", false)
+	}
+	res.Before(func() {
+		invalidate()
+		status := outcomeStatus{fwd: fwdMethod}
+		status.set(res.Header(), c.name)
+	})
+	err := next(ec)
+	if err == nil && !res.Committed {
+		invalidate() // net/http is going to answer 200
+	}
+	return err
+}
+
+// changedBy gives what a successful unsafe request makes invalid: its target,
+// and what Location and Content-Location name on the same origin (RFC 9111
+// section 4.4), and the groups of Cache-Group-Invalidation (RFC 9875 section 3).
+func (c *Cache) changedBy(target *url.URL, h http.Header) []tag {
+	tags := urlTags(target, target.Scheme, c.keyQueries)
+	for _, name := range []string{"Location", "Content-Location"} {
+		reference := h.Get(name)
+		if reference == "" {
+			continue
+		}
+		u, err := target.Parse(reference)
+		if err == nil && u.Scheme == target.Scheme && normalHost(u.Host, u.Scheme) == normalHost(target.Host, target.Scheme) {
+			tags = append(tags, urlTags(u, u.Scheme, c.keyQueries)...)
+		}
+	}
+	origin := target.Scheme + "://" + normalHost(target.Host, target.Scheme)
+	for _, group := range cacheGroups(h["Cache-Group-Invalidation"]) {
+		tags = append(tags, tagOf(tagGroup, origin, group))
+	}
+	return tags
+}
+
+// Purge removes, or with Soft marks as stale, what it names. It returns when
+// the purge is in force on every live instance: each has acknowledged it, or
+// its lease on its local tier has ended. A fetch that began before never
+// brings back what was purged.
+//
+// An error means that this is not known yet: Redis is away, or ctx ended. The
+// purge is then in force in this process, and is repeated until it is in the log.
+func (c *Cache) Purge(ctx context.Context, p Purge) error {
+	tags, err := p.tags(c.keyQueries)
+	if err != nil {
+		return err
+	}
+	c.observer.Purged(p.kind(), p.Soft)
+	return c.purge(ctx, tags, p.Soft)
+}
+
+// PurgeTags purges several tags at once, as [Cache.Purge] does.
+func (c *Cache) PurgeTags(ctx context.Context, tags ...string) error {
+	c.observer.Purged("tag", false)
+	return c.purge(ctx, nameTags(tags), false)
+}
+
+func (p Purge) kind() string {
+	switch {
+	case p.All:
+		return "all"
+	case p.Tag != "":
+		return "tag"
+	case p.Prefix != "":
+		return "prefix"
+	}
+	return "url"
+}
+
+func (c *Cache) purge(ctx context.Context, tags []tag, soft bool) error {
+	if len(tags) == 0 {
+		return nil
+	}
+	if c.remote == nil {
+		c.purges.add(tags, soft)
+		return nil
+	}
+	return c.remote.purge(ctx, tags, soft)
+}

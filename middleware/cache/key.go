@@ -1,0 +1,134 @@
+package cache
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+)
+
+// keyHash names a cached resource. It is never trusted alone: the text that it
+// was made of is stored with every entry and compared on every read.
+type keyHash [sha256.Size]byte
+
+func (k keyHash) String() string { return hex.EncodeToString(k[:16]) }
+
+// keyBuffers hold key texts while a request looks itself up.
+type keyBuffers struct{ pool sync.Pool }
+
+func (p *keyBuffers) get() *[]byte {
+	if b, ok := p.pool.Get().(*[]byte); ok {
+		return b
+	}
+	b := make([]byte, 0, 512)
+	return &b
+}
+
+func (p *keyBuffers) put(b *[]byte) {
+	if cap(*b) <= 16<<10 {
+		*b = (*b)[:0]
+		p.pool.Put(b)
+	}
+}
+
+// appendKey writes the text of a request's primary key: length-prefixed parts,
+// so that no two requests can spell the same text in different ways. The path
+// and query are compared as the request has them; which ones mean the same is
+// the origin's business (and, in front of it, the gateway's normalisation).
+func appendKey(b []byte, rule *rule, partition, scheme, host string, u *url.URL, header http.Header) []byte {
+	b = appendPart(b, rule.Name)
+	b = appendPart(b, partition)
+	b = appendPart(b, scheme)
+	b = appendPart(b, host)
+	b = appendPart(b, u.EscapedPath())
+
+	at := len(b)
+	b = append(b, 0, 0, 0, 0)
+	b = appendQuery(b, rule, u.RawQuery)
+	binary.BigEndian.PutUint32(b[at:], uint32(len(b)-at-4))
+
+	for _, name := range rule.keyHeaders {
+		b = appendPart(b, name)
+		values := header[name]
+		b = binary.BigEndian.AppendUint32(b, uint32(len(values)))
+		for _, value := range values {
+			b = appendPart(b, value)
+		}
+	}
+	// "/p" and "/p?" are two URIs, and an origin may tell them apart.
+	if u.ForceQuery && u.RawQuery == "" {
+		b = append(b, '?')
+	}
+	return b
+}
+
+func appendPart(b []byte, s string) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(len(s)))
+	return append(b, s...)
+}
+
+// appendQuery writes the parameters that are part of the key, in their order.
+// A piece with a semicolon is always kept: some origins split there and would
+// see a parameter inside a piece that we take for an ignored one.
+func appendQuery(b []byte, rule *rule, raw string) []byte {
+	if len(rule.ignoreQuery) == 0 && len(rule.query) == 0 {
+		return append(b, raw...)
+	}
+	for first := true; raw != ""; {
+		var piece string
+		piece, raw, _ = strings.Cut(raw, "&")
+		if !keepParameter(rule, piece) {
+			continue
+		}
+		if !first {
+			b = append(b, '&')
+		}
+		b = append(b, piece...)
+		first = false
+	}
+	return b
+}
+
+func keepParameter(rule *rule, piece string) bool {
+	if piece == "" {
+		return false
+	}
+	if strings.Contains(piece, ";") || strings.Contains(piece, "%3B") || strings.Contains(piece, "%3b") {
+		return true
+	}
+	name, _, _ := strings.Cut(piece, "=")
+	if strings.ContainsAny(name, "%+") {
+		decoded, err := url.QueryUnescape(name)
+		if err != nil {
+			return true
+		}
+		name = decoded
+	}
+	if len(rule.query) > 0 {
+		return rule.query.match(name)
+	}
+	return !rule.ignoreQuery.match(name)
+}
+
+// normalHost is the host of a key: lower case, without the default port of
+// its scheme or a final dot.
+func normalHost(host, scheme string) string {
+	for i := 0; i < len(host); i++ {
+		if 'A' <= host[i] && host[i] <= 'Z' {
+			host = strings.ToLower(host)
+			break
+		}
+	}
+	port := ""
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
+		host, port = host[:i], host[i:]
+	}
+	host = strings.TrimSuffix(host, ".")
+	if port == "" || port == ":" || (port == ":80" && scheme == "http") || (port == ":443" && scheme == "https") {
+		return host
+	}
+	return host + port
+}

@@ -1,0 +1,47 @@
+package cache
+
+// Tier is where a hit came from.
+type Tier string
+
+const (
+	TierLocal Tier = "local"
+	TierRedis Tier = "redis"
+)
+
+// Result is what became of one request.
+type Result struct {
+	Rule string
+	// Hit: answered from what was stored, without the origin. Tier says from where.
+	Hit  bool
+	Tier Tier
+	// Stale: the hit was stale, and allowed to be.
+	Stale bool
+	// Collapsed: answered by a fetch that another request had begun.
+	Collapsed bool
+	// Forward is the RFC 9211 section 2.2 reason for asking the origin:
+	// bypass, method, uri-miss, vary-miss, stale, request or partial.
+	Forward string
+	// Detail says why an answer was not stored, or why it was not looked for.
+	Detail string
+}
+
+// Observer is told what the cache does, for metrics. Its methods are called on
+// the request's way, concurrently, and must not block.
+type Observer interface {
+	// Request is called once for every request that passed a cached route.
+	Request(Result)
+	// Stored is called when an entry was stored; bytes is its body's size.
+	Stored(rule string, bytes int64)
+	// Purged is called for every purge that this instance began.
+	Purged(kind string, soft bool)
+	// Evicted is called when the local tier gave up an entry for want of room.
+	Evicted(bytes int64)
+}
+
+// NopObserver ignores everything. Embed it to observe only some things.
+type NopObserver struct{}
+
+func (NopObserver) Request(Result)       {}
+func (NopObserver) Stored(string, int64) {}
+func (NopObserver) Purged(string, bool)  {}
+func (NopObserver) Evicted(int64)        {}

@@ -1,0 +1,186 @@
+package cache
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// serveEntry answers from a whole entry: 304 to a condition that holds, a part
+// to a range, else all of it.
+func (x *exchange) serveEntry(e *entry, status outcomeStatus) error {
+	req, res := x.c.Request(), x.c.Response()
+	h := res.Header()
+	status.hasTTL, status.ttl = true, e.left(x.now)
+	if x.conditional && e.status == http.StatusOK && notModified(e, req.Header, x.now) {
+		x.writeNotModified(e, &status)
+		return nil
+	}
+	addFields(h, e.header)
+	x.setAge(h, e)
+	status.set(h, x.m.cache.name)
+
+	code, part := e.status, byteRange{0, e.body.size}
+	if x.ranged && e.status == http.StatusOK && !x.head && ifRangeHolds(e, req.Header, x.now) {
+		if lines := req.Header["Range"]; len(lines) == 1 {
+			r, answer := parseRange(lines[0], e.body.size)
+			switch answer {
+			case rangePartial:
+				code, part = http.StatusPartialContent, r
+				h["Content-Range"] = []string{fmt.Sprintf("bytes %d-%d/%d", r.start, r.start+r.length-1, e.body.size)}
+				h["Content-Length"] = []string{formatInt(r.length)}
+			case rangeUnsatisfiable:
+				h["Content-Range"] = []string{fmt.Sprintf("bytes */%d", e.body.size)}
+				h["Content-Length"] = []string{"0"}
+				res.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+				return nil
+			}
+		}
+	}
+	res.WriteHeader(code)
+	if x.head || code == http.StatusNoContent {
+		return nil
+	}
+	for _, chunk := range e.body.chunks {
+		size := int64(len(chunk))
+		if part.start >= size {
+			part.start -= size
+			continue
+		}
+		piece := chunk[part.start:min(size, part.start+part.length)]
+		part.start, part.length = 0, part.length-int64(len(piece))
+		if _, err := res.Write(piece); err != nil {
+			return nil // the client has left
+		}
+		if part.length == 0 {
+			break
+		}
+	}
+	return nil
+}
+
+// addFields puts stored fields beside those that other middleware has set. The
+// values are shared with the entry; their slices are clipped, so that whoever
+// appends gets a copy.
+func addFields(h http.Header, stored http.Header) {
+	for name, values := range stored {
+		if old, ok := h[name]; ok {
+			h[name] = append(old[:len(old):len(old)], values...)
+			continue
+		}
+		h[name] = values[:len(values):len(values)]
+	}
+}
+
+func (x *exchange) setAge(h http.Header, e *entry) {
+	h["Age"] = []string{strconv.FormatInt(int64(e.age(x.now)/time.Second), 10)}
+}
+
+// writeNotModified answers 304 with the fields that RFC 9110 section 15.4.5
+// wants, and without those that describe a body.
+func (x *exchange) writeNotModified(e *entry, status *outcomeStatus) {
+	res := x.c.Response()
+	h := res.Header()
+	for name, values := range e.header {
+		if strings.HasPrefix(name, "Content-") && name != "Content-Location" && name != "Content-Security-Policy" {
+			continue
+		}
+		if name == "Last-Modified" && e.etag != "" {
+			continue
+		}
+		h[name] = values[:len(values):len(values)]
+	}
+	x.setAge(h, e)
+	status.set(h, x.m.cache.name)
+	res.WriteHeader(http.StatusNotModified)
+}
+
+// serveOwn passes the origin's answer on to the request that it is for.
+func (x *exchange) serveOwn(o *outcome) error {
+	defer o.leader.leave()
+	res := x.c.Response()
+	if !o.bare && x.conditional && o.shared != nil && o.arrival.status == http.StatusOK &&
+		notModified(o.shared, x.c.Request().Header, x.now) {
+		x.writeNotModified(o.shared, &o.status)
+		return nil
+	}
+	addFields(res.Header(), o.arrival.header)
+	status := o.status
+	if o.shared != nil {
+		status.hasTTL, status.ttl = true, o.shared.left(x.now)
+	}
+	status.set(res.Header(), x.m.cache.name)
+	res.WriteHeader(o.arrival.status)
+	x.copyBody(o.stream, o.leader)
+	return nil
+}
+
+// serveShared answers from a response that is still under way for another.
+func (x *exchange) serveShared(e *entry, s *stream, r *reader, status outcomeStatus) error {
+	defer r.leave()
+	res := x.c.Response()
+	h := res.Header()
+	status.hasTTL, status.ttl = true, e.left(x.now)
+	if x.conditional && e.status == http.StatusOK && notModified(e, x.c.Request().Header, x.now) {
+		x.writeNotModified(e, &status)
+		return nil
+	}
+	addFields(h, e.header)
+	x.setAge(h, e)
+	status.set(h, x.m.cache.name)
+	res.WriteHeader(e.status)
+	x.copyBody(s, r)
+	return nil
+}
+
+// copyBody writes a response under way to the client. If it ends early, so
+// does the client's: it must never take a part for the whole.
+func (x *exchange) copyBody(s *stream, r *reader) {
+	if x.head {
+		return
+	}
+	ctx, res := x.c.Request().Context(), x.c.Response()
+	for {
+		p, flush, end, err := r.next(ctx)
+		switch {
+		case end && err != nil:
+			panic(http.ErrAbortHandler)
+		case end:
+			for name, values := range s.trailer {
+				res.Header()[http.TrailerPrefix+name] = values
+			}
+			return
+		case flush:
+			// The error is that of a client that has left, which the next
+			// write finds out too.
+			_ = http.NewResponseController(res).Flush()
+			continue
+		}
+		if _, err := res.Write(p); err != nil {
+			return
+		}
+		r.progress()
+	}
+}
+
+// passInterim sends a 1xx response on. It does not go through echo.Response,
+// which would take it for the final one.
+func (x *exchange) passInterim(i interim) {
+	w := x.c.Response().Writer
+	h := w.Header()
+	saved := make(http.Header, len(i.header))
+	for name, values := range i.header {
+		saved[name] = h[name]
+		h[name] = values
+	}
+	w.WriteHeader(i.status)
+	for name, values := range saved {
+		if values == nil {
+			delete(h, name)
+		} else {
+			h[name] = values
+		}
+	}
+}

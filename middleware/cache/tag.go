@@ -1,0 +1,269 @@
+package cache
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/dunglas/httpsfv"
+)
+
+// tag is what a purge names: the hash of a kind and a text. Everything that
+// can be purged together is a tag, so that there is one mechanism for URLs,
+// prefixes, hosts, groups and tags proper.
+type tag [16]byte
+
+type tagKind byte
+
+const (
+	tagAll    tagKind = 'a' // every entry has it
+	tagURL    tagKind = 'u' // host, path and the query of the key
+	tagPrefix tagKind = 'p' // host, and the path up to a slash
+	tagName   tagKind = 't' // Cache-Tag, Surrogate-Key, Rule.Tags
+	tagGroup  tagKind = 'g' // Cache-Groups, of one origin (RFC 9875)
+)
+
+func tagOf(kind tagKind, parts ...string) tag {
+	var t tag
+	b := make([]byte, 0, 128)
+	b = append(b, byte(kind))
+	for _, p := range parts {
+		b = appendPart(b, p)
+	}
+	sum := sha256.Sum256(b)
+	copy(t[:], sum[:])
+	return t
+}
+
+const (
+	maxTags     = 256 // of one response
+	maxSegments = 64  // of a path that is cached: each is a prefix to purge by
+)
+
+var errTooManyTags = errors.New("too-many-tags")
+
+// targetTags are the tags that a request's target implies, known before any
+// response is: everything, the host, each prefix, and the URL itself. The
+// scheme is left out: a purge by URL means both, and behind a proxy that ends
+// TLS nobody should have to know which one this cache saw.
+func targetTags(host, path, query string) []tag {
+	tags := make([]tag, 0, 8)
+	tags = append(tags, tagOf(tagAll), tagOf(tagURL, host, normalPath(path), query))
+	for _, prefix := range prefixesOf(path) {
+		tags = append(tags, tagOf(tagPrefix, host, prefix))
+	}
+	return tags
+}
+
+// prefixesOf lists what a path begins with, at slash boundaries: "/a/b" has
+// "", "/a" and "/a/b".
+func prefixesOf(path string) []string {
+	path = strings.TrimRight(normalPath(path), "/")
+	prefixes := []string{""}
+	for i := 1; i < len(path); i++ {
+		if path[i] == '/' {
+			if len(prefixes) > maxSegments { // such requests are not cached
+				return prefixes
+			}
+			prefixes = append(prefixes, path[:i])
+		}
+	}
+	if path != "" {
+		prefixes = append(prefixes, path)
+	}
+	return prefixes
+}
+
+// normalPath spells a path one way for tags: percent-encodings of unreserved
+// octets decoded, the others in upper case, dot segments removed, slashes
+// merged (RFC 3986 section 6.2.2). Keys do not use it: purging too much is
+// safe, answering for another path is not.
+func normalPath(path string) string {
+	if isNormalPath(path) {
+		return path
+	}
+	var b strings.Builder
+	for i := 0; i < len(path); i++ {
+		if path[i] == '%' && i+2 < len(path) && isHex(path[i+1]) && isHex(path[i+2]) {
+			if c := unhex(path[i+1])<<4 | unhex(path[i+2]); isUnreserved(c) {
+				b.WriteByte(c)
+			} else {
+				b.WriteString(strings.ToUpper(path[i : i+3]))
+			}
+			i += 2
+			continue
+		}
+		b.WriteByte(path[i])
+	}
+	var segments []string
+	all := strings.Split(b.String(), "/")
+	for i, s := range all {
+		last := i == len(all)-1
+		switch s {
+		case "":
+			if last {
+				segments = append(segments, "")
+			}
+		case ".", "..":
+			if s == ".." && len(segments) > 0 {
+				segments = segments[:len(segments)-1]
+			}
+			if last {
+				segments = append(segments, "")
+			}
+		default:
+			segments = append(segments, s)
+		}
+	}
+	return "/" + strings.Join(segments, "/")
+}
+
+func isNormalPath(path string) bool {
+	if path == "" || path[0] != '/' || strings.IndexByte(path, '%') >= 0 {
+		return false
+	}
+	return !strings.Contains(path, "//") && !strings.Contains(path, "/.")
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
+
+func unhex(c byte) byte {
+	switch {
+	case c <= '9':
+		return c - '0'
+	case c <= 'F':
+		return c - 'A' + 10
+	}
+	return c - 'a' + 10
+}
+
+func isUnreserved(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~", c) >= 0
+}
+
+// responseTags are the tags that a response carries: Cache-Tag (commas),
+// Surrogate-Key (spaces) and Cache-Groups (RFC 9875, an RFC 8941 list of
+// strings that belongs to the origin).
+func responseTags(h http.Header, origin string) ([]tag, error) {
+	var tags []tag
+	for _, line := range h["Cache-Tag"] {
+		for name := range strings.SplitSeq(line, ",") {
+			if name = trimOWS(name); name != "" {
+				tags = append(tags, tagOf(tagName, name))
+			}
+		}
+	}
+	for _, line := range h["Surrogate-Key"] {
+		for name := range strings.FieldsSeq(line) {
+			tags = append(tags, tagOf(tagName, name))
+		}
+	}
+	for _, group := range cacheGroups(h["Cache-Groups"]) {
+		tags = append(tags, tagOf(tagGroup, origin, group))
+	}
+	if len(tags) > maxTags {
+		return nil, errTooManyTags
+	}
+	return tags, nil
+}
+
+// cacheGroups reads Cache-Groups or Cache-Group-Invalidation, RFC 9875
+// sections 2 and 3: a list of strings. What does not parse is ignored as a
+// whole, a member that is no string by itself.
+func cacheGroups(lines []string) []string {
+	if len(lines) == 0 {
+		return nil
+	}
+	list, err := httpsfv.UnmarshalList(lines)
+	if err != nil {
+		return nil
+	}
+	var groups []string
+	for _, member := range list {
+		if item, ok := member.(httpsfv.Item); ok {
+			if name, ok := item.Value.(string); ok {
+				groups = append(groups, name)
+			}
+		}
+	}
+	return groups
+}
+
+// Purge names what to purge. Exactly one of URL, Prefix, Tag and All is given.
+type Purge struct {
+	// URL is a whole URL: every stored response for it goes, whatever its
+	// variant, method and scheme.
+	URL string
+	// Prefix is a whole URL: everything at or below it goes, at slash
+	// boundaries: /a takes /a/b and not /ab. Without a path it takes the host.
+	Prefix string
+	// Tag is a surrogate tag.
+	Tag string
+	// All purges everything.
+	All bool
+	// Soft marks as stale instead of removing: stale-while-revalidate,
+	// stale-if-error and validation still use what is there.
+	Soft bool
+}
+
+// tags resolves a purge. filters give the queries that the rules in force
+// would make of the URL's: an entry is tagged with the query of its key.
+func (p Purge) tags(filters func(raw string) []string) ([]tag, error) {
+	given := 0
+	for _, is := range []bool{p.URL != "", p.Prefix != "", p.Tag != "", p.All} {
+		if is {
+			given++
+		}
+	}
+	if given != 1 {
+		return nil, errors.New("cache: purge: give exactly one of URL, Prefix, Tag and All")
+	}
+	switch {
+	case p.All:
+		return []tag{tagOf(tagAll)}, nil
+	case p.Tag != "":
+		return []tag{tagOf(tagName, strings.TrimSpace(p.Tag))}, nil
+	case p.Prefix != "":
+		u, err := wholeURL(p.Prefix)
+		if err != nil {
+			return nil, err
+		}
+		if u.RawQuery != "" {
+			return nil, fmt.Errorf("cache: purge: the prefix %q has a query; prefixes end in the path", p.Prefix)
+		}
+		return []tag{tagOf(tagPrefix, normalHost(u.Host, u.Scheme), strings.TrimRight(normalPath(u.EscapedPath()), "/"))}, nil
+	}
+	u, err := wholeURL(p.URL)
+	if err != nil {
+		return nil, err
+	}
+	return urlTags(u, u.Scheme, filters), nil
+}
+
+func urlTags(u *url.URL, scheme string, filters func(raw string) []string) []tag {
+	var tags []tag
+	host, path := normalHost(u.Host, scheme), normalPath(u.EscapedPath())
+	for _, query := range filters(u.RawQuery) {
+		if t := tagOf(tagURL, host, path, query); !slices.Contains(tags, t) {
+			tags = append(tags, t)
+		}
+	}
+	return tags
+}
+
+func wholeURL(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	if err != nil {
+		return nil, fmt.Errorf("cache: purge: %w", err)
+	}
+	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		return nil, fmt.Errorf("cache: purge: %q is not a whole URL; write it as https://host/path", s)
+	}
+	return u, nil
+}

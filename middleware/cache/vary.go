@@ -1,0 +1,183 @@
+package cache
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// maxVary bounds the fields that one response may vary on. More are no
+// attempt at content negotiation.
+const maxVary = 32
+
+// selector is one field of a stored response's Vary with the value, normalised,
+// that the request which fetched it had. A field that was absent is not a
+// field that was empty.
+type selector struct {
+	name    string
+	value   string
+	present bool
+}
+
+// varyNames gives the fields that a response varies on, canonical, sorted,
+// each once. ok is false if no other request can be known to select it:
+// "Vary: *" in any company (RFC 9111 section 4.1), or a name that is none.
+func varyNames(h http.Header) (names []string, ok bool) {
+	for _, line := range h["Vary"] {
+		for name := range strings.SplitSeq(line, ",") {
+			name = trimOWS(name)
+			if name == "" {
+				continue
+			}
+			if name == "*" || !isToken(name) {
+				return nil, false
+			}
+			names = append(names, http.CanonicalHeaderKey(name))
+			if len(names) > maxVary {
+				return nil, false
+			}
+		}
+	}
+	// An encoded body is for those who accept the encoding, said or unsaid.
+	if encoded(h) {
+		names = append(names, "Accept-Encoding")
+	}
+	slices.Sort(names)
+	return slices.Compact(names), true
+}
+
+func encoded(h http.Header) bool {
+	for _, line := range h["Content-Encoding"] {
+		if line = trimOWS(line); line != "" && !strings.EqualFold(line, "identity") {
+			return true
+		}
+	}
+	return false
+}
+
+// selectorsOf computes the selecting header fields of a request.
+func selectorsOf(names []string, field func(name string) []string) []selector {
+	if len(names) == 0 {
+		return nil
+	}
+	s := make([]selector, len(names))
+	for i, name := range names {
+		values := field(name)
+		s[i] = selector{name: name, value: normalField(name, values), present: len(values) > 0}
+	}
+	return s
+}
+
+// selects reports whether a request selects a response with these selectors.
+func selects(selectors []selector, field func(name string) []string) bool {
+	for i := range selectors {
+		s := &selectors[i]
+		values := field(s.name)
+		if (len(values) > 0) != s.present {
+			return false
+		}
+		if len(values) == 1 && values[0] == s.value {
+			continue
+		}
+		if normalField(s.name, values) != s.value {
+			return false
+		}
+	}
+	return true
+}
+
+// normalField brings a field to the form in which it is compared, within what
+// RFC 9111 section 4.1 allows: lines are combined and the space around list
+// members goes; in negotiation fields, letter case goes too, and the order of
+// members where the field's definition gives it no meaning. Values that
+// normalise alike are idempotent: normalising twice changes nothing.
+func normalField(name string, values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	fold, reorder := false, false
+	switch name {
+	case "Accept-Encoding", "Accept-Language":
+		fold, reorder = true, true
+	case "Accept", "Accept-Charset":
+		// Accept may hold quoted, case-sensitive parameters; media types with
+		// a quote in them are left as they are.
+		fold = !strings.Contains(strings.Join(values, ","), `"`)
+	case "Cookie", "Authorization", "User-Agent", "Referer", "Origin":
+		return strings.Join(values, "\n") // no lists
+	}
+	if len(values) == 1 && !fold && !strings.ContainsAny(values[0], ", \t") {
+		return values[0]
+	}
+	members := splitList(strings.Join(values, ","))
+	for i, m := range members {
+		if fold {
+			m = strings.ToLower(m)
+		}
+		if reorder { // parameters: "en; q=0.5" is "en;q=0.5"
+			m = strings.Map(dropSpace, m)
+		}
+		members[i] = m
+	}
+	if reorder {
+		slices.Sort(members)
+	}
+	return strings.Join(members, ",")
+}
+
+func dropSpace(r rune) rune {
+	if r == ' ' || r == '\t' {
+		return -1
+	}
+	return r
+}
+
+// splitList splits at commas outside quoted strings and drops empty members.
+func splitList(s string) []string {
+	var members []string
+	quoted, start := false, 0
+	add := func(end int) {
+		if m := trimOWS(s[start:end]); m != "" {
+			members = append(members, m)
+		}
+		start = end + 1
+	}
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '"':
+			quoted = !quoted
+		case s[i] == '\\' && quoted:
+			i++
+		case s[i] == ',' && !quoted:
+			add(i)
+		}
+	}
+	add(len(s))
+	return members
+}
+
+// variantID names a variant inside its resource.
+type variantID [16]byte
+
+// variantOf hashes selectors; the zero variantID is a response without Vary.
+func variantOf(selectors []selector) (id variantID) {
+	if len(selectors) == 0 {
+		return id
+	}
+	var b []byte
+	for i := range selectors {
+		b = appendPart(b, selectors[i].name)
+		b = appendPart(b, selectors[i].value)
+		if selectors[i].present {
+			b = append(b, 1)
+		} else {
+			b = append(b, 0)
+		}
+	}
+	b = binary.BigEndian.AppendUint32(b, uint32(len(selectors)))
+	sum := sha256.Sum256(b)
+	copy(id[:], sum[:])
+	return id
+}
