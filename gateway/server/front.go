@@ -33,7 +33,6 @@ func (s *Server) front(c echo.Context) {
 	uri := c.Request().RequestURI
 	defer s.observe(c, x, uri)
 
-	proxy.StripConnection(c.Request().Header)
 	err := guardHeaders(c, x.gen.maxHeaderBytes)
 	if err == nil {
 		err = normalise(c)
@@ -47,8 +46,11 @@ func (s *Server) front(c echo.Context) {
 }
 
 // begin gives the request its ID, its client's address and its generation.
+// First of all, what Connection names goes: it is the client's word on its own
+// headers, and must remove none that are set from here on.
 func (s *Server) begin(c echo.Context) *exchange {
 	r := c.Request()
+	proxy.StripConnection(r.Header)
 	gen := s.current.Load()
 	x := &exchange{
 		start: time.Now(),
@@ -135,9 +137,6 @@ func normalise(c echo.Context) error {
 	if r.Method == http.MethodConnect {
 		return refuse(http.StatusMethodNotAllowed, "This is not a forward proxy: CONNECT is not served here.").with("Allow", "")
 	}
-	if r.RequestURI == "*" { // OPTIONS *, RFC 9110 section 9.3.7: it asks about the server itself
-		return nil
-	}
 	path, err := policies.NormalizePath(rawPath(r))
 	if err != nil {
 		return refuse(http.StatusBadRequest, "The path is malformed, or could be read as another one.").because(err)
@@ -172,9 +171,6 @@ func rawPath(r *http.Request) string {
 func dispatch(c echo.Context) error {
 	x := exchangeOf(c)
 	r := c.Request()
-	if r.RequestURI == "*" {
-		return c.NoContent(http.StatusNoContent)
-	}
 	m := x.gen.matcher.Match(&policies.Request{
 		Host:     x.host,
 		Path:     r.URL.RawPath,

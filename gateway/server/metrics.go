@@ -7,6 +7,7 @@ import (
 
 	"github.com/headgate/headgate/gateway/proxy"
 	"github.com/headgate/headgate/middleware/ratelimit"
+	"github.com/headgate/headgate/middleware/store"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
@@ -98,6 +99,25 @@ func newMetrics(version string) *metrics {
 		m.reloads, m.reloadFailed, m.policyLoaded, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// watch shows what the connection to Redis tells.
+func (m *metrics) watch(r *store.Redis) {
+	m.registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "headgate_redis_available",
+			Help: "1 while Redis answers, 0 while its breaker is open.",
+		}, func() float64 {
+			if r.Available() {
+				return 1
+			}
+			return 0
+		}),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "headgate_redis_pipelines_total",
+			Help: "Round trips to Redis; one may carry the commands of many requests.",
+		}, func() float64 { return float64(r.RoundTrips()) }),
+	)
 }
 
 // observe counts one finished request. route is "" where none fitted.

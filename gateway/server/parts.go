@@ -61,6 +61,7 @@ func (s *Server) openParts() (*parts, error) {
 		}
 		s.teardown.push(func() { redis.Close() })
 		p.redis = redis
+		s.metrics.watch(redis)
 	} else if shared := s.options.Shared; shared != nil {
 		p.counters, p.sessions = shared.counters, shared.sessions
 		return p, nil

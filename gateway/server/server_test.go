@@ -191,3 +191,20 @@ func (g *gateway) admin(method, target string) *answer {
 	text, _ := io.ReadAll(res.Body)
 	return &answer{Response: res, text: string(text)}
 }
+
+// metric returns the sum of a metric's series.
+func (g *gateway) metric(name string) float64 {
+	g.t.Helper()
+	sum := 0.
+	for line := range strings.Lines(g.admin("GET", "/metrics").text) {
+		series, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if series == name || strings.HasPrefix(series, name+"{") {
+			var v float64
+			if _, err := fmt.Sscan(value, &v); err != nil {
+				g.t.Fatal(err)
+			}
+			sum += v
+		}
+	}
+	return sum
+}

@@ -179,6 +179,7 @@ func (l *lane) send(jobs []*job) {
 	for _, j := range jobs {
 		_ = pipe.BatchProcess(ctx, j.cmds...) // only queues
 	}
+	l.redis.trips.Add(1)
 	_, _ = pipe.Exec(ctx)
 
 	again := l.redis.client.Pipeline()
@@ -191,6 +192,7 @@ func (l *lane) send(jobs []*job) {
 		}
 	}
 	if again.Len() > 0 {
+		l.redis.trips.Add(1)
 		_, _ = again.Exec(ctx)
 	}
 

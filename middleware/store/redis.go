@@ -53,6 +53,7 @@ type Redis struct {
 	watchers sync.WaitGroup
 
 	down     atomic.Int32 // how many lanes' breakers are open
+	trips    atomic.Int64
 	mu       sync.Mutex
 	onChange []func(available bool)
 }
@@ -124,6 +125,9 @@ func (r *Redis) Key(parts ...string) string {
 // Available reports whether Redis answers, as far as is known: false while a
 // breaker is open. In a Cluster it is false while any of the masters is away.
 func (r *Redis) Available() bool { return r.down.Load() == 0 }
+
+// RoundTrips returns how many pipelines have been sent.
+func (r *Redis) RoundTrips() int64 { return r.trips.Load() }
 
 // OnChange has f called, in a goroutine of its own, each time that
 // [Redis.Available] changes.

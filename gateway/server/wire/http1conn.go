@@ -1,0 +1,301 @@
+package wire
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// http1Conn is a connection that net/http reads HTTP/1 from. It follows the
+// framing of what is read, and ends the stream at the first request that could be read in two ways.
+//
+// A header that is refused ends in a read error, upon which net/http answers
+// by itself and closes; Write puts our answer in the place of that one. A
+// body that is refused must not end so, because net/http takes a read error for a client that is gone, and cancels
+// the request. It is made to end in a line that is not valid in any place, so
+// that the handler meets a malformed body and answers.
+type http1Conn struct {
+	net.Conn // *socket, or *tls.Conn on one
+	socket   *socket
+	options  *Options
+
+	// These belong to whoever reads, which is one goroutine at a time.
+	framer framer
+	body   bodyRate
+	poison []byte // what is left to be read of a body that was refused
+
+	refused atomic.Pointer[RequestError]
+	inBody  atomic.Bool // refused within a body, so that the handler answers
+	serving atomic.Bool // the handler runs, or its answer is being sent
+	passing atomic.Bool // upgraded or HTTP/2: not our concern any more
+	closing atomic.Bool
+	told    bool // our own answer is out; belongs to the connection's goroutine
+
+	mu      sync.Mutex
+	pending []framing // of the requests that the handler has not begun
+	readBy  time.Time // what net/http has set
+	bodyBy  time.Time // what the body's rate demands
+}
+
+// endOfBody is invalid as, and within, a chunk's size line, the end of a
+// chunk, and a trailer, also if they are begun. It goes as far as an empty line, because net/http waits for one.
+const endOfBody = "\x00\n\r\n\r\n"
+
+func newHTTP1Conn(c net.Conn, s *socket, o *Options, h2c bool) *http1Conn {
+	return &http1Conn{
+		Conn:    c,
+		socket:  s,
+		options: o,
+		framer:  newFramer(limits{header: o.MaxHeaderBytes, fields: o.MaxHeaderFields, h2c: h2c}),
+		body:    bodyRate{min: o.MinBodyRate, grace: o.BodyGrace},
+	}
+}
+
+// tlsHTTP1Conn is how net/http learns of the TLS beneath, for Request.TLS. A
+// plain connection must not have the method.
+type tlsHTTP1Conn struct {
+	*http1Conn
+	tls *tls.Conn
+}
+
+func (c tlsHTTP1Conn) ConnectionState() tls.ConnectionState { return c.tls.ConnectionState() }
+
+// http1 returns the http1Conn that net/http has been given, or nil.
+func http1(c net.Conn) *http1Conn {
+	switch c := c.(type) {
+	case *http1Conn:
+		return c
+	case tlsHTTP1Conn:
+		return c.http1Conn
+	}
+	return nil
+}
+
+// Read reads what net/http may see.
+func (c *http1Conn) Read(p []byte) (int, error) {
+	if c.passing.Load() {
+		return c.Conn.Read(p)
+	}
+	for {
+		if err := c.refused.Load(); err != nil {
+			if len(c.poison) > 0 {
+				n := copy(p, c.poison)
+				c.poison = c.poison[n:]
+				return n, nil
+			}
+			return 0, err
+		}
+		n, err := c.readInTime(p)
+		if n == 0 {
+			return 0, err
+		}
+		passed, offence := c.framer.scan(p[:n])
+		c.headsDone()
+		if offence != nil {
+			c.refuse(offence)
+			err = nil // there is something to say first
+		}
+		if passed > 0 || err != nil {
+			return passed, err
+		}
+	}
+}
+
+// headsDone hands over the framings that the framer has found.
+func (c *http1Conn) headsDone() {
+	if len(c.framer.heads) > 0 {
+		c.mu.Lock()
+		c.pending = append(c.pending, c.framer.heads...)
+		c.mu.Unlock()
+		c.framer.heads = c.framer.heads[:0]
+		c.body.begin()
+	}
+	if c.framer.state == opaque {
+		c.passing.Store(true)
+	}
+}
+
+// refuse ends what is read from the connection.
+func (c *http1Conn) refuse(err *RequestError) {
+	if c.framer.inMessage() {
+		c.inBody.Store(true)
+		if c.framer.state != inBody {
+			c.poison = []byte(endOfBody)
+		}
+	}
+	c.refused.Store(err)
+	c.options.Refused(c.RemoteAddr(), err)
+}
+
+// begin is called before the handler, for each request. It reports whether
+// net/http has read the same request as the framer.
+func (c *http1Conn) begin(r *http.Request) bool {
+	c.serving.Store(true)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.pending) == 0 {
+		return false
+	}
+	f := c.pending[0]
+	c.pending = c.pending[:copy(c.pending, c.pending[1:])]
+	return int64(f) == r.ContentLength
+}
+
+// state follows net/http's states of the connection.
+func (c *http1Conn) state(s http.ConnState) {
+	switch s {
+	case http.StateIdle:
+		c.serving.Store(false)
+	case http.StateHijacked:
+		c.passing.Store(true)
+		c.setBodyDeadline(time.Time{})
+	}
+}
+
+// Write writes an answer. When no handler is at work, it is net/http's own
+// answer to what it could not read, and comes in one piece. Ours says the same in the form of the gateway's others.
+func (c *http1Conn) Write(p []byte) (int, error) {
+	if c.serving.Load() || c.passing.Load() {
+		return c.Conn.Write(p)
+	}
+	if c.told || c.inBody.Load() { // the latter has been answered by the handler
+		return len(p), nil
+	}
+	c.told = true
+	err := c.refused.Load()
+	if err == nil {
+		err = notUnderstood(p)
+		c.refused.Store(err)
+		c.options.Refused(c.RemoteAddr(), err)
+	}
+	if _, werr := c.Conn.Write(err.message(c.options.Now())); werr != nil {
+		return 0, werr
+	}
+	return len(p), nil
+}
+
+// notUnderstood returns the error that net/http's answer stands for.
+func notUnderstood(answer []byte) *RequestError {
+	status := 0
+	if len(answer) > len("HTTP/1.1 400") {
+		for _, c := range answer[len("HTTP/1.1 "):len("HTTP/1.1 400")] {
+			status = status*10 + int(c-'0')
+		}
+	}
+	switch status {
+	case http.StatusExpectationFailed:
+		return &RequestError{Status: status, Reason: "of the expectations, only \"100-continue\" is supported"}
+	case http.StatusRequestHeaderFieldsTooLarge, http.StatusNotImplemented, http.StatusHTTPVersionNotSupported:
+		return &RequestError{Status: status}
+	default:
+		return bad("the request line or a header line is malformed")
+	}
+}
+
+// Close closes the connection. A client that has been refused may still be
+// sending; were we to close at once, the reset that its data then meets would
+// take our answer away from it (RFC 9112 section 9.6).
+func (c *http1Conn) Close() error {
+	if c.closing.Swap(true) {
+		return c.socket.Close()
+	}
+	if c.refused.Load() != nil && !c.passing.Load() {
+		if t, ok := c.Conn.(*tls.Conn); ok {
+			_ = t.CloseWrite()
+		}
+		c.socket.linger()
+	}
+	return c.Conn.Close()
+}
+
+// CloseWrite lets net/http end its side first, for the same reason.
+func (c *http1Conn) CloseWrite() error {
+	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// readInTime reads, for as long as a body's rate allows where it is one.
+func (c *http1Conn) readInTime(p []byte) (int, error) {
+	for {
+		if !c.framer.inMessage() || c.body.off() {
+			c.setBodyDeadline(time.Time{})
+			n, err := c.Conn.Read(p)
+			if err != nil && c.framer.inHead() && !c.serving.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
+				c.refuse(tooSlow("header"))
+				return n, c.refused.Load()
+			}
+			return n, err
+		}
+		start := time.Now()
+		c.setBodyDeadline(start.Add(c.body.credit))
+		n, err := c.Conn.Read(p)
+		c.body.spend(time.Since(start), n)
+		if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && c.bodyDeadlineMet() {
+			if c.body.credit > 0 {
+				continue
+			}
+			c.refuse(tooSlow("body"))
+			err = c.refused.Load()
+		}
+		return n, err
+	}
+}
+
+// setBodyDeadline sets what a body's rate demands; zero lifts it. A
+// deadline that is about right is left: setting one costs as much as a small read.
+func (c *http1Conn) setBodyDeadline(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t.IsZero() == c.bodyBy.IsZero() {
+		if t.IsZero() {
+			return
+		}
+		if d := t.Sub(c.bodyBy); -c.body.grace/8 < d && d < c.body.grace/8 {
+			return
+		}
+	}
+	c.bodyBy = t
+	_ = c.Conn.SetReadDeadline(earlier(c.readBy, c.bodyBy)) // a closed connection will tell the read
+}
+
+// bodyDeadlineMet reports whether it was the body's deadline that has ended a
+// read, and forgets that deadline.
+func (c *http1Conn) bodyDeadlineMet() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	met := c.readBy.IsZero() || c.bodyBy.Before(c.readBy)
+	c.bodyBy = time.Time{}
+	return met
+}
+
+// SetReadDeadline sets net/http's deadline. It sets "none" several times per
+// request, when there is none: that is kept from the system.
+func (c *http1Conn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t.IsZero() && c.readBy.IsZero() {
+		return nil
+	}
+	c.readBy = t
+	return c.Conn.SetReadDeadline(earlier(c.readBy, c.bodyBy))
+}
+
+// SetDeadline sets both deadlines.
+func (c *http1Conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.Conn.SetWriteDeadline(t))
+}
+
+// earlier returns the earlier of two deadlines, where zero is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}

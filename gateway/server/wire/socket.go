@@ -1,0 +1,87 @@
+package wire
+
+import (
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// socket is an accepted connection. Whatever is spoken over it, a write that
+// the client does not take for a while ends in a timeout, and its
+// address counts until it is closed.
+type socket struct {
+	net.Conn
+	stall   time.Duration // negative: no limit
+	release func()
+	once    sync.Once
+
+	mu      sync.Mutex
+	writeBy time.Time // what net/http, or who has hijacked the connection, has set
+	stallBy time.Time // ours
+}
+
+// Write writes within the stall limit. The deadline is moved on when a
+// quarter of it has passed, so that most writes need not set it; it may pass when nothing is written, to no effect.
+func (s *socket) Write(p []byte) (int, error) {
+	if s.stall > 0 {
+		now := time.Now()
+		s.mu.Lock()
+		if s.stallBy.Sub(now) < s.stall/4*3 {
+			s.stallBy = now.Add(s.stall)
+			_ = s.Conn.SetWriteDeadline(earlier(s.writeBy, s.stallBy)) // a closed connection will tell the write
+		}
+		s.mu.Unlock()
+	}
+	return s.Conn.Write(p)
+}
+
+// SetWriteDeadline sets a deadline beside the stall limit.
+func (s *socket) SetWriteDeadline(t time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t.IsZero() && s.writeBy.IsZero() {
+		return nil
+	}
+	s.writeBy = t
+	return s.Conn.SetWriteDeadline(earlier(s.writeBy, s.stallBy))
+}
+
+// SetDeadline sets both deadlines.
+func (s *socket) SetDeadline(t time.Time) error {
+	if err := s.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return s.SetWriteDeadline(t)
+}
+
+// CloseWrite sends the end of what we write.
+func (s *socket) CloseWrite() error {
+	if w, ok := s.Conn.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return nil
+}
+
+// How much more is read from a client, and for how long, so that it gets to
+// read why it was refused.
+const (
+	lingerTime  = 500 * time.Millisecond
+	lingerBytes = 256 << 10
+)
+
+// linger ends our side and reads on until the client ends its own, within bounds.
+func (s *socket) linger() {
+	if s.CloseWrite() != nil {
+		return
+	}
+	_ = s.SetReadDeadline(time.Now().Add(lingerTime))
+	_, _ = io.CopyN(io.Discard, s.Conn, lingerBytes)
+}
+
+// Close closes the connection. More than once is the same as once.
+func (s *socket) Close() error {
+	err := s.Conn.Close()
+	s.once.Do(s.release)
+	return err
+}
