@@ -32,7 +32,6 @@ func (p *Policy) setDefaults() {
 func (s *Server) setDefaults() {
 	*s = Server{
 		Listen:            Strings{":8080"},
-		Admin:             Admin{Listen: "127.0.0.1:9901"},
 		ClientIPHeader:    XForwardedFor,
 		IPv6Prefix:        64,
 		Protocols:         []ServerProtocol{ServerHTTP1, ServerHTTP2},
@@ -44,7 +43,10 @@ func (s *Server) setDefaults() {
 		AccessLog:         AccessLogStdout,
 		RateLimitHeaders:  HeadersDraft,
 	}
+	s.Admin.setDefaults()
 }
+
+func (a *Admin) setDefaults() { *a = Admin{Listen: "127.0.0.1:9901"} }
 
 func (r *Redis) setDefaults() {
 	*r = Redis{Timeout: Duration(100 * time.Millisecond), KeyPrefix: "headgate:"}
@@ -86,7 +88,6 @@ func (c *Cache) setDefaults() { *c = Cache{MaxBody: 1 << 20} }
 
 func (s *Session) setDefaults() {
 	*s = Session{
-		Cookie:          Cookie{SameSite: SameSiteLax, Secure: true, Path: "/"},
 		IdleTimeout:     seconds(30 * 60),
 		AbsoluteTimeout: seconds(12 * 60 * 60),
 		RotateEvery:     seconds(60 * 60),
@@ -94,7 +95,10 @@ func (s *Session) setDefaults() {
 		LoginPath:       "/login",
 		CSRF:            &CSRF{},
 	}
+	s.Cookie.setDefaults()
 }
+
+func (k *Cookie) setDefaults() { *k = Cookie{SameSite: SameSiteLax, Secure: true, Path: "/"} }
 
 func (a *Assertion) setDefaults() { *a = Assertion{TTL: seconds(60)} }
 

@@ -394,3 +394,33 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// Each policy in this folder is there to be copied.
+func TestExamplePoliciesLoadWithoutAWarning(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := 0
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.yaml") {
+			continue
+		}
+		count++
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(string(data), "# yaml-language-server: $schema=schema.json\n") {
+			t.Errorf("%s does not begin with the line for editors", file)
+		}
+		none := func(string) (string, bool) { return "", false }
+		if _, ds := policies.Load(file, policies.LoadOptions{LookupEnv: none}); len(ds) > 0 {
+			t.Errorf("\n%s", ds)
+		}
+	}
+	if count < 7 {
+		t.Errorf("only %d policies found", count)
+	}
+}

@@ -20,7 +20,7 @@ type Upstream struct {
 	// How long a server may take to answer with its response's headers; 504 after it. A route may say
 	// otherwise. 0 is no bound. Default 30s. The body may then take as long as it likes.
 	Timeout Duration `yaml:"timeout"`
-	// How long an unused connection to a server is kept. Default 90s. Hazard: where the server
+	// How long an unused connection to a server is kept. Default 1m30s. Hazard: where the server
 	// closes its idle connections sooner, requests meet closed ones and have to be retried.
 	IdleTimeout Duration `yaml:"idle_timeout"`
 	// How many other servers are tried after a failure. Idempotent requests alone are ever
