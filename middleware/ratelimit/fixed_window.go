@@ -53,9 +53,10 @@ func (s fixedWindow) left(q quota) (remaining, full int64) {
 
 // giveBack undoes an admission in the window that opened at mark, if that is
 // still the one.
-func (s fixedWindow) giveBack(mark, cost int64) fixedWindow {
-	if s.start == mark {
-		s.used = max(0, s.used-cost)
+func (s fixedWindow) giveBack(mark, cost int64) (fixedWindow, bool) {
+	if s.start != mark {
+		return s, false
 	}
-	return s
+	s.used = max(0, s.used-cost)
+	return s, true
 }

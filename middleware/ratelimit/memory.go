@@ -130,19 +130,22 @@ func (m *memory) settle(items []item, now int64) {
 		}
 		s := m.shard(it.key)
 		n, ok := s.index[it.key]
-		if !ok || s.slots[n].expires <= now {
+		if !ok {
 			continue
 		}
 		slot := &s.slots[n]
 		if it.back {
 			v := it.pure.look(slot.counter, now)
-			v.giveBack(it.mark, it.limit.Cost)
-			slot.counter = v.state
+			if v.giveBack(it.mark, it.limit.Cost) {
+				slot.counter = v.state
+			}
 		}
 		if it.settles() {
 			q := it.pendingQuota()
-			p := state{words: slot.pending}.sliding(0).at(q, now).giveBack(q, it.pendingMark, it.limit.Cost)
-			slot.pending = ofSliding(p).words
+			p, ok := state{words: slot.pending}.sliding(0).at(q, now).giveBack(q, it.pendingMark, it.limit.Cost)
+			if ok {
+				slot.pending = ofSliding(p).words
+			}
 		}
 	}
 }

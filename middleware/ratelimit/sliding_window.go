@@ -84,12 +84,14 @@ func (s slidingWindow) left(q quota) (remaining, reset int64) {
 
 // giveBack undoes an admission in the window that opened at mark, be it the
 // current one or the previous one by now.
-func (s slidingWindow) giveBack(q quota, mark, cost int64) slidingWindow {
+func (s slidingWindow) giveBack(q quota, mark, cost int64) (slidingWindow, bool) {
 	switch mark {
 	case s.start:
 		s.current = max(0, s.current-cost)
 	case s.start - q.window:
 		s.previous = max(0, s.previous-cost)
+	default:
+		return s, false
 	}
-	return s
+	return s, true
 }

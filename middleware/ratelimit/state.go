@@ -128,17 +128,25 @@ func (v *view) expires() int64 {
 	return reset
 }
 
-// giveBack undoes an admission.
-func (v *view) giveBack(mark, cost int64) {
+// giveBack undoes an admission, and reports whether that changed anything:
+// what it was admitted to may be over.
+func (v *view) giveBack(mark, cost int64) (changed bool) {
 	switch v.algorithm {
 	case FixedWindow:
-		v.state = ofFixed(v.fixed().giveBack(mark, cost))
+		s, changed := v.fixed().giveBack(mark, cost)
+		v.state = ofFixed(s)
+		return changed
 	case TokenBucket:
-		v.state = ofBucket(v.bucket().giveBack(cost))
+		s, changed := v.bucket().giveBack(cost)
+		v.state = ofBucket(s)
+		return changed
 	case SlidingLog:
 		v.log = v.log.giveBack(mark, cost)
+		return true
 	default:
-		v.state = ofSliding(v.sliding(v.at).giveBack(v.quota, mark, cost))
+		s, changed := v.sliding(v.at).giveBack(v.quota, mark, cost)
+		v.state = ofSliding(s)
+		return changed
 	}
 }
 

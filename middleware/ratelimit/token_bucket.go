@@ -64,9 +64,12 @@ func (s tokenBucket) left(q quota) (remaining, full int64) {
 
 // giveBack returns tokens to the bucket, as far as they have not come in again
 // of themselves.
-func (s tokenBucket) giveBack(cost int64) tokenBucket {
+func (s tokenBucket) giveBack(cost int64) (tokenBucket, bool) {
+	if s.spent == 0 {
+		return s, false
+	}
 	if s.spent -= cost; s.spent <= 0 {
 		s.spent, s.fraction = 0, 0
 	}
-	return s
+	return s, true
 }

@@ -42,6 +42,10 @@ function sliding_log.left(l)
 end
 
 function sliding_log.give_back(l, mark)
+  if l.gone > 0 then
+    redis.call('LTRIM', l.key, l.gone, -1)
+    l.gone = 0
+  end
   redis.call('LREM', l.key, -l.cost, string.format('%.0f', mark))
   l.newest = redis.call('LINDEX', l.key, -1)
   return true
