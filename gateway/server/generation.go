@@ -51,7 +51,7 @@ func (s *Server) compile(p *policies.Policy) (*generation, error) {
 		return nil, fmt.Errorf("session: %w", err)
 	}
 	for name, l := range p.Limits {
-		if g.limits[name], err = newLimit(name, l); err != nil {
+		if g.limits[name], err = Limit(name, l); err != nil {
 			return nil, err
 		}
 	}

@@ -14,7 +14,9 @@ import (
 // What a policy says, in the words of the packages that do it. They know
 // nothing of policies, so that they can be used without them.
 
-func newLimit(name string, l *policies.Limit) (ratelimit.Limit, error) {
+// Limit returns a policy's limit as package ratelimit enforces it. Whoever else
+// asks what a policy would do, such as `headgate replay`, gets it from here.
+func Limit(name string, l *policies.Limit) (ratelimit.Limit, error) {
 	key, err := ratelimit.ParseKey(l.Key...)
 	if err != nil {
 		return ratelimit.Limit{}, fmt.Errorf("limit %s: %w", name, err)
