@@ -28,12 +28,13 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(run(ctx, os.Args[1:], app.Size{}, os.Stdin, os.Stdout, os.Stderr))
 }
 
 // run is the program. It returns the exit status: 0, 1 when something failed,
-// 2 when it was called wrongly.
-func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
+// 2 when it was called wrongly. Size is how large the shop is unless the
+// arguments say otherwise.
+func run(ctx context.Context, args []string, size app.Size, in io.Reader, out, errs io.Writer) int {
 	flags := flag.NewFlagSet("shop", flag.ContinueOnError)
 	flags.SetOutput(errs)
 	var (
@@ -41,12 +42,12 @@ func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) 
 		addr     = flags.String("addr", "127.0.0.1:9001", "with -role app: where to listen; nobody but the gateway may reach it")
 		name     = flags.String("name", "", "with -role app: what the pages call this server (default: the host's name)")
 		path     = flags.String("db", "", "the database's file, generated when it is missing (default: a temporary one)")
-		orders   = flags.Int("orders", 0, "how many orders to generate (default 120,000)")
 		apps     = flags.String("apps", "127.0.0.1:9001,127.0.0.1:9002", "where the two app servers listen")
 		gateways = flags.String("gateways", "127.0.0.1:8080,127.0.0.1:8081", "where the two gateways listen")
 		admins   = flags.String("admins", "127.0.0.1:9901,127.0.0.1:9902", "where the gateways' admin listeners are")
 		verbose  = flags.Bool("v", false, "write the gateways' access logs to standard output")
 	)
+	flags.IntVar(&size.Orders, "orders", size.Orders, "how many orders to generate (default 120,000)")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
@@ -58,7 +59,6 @@ func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) 
 	}
 
 	log := slog.New(slog.NewTextHandler(errs, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	size := app.Size{Orders: *orders}
 	var err error
 	switch *role {
 	case "all":

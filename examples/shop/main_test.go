@@ -27,7 +27,7 @@ func TestWrongCallsExitWith2AndSayWhy(t *testing.T) {
 		{[]string{"-sell"}, "flag provided but not defined"},
 	} {
 		var errs bytes.Buffer
-		if status := run(t.Context(), c.args, strings.NewReader(""), &bytes.Buffer{}, &errs); status != 2 || !strings.Contains(errs.String(), c.says) {
+		if status := run(t.Context(), c.args, small, strings.NewReader(""), &bytes.Buffer{}, &errs); status != 2 || !strings.Contains(errs.String(), c.says) {
 			t.Errorf("shop %s: exit %d, %q does not say %q", c.args, status, errs.String(), c.says)
 		}
 	}
@@ -41,8 +41,8 @@ func TestAddressInUseExitsWith1AndSaysWhich(t *testing.T) {
 	}
 	defer taken.Close()
 	var errs bytes.Buffer
-	status := run(t.Context(), []string{"-role", "app", "-addr", taken.Addr().String(), "-orders", "10", "-db", filepath.Join(t.TempDir(), "shop.db")},
-		strings.NewReader(""), &bytes.Buffer{}, &errs)
+	status := run(t.Context(), []string{"-role", "app", "-addr", taken.Addr().String(), "-db", filepath.Join(t.TempDir(), "shop.db")},
+		small, strings.NewReader(""), &bytes.Buffer{}, &errs)
 	if status != 1 || !strings.Contains(errs.String(), taken.Addr().String()) {
 		t.Errorf("exit %d, %q", status, errs.String())
 	}
@@ -62,7 +62,7 @@ func TestWhatTheShopSaysToTryWorks(t *testing.T) {
 	ended := make(chan int, 1)
 	go func() {
 		ended <- run(ctx, []string{"-apps", "127.0.0.1:0,127.0.0.1:0", "-gateways", "127.0.0.1:0,127.0.0.1:0",
-			"-admins", "127.0.0.1:0,127.0.0.1:0", "-orders", "1500"}, in, out, t.Output())
+			"-admins", "127.0.0.1:0,127.0.0.1:0"}, small, in, out, t.Output())
 	}()
 	eventually(t, "the shop opens", func() bool { return strings.Contains(out.String(), "Ctrl-C ends all") })
 
@@ -115,7 +115,7 @@ func TestAppRoleServesAloneUntilItIsTold(t *testing.T) {
 	ended := make(chan int, 1)
 	go func() {
 		ended <- run(ctx, []string{"-role", "app", "-addr", "127.0.0.1:0", "-name", "till-7", "-orders", "100", "-db", filepath.Join(t.TempDir(), "shop.db")},
-			strings.NewReader(""), out, t.Output())
+			small, strings.NewReader(""), out, t.Output())
 	}()
 	eventually(t, "the app server listens", func() bool { return strings.Contains(out.String(), "listens on http://") })
 	_, url, _ := strings.Cut(strings.TrimSpace(out.String()), "listens on ")

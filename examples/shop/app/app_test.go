@@ -14,7 +14,7 @@ import (
 )
 
 // small keeps the tests quick: SQLite in Go under the race detector is slow.
-var small = app.Size{Products: 200, Customers: 100, Orders: 1500, Reviews: 300, PasswordIterations: 10}
+var small = app.Size{Products: 120, Customers: 60, Orders: 500, Reviews: 200, PasswordIterations: 10}
 
 func openSmall(t *testing.T) *app.Database {
 	t.Helper()

@@ -58,7 +58,7 @@ func TestSeveralWhoOpenAtOnceShareOneFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "shop.db")
-	opened := make([]*app.Database, 4)
+	opened := make([]*app.Database, 3)
 	var all sync.WaitGroup
 	for i := range opened {
 		all.Go(func() {
@@ -151,7 +151,7 @@ func TestAnySizeMakesAShop(t *testing.T) {
 	for _, size := range []app.Size{
 		{Products: 1, Orders: 1},
 		{Products: 1, Customers: 1, Orders: 10, Reviews: 1},
-		{Products: 4000, Orders: 101, Customers: 1, Reviews: 99}, // around the inserter's batches of 100
+		{Products: 199, Orders: 101, Customers: 1, Reviews: 99}, // around the inserter's batches of 100
 	} {
 		size.PasswordIterations = 1
 		db, err := app.Open(t.Context(), filepath.Join(t.TempDir(), "shop.db"), size)

@@ -68,7 +68,7 @@ func TestConcurrentRunsHaveNumbersOfTheirOwn(t *testing.T) {
 	db := openSmall(t)
 	a, b := newServer(t, db, "a"), newServer(t, db, "b")
 	var all sync.WaitGroup
-	var runs [16]int64
+	var runs [8]int64
 	for i := range runs {
 		all.Go(func() { runs[i] = top(t, []*app.Server{a, b}[i%2]).Runs })
 	}
@@ -76,7 +76,7 @@ func TestConcurrentRunsHaveNumbersOfTheirOwn(t *testing.T) {
 	slices.Sort(runs[:])
 	for i, run := range runs {
 		if run != int64(i)+1 {
-			t.Fatalf("runs are numbered %v, want each of 1 to 16 once", runs)
+			t.Fatalf("runs are numbered %v, want each of 1 to 8 once", runs)
 		}
 	}
 }
