@@ -135,16 +135,12 @@ type reply struct {
 	Text string
 }
 
-// replies reads answers until the connection ends, or says nothing for a while
-// that is long enough when the last answer did not announce the end.
+// replies reads answers until the connection ends.
 func replies(t testing.TB, c net.Conn) (all []reply, closed bool) {
 	t.Helper()
 	br := bufio.NewReader(c)
 	for {
-		_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
-		if n := len(all); n > 0 && !all[n-1].Close {
-			_ = c.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
-		}
+		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
 		if _, err := br.Peek(1); err != nil {
 			var timeout net.Error
 			return all, !(errors.As(err, &timeout) && timeout.Timeout())

@@ -14,11 +14,11 @@ import (
 // http1Conn is a connection that net/http reads HTTP/1 from. It follows the
 // framing of what is read, and ends the stream at the first request that could be read in two ways.
 //
-// A header that is refused ends in a read error, upon which net/http answers
-// by itself and closes; Write puts our answer in the place of that one. A
-// body that is refused must not end so, because net/http takes a read error for a client that is gone, and cancels
-// the request. It is made to end in a line that is not valid in any place, so
-// that the handler meets a malformed body and answers.
+// What is refused ends in bytes that are valid nowhere, and then in a read
+// error. In a header, that makes net/http answer by itself and close; Write
+// puts our answer in the place of that one. In a body, the handler finds it
+// malformed, and answers. (A read error alone would not do: net/http takes one for a
+// client that is gone, cancels the request that it may be working on, and says nothing.)
 type http1Conn struct {
 	net.Conn // *socket, or *tls.Conn on one
 	socket   *socket
@@ -27,7 +27,7 @@ type http1Conn struct {
 	// These belong to whoever reads, which is one goroutine at a time.
 	framer framer
 	body   bodyRate
-	poison []byte // what is left to be read of a body that was refused
+	poison string // what is left to be read after a refusal
 
 	refused atomic.Pointer[RequestError]
 	inBody  atomic.Bool // refused within a body, so that the handler answers
@@ -42,9 +42,15 @@ type http1Conn struct {
 	bodyBy  time.Time // what the body's rate demands
 }
 
-// endOfBody is invalid as, and within, a chunk's size line, the end of a
-// chunk, and a trailer, also if they are begun. It goes as far as an empty line, because net/http waits for one.
-const endOfBody = "\x00\n\r\n\r\n"
+// What is read where a request was refused.
+const (
+	// endOfHead is invalid in a header, and does not end one. Between two
+	// requests, net/http gives up silently on less than four bytes.
+	endOfHead = "\x00\x00\x00\x00"
+	// endOfBody is invalid in, and in the place of, a chunk's size line, the end
+	// of a chunk, and a trailer. Of the latter net/http wants the end.
+	endOfBody = "\x00\n\r\n\r\n"
+)
 
 func newHTTP1Conn(c net.Conn, s *socket, o *Options, h2c bool) *http1Conn {
 	return &http1Conn{
@@ -83,15 +89,18 @@ func (c *http1Conn) Read(p []byte) (int, error) {
 	}
 	for {
 		if err := c.refused.Load(); err != nil {
-			if len(c.poison) > 0 {
-				n := copy(p, c.poison)
-				c.poison = c.poison[n:]
-				return n, nil
+			if c.poison == "" {
+				return 0, err
 			}
-			return 0, err
+			n := copy(p, c.poison)
+			c.poison = c.poison[n:]
+			return n, nil
 		}
 		n, err := c.readInTime(p)
 		if n == 0 {
+			if c.refused.Load() != nil {
+				continue
+			}
 			return 0, err
 		}
 		passed, offence := c.framer.scan(p[:n])
@@ -122,11 +131,14 @@ func (c *http1Conn) headsDone() {
 
 // refuse ends what is read from the connection.
 func (c *http1Conn) refuse(err *RequestError) {
-	if c.framer.inMessage() {
+	switch {
+	case !c.framer.inMessage():
+		c.poison = endOfHead
+	case c.framer.state == inBody || c.framer.state == inChunk: // too slow: any bytes would pass for data
 		c.inBody.Store(true)
-		if c.framer.state != inBody {
-			c.poison = []byte(endOfBody)
-		}
+	default:
+		c.inBody.Store(true)
+		c.poison = endOfBody
 	}
 	c.refused.Store(err)
 	c.options.Refused(c.RemoteAddr(), err)
@@ -229,7 +241,6 @@ func (c *http1Conn) readInTime(p []byte) (int, error) {
 			n, err := c.Conn.Read(p)
 			if err != nil && c.framer.inHead() && !c.serving.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
 				c.refuse(tooSlow("header"))
-				return n, c.refused.Load()
 			}
 			return n, err
 		}
@@ -242,7 +253,6 @@ func (c *http1Conn) readInTime(p []byte) (int, error) {
 				continue
 			}
 			c.refuse(tooSlow("body"))
-			err = c.refused.Load()
 		}
 		return n, err
 	}
