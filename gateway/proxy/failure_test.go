@@ -344,7 +344,7 @@ func TestNonIdempotentRequestOnAStaleConnectionIsNotRepeated(t *testing.T) {
 
 func TestStatusesAreTriedAgainWhenAsked(t *testing.T) {
 	t.Parallel()
-	busy := origin(t, func(w http.ResponseWriter, r *http.Request) { http.Error(w, "busy", 503) })
+	busy := origin(t, func(w http.ResponseWriter, r *http.Request) { http.Error(w, "busy", http.StatusServiceUnavailable) })
 	for _, tc := range []struct {
 		statuses []int
 		second   string
