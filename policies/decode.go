@@ -3,7 +3,6 @@ package policies
 import (
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -359,9 +358,11 @@ func (d *decoder) merged(n *yaml.Node, depth int) []pair {
 		return out
 	case yaml.SequenceNode:
 		var out []pair
+		seen := map[string]bool{}
 		for _, m := range n.Content {
 			for _, p := range d.merged(m, depth+1) {
-				if !slices.ContainsFunc(out, func(q pair) bool { return q.name == p.name }) {
+				if !seen[p.name] {
+					seen[p.name] = true
 					out = append(out, p)
 				}
 			}

@@ -161,21 +161,25 @@ func (c *checker) address(path, value string) bool {
 
 // unused warns of definitions that nothing refers to.
 func (c *checker) unused() {
-	upstreams, limits, caches := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	upstreams, limits, caches, groups := map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
+	withSession := map[string]bool{} // limits on routes that know who is logged in
 	for _, r := range c.p.Routes {
-		upstreams[r.Upstream], caches[string(r.Cache)] = true, true
+		upstreams[r.Upstream], caches[string(r.Cache)], groups[r.Group] = true, true, true
 		for _, l := range r.Limits {
 			limits[l] = true
+			withSession[l] = withSession[l] || r.Session != SessionOff
 		}
 	}
 	warnUnused(c, "upstreams", c.p.Upstreams, upstreams)
 	warnUnused(c, "limits", c.p.Limits, limits)
 	warnUnused(c, "caches", c.p.Caches, caches)
-	groups := map[string]bool{}
-	for _, r := range c.p.Routes {
-		groups[r.Group] = true
-	}
 	warnUnused(c, "groups", c.p.Groups, groups)
+	for name, l := range c.p.Limits {
+		if limits[name] && !withSession[name] && (slices.Contains(l.Key, "user") || slices.Contains(l.Key, "session")) {
+			c.warn(join("limits", name, "key"), "write session: optional or required on a route that uses it, or key: ip",
+				"the limit counts by IP, as no route that uses it has sessions")
+		}
+	}
 }
 
 func warnUnused[V any](c *checker, section string, defined map[string]V, used map[string]bool) {

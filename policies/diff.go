@@ -1,0 +1,223 @@
+package policies
+
+import (
+	"fmt"
+	"net/netip"
+	"reflect"
+	"strings"
+)
+
+// Effect says what a change does to clients.
+type Effect string
+
+// The effects of a change.
+const (
+	Added     Effect = "added"
+	Removed   Effect = "removed"
+	Loosened  Effect = "loosened"  // more is let through
+	Tightened Effect = "tightened" // less is let through
+	Changed   Effect = "changed"
+)
+
+// Change is one difference in meaning between two policies.
+type Change struct {
+	Path     string // like limits.per-ip.requests, or routes.login.limits
+	Effect   Effect
+	Old, New string // as a policy would say it; "" where it is added or removed, masked where it is a secret
+}
+
+func (c Change) String() string {
+	switch {
+	case c.Effect == Added || c.Effect == Removed:
+		return c.Path + " " + string(c.Effect)
+	case c.Old == c.New: // secrets
+		return c.Path + " changed"
+	}
+	return fmt.Sprintf("%s %s: %s -> %s", c.Path, c.Effect, orNone(c.Old), orNone(c.New))
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
+
+// Diff lists what changes for clients and app servers from one loaded policy to another, in the order of the
+// file's sections. Routes are compared by name, with what they inherit, so that moving a setting
+// into defaults or a group, reordering keys, or renaming an anchor changes nothing.
+func Diff(before, after *Policy) []Change {
+	d := &differ{}
+	a, b := reflect.ValueOf(before).Elem(), reflect.ValueOf(after).Elem()
+	for _, f := range reflect.VisibleFields(a.Type()) {
+		switch name := f.Tag.Get("yaml"); name {
+		case "server", "redis", "upstreams", "clients", "limits", "caches", "session":
+			d.values(name, a.FieldByIndex(f.Index), b.FieldByIndex(f.Index))
+		}
+	}
+	d.routes(before, after)
+	return d.changes
+}
+
+type differ struct{ changes []Change }
+
+func (d *differ) add(path string, effect Effect, before, after string) {
+	d.changes = append(d.changes, Change{path, effect, before, after})
+}
+
+// routes compares routes by name. What a route takes over from its upstream or the server is compared there.
+func (d *differ) routes(before, after *Policy) {
+	old := map[string]*Route{}
+	for _, r := range before.Routes {
+		old[r.Name] = r
+	}
+	kept := map[string]bool{}
+	for _, r := range after.Routes {
+		path := join("routes", r.Name)
+		o := old[r.Name]
+		if o == nil {
+			d.add(path, Added, "", "")
+			continue
+		}
+		kept[r.Name] = true
+		a, b := *o, *r
+		a.Group, b.Group = "", ""
+		if a.Timeout == upstreamTimeout(before, o) && b.Timeout == upstreamTimeout(after, r) {
+			a.Timeout, b.Timeout = 0, 0
+		}
+		if a.MaxBody == before.Server.MaxBody && b.MaxBody == after.Server.MaxBody {
+			a.MaxBody, b.MaxBody = 0, 0
+		}
+		d.values(path, reflect.ValueOf(a), reflect.ValueOf(b))
+	}
+	for _, r := range before.Routes {
+		if !kept[r.Name] {
+			d.add(join("routes", r.Name), Removed, "", "")
+		}
+	}
+	d.order(before, after)
+}
+
+func upstreamTimeout(p *Policy, r *Route) Duration {
+	if u := p.Upstreams[r.Upstream]; u != nil {
+		return u.Timeout
+	}
+	return 0
+}
+
+// order reports routes that changed places where that decides which of them takes a request: where they compete
+// for the same spot and are equally specific.
+func (d *differ) order(before, after *Policy) {
+	position := map[string]int{}
+	for i, r := range before.Routes {
+		position[r.Name] = i
+	}
+	first := map[spot]*Route{}
+	for _, r := range after.Routes {
+		if _, known := position[r.Name]; !known {
+			continue
+		}
+		for _, s := range spotsOf(r) {
+			if f := first[s]; f == nil {
+				first[s] = r
+			} else if position[f.Name] > position[r.Name] && f.Match.count() == r.Match.count() {
+				d.add(join("routes", f.Name), Changed, "after "+r.Name, "before "+r.Name)
+				break
+			}
+		}
+	}
+}
+
+// values compares two values of one type, down to what a policy writes as one.
+func (d *differ) values(path string, a, b reflect.Value) {
+	switch {
+	case a.Kind() == reflect.Pointer:
+		switch {
+		case a.IsNil() && b.IsNil():
+		case a.IsNil() || b.IsNil():
+			d.presence(path, b.IsNil())
+		default:
+			d.values(path, a.Elem(), b.Elem())
+		}
+	case a.Kind() == reflect.Struct && a.Type() != reflect.TypeFor[Count]() && a.Type() != reflect.TypeFor[netip.Prefix]():
+		for _, f := range reflect.VisibleFields(a.Type()) {
+			if name := f.Tag.Get("yaml"); name != "" && name != ",inline" && !strings.HasSuffix(name, "_file") {
+				d.values(join(path, name), a.FieldByIndex(f.Index), b.FieldByIndex(f.Index))
+			}
+		}
+	case a.Kind() == reflect.Map:
+		d.maps(path, a, b)
+	case a.Kind() == reflect.Slice && a.Type().Elem() == reflect.TypeFor[*UpstreamServer]():
+		d.maps(path, serversByURL(a), serversByURL(b))
+	default:
+		if before, after := policyText(a), policyText(b); before != after || before != "" && !reflect.DeepEqual(a.Interface(), b.Interface()) {
+			d.add(path, effectOf(path, a, b), before, after)
+		}
+	}
+}
+
+// presence reports a section that is switched on or off.
+func (d *differ) presence(path string, removed bool) {
+	effect := Added
+	if removed {
+		effect = Removed
+	}
+	if protects := strings.HasSuffix(path, ".ban") || strings.HasSuffix(path, ".csrf"); protects && removed {
+		effect = Loosened
+	} else if protects {
+		effect = Tightened
+	}
+	words := map[bool]string{true: "off", false: "on"}
+	d.add(path, effect, words[!removed], words[removed])
+}
+
+// maps compares by key.
+func (d *differ) maps(path string, a, b reflect.Value) {
+	texts := map[string]reflect.Value{}
+	for _, m := range []reflect.Value{a, b} {
+		for _, key := range m.MapKeys() {
+			texts[fmt.Sprint(key)] = key
+		}
+	}
+	for _, name := range sortedKeys(texts) {
+		before, after := a.MapIndex(texts[name]), b.MapIndex(texts[name])
+		switch {
+		case !before.IsValid():
+			d.add(join(path, name), Added, "", "")
+		case !after.IsValid():
+			d.add(join(path, name), Removed, "", "")
+		default:
+			d.values(join(path, name), before, after)
+		}
+	}
+}
+
+func serversByURL(list reflect.Value) reflect.Value {
+	m := map[string]*UpstreamServer{}
+	for _, s := range list.Interface().([]*UpstreamServer) {
+		m[s.URL] = s
+	}
+	return reflect.ValueOf(m)
+}
+
+// policyText writes a value as a policy would.
+func policyText(v reflect.Value) string {
+	switch x := v.Interface().(type) {
+	case Switch:
+		return map[Switch]string{true: "on", false: "off"}[x]
+	case Count:
+		if x.Mode == CountStatuses {
+			return fmt.Sprint(x.Statuses)
+		}
+		return string(x.Mode)
+	case fmt.Stringer:
+		return x.String()
+	}
+	if v.Kind() == reflect.Slice {
+		if v.Len() == 0 {
+			return ""
+		}
+		return strings.ReplaceAll(fmt.Sprint(v.Interface()), " ", ", ")
+	}
+	return fmt.Sprint(v.Interface())
+}
