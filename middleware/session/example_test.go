@@ -56,11 +56,11 @@ func Example() {
 		for _, given := range w.Result().Cookies() {
 			cookie = given
 		}
-		fmt.Println(step, "->", w.Code, strings.TrimSpace(w.Body.String()))
+		fmt.Println(strings.TrimSpace(fmt.Sprint(step, " ", w.Code, " ", w.Body.String())))
 	}
 	// Output:
-	// GET / -> 401 {"message":"a session is required"}
-	// POST /cart?item=duck -> 204
-	// POST /login -> 204
-	// GET / -> 200 alice has a duck
+	// GET / 401 {"message":"a session is required"}
+	// POST /cart?item=duck 204
+	// POST /login 204
+	// GET / 200 alice has a duck
 }

@@ -197,6 +197,8 @@ func TestRedisErrorsAreNotLogouts(t *testing.T) {
 	f.server.Client.Do(ctx, "acl", "setuser", "default", "+get")
 	f.server.Client.Del(ctx, key)
 	f.server.Client.Set(ctx, key, text, time.Hour)
+	// The breaker may have opened meanwhile.
+	retry(t, func() error { return b.start(t, f.instances[1], required).visit.Err() })
 	wantUser(t, b.get(t, f.instances[1]), "42")
 }
 
@@ -351,5 +353,30 @@ func TestSessionsInACluster(t *testing.T) {
 	browsers[6].start(t, f.instances[1], optional).mustAnswer(session.HeaderLogout, "everywhere")
 	for i := range browsers {
 		wantUser(t, browsers[i].get(t, f.instances[0]), "-")
+	}
+}
+
+func TestASessionThatEndsBetweenReadingAndTouchingIsNone(t *testing.T) {
+	t.Parallel()
+	server, c := redistest.Start(t), newClock()
+	redis := openRedis(t, server.URL)
+	m := newManager(t, session.Options{Redis: redis, Now: c.Now})
+	var b browser
+	b.login(t, m, "42")
+	c.Advance(2 * time.Minute) // a touch is due
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.AddCookie(b.current())
+	v := m.Visit(r, required)
+	trip := redis.Trip()
+	v.Begin(trip)
+	sent := trip.Send(t.Context())
+	if n, err := m.RevokeUser(t.Context(), "42"); n != 1 || err != nil {
+		t.Fatalf("revoked %d, %v", n, err)
+	}
+	if err := v.Finish(t.Context(), sent); err != nil || v.Session() != nil || v.Decide().Status != 401 {
+		t.Errorf("session %v, error %v, status %d", v.Session(), err, v.Decide().Status)
+	}
+	if _, ok := m.Visit(r, required).Remembered(); ok {
+		t.Error("still remembered")
 	}
 }

@@ -195,3 +195,34 @@ func TestALogoutEndsBothSessionsOfALoginUnderWay(t *testing.T) {
 		}
 	})
 }
+
+func TestALaterRenewalDoesNotProlongTheGraceOfAnEarlierID(t *testing.T) {
+	t.Parallel()
+	onEachStore(t, session.Settings{}, func(t *testing.T, f *fleet) {
+		var b browser
+		b.login(t, f.instances[0], "42")
+		first := browser{cookie: b.current()}
+		for range 2 {
+			b.start(t, f.instances[0], optional).mustAnswer(session.HeaderRenew, "?1")
+			wantUser(t, b.get(t, f.instances[1]), "42")
+			f.clock.Advance(20 * time.Second)
+		}
+		wantUser(t, first.get(t, f.instances[0]), "-")
+	})
+}
+
+func TestARenewalUnderWayOutlivesAnotherThatCameBackFirst(t *testing.T) {
+	t.Parallel()
+	onEachStore(t, session.Settings{}, func(t *testing.T, f *fleet) {
+		var b browser
+		b.login(t, f.instances[0], "42")
+		slow := browser{cookie: b.current()}
+		slowRequest := slow.start(t, f.instances[0], optional)
+		b.start(t, f.instances[0], optional).mustAnswer(session.HeaderRenew, "?1")
+		b.start(t, f.instances[1], optional).mustAnswer(session.HeaderRenew, "?1")
+		slowRequest.mustAnswer(session.HeaderRenew, "?1") // the youngest ID of all, and not presented yet
+		wantUser(t, b.get(t, f.instances[1]), "42")
+		f.clock.Advance(40 * time.Second)
+		wantUser(t, slow.get(t, f.instances[0]), "42")
+	})
+}

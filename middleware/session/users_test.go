@@ -180,10 +180,7 @@ func TestTheIndexForgetsWhatHasExpired(t *testing.T) {
 	for range 5 {
 		new(browser).login(t, f.instances[0], "42")
 	}
-	var sessions []string
-	for _, key := range f.server.Client.Keys(ctx, "headgate:session:*").Val() {
-		sessions = append(sessions, key)
-	}
+	sessions := f.server.Client.Keys(ctx, "headgate:session:*").Val()
 	if len(sessions) != 5 {
 		t.Fatalf("keys: %v", sessions)
 	}

@@ -1,0 +1,87 @@
+package session_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/headgate/headgate/middleware/session"
+	"github.com/headgate/headgate/middleware/store"
+	"github.com/headgate/headgate/middleware/store/redistest"
+)
+
+// visitOnce is what the gateway does for one request, its limits' script included
+// where there is one.
+func visitOnce(b *testing.B, m *session.Manager, trip *store.Trip, r *http.Request, calls ...*store.Call) {
+	ctx := context.Background()
+	v := m.Visit(r, required)
+	v.Remembered()
+	var sent error
+	if trip != nil {
+		v.Begin(trip)
+		if len(calls) > 0 {
+			sent = trip.Send(ctx, calls[0])
+		} else {
+			sent = trip.Send(ctx)
+		}
+	}
+	if err := v.Finish(ctx, sent); err != nil {
+		b.Error(err)
+	}
+	if d := v.Decide(); !d.Pass() && len(r.Header["Cookie"]) > 0 {
+		b.Error("not logged in")
+	}
+	v.Forward(http.Header{})
+	if _, err := v.Apply(ctx, session.Actions{}); err != nil {
+		b.Error(err)
+	}
+}
+
+func BenchmarkRequest(b *testing.B) {
+	server := redistest.Start(b)
+	redis := openRedis(b, server.URL)
+	limit := store.NewScript(`return redis.call('INCR', KEYS[1])`)
+	inRedis := newManager(b, session.Options{Redis: redis, Settings: session.Settings{Secrets: secrets("a")}})
+	inMemory := newManager(b, session.Options{})
+	var user, memoryUser browser
+	user.start(b, inRedis, login).mustAnswer(session.HeaderLogin, "42", session.HeaderMerge, `{"cart":{"items":[1,2,3],"total":10.50}}`)
+	memoryUser.start(b, inMemory, login).mustAnswer(session.HeaderLogin, "42", session.HeaderMerge, `{"cart":{"items":[1,2,3],"total":10.50}}`)
+
+	request := func(by *browser) *http.Request {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		if c := by.current(); c != nil {
+			r.AddCookie(c)
+		}
+		return r
+	}
+	parallel := func(name string, f func(r *http.Request), by *browser) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetParallelism(32)
+			b.RunParallel(func(pb *testing.PB) {
+				r := request(by)
+				for pb.Next() {
+					f(r)
+				}
+			})
+		})
+	}
+	parallel("without cookie", func(r *http.Request) { visitOnce(b, inRedis, redis.Trip(), r) }, new(browser))
+	parallel("limit alone", func(*http.Request) {
+		if err := redis.Do(context.Background(), limit.Call([]string{"limit"})); err != nil {
+			b.Error(err)
+		}
+	}, new(browser))
+	parallel("session alone", func(r *http.Request) { visitOnce(b, inRedis, redis.Trip(), r) }, &user)
+	parallel("session and limit in one trip", func(r *http.Request) {
+		visitOnce(b, inRedis, redis.Trip(), r, limit.Call([]string{"limit"}))
+	}, &user)
+	parallel("session and limit one after the other", func(r *http.Request) {
+		visitOnce(b, inRedis, nil, r)
+		if err := redis.Do(context.Background(), limit.Call([]string{"limit"})); err != nil {
+			b.Error(err)
+		}
+	}, &user)
+	parallel("session in memory", func(r *http.Request) { visitOnce(b, inMemory, nil, r) }, &memoryUser)
+}
