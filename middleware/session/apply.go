@@ -22,8 +22,6 @@ func Status(err error) int {
 	return http.StatusServiceUnavailable
 }
 
-func isGone(err error) bool { return errors.Is(err, errGone) }
-
 // Apply does what the app server asks for, and what is due without being
 // asked: the logout of a [Logout] route, the rotation of an old ID. It returns the
 // cookie to send, or nil. It is to be called once, before the response's headers go out, for every

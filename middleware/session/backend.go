@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/headgate/headgate/middleware/store"
@@ -19,7 +18,7 @@ type backend interface {
 
 	// swap replaces the record whose text begins with head. Where it begins
 	// otherwise, somebody was faster: the present text is returned instead.
-	// A record that is not there stays away: errGone.
+	// A record that is not there stays away: ErrEnded.
 	swap(ctx context.Context, handle, head string, text []byte, ttl time.Duration) (present []byte, err error)
 
 	// remove deletes records, those that are not there included.
@@ -45,6 +44,3 @@ type fetch interface {
 	// sent is what sending the trip returned.
 	done(ctx context.Context, sent error) ([][]byte, error)
 }
-
-// errGone says that a record ended meanwhile: at a logout, a revocation, its time.
-var errGone = errors.New("the session has ended")

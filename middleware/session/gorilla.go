@@ -59,8 +59,7 @@ func (m *Manager) New(r *http.Request, name string) (*sessions.Session, error) {
 	}
 	// The inner store sees the handle of a session that the cookie has opened, or no cookie:
 	// never what a client made up, which it would take for the ID of a new session.
-	inner := r.Clone(context.WithValue(r.Context(), visitKey{}, v))
-	inner.Header = http.Header{}
+	inner := (&http.Request{Header: http.Header{}}).WithContext(context.WithValue(r.Context(), visitKey{}, v))
 	if v != nil && v.session != nil {
 		inner.AddCookie(&http.Cookie{Name: name, Value: v.session.Ref})
 	}

@@ -21,7 +21,7 @@ var (
 
 	// ErrEnded means that a session which was there when the request came has
 	// ended meanwhile, so that a change of it could not be saved.
-	ErrEnded = errGone
+	ErrEnded = errors.New("the session has ended")
 
 	// ErrTooLarge means that data would exceed Settings.MaxData.
 	ErrTooLarge = errors.New("session data too large")
@@ -123,7 +123,7 @@ func (m *Manager) update(ctx context.Context, handle string, base *record, chang
 		}
 		left := m.set.remaining(r, m.now()).Truncate(time.Millisecond)
 		if left <= 0 {
-			return nil, errGone
+			return nil, ErrEnded
 		}
 		r.Revision++
 		text, err := r.encode()

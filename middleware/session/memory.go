@@ -89,7 +89,7 @@ func (b *memoryBackend) swap(_ context.Context, handle, head string, text []byte
 	now := b.now()
 	b.part(handle).Update(handle, now, func(old keptRecord, ok bool) (keptRecord, int, time.Time, bool) {
 		if !ok {
-			err = errGone
+			err = ErrEnded
 			return keptRecord{}, 0, time.Time{}, false
 		}
 		if !bytes.HasPrefix(old.text, []byte(head)) {

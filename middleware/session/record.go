@@ -151,7 +151,7 @@ func (r *record) presented(i int, now time.Time) bool {
 func (r *record) renewed(i int, presented token, now time.Time) (successor token, changed bool) {
 	from := r.IDs[i].Sum
 	for _, id := range r.IDs[i+1:] {
-		if id.From != nil && *id.From == from && !id.Used {
+		if !id.Used && id.From != nil && *id.From == from && id.Nonce != nil {
 			return presented.successor(*id.Nonce), false
 		}
 	}

@@ -144,7 +144,7 @@ func (b *redisBackend) swap(ctx context.Context, handle, head string, text []byt
 			return nil, nil
 		}
 	}
-	return nil, errGone
+	return nil, ErrEnded
 }
 
 func (b *redisBackend) remove(ctx context.Context, handles ...string) error {

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -179,6 +180,7 @@ func (v *Visit) take(r *record) {
 // settle does what a request with a live session brings about: it is noted
 // as seen, at most once a minute, and an ID that comes for the first time ends its elders.
 func (v *Visit) settle(ctx context.Context) {
+	ctx = context.WithoutCancel(ctx)
 	m, r, now := v.m, v.session.record, v.m.now()
 	id := Identity{User: r.User, Ref: v.token.handle}
 	if known, ok := m.remember.Get(v.sum, now); !ok || known != id {
@@ -210,7 +212,7 @@ func (v *Visit) settle(ctx context.Context) {
 		if r.User != "" {
 			_, err = m.enter(ctx, v.token.handle, r)
 		}
-	case isGone(err):
+	case errors.Is(err, ErrEnded):
 		v.session = nil // it ended between our reading and our touch
 		m.remember.Delete(v.sum)
 		return
@@ -239,7 +241,7 @@ func (v *Visit) retireReplaced(ctx context.Context, fresh bool) error {
 		r.Ends, r.Replaced = m.now().Add(grace).UnixMilli(), v.token.handle
 		return true, nil
 	})
-	if isGone(err) {
+	if errors.Is(err, ErrEnded) {
 		return nil
 	}
 	return err
