@@ -32,3 +32,9 @@ func (d *BareDecision) Take(now int64) bool {
 	d.m.take(d.items, now, false)
 	return d.items[0].Allowed
 }
+
+// HearsResets reports whether resets of other instances are heard of.
+func (c *Counters) HearsResets() bool { return c.listener.hears() }
+
+// StopListening cuts the instance off from others' resets.
+func (c *Counters) StopListening() { c.listener.close() }

@@ -89,3 +89,8 @@ func eventually(t testing.TB, within time.Duration, what string, condition func(
 		time.Sleep(5 * time.Millisecond)
 	}
 }
+
+// addressOf is the i-th of many addresses.
+func addressOf(i int) string {
+	return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}).String()
+}
