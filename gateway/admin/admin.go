@@ -34,6 +34,11 @@ type Options struct {
 	Gatherer prometheus.Gatherer
 	// Limits looks at and resets rate limits.
 	Limits Limits
+	// Purge removes what is cached. It returns when the purge is in force on every
+	// instance.
+	Purge func(context.Context, Purge) error
+	// Sessions lists and ends sessions.
+	Sessions Sessions
 	// Upstreams returns what /upstreams shows, to be encoded as JSON.
 	Upstreams func() any
 }
@@ -48,10 +53,31 @@ type Limits interface {
 	Reset(ctx context.Context, limit string, key []string) error
 }
 
+// Purge is the body of POST /purge: exactly one of url, prefix, tag and all.
+type Purge struct {
+	URL    string `json:"url"`
+	Prefix string `json:"prefix"`
+	Tag    string `json:"tag"`
+	All    bool   `json:"all"`
+	// Soft marks as stale instead of removing.
+	Soft bool `json:"soft"`
+}
+
+// Sessions is what the admin API asks of the session store.
+type Sessions interface {
+	// List returns a user's sessions, to be encoded as JSON.
+	List(ctx context.Context, user string) (any, error)
+	// RevokeUser ends all of a user's sessions and returns how many there were.
+	RevokeUser(ctx context.Context, user string) (int, error)
+	// Revoke ends one session, and reports whether there was one.
+	Revoke(ctx context.Context, ref string) (bool, error)
+}
+
 // Errors that the functions in Options return for what is the caller's to mend.
 var (
 	ErrNotFound = errors.New("not found")
 	ErrBadKey   = errors.New("bad key")
+	ErrAway     = errors.New("redis is away")
 )
 
 // New returns the listener's handler.
@@ -70,6 +96,14 @@ func New(o Options) http.Handler {
 	if o.Limits != nil {
 		e.GET("/limits/:name", inspectLimit(o.Limits))
 		e.DELETE("/limits/:name", resetLimit(o.Limits))
+	}
+	if o.Purge != nil {
+		e.POST("/purge", purge(o.Purge))
+	}
+	if o.Sessions != nil {
+		e.GET("/sessions", listSessions(o.Sessions))
+		e.DELETE("/sessions", revokeUser(o.Sessions))
+		e.DELETE("/sessions/:ref", revokeSession(o.Sessions))
 	}
 	return e
 }
@@ -142,6 +176,8 @@ func writeError(err error, c echo.Context) {
 		status = http.StatusNotFound
 	case errors.Is(err, ErrBadKey):
 		status = http.StatusBadRequest
+	case errors.Is(err, ErrAway):
+		status = http.StatusServiceUnavailable
 	case errors.Is(err, context.DeadlineExceeded):
 		status = http.StatusGatewayTimeout
 	}

@@ -53,6 +53,9 @@ func (rt *route) admit(next echo.HandlerFunc) echo.HandlerFunc {
 			return refuse(http.StatusUnauthorized, "An API key is needed: X-API-Key, or Authorization: Bearer.").
 				with("WWW-Authenticate", `Bearer realm="api"`)
 		}
+		// The cookie has been read. It is nobody's business from here on, and to
+		// the cache it would be one of the app's own.
+		rt.gen.sessions.CutCookie(r.Header)
 		return next(c)
 	}
 }

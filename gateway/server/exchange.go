@@ -38,10 +38,9 @@ type exchange struct {
 	visit    *session.Visit
 	reserved *ratelimit.Outcome // to be settled by the answer
 
-	applied     atomic.Bool // what is due for the session has been done
-	loggedIn    atomic.Bool // the app has logged somebody in
-	cacheStatus atomic.Pointer[string]
-	upstream    atomic.Pointer[string] // the server that answered
+	applied  atomic.Bool            // what is due for the session has been done
+	loggedIn atomic.Bool            // the app has logged somebody in
+	upstream atomic.Pointer[string] // the server that answered
 }
 
 type exchangeKey struct{}
@@ -98,9 +97,7 @@ func (x *exchange) entry(c echo.Context, uri string) accessEntry {
 	if s := x.upstream.Load(); s != nil {
 		e.Upstream = *s
 	}
-	if s := x.cacheStatus.Load(); s != nil {
-		e.Cache = *s
-	}
+	e.Cache = cacheOutcome(res.Header())
 	if x.cause != nil {
 		e.Error = x.cause.Error()
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httputil"
+	"reflect"
 	"strings"
 
 	"github.com/headgate/headgate/gateway/proxy"
@@ -55,8 +56,11 @@ func (rt *route) rewriteRequest(pr *httputil.ProxyRequest) {
 	x := exchangeFrom(pr.In.Context())
 	rt.rewritePath(pr, x)
 	applyHeaderRules(pr.Out.Header, rt.policy.RequestHeaders)
+	rt.announce(pr.Out.Header, x)
+}
 
-	h := pr.Out.Header
+// announce tells the app who is asking.
+func (rt *route) announce(h http.Header, x *exchange) {
 	x.visit.Forward(h)
 	if x.api != nil {
 		h.Set(headerClient, x.api.name)
@@ -103,6 +107,14 @@ func (rt *route) takeResponse(res *http.Response) error {
 		return &proxy.Error{Status: session.Status(err), Kind: proxy.KindRefused, Err: err}
 	}
 	x.loggedIn.Store(actions.Login != "")
+	if !reflect.DeepEqual(actions, session.Actions{}) {
+		// It has changed this client's session, so it is for this client alone.
+		res.Header.Set("Cache-Control", "private, no-store")
+		for _, name := range []string{"Cdn-Cache-Control", "Surrogate-Control", "Expires"} {
+			res.Header.Del(name)
+		}
+	}
+	res.Header.Del(headerRequestID) // the request has the gateway's
 	if rt.cors != nil {
 		removeCORS(res.Header)
 	}

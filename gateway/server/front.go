@@ -124,11 +124,7 @@ func guardHeaders(c echo.Context, limit int64) error {
 // the matcher, the limits, the cache and the app server.
 func normalise(c echo.Context) error {
 	r := c.Request()
-	scheme := "http"
-	if r.TLS != nil {
-		scheme = "https"
-	}
-	host, err := policies.NormalizeHost(r.Host, scheme)
+	host, err := policies.NormalizeHost(r.Host, schemeOf(r))
 	if err != nil {
 		return refuse(http.StatusBadRequest, "The Host is not a host name or address.").because(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/headgate/headgate/gateway/proxy"
+	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/middleware/clientip"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/session"
@@ -25,6 +26,7 @@ type generation struct {
 	sessions       *session.Manager
 	maxHeaderBytes int64
 	limits         map[string]ratelimit.Limit
+	caches         map[string]cache.Rule
 	configs        map[string]proxy.Config // of upstreams
 	upstreams      prepared
 }
@@ -38,6 +40,7 @@ func (s *Server) compile(p *policies.Policy) (*generation, error) {
 		maxHeaderBytes: p.Server.MaxHeaderBytes.Bytes(),
 		clients:        newAPIClients(p.Clients),
 		limits:         map[string]ratelimit.Limit{},
+		caches:         map[string]cache.Rule{},
 		configs:        map[string]proxy.Config{},
 	}
 	var err error
@@ -52,6 +55,16 @@ func (s *Server) compile(p *policies.Policy) (*generation, error) {
 	}
 	for name, l := range p.Limits {
 		if g.limits[name], err = Limit(name, l); err != nil {
+			return nil, err
+		}
+	}
+	for name, c := range p.Caches {
+		if g.caches[name], err = newCacheRule(name, c); err != nil {
+			return nil, err
+		}
+	}
+	if len(g.caches) > 0 {
+		if err := s.openCache(); err != nil {
 			return nil, err
 		}
 	}

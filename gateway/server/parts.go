@@ -2,8 +2,10 @@ package server
 
 import (
 	"fmt"
+	"sync/atomic"
 
 	"github.com/headgate/headgate/gateway/proxy"
+	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/session"
 	"github.com/headgate/headgate/middleware/store"
@@ -14,18 +16,21 @@ type parts struct {
 	redis     *store.Redis // nil: everything lives in this process
 	counters  *ratelimit.Counters
 	sessions  *session.Manager
+	cache     atomic.Pointer[cache.Cache] // nil until a policy caches something
 	upstreams *upstreams
 	upgrades  *proxy.Upgrades
 }
 
 // Shared is what several gateways in one process have in common where there is
-// no Redis: counters and sessions. Policies that name a Redis do not use it.
+// no Redis: counters, sessions and cached responses. Policies that name a
+// Redis do not use it.
 type Shared struct {
 	counters *ratelimit.Counters
 	sessions *session.Manager
+	cache    *cache.Cache
 }
 
-// NewShared returns empty counters and sessions. Close ends them.
+// NewShared returns an empty Shared. Close ends it.
 func NewShared() (*Shared, error) {
 	counters, err := ratelimit.NewCounters(ratelimit.CountersOptions{})
 	if err != nil {
@@ -36,11 +41,19 @@ func NewShared() (*Shared, error) {
 		counters.Close()
 		return nil, err
 	}
-	return &Shared{counters: counters, sessions: sessions}, nil
+	responses, err := cache.New(cache.Options{})
+	if err != nil {
+		counters.Close()
+		return nil, err
+	}
+	return &Shared{counters: counters, sessions: sessions, cache: responses}, nil
 }
 
 // Close ends what NewShared began. The gateways that use it must have been shut down.
-func (s *Shared) Close() { s.counters.Close() }
+func (s *Shared) Close() {
+	s.cache.Close()
+	s.counters.Close()
+}
 
 // openParts opens what the first policy names. What fails leaves the rest to teardown.
 func (s *Server) openParts() (*parts, error) {
@@ -64,6 +77,7 @@ func (s *Server) openParts() (*parts, error) {
 		s.metrics.watch(redis)
 	} else if shared := s.options.Shared; shared != nil {
 		p.counters, p.sessions = shared.counters, shared.sessions
+		p.cache.Store(shared.cache)
 		return p, nil
 	}
 
@@ -82,4 +96,21 @@ func (s *Server) openParts() (*parts, error) {
 		return nil, fmt.Errorf("session: %w", err)
 	}
 	return p, nil
+}
+
+// openCache opens the cache with the first policy that needs it: without one
+// there is nothing for it to follow in Redis.
+func (s *Server) openCache() error {
+	if s.parts.cache.Load() != nil {
+		return nil
+	}
+	observer := newCacheMetrics()
+	c, err := cache.New(cache.Options{Redis: s.parts.redis, Logger: s.log, Observer: observer})
+	if err != nil {
+		return fmt.Errorf("cache: %w", err)
+	}
+	observer.register(s.metrics.registry, c.Stats)
+	s.teardown.push(func() { c.Close() })
+	s.parts.cache.Store(c)
+	return nil
 }

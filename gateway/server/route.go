@@ -29,7 +29,7 @@ type route struct {
 // newRoute builds a route with the chain of handlers that its requests pass,
 // in the order of DESIGN, section 1:
 //
-//	identify -> maintenance -> CORS -> admit (deny cache, session, limits, session rule) -> body -> answer
+//	identify -> maintenance -> CORS -> admit (deny cache, session, limits, session rule) -> body -> cache -> answer
 func (s *Server) newRoute(g *generation, p *policies.Route) (*route, error) {
 	rt := &route{
 		name:    p.Name,
@@ -59,6 +59,7 @@ func (s *Server) newRoute(g *generation, p *policies.Route) (*route, error) {
 		rt.crossOrigin,
 		rt.admit,
 		rt.boundBody,
+		rt.cached,
 	)
 	return rt, nil
 }

@@ -248,6 +248,8 @@ func (s *Server) buildAdmin() {
 		Health:    s.health,
 		Gatherer:  s.metrics.registry,
 		Limits:    limitsAdmin{s},
+		Purge:     s.purge,
+		Sessions:  sessionsAdmin{s},
 		Upstreams: func() any { return s.parts.upstreams.status() },
 	}))
 }

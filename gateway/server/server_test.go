@@ -76,7 +76,12 @@ func (g *gateway) do(method, target string, headers ...string) *answer {
 
 func (g *gateway) send(method, target string, body io.Reader, headers ...string) *answer {
 	g.t.Helper()
-	r, err := http.NewRequest(method, "http://"+g.Addr()+target, body)
+	return g.sendTo(g.Addr(), method, target, body, headers...)
+}
+
+func (g *gateway) sendTo(addr, method, target string, body io.Reader, headers ...string) *answer {
+	g.t.Helper()
+	r, err := http.NewRequest(method, "http://"+addr+target, body)
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -179,17 +184,12 @@ func appFunc(t testing.TB, f http.HandlerFunc) *httptest.Server {
 // admin sends a request to the admin listener.
 func (g *gateway) admin(method, target string) *answer {
 	g.t.Helper()
-	r, err := http.NewRequest(method, "http://"+g.AdminAddr()+target, nil)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	res, err := plain.Do(r)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	defer res.Body.Close()
-	text, _ := io.ReadAll(res.Body)
-	return &answer{Response: res, text: string(text)}
+	return g.adminSend(method, target, nil)
+}
+
+func (g *gateway) adminSend(method, target string, body io.Reader, headers ...string) *answer {
+	g.t.Helper()
+	return g.sendTo(g.AdminAddr(), method, target, body, headers...)
 }
 
 // metric returns the sum of a metric's series.

@@ -3,8 +3,6 @@ package wire_test
 import (
 	"bufio"
 	"bytes"
-	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -193,15 +191,4 @@ func (b *syncBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.String()
-}
-
-func withTimeout(t testing.TB, d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), d)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-func isTLSAlert(err error) bool {
-	var alert tls.AlertError
-	return errors.As(err, &alert)
 }

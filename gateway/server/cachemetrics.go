@@ -1,0 +1,79 @@
+package server
+
+import (
+	"strconv"
+
+	"github.com/headgate/headgate/middleware/cache"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// cacheMetrics shows what the cache does. It implements cache.Observer.
+type cacheMetrics struct {
+	requests  *prometheus.CounterVec // rule, result, reason
+	collapsed *prometheus.CounterVec // rule
+	stored    *prometheus.CounterVec // rule
+	bytes     *prometheus.CounterVec // rule
+	purges    *prometheus.CounterVec // kind, soft
+	evictions prometheus.Counter
+}
+
+func newCacheMetrics() *cacheMetrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	return &cacheMetrics{
+		requests: counter("headgate_cache_requests_total",
+			"Requests on cached routes, by result (hit, stale, miss) and for hits the tier, for misses the reason.", "rule", "result", "reason"),
+		collapsed: counter("headgate_cache_collapsed_total", "Requests answered by a fetch that another request had begun.", "rule"),
+		stored:    counter("headgate_cache_stored_total", "Responses stored.", "rule"),
+		bytes:     counter("headgate_cache_stored_bytes_total", "Bytes of the bodies of stored responses.", "rule"),
+		purges:    counter("headgate_cache_purges_total", "Purges that this instance began.", "kind", "soft"),
+		evictions: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "headgate_cache_evictions_total",
+			Help: "Entries that the local tier gave up for want of room.",
+		}),
+	}
+}
+
+// register adds the counters, and gauges of the cache's state.
+func (m *cacheMetrics) register(r *prometheus.Registry, stats func() cache.Stats) {
+	gauge := func(name, help string, value func(cache.Stats) float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(stats()) })
+	}
+	r.MustRegister(m.requests, m.collapsed, m.stored, m.bytes, m.purges, m.evictions,
+		gauge("headgate_cache_local_entries", "Resources in the local tier.", func(s cache.Stats) float64 { return float64(s.LocalEntries) }),
+		gauge("headgate_cache_local_bytes", "Bytes that the local tier takes.", func(s cache.Stats) float64 { return float64(s.LocalBytes) }),
+		gauge("headgate_cache_filling_bytes", "Bytes of responses on their way into the cache.", func(s cache.Stats) float64 { return float64(s.FillingBytes) }),
+		gauge("headgate_cache_fetches", "Requests to the app servers under way on behalf of several.", func(s cache.Stats) float64 { return float64(s.Fetches) }),
+		gauge("headgate_cache_purge_log_entries", "Tags in the log of purges.", func(s cache.Stats) float64 { return float64(s.PurgeLog) }),
+	)
+}
+
+// Request implements cache.Observer.
+func (m *cacheMetrics) Request(r cache.Result) {
+	result, reason := "miss", r.Forward
+	switch {
+	case r.Stale:
+		result, reason = "stale", string(r.Tier)
+	case r.Hit:
+		result, reason = "hit", string(r.Tier)
+	}
+	m.requests.WithLabelValues(r.Rule, result, reason).Inc()
+	if r.Collapsed {
+		m.collapsed.WithLabelValues(r.Rule).Inc()
+	}
+}
+
+// Stored implements cache.Observer.
+func (m *cacheMetrics) Stored(rule string, bytes int64) {
+	m.stored.WithLabelValues(rule).Inc()
+	m.bytes.WithLabelValues(rule).Add(float64(bytes))
+}
+
+// Purged implements cache.Observer.
+func (m *cacheMetrics) Purged(kind string, soft bool) {
+	m.purges.WithLabelValues(kind, strconv.FormatBool(soft)).Inc()
+}
+
+// Evicted implements cache.Observer.
+func (m *cacheMetrics) Evicted(int64) { m.evictions.Inc() }
