@@ -192,7 +192,7 @@ func (x *exchange) job(ctx context.Context) *job {
 		want: wanted{class: x.want.class, field: field, cc: &directives{}, strict: false},
 		storing: storing{
 			rule: m.rule, class: x.want.class, noStore: x.cc.noStore, keyText: string(*x.text),
-			tags: x.targetTags(), origin: x.scheme + "://" + x.host, stamp: m.cache.purges.now(),
+			tags: x.targetTags(), origin: x.scheme + "://" + x.host,
 			field: field, control: m.control, unstored: m.unstored,
 		},
 	}

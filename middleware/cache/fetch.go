@@ -113,6 +113,7 @@ type fetch struct {
 
 func (t *fetch) do() {
 	defer t.release()
+	t.j.storing.stamp = t.c.purges.now() // from before the fetch begins
 	t.validating = t.base != nil && t.base.canValidate() && !(t.j.head && t.j.asIs)
 	for {
 		t.head = t.j.head && t.j.asIs
