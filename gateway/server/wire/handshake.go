@@ -128,9 +128,7 @@ func (h *handshakes) add(c io.Closer) (*list.Element, bool) {
 		return nil, false
 	}
 	if h.oldest.Len() >= h.max {
-		e := h.oldest.Front()
-		h.oldest.Remove(e)
-		e.Value.(io.Closer).Close()
+		h.cut(h.oldest.Front())
 	}
 	return h.oldest.PushBack(c), true
 }
@@ -141,13 +139,18 @@ func (h *handshakes) remove(e *list.Element) {
 	h.oldest.Remove(e) // which does nothing if it was cut off
 }
 
+// cut ends a handshake, which will then find itself removed.
+func (h *handshakes) cut(e *list.Element) {
+	h.oldest.Remove(e)
+	e.Value.(io.Closer).Close()
+}
+
 // close cuts off all of them, and lets none begin.
 func (h *handshakes) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.closed = true
-	for e := h.oldest.Front(); e != nil; e = e.Next() {
-		e.Value.(io.Closer).Close()
+	for e := h.oldest.Front(); e != nil; e = h.oldest.Front() {
+		h.cut(e)
 	}
-	h.oldest.Init()
 }
