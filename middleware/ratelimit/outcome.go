@@ -22,9 +22,9 @@ func (o *Outcome) Allowed() bool { return o.allowed }
 // by a limit that is Closed: the answer is 503.
 func (o *Outcome) Unavailable() bool { return o.unavailable }
 
-// Named is a limit's decision.
+// Named is the decision of the limit of that name.
 type Named struct {
-	Limit  string
+	Name   string
 	DryRun bool
 	Source Source
 	Decision
@@ -36,7 +36,7 @@ func (o *Outcome) Decisions() []Named {
 	all := make([]Named, 0, len(o.items))
 	for i := range o.items {
 		if it := &o.items[i]; it.decided {
-			all = append(all, Named{Limit: it.limit.Name, DryRun: it.limit.DryRun, Source: it.source, Decision: it.Decision})
+			all = append(all, Named{Name: it.limit.Name, DryRun: it.limit.DryRun, Source: it.source, Decision: it.Decision})
 		}
 	}
 	return all
