@@ -121,8 +121,9 @@ func (a *attempt) serversTurn() {
 func (a *attempt) got1xx(code int, header textproto.MIMEHeader) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.over || code == http.StatusContinue {
-		// net/http sends 100 (Continue) itself as the body is first read.
+	// net/http sends 100 (Continue) itself as the body is first read, and an
+	// HTTP/1.0 client would take any for the response (RFC 9110 section 15.2).
+	if a.over || code == http.StatusContinue || !a.x.in.ProtoAtLeast(1, 1) {
 		return nil
 	}
 	if a.interim++; a.interim > maxInterim {

@@ -25,13 +25,24 @@ type exchange struct {
 	body     requestBody
 	response responseBody
 
+	upgraded   io.Closer // the server's side of an upgraded connection
 	idempotent bool
 	first      attempt // most requests have no other
 	current    *attempt
 	attempts   int
 	tried      []*server
 
-	err *Error // why there is no response
+	values headerValues
+	err    *Error // why there is no response
+}
+
+// headerValues are the fields that the gateway itself sets: an http.Header
+// wants a slice for each, and here all of them are one allocation, the
+// exchange's.
+type headerValues struct {
+	forwardedFor, forwardedHost, forwardedProto, forwarded [1]string
+
+	via, viaBack, traceparent [1]string
 }
 
 func newExchange(h *Handler, w http.ResponseWriter, r *http.Request) *exchange {
@@ -122,8 +133,21 @@ func (x *exchange) broken() bool {
 	return x.response.err != nil && !errors.Is(x.response.err, io.EOF)
 }
 
+// lingering is how long a client may go on sending a body that nobody wants,
+// once it has its response.
+const lingering = time.Second
+
 // finish settles the last attempt. It runs however Forward ends.
 func (x *exchange) finish() {
+	if x.body.source != nil && !x.body.ended() && x.in.ProtoMajor == 1 {
+		// The server did not want the rest of the request. A read of it may be
+		// under way, and net/http would wait for it for as long as the client
+		// likes: the response is out, but the connection would never end.
+		_ = http.NewResponseController(x.rw.ResponseWriter).SetReadDeadline(time.Now().Add(lingering))
+	}
+	if x.upgraded != nil {
+		x.upgraded.Close()
+	}
 	if x.current == nil {
 		return
 	}

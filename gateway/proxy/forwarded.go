@@ -74,17 +74,20 @@ func (x *exchange) setForwarded(out *http.Request) {
 	}
 	client := x.client()
 	address := "unknown" // RFC 7239 section 6.2
-	// One array for the single values of all.
-	values := [4]string{2: x.in.Host, 3: scheme}
+	v := &x.values
 	if client.IsValid() {
 		address = client.String()
-		values[0] = address
-		out.Header["X-Forwarded-For"] = values[0:1:1]
+		v.forwardedFor[0] = address
+		out.Header["X-Forwarded-For"] = v.forwardedFor[:]
 	}
-	values[1] = forwardedElement(client, address, x.in.Host, scheme)
-	out.Header["Forwarded"] = values[1:2:2]
-	out.Header["X-Forwarded-Host"] = values[2:3:3]
-	out.Header["X-Forwarded-Proto"] = values[3:4:4]
+	if x.in.Host != "" { // HTTP/1.0 may do without
+		v.forwardedHost[0] = x.in.Host
+		out.Header["X-Forwarded-Host"] = v.forwardedHost[:]
+	}
+	v.forwardedProto[0] = scheme
+	v.forwarded[0] = forwardedElement(client, address, x.in.Host, scheme)
+	out.Header["X-Forwarded-Proto"] = v.forwardedProto[:]
+	out.Header["Forwarded"] = v.forwarded[:]
 }
 
 // forwardedElement is RFC 7239 section 4: IPv6 addresses and hosts with ports

@@ -18,8 +18,10 @@ func (x *exchange) rewrite(pr *httputil.ProxyRequest) {
 	restoreOurs(out.Header, in.Header)
 	StripForwarding(out.Header)
 	x.setForwarded(out)
-	appendVia(out.Header, in.ProtoMajor, in.ProtoMinor)
-	EnsureTraceparent(out.Header)
+	appendVia(out.Header, in.ProtoMajor, in.ProtoMinor, &x.values.via)
+	if traceID(out.Header) == "" {
+		startTrace(out.Header, &x.values.traceparent)
+	}
 	if x.route.RewriteHost {
 		out.Host = "" // the URL's, which every attempt sets
 	}
@@ -88,7 +90,7 @@ const pseudonym = "headgate"
 
 // appendVia adds the gateway to the Via chain (RFC 9110 section 7.6.3), with
 // the version of the message that it received.
-func appendVia(h http.Header, major, minor int) {
+func appendVia(h http.Header, major, minor int, slot *[1]string) {
 	var entry string
 	switch {
 	case major == 1 && minor == 1:
@@ -103,7 +105,8 @@ func appendVia(h http.Header, major, minor int) {
 	if prior := h["Via"]; len(prior) > 0 {
 		entry = strings.Join(prior, ", ") + ", " + entry
 	}
-	h["Via"] = []string{entry}
+	slot[0] = entry
+	h["Via"] = slot[:]
 }
 
 // StripConnection applies the Connection field of a request as it came in: the

@@ -31,6 +31,7 @@ type requestBody struct {
 	end  error // of the source
 
 	read   atomic.Int64 // from the source
+	done   atomic.Bool  // the source has ended
 	broken atomic.Pointer[error]
 }
 
@@ -51,6 +52,10 @@ func (b *requestBody) init(x *exchange, out *http.Request, replay bool) {
 func (b *requestBody) rewindable() bool {
 	return b.source == nil || b.read.Load() <= int64(b.keep)
 }
+
+// ended reports whether the client's body has been read to its end, or can't
+// be read any further.
+func (b *requestBody) ended() bool { return b.done.Load() }
 
 // failure is why the client's body could not be read, or nil.
 func (b *requestBody) failure() error {
@@ -139,6 +144,7 @@ func (b *requestBody) readAt(p []byte, offset int64) (int, error) {
 	}
 	if err != nil {
 		b.end = err
+		b.done.Store(true)
 		if err != io.EOF {
 			b.broken.Store(&err)
 		}

@@ -14,7 +14,7 @@ import (
 // modifyResponse is the ReverseProxy's hook, for the response that is going to
 // be passed on.
 func (x *exchange) modifyResponse(res *http.Response) error {
-	appendVia(res.Header, res.ProtoMajor, res.ProtoMinor)
+	appendVia(res.Header, res.ProtoMajor, res.ProtoMinor, &x.values.viaBack)
 	if modify := x.route.ModifyResponse; modify != nil {
 		if err := modify(res); err != nil {
 			x.current.kind = KindRefused
@@ -28,7 +28,10 @@ func (x *exchange) modifyResponse(res *http.Response) error {
 		}
 	}
 	if res.StatusCode == http.StatusSwitchingProtocols {
-		return nil // the body is the connection, and ReverseProxy's
+		// The body is the connection. ReverseProxy forgets about it where it
+		// does not like the upgrade; finish does not.
+		x.upgraded = res.Body
+		return nil
 	}
 	x.cleanTrailer(res.Trailer)
 	x.response = responseBody{ReadCloser: res.Body, x: x, res: res}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"math/rand/v2"
 	"net/http"
@@ -14,26 +15,36 @@ import (
 // and a server's "parent-based" sampler, the usual default, would otherwise
 // drop every trace that began without it.
 func EnsureTraceparent(h http.Header) string {
+	if id := traceID(h); id != "" {
+		return id
+	}
+	return startTrace(h, nil)
+}
+
+// traceID is the trace's ID of a valid traceparent, or empty.
+func traceID(h http.Header) string {
 	if values := h["Traceparent"]; len(values) == 1 && validTraceparent(values[0]) {
 		return values[0][3:35]
 	}
+	return ""
+}
+
+// startTrace sets a new traceparent, in slot if the caller has one to spare.
+func startTrace(h http.Header, slot *[1]string) string {
 	var id [24]byte
 	for i := 0; i < len(id); i += 8 {
-		n := rand.Uint64() | 1 // an ID of zeros is invalid
-		for j := range 8 {
-			id[i+j] = byte(n >> (8 * j))
-		}
+		binary.BigEndian.PutUint64(id[i:], rand.Uint64()|1) // an ID of zeros is invalid
 	}
-	buf := make([]byte, 0, 55)
-	buf = append(buf, "00-"...)
-	buf = hex.AppendEncode(buf, id[:16])
-	buf = append(buf, '-')
-	buf = hex.AppendEncode(buf, id[16:])
-	buf = append(buf, "-01"...)
-	value := string(buf)
-	h["Traceparent"] = []string{value}
+	text := [55]byte{0: '0', 1: '0', 2: '-', 35: '-', 52: '-', 53: '0', 54: '1'}
+	hex.Encode(text[3:], id[:16])
+	hex.Encode(text[36:], id[16:])
+	if slot == nil {
+		slot = new([1]string)
+	}
+	slot[0] = string(text[:])
+	h["Traceparent"] = slot[:]
 	delete(h, "Tracestate")
-	return value[3:35]
+	return slot[0][3:35]
 }
 
 // validTraceparent follows W3C Trace Context section 3.2: version, trace ID,
