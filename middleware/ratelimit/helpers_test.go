@@ -92,5 +92,9 @@ func eventually(t testing.TB, within time.Duration, what string, condition func(
 
 // addressOf is the i-th of many addresses.
 func addressOf(i int) string {
-	return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}).String()
+	return from4(i).String()
+}
+
+func from4(i int) netip.Addr {
+	return netip.AddrFrom4([4]byte{10 + byte(i>>24), byte(i >> 16), byte(i >> 8), byte(i)})
 }

@@ -1,0 +1,84 @@
+package ratelimit_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/headgate/headgate/middleware/ratelimit"
+)
+
+// TestAMillionKeysTakeNoMoreMemoryThanAllowed: a flood of addresses, a fifth of
+// which are denied as well, while one client goes on as ever.
+func TestAMillionKeysTakeNoMoreMemoryThanAllowed(t *testing.T) {
+	t.Parallel()
+	const bound, keys = 8 << 20, 1_000_000
+	clk := newClock()
+	c := newCounters(t, ratelimit.CountersOptions{MemoryBytes: bound, DenyCacheBytes: bound, Now: clk.now})
+	x := limit("x", ratelimit.SlidingWindow, 1, time.Hour)
+	x.Ban = ratelimit.Ban{After: 2, For: time.Hour}
+	l := newLimiter(t, c, x)
+	r := from("192.0.2.1")
+	for i := range keys {
+		r.Addr = from4(i)
+		if !check(l, r).Allowed() {
+			t.Fatal("a new key is denied")
+		}
+		if i%5 == 0 && check(l, r).Allowed() {
+			t.Fatal("a counter that was just written is forgotten")
+		}
+	}
+	counters, bytes := c.MemorySize()
+	if bytes > bound || counters > bound/100 {
+		t.Errorf("%d counters take %d bytes, of %d", counters, bytes, bound)
+	}
+	if counters < bound/400 {
+		t.Errorf("only %d counters are kept in %d bytes", counters, bound)
+	}
+	if denied, bans := c.DenialBytes(); denied > bound || bans > bound {
+		t.Errorf("denials take %d and ban counts %d bytes, of %d", denied, bans, bound)
+	}
+	if n := len(c.TopDenied()); n > 64 {
+		t.Errorf("%d keys are listed as most denied", n)
+	}
+
+	// What has expired makes room by itself, before anything that has not.
+	clk.add(3 * time.Hour)
+	for i := range 3 * counters {
+		r.Addr = from4(i)
+		check(l, r)
+	}
+	if _, bytes := c.MemorySize(); bytes > bound {
+		t.Errorf("after the windows' end: %d bytes of %d", bytes, bound)
+	}
+}
+
+// TestALogGrowsWithinTheMemoryGiven counts what logs hold besides their slots.
+func TestALogGrowsWithinTheMemoryGiven(t *testing.T) {
+	t.Parallel()
+	const bound = 4 << 20
+	c := newCounters(t, ratelimit.CountersOptions{MemoryBytes: bound})
+	x := limit("x", ratelimit.SlidingLog, 1000, time.Hour)
+	x.Cost = 900
+	l := newLimiter(t, c, x)
+	r := from("192.0.2.1")
+	for i := range 5000 {
+		r.Addr = from4(i)
+		check(l, r)
+	}
+	if counters, bytes := c.MemorySize(); bytes > bound || counters > bound/8000 {
+		t.Errorf("%d logs of 8 kB take %d bytes, of %d", counters, bytes, bound)
+	}
+}
+
+func TestALimitWhoseLogCannotFitIsRefused(t *testing.T) {
+	t.Parallel()
+	c := newCounters(t, ratelimit.CountersOptions{MemoryBytes: 1 << 20})
+	_, err := ratelimit.New(ratelimit.Options{Counters: c, Limits: []ratelimit.Limit{limit("x", ratelimit.SlidingLog, 20_000, time.Hour)}})
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	// With the default, whatever Validate lets through fits.
+	if _, err := ratelimit.New(ratelimit.Options{Limits: []ratelimit.Limit{limit("x", ratelimit.SlidingLog, ratelimit.MaxLogged, time.Hour)}}); err != nil {
+		t.Fatal(err)
+	}
+}
