@@ -122,7 +122,7 @@ func identify(who *ratelimit.Request, visit *session.Visit) {
 func (x *exchange) deny(c echo.Context, o *ratelimit.Outcome) error {
 	for _, d := range o.Decisions() {
 		if !d.Allowed && !d.DryRun {
-			x.limit = d.Limit
+			x.limit = d.Name
 			break
 		}
 	}
@@ -134,7 +134,7 @@ func (x *exchange) deny(c echo.Context, o *ratelimit.Outcome) error {
 func (x *exchange) noteDryRun(o *ratelimit.Outcome) {
 	for _, d := range o.Decisions() {
 		if !d.Allowed && d.DryRun {
-			x.dryRun = d.Limit
+			x.dryRun = d.Name
 			return
 		}
 	}

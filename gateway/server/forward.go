@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/headgate/headgate/gateway/proxy"
+	"github.com/headgate/headgate/gateway/server/wire"
 	"github.com/headgate/headgate/middleware/session"
 	"github.com/headgate/headgate/policies"
 	"github.com/labstack/echo/v4"
@@ -33,6 +34,9 @@ func (rt *route) forward(u *proxy.Upstream) echo.HandlerFunc {
 		}
 		if ended := x.endSession(c); ended != nil {
 			return ended
+		}
+		if refusal := wire.Refusal(c.Request().Context()); refusal != nil {
+			return refuse(refusal.Status, "The request is malformed: "+refusal.Reason+".").because(err)
 		}
 		return asProblem(err)
 	}

@@ -3,7 +3,6 @@ package server
 import (
 	"errors"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -15,7 +14,7 @@ import (
 
 // ServeHTTP is the front door: every request comes in here, and passes
 //
-//	begin -> guardHeaders -> normalise -> dispatch -> (observe, fail)
+//	begin -> normalise -> dispatch -> (fail) -> observe
 //
 // and then the chain of its route. Echo's own router has no part in it (see
 // package policies for why); Echo carries the request, the middleware and the errors.
@@ -33,10 +32,7 @@ func (s *Server) front(c echo.Context) {
 	uri := c.Request().RequestURI
 	defer s.observe(c, x, uri)
 
-	err := guardHeaders(c, x.gen.maxHeaderBytes)
-	if err == nil {
-		err = normalise(c)
-	}
+	err := normalise(c)
 	if err == nil {
 		err = dispatch(c)
 	}
@@ -103,23 +99,6 @@ func (s *Server) fail(c echo.Context, x *exchange, err error) {
 	p.write(c)
 }
 
-// guardHeaders refuses headers that are too long or that say two things.
-func guardHeaders(c echo.Context, limit int64) error {
-	r := c.Request()
-	size := int64(len(r.Method) + len(r.RequestURI) + len(r.Proto) + len(r.Host) + len("  \r\nHost: \r\n\r\n"))
-	for name, values := range r.Header {
-		for _, v := range values {
-			size += int64(len(name) + len(v) + len(": \r\n"))
-		}
-	}
-	if size > limit {
-		c.Response().Header().Set("Connection", "close")
-		return refuse(http.StatusRequestHeaderFieldsTooLarge,
-			"The request line and headers are larger than the "+strconv.FormatInt(limit, 10)+" bytes that are allowed.")
-	}
-	return nil
-}
-
 // normalise gives host and path the one form that everything behind it sees:
 // the matcher, the limits, the cache and the app server.
 func normalise(c echo.Context) error {
@@ -132,6 +111,9 @@ func normalise(c echo.Context) error {
 	exchangeOf(c).host = host.Name
 	if r.Method == http.MethodConnect {
 		return refuse(http.StatusMethodNotAllowed, "This is not a forward proxy: CONNECT is not served here.").with("Allow", "")
+	}
+	if r.RequestURI == "*" { // OPTIONS *, RFC 9110 section 9.3.7: it asks about the server itself
+		return nil
 	}
 	path, err := policies.NormalizePath(rawPath(r))
 	if err != nil {
@@ -167,6 +149,9 @@ func rawPath(r *http.Request) string {
 func dispatch(c echo.Context) error {
 	x := exchangeOf(c)
 	r := c.Request()
+	if r.RequestURI == "*" {
+		return c.NoContent(http.StatusNoContent)
+	}
 	m := x.gen.matcher.Match(&policies.Request{
 		Host:     x.host,
 		Path:     r.URL.RawPath,

@@ -270,7 +270,7 @@ func TestUnknownMethodsPass(t *testing.T) {
 			t.Errorf("%s: %d %s", method, a.StatusCode, a.text)
 		}
 	}
-	if a := g.raw("OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); a.StatusCode != 200 || a.text != "" {
+	if a := g.raw("OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); a.StatusCode != 204 || a.text != "" {
 		t.Errorf("OPTIONS *: %d", a.StatusCode)
 	}
 	if a := g.raw("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\nConnection: close\r\n\r\n"); a.StatusCode != 405 {

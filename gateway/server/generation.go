@@ -17,31 +17,29 @@ import (
 // swaps the pointer. What outlives it (connections, counters, sessions, the
 // cache) is in parts.
 type generation struct {
-	policy         *policies.Policy
-	hash           string
-	resolver       *clientip.Resolver
-	matcher        *policies.Matcher
-	routes         []*route // by the matcher's index
-	clients        apiClients
-	sessions       *session.Manager
-	maxHeaderBytes int64
-	limits         map[string]ratelimit.Limit
-	caches         map[string]cache.Rule
-	configs        map[string]proxy.Config // of upstreams
-	upstreams      prepared
+	policy    *policies.Policy
+	hash      string
+	resolver  *clientip.Resolver
+	matcher   *policies.Matcher
+	routes    []*route // by the matcher's index
+	clients   apiClients
+	sessions  *session.Manager
+	limits    map[string]ratelimit.Limit
+	caches    map[string]cache.Rule
+	configs   map[string]proxy.Config // of upstreams
+	upstreams prepared
 }
 
 // compile builds a generation. All that can be wrong with a policy that has been
 // loaded comes out here, before anything has changed.
 func (s *Server) compile(p *policies.Policy) (*generation, error) {
 	g := &generation{
-		policy:         p,
-		hash:           p.Hash(),
-		maxHeaderBytes: p.Server.MaxHeaderBytes.Bytes(),
-		clients:        newAPIClients(p.Clients),
-		limits:         map[string]ratelimit.Limit{},
-		caches:         map[string]cache.Rule{},
-		configs:        map[string]proxy.Config{},
+		policy:  p,
+		hash:    p.Hash(),
+		clients: newAPIClients(p.Clients),
+		limits:  map[string]ratelimit.Limit{},
+		caches:  map[string]cache.Rule{},
+		configs: map[string]proxy.Config{},
 	}
 	var err error
 	if g.resolver, err = newResolver(p.Server); err != nil {

@@ -57,7 +57,7 @@ func (s *Shared) Close() {
 
 // openParts opens what the first policy names. What fails leaves the rest to teardown.
 func (s *Server) openParts() (*parts, error) {
-	p := &parts{upgrades: new(proxy.Upgrades)}
+	p := &parts{upgrades: proxy.NewUpgrades()}
 	p.upstreams = newUpstreams(proxy.Deps{Logger: s.log, Observer: s.metrics.attempt, Upgrades: p.upgrades}, s.log)
 	s.teardown.push(p.upstreams.close)
 

@@ -68,6 +68,7 @@ func restartNeeded(old, new *policies.Policy) error {
 	differs("server.tls", (a.TLS == nil) == (b.TLS == nil) && (a.TLS == nil || *a.TLS == *b.TLS))
 	differs("server.protocols", slices.Equal(a.Protocols, b.Protocols))
 	differs("server.read_header_timeout", a.ReadHeaderTimeout == b.ReadHeaderTimeout)
+	differs("server.max_header_bytes", a.MaxHeaderBytes == b.MaxHeaderBytes)
 	differs("server.idle_timeout", a.IdleTimeout == b.IdleTimeout)
 	differs("server.max_connections_per_ip", a.MaxConnectionsPerIP == b.MaxConnectionsPerIP)
 	differs("server.access_log", a.AccessLog == b.AccessLog)

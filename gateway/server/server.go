@@ -8,12 +8,16 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/headgate/headgate/gateway/admin"
+	"github.com/headgate/headgate/gateway/server/wire"
 	"github.com/headgate/headgate/policies"
 	"github.com/labstack/echo/v4"
 )
@@ -51,7 +55,7 @@ type Server struct {
 	parts     *parts
 	current   atomic.Pointer[generation]
 
-	public    *http.Server
+	public    *wire.Server
 	adminHTTP *http.Server
 	listeners []net.Listener
 	adminL    net.Listener
@@ -104,13 +108,53 @@ func New(o Options) (_ *Server, err error) {
 // buildPublic sets up the listener's HTTP side.
 func (s *Server) buildPublic() error {
 	p := s.options.Policy.Server
-	s.public = &http.Server{
-		Handler:           s,
-		ReadHeaderTimeout: p.ReadHeaderTimeout.Std(),
-		IdleTimeout:       p.IdleTimeout.Std(),
-		MaxHeaderBytes:    int(2 * p.MaxHeaderBytes.Bytes()),
+	o := wire.Options{
+		Handler:             s,
+		HTTP1:               slices.Contains(p.Protocols, policies.ServerHTTP1),
+		HTTP2:               slices.Contains(p.Protocols, policies.ServerHTTP2),
+		H2C:                 slices.Contains(p.Protocols, policies.ServerH2C),
+		ReadHeaderTimeout:   p.ReadHeaderTimeout.Std(),
+		IdleTimeout:         p.IdleTimeout.Std(),
+		MaxHeaderBytes:      int(p.MaxHeaderBytes.Bytes()),
+		MaxConnectionsPerIP: p.MaxConnectionsPerIP,
+		Peer:                s.peer,
+		Refused:             s.refused,
+		Logger:              s.log,
+	}
+	if p.TLS != nil {
+		o.CertFile, o.KeyFile = string(p.TLS.CertFile), string(p.TLS.KeyFile)
+	}
+	var err error
+	if s.public, err = wire.New(o); err != nil {
+		return fmt.Errorf("server: %w", err)
 	}
 	return nil
+}
+
+// peer returns the bucket in which a peer's connections are counted. Those of
+// trusted proxies are many clients' and not counted.
+func (s *Server) peer(addr netip.AddrPort) (bucket netip.Addr, counted bool) {
+	gen := s.current.Load()
+	ip := addr.Addr().Unmap().WithZone("")
+	for _, trusted := range gen.policy.Server.TrustedProxies {
+		if trusted.Contains(ip) {
+			return ip, false
+		}
+	}
+	return gen.resolver.Bucket(ip), true
+}
+
+// refused notes a request that was refused before it became one.
+func (s *Server) refused(peer net.Addr, err *wire.RequestError) {
+	s.metrics.requests.WithLabelValues("", "other", statusLabel(err.Status)).Inc()
+	if s.accessLog == nil {
+		return
+	}
+	e := accessEntry{Time: time.Now(), Status: err.Status, Error: err.Reason}
+	if host, _, splitErr := net.SplitHostPort(peer.String()); splitErr == nil {
+		e.ClientIP = host
+	}
+	s.accessLog.line(e.appendJSON)
 }
 
 // Start listens on all addresses and serves them in the background. When it
@@ -197,10 +241,16 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	var err error
 	if len(s.listeners) > 0 {
 		s.log.Info("draining")
+		drained := make(chan struct{})
+		go func() {
+			defer close(drained)
+			s.parts.upgrades.Drain(ctx)
+		}()
 		if err = s.public.Shutdown(ctx); err != nil {
 			s.log.Warn("requests were cut off by the end of the grace period", "error", err)
 			s.public.Close()
 		}
+		<-drained
 		s.closeListeners()
 	}
 	if s.adminHTTP != nil {
