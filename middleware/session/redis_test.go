@@ -380,3 +380,27 @@ func TestASessionThatEndsBetweenReadingAndTouchingIsNone(t *testing.T) {
 		t.Error("still remembered")
 	}
 }
+
+func TestAnOutageThatEndsBeforeTheAnswerStillChangesNothing(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	m := newManager(t, session.Options{Redis: openRedisWithin(t, server.URL, 150*time.Millisecond)})
+	var b browser
+	retry(t, func() error { return b.start(t, m, login).answer(session.HeaderLogin, "42") })
+	before := b.value()
+	server.Pause()
+	r := b.start(t, m, login)
+	server.Resume()
+	retry(t, func() error { return new(browser).start(t, m, login).answer(session.HeaderLogin, "43") })
+	for _, headers := range [][]string{
+		{session.HeaderMerge, `{"a":1}`}, {session.HeaderLogin, "44"}, {session.HeaderLogout, "session"}, {session.HeaderRenew, "?1"},
+	} {
+		if err := r.answer(headers...); !errors.Is(err, session.ErrUnavailable) || session.Status(err) != 503 {
+			t.Errorf("%q says %v", headers, err)
+		}
+	}
+	if b.value() != before {
+		t.Fatal("the cookie was replaced without anybody knowing what it stood for")
+	}
+	wantUser(t, b.get(t, m), "42")
+}
