@@ -165,29 +165,35 @@ func sum(text []byte) digest {
 // appendPart appends a part of the key with its kind, its name and its value. A
 // missing value is replaced by the client's address, kind and all.
 func appendPart(text []byte, p KeyPart, r *Request) []byte {
-	value := ""
-	switch p.Kind {
-	case KeyClient:
-		value = r.Client
-	case KeyUser:
-		value = r.User
-	case KeySession:
-		value = r.Session
-	case KeyRoute:
-		return appendValue(text, p, r.Route)
-	case KeyHost:
-		return appendValue(text, p, canonicalHost(r.Host))
-	case KeyMethod:
-		return appendValue(text, p, canonicalMethod(r.Method))
-	case KeyHeader:
-		value = r.Header.Get(p.Name)
-	case KeyCookie:
-		value = cookie(r.Header, p.Name)
-	}
-	if value == "" {
+	value := p.value(r)
+	if value == "" && p.identifies() {
 		return appendAddr(text, r.bucket())
 	}
 	return appendValue(text, p, value)
+}
+
+// value is the part's value in a request; "" where it is missing, and for the
+// address, which stands in for whatever is missing.
+func (p KeyPart) value(r *Request) string {
+	switch p.Kind {
+	case KeyClient:
+		return r.Client
+	case KeyUser:
+		return r.User
+	case KeySession:
+		return r.Session
+	case KeyRoute:
+		return r.Route
+	case KeyHost:
+		return canonicalHost(r.Host)
+	case KeyMethod:
+		return canonicalMethod(r.Method)
+	case KeyHeader:
+		return r.Header.Get(p.Name)
+	case KeyCookie:
+		return cookie(r.Header, p.Name)
+	}
+	return ""
 }
 
 func appendValue(text []byte, p KeyPart, value string) []byte {

@@ -63,13 +63,14 @@ func login(c *ratelimit.Counters, o ratelimit.Options) *echo.Echo {
 	return e
 }
 
-func post(e *echo.Echo, answer string) (status int) {
+func post(e *echo.Echo, answer, name string) (status int) {
 	defer func() {
 		if recover() != nil {
 			status = -1
 		}
 	}()
 	r := httptest.NewRequest("POST", "/login?answer="+answer, nil)
+	r.Header.Set("Case", name)
 	if answer == "left" {
 		ctx, cancel := context.WithCancel(r.Context())
 		cancel()
@@ -84,7 +85,7 @@ func TestWhichAnswersCount(t *testing.T) {
 	t.Parallel()
 	failed := ratelimit.Count{Failed: true}
 	loggedIn := func(_ int, h http.Header) bool { return h.Get("Headgate-Login") != "" }
-	for name, tt := range map[string]struct {
+	cases := map[string]struct {
 		count     ratelimit.Count
 		succeeded func(int, http.Header) bool
 		answer    string
@@ -105,23 +106,25 @@ func TestWhichAnswersCount(t *testing.T) {
 		"statuses: an error among them":  {ratelimit.Count{Statuses: []int{403}}, nil, "error", true},
 		"statuses: another one":          {ratelimit.Count{Statuses: []int{401}}, nil, "wrong", false},
 		"statuses: an own one among 502": {ratelimit.Count{Statuses: []int{502}}, nil, "own", false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			backends(t, func(t *testing.T, c *ratelimit.Counters) {
+	}
+	backends(t, func(t *testing.T, c *ratelimit.Counters) {
+		for name, tt := range cases {
+			t.Run(name, func(t *testing.T) {
 				for _, a := range algorithms {
 					x := limit("login", a, 2, time.Hour)
 					x.Count = tt.count
+					x.Key = []ratelimit.KeyPart{{Kind: ratelimit.KeyHeader, Name: "Case"}}
 					e := login(c, ratelimit.Options{Limits: []ratelimit.Limit{x}, Succeeded: tt.succeeded})
 					for i := range 5 {
-						denied := post(e, tt.answer) == http.StatusTooManyRequests
+						denied := post(e, tt.answer, name) == http.StatusTooManyRequests
 						if want := tt.counts && i >= 2; denied != want {
 							t.Fatalf("%s: request %d denied: %v", a, i+1, denied)
 						}
 					}
 				}
 			})
-		})
-	}
+		}
+	})
 }
 
 // TestConcurrentGuessesCannotSlipThrough: as many are under way as the limit

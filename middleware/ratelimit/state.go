@@ -165,14 +165,3 @@ func (v *view) decision(fits bool, cost int64) Decision {
 	}
 	return d
 }
-
-// take is the decision of one limit alone:
-// (state, limit, now, cost) -> (state, decision).
-func (p pure) take(s state, now, cost int64) (state, Decision) {
-	v := p.look(s, now)
-	if !v.fits(cost) {
-		return s, v.decision(false, cost)
-	}
-	v.admit(cost)
-	return v.state, v.decision(true, cost)
-}

@@ -1,0 +1,60 @@
+package ratelimit
+
+import (
+	"context"
+	"fmt"
+)
+
+// Preview is what a limit would decide about a request.
+type Preview struct {
+	Named
+	// Key has the values that the request is counted by, in the order of the
+	// limit's key, as [Limit.RequestFor] takes them.
+	Key []string
+}
+
+// Peek tells what [Limiter.Check] would decide about a request now, limit by
+// limit, and consumes nothing. Limits that do not apply to the client are left
+// out. It fails where Redis has the counters and does not answer.
+func (l *Limiter) Peek(ctx context.Context, r *Request) ([]Preview, error) {
+	o := &Outcome{limiter: l}
+	o.items = o.space[:0]
+	l.gather(o, r, false)
+	c := l.counters
+	previews := make([]Preview, 0, len(o.items))
+	for i := range o.items {
+		// Each is asked by itself: together, one would veto the others.
+		one := o.items[i : i+1]
+		it, now := &one[0], c.clock()
+		switch {
+		case c.denied.find(it, now) && it.Banned:
+			it.source = FromDenyCache
+		case c.redis == nil:
+			it.source = FromMemory
+			c.memory.take(one, now, true)
+		default:
+			it.source = FromRedis
+			if err := c.redis.take(ctx, one, nil, true); err != nil {
+				return nil, fmt.Errorf("limit %q cannot be read: %w", it.limit.Name, err)
+			}
+		}
+		p := Preview{Named: Named{Name: it.limit.Name, DryRun: it.limit.DryRun, Source: it.source, Decision: it.Decision}}
+		for _, part := range it.limit.Key {
+			p.Key = append(p.Key, part.shown(r))
+		}
+		previews = append(previews, p)
+	}
+	return previews, nil
+}
+
+// shown is the part's value as an operator gives it.
+func (p KeyPart) shown(r *Request) string {
+	switch value := p.value(r); {
+	case p.Kind == KeyIP:
+		return r.bucket().String()
+	case value == "" && p.identifies():
+		return "ip:" + r.bucket().String()
+	default:
+		return value
+	}
+}
