@@ -75,7 +75,9 @@ func (b *bans) begin(it *item, d time.Duration, now int64) {
 	ban := *it
 	ban.Decision = Decision{Limit: it.capacity(), Reset: d, RetryAfter: d, Banned: true}
 	b.counters.denied.remember(&ban, now, d, b.counters.denied.resets.Load())
-	b.counters.log.Info("banned", "limit", it.limit.Name, "key", it.key.digest, "for", d)
+	if b.counters.seldom(&b.counters.banned, time.Second) {
+		b.counters.log.Info("banned", "limit", it.limit.Name, "key", it.key.digest, "for", d)
+	}
 }
 
 // share leaves a denial for the next flush, and sees to it that there is one.

@@ -34,18 +34,18 @@ type CountersOptions struct {
 // It outlives policies: a reload builds new Limiters over the same Counters.
 // It is safe for concurrent use.
 type Counters struct {
-	now                func() time.Time
-	base               time.Time
-	memory             *memory // the counters, or while Redis is away the local ones
-	redis              *redisCounters
-	denied             *denyCache
-	bans               *bans
-	top                *topDenied
-	listener           *listener
-	observer           Observer
-	log                *slog.Logger
-	local              atomic.Bool  // local counters are in use, and must be dropped when Redis is back
-	complained, dryRun atomic.Int64 // when such a thing was last logged
+	now                        func() time.Time
+	base                       time.Time
+	memory                     *memory // the counters, or while Redis is away the local ones
+	redis                      *redisCounters
+	denied                     *denyCache
+	bans                       *bans
+	top                        *topDenied
+	listener                   *listener
+	observer                   Observer
+	log                        *slog.Logger
+	local                      atomic.Bool  // local counters are in use, and must be dropped when Redis is back
+	complained, dryRun, banned atomic.Int64 // when such a thing was last logged
 }
 
 // NewCounters returns Counters; Close ends its background work. It does not
@@ -117,9 +117,14 @@ func (c *Counters) redisIsBack() {
 
 // complain logs an error, but no more than one in ten seconds.
 func (c *Counters) complain(message string, err error) {
-	now, last := c.clock(), c.complained.Load()
-	if now-last < 10_000_000 || !c.complained.CompareAndSwap(last, now) {
-		return
+	if c.seldom(&c.complained, 10*time.Second) {
+		c.log.Warn(message, "error", err)
 	}
-	c.log.Warn(message, "error", err)
+}
+
+// seldom reports whether it was last true at least so long ago: a log that a client
+// can fill is no log.
+func (c *Counters) seldom(last *atomic.Int64, every time.Duration) bool {
+	now, then := c.clock(), last.Load()
+	return now-then >= every.Microseconds() && last.CompareAndSwap(then, now)
 }

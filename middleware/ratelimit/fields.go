@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/dunglas/httpsfv"
@@ -82,14 +83,12 @@ func (o *Outcome) writeDraft(h http.Header) {
 	if len(o.items) == 0 {
 		return
 	}
-	var space [256]byte
-	policy, state := space[:0:128], space[128:128]
+	var space [192]byte
+	state := space[:0]
+	usual := len(o.items) == len(o.limiter.limits)
 	for i := range o.items {
 		it := &o.items[i]
-		if i > 0 {
-			policy = append(policy, ", "...)
-		}
-		policy = append(policy, it.header.policy...)
+		usual = usual && it.variant == &it.limit.base
 		if it.decided {
 			if len(state) > 0 {
 				state = append(state, ", "...)
@@ -97,10 +96,30 @@ func (o *Outcome) writeDraft(h http.Header) {
 			state = it.header.appendTo(state, &it.Decision)
 		}
 	}
-	addField(h, "Ratelimit-Policy", string(policy))
+	switch {
+	case usual && h["Ratelimit-Policy"] == nil:
+		h["Ratelimit-Policy"] = o.limiter.policy
+	case usual:
+		addField(h, "Ratelimit-Policy", o.limiter.policy[0])
+	default:
+		addField(h, "Ratelimit-Policy", policyOf(o.items))
+	}
 	if len(state) > 0 {
 		addField(h, "Ratelimit", string(state))
 	}
+}
+
+// policyOf is RateLimit-Policy for limits of which some do not apply, or not at
+// their usual size.
+func policyOf(items []item) string {
+	var b strings.Builder
+	for i := range items {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(items[i].header.policy)
+	}
+	return b.String()
 }
 
 func (o *Outcome) writeLegacy(h http.Header) {

@@ -55,7 +55,8 @@ type Limiter struct {
 	counters  *Counters
 	headers   HeaderStyle
 	succeeded func(int, http.Header) bool
-	problems  [][]byte // per limit: the body of a denial by it alone
+	problems  []denialBody // per limit: the body of a denial by it alone
+	policy    []string     // RateLimit-Policy where all limits apply, at their usual size
 	options   Options
 }
 
@@ -86,9 +87,12 @@ func New(o Options) (*Limiter, error) {
 		}
 	}
 	l := &Limiter{limits: limits, counters: o.Counters, headers: o.Headers, succeeded: o.Succeeded, options: o}
+	usual := make([]item, 0, len(limits))
 	for _, b := range limits {
 		l.problems = append(l.problems, problem(b.Name))
+		usual = append(usual, item{limit: b, variant: &b.base})
 	}
+	l.policy = []string{policyOf(usual)}
 	return l, nil
 }
 
@@ -251,7 +255,7 @@ func (l *Limiter) conclude(o *Outcome, r *Request, resets uint64) {
 			l.noteDenial(it, r, now)
 			c.observer.Decided(it.limit.Name, Denied, it.source)
 		case !it.Allowed:
-			c.noteDryRun(it, r, now)
+			c.noteDryRun(it, r)
 			c.observer.Decided(it.limit.Name, DryRunDenied, it.source)
 		case o.allowed:
 			c.observer.Decided(it.limit.Name, Admitted, it.source)
@@ -283,12 +287,10 @@ func (l *Limiter) noteDenial(it *item, r *Request, now int64) {
 }
 
 // noteDryRun logs, once a second at most, that a dry run would have denied.
-func (c *Counters) noteDryRun(it *item, r *Request, now int64) {
-	last := c.dryRun.Load()
-	if now-last < time.Second.Microseconds() || !c.dryRun.CompareAndSwap(last, now) {
-		return
+func (c *Counters) noteDryRun(it *item, r *Request) {
+	if c.seldom(&c.dryRun, time.Second) {
+		c.log.Info("a dry run would have denied", "limit", it.limit.Name, "route", r.Route, "client", r.Addr)
 	}
-	c.log.Info("a dry run would have denied", "limit", it.limit.Name, "route", r.Route, "client", r.Addr)
 }
 
 // canHold reports a limit whose counters are too large for the memory.

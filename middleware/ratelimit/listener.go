@@ -24,7 +24,8 @@ import (
 type listener struct {
 	counters *Counters
 	channel  string
-	heard    atomic.Int64 // when the subscription was last known to be alive; 0: it is not
+	began    time.Time
+	heard    atomic.Int64 // when the subscription was last known to be alive, since began; 0: it is not
 	cancel   context.CancelFunc
 	done     sync.WaitGroup
 }
@@ -37,7 +38,7 @@ const (
 
 func listen(c *Counters) *listener {
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &listener{counters: c, channel: c.redis.redis.Key("limit-resets"), cancel: cancel}
+	l := &listener{counters: c, channel: c.redis.redis.Key("limit-resets"), began: time.Now(), cancel: cancel}
 	l.done.Go(func() {
 		for ctx.Err() == nil {
 			l.follow(ctx)
@@ -59,7 +60,7 @@ func (l *listener) close() {
 // hears reports whether a reset would be heard of.
 func (l *listener) hears() bool {
 	heard := l.heard.Load()
-	return heard != 0 && time.Since(time.UnixMicro(heard)) < trustFor
+	return heard != 0 && time.Since(l.began)-time.Duration(heard) < trustFor
 }
 
 // follow subscribes, and heeds messages until the connection fails.
@@ -84,7 +85,7 @@ func (l *listener) follow(ctx context.Context) {
 			return
 		}
 		asked = false
-		l.heard.Store(time.Now().UnixMicro())
+		l.heard.Store(int64(time.Since(l.began)))
 		switch m := message.(type) {
 		case *redis.Subscription:
 			l.counters.denied.clear() // a reset may have been missed

@@ -86,7 +86,9 @@ func (l *Limiter) Pass(c echo.Context, o *Outcome, next echo.HandlerFunc) error 
 	}
 	// Written last: an app that sets fields of these names keeps its own, and ours
 	// are neither overwritten nor taken for the app's.
-	c.Response().Before(func() { o.WriteHeaders(c.Response().Header()) })
+	if len(o.items) > 0 && l.headers != HeadersOff {
+		c.Response().Before(func() { o.WriteHeaders(c.Response().Header()) })
+	}
 	if !o.NeedsAnswer() {
 		return next(c)
 	}

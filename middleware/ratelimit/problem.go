@@ -6,10 +6,16 @@ import (
 	"strconv"
 )
 
-// problem is the body of a denial, RFC 9457, of the type that
+// denialBody is the body of a denial, and its length for Content-Length.
+type denialBody struct {
+	text   []byte
+	length string
+}
+
+// problem is a denial as RFC 9457 has it, of the type that
 // draft-ietf-httpapi-ratelimit-headers registers.
-func problem(violated ...string) []byte {
-	return mustJSON(struct {
+func problem(violated ...string) denialBody {
+	text, err := json.Marshal(struct {
 		Type     string   `json:"type"`
 		Title    string   `json:"title"`
 		Status   int      `json:"status"`
@@ -19,17 +25,17 @@ func problem(violated ...string) []byte {
 		"Request cannot be satisfied as assigned quota has been exceeded",
 		http.StatusTooManyRequests, violated,
 	})
-}
-
-func mustJSON(v any) []byte {
-	b, err := json.Marshal(v)
 	if err != nil {
 		panic(err) // strings and an int
 	}
-	return append(b, '\n')
+	return newDenialBody(string(text) + "\n")
 }
 
-const unavailableProblem = `{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"rate limits cannot be checked at the moment"}` + "\n"
+func newDenialBody(text string) denialBody {
+	return denialBody{text: []byte(text), length: strconv.Itoa(len(text))}
+}
+
+const unavailable = `{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"rate limits cannot be checked at the moment"}` + "\n"
 
 // RetryAfter returns the seconds after which every limit that denies the
 // request would admit it, if nobody else consumes meanwhile.
@@ -52,7 +58,7 @@ func (o *Outcome) Deny(w http.ResponseWriter, r *http.Request) {
 	body := o.body()
 	h := w.Header()
 	// One allocation for the values of all headers.
-	values := [4]string{"application/problem+json", "no-store", strconv.FormatInt(o.RetryAfter(), 10), strconv.Itoa(len(body))}
+	values := [4]string{"application/problem+json", "no-store", strconv.FormatInt(o.RetryAfter(), 10), body.length}
 	h["Content-Type"] = values[0:1:1]
 	h["Cache-Control"] = values[1:2:2]
 	h["Retry-After"] = values[2:3:3]
@@ -67,36 +73,35 @@ func (o *Outcome) Deny(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(body) // a client that has gone needs no answer
+		_, _ = w.Write(body.text) // a client that has gone needs no answer
 	}
 }
 
-func (o *Outcome) body() []byte {
+func (o *Outcome) body() denialBody {
 	if o.unavailable {
-		return []byte(unavailableProblem)
+		return newDenialBody(unavailable)
+	}
+	var first *item
+	violated := 0
+	for i := range o.items {
+		if o.items[i].vetoes() {
+			if violated++; violated == 1 {
+				first = &o.items[i]
+			}
+		}
+	}
+	if violated == 1 {
+		for i, b := range o.limiter.limits {
+			if b == first.limit {
+				return o.limiter.problems[i]
+			}
+		}
 	}
 	var names []string
-	var alone []byte
 	for i := range o.items {
-		it := &o.items[i]
-		if !it.vetoes() {
-			continue
+		if it := &o.items[i]; it.vetoes() {
+			names = append(names, it.limit.Name)
 		}
-		if names = append(names, it.limit.Name); len(names) == 1 {
-			alone = o.limiter.problemOf(it.limit)
-		}
-	}
-	if len(names) == 1 {
-		return alone
 	}
 	return problem(names...)
-}
-
-func (l *Limiter) problemOf(b *bound) []byte {
-	for i := range l.limits {
-		if l.limits[i] == b {
-			return l.problems[i]
-		}
-	}
-	return problem(b.Name)
 }
