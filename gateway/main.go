@@ -84,6 +84,6 @@ func newRoot() *cobra.Command {
 	serve := newServe()
 	root.Flags().AddFlagSet(serve.Flags())
 	root.RunE = serve.RunE
-	root.AddCommand(serve, newCheck(), newProbe(), newVersion())
+	root.AddCommand(serve, newCheck(), newReplay(), newProbe(), newVersion())
 	return root
 }

@@ -1,0 +1,205 @@
+package replay
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/headgate/headgate/middleware/store"
+	"github.com/headgate/headgate/policies"
+)
+
+// cacheEstimator plays the response cache, as far as a log allows: it knows
+// requests, statuses and sizes, but neither the origin's Cache-Control, Vary and
+// Set-Cookie nor the client's cookies and Authorization. What it says is therefore an
+// estimate, and mostly the best case.
+type cacheEstimator struct {
+	entries   *store.Map[cacheKey, cacheEntry]
+	caches    map[string]*policies.Cache
+	assumeTTL time.Duration
+	purged    map[string]int64 // by tag: when it was last purged
+}
+
+type cacheKey [16]byte
+
+// cacheEntry is an answer that is kept. Times are in microseconds.
+type cacheEntry struct {
+	stored, fresh, revalidate, ifError int64
+}
+
+// cacheAnswer is what the cache has to do with a request.
+type cacheAnswer uint8
+
+const (
+	notCached     cacheAnswer = iota // no cache on this route, or no GET or HEAD
+	cacheMiss                        // the origin is asked
+	cacheHit                         // it is not
+	cacheStale                       // a stale answer is served while the origin is asked
+	cacheStaleErr                    // a stale answer is served as the origin fails
+)
+
+// cacheBytes bounds what is remembered: about a million answers.
+const cacheBytes = 128 << 20
+
+// newCacheEstimator returns nil where no route has a cache.
+func newCacheEstimator(p *policies.Policy, assumeTTL time.Duration) *cacheEstimator {
+	if !slices.ContainsFunc(p.Routes, func(r *policies.Route) bool { return r.Cache != "" }) {
+		return nil
+	}
+	return &cacheEstimator{
+		entries:   store.NewMap[cacheKey, cacheEntry](store.MapOptions{MaxBytes: cacheBytes}),
+		caches:    p.Caches,
+		assumeTTL: assumeTTL,
+		purged:    make(map[string]int64),
+	}
+}
+
+// answer says what the cache would do with a request that the limits let pass.
+func (c *cacheEstimator) answer(e *engine, rt *engineRoute, r *record, req *policies.Request, host policies.NormalHost) cacheAnswer {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		c.unsafe(e, rt, r, req, host)
+		return notCached
+	}
+	rule := c.caches[string(rt.Cache)]
+	if rule == nil || rt.Redirect != nil || rt.Respond != nil {
+		return notCached
+	}
+	if rt.Session != policies.SessionOff && r.Own != nil && (r.Own.User != "" || r.Own.Session != "") {
+		return cacheMiss // a live session goes past the cache
+	}
+	key := c.key(string(rt.Cache), rt, req, host)
+	now := e.now
+	entry, kept := c.entries.Get(key, time.UnixMicro(now))
+	if kept && c.wasPurged(rule, entry.stored) {
+		kept = false
+	}
+	switch {
+	case kept && now < entry.fresh:
+		return cacheHit
+	case kept && now < entry.revalidate:
+		c.keep(key, rule, r, now)
+		return cacheStale
+	case kept && now < entry.ifError && failing(r.Status):
+		return cacheStaleErr
+	}
+	c.keep(key, rule, r, now)
+	return cacheMiss
+}
+
+func failing(status int) bool {
+	return status == 500 || status >= 502 && status <= 504
+}
+
+// keep stores what the origin answered to a miss, if that may be.
+func (c *cacheEstimator) keep(key cacheKey, rule *policies.Cache, r *record, now int64) {
+	ttl := c.lifetime(rule, r.Status)
+	if ttl <= 0 || r.Method != http.MethodGet || rule.MaxBody > 0 && r.Bytes > rule.MaxBody.Bytes() {
+		return
+	}
+	fresh := now + ttl.Microseconds()
+	entry := cacheEntry{
+		stored: now, fresh: fresh,
+		revalidate: fresh + rule.StaleWhileRevalidate.Std().Microseconds(),
+		ifError:    fresh + rule.StaleIfError.Std().Microseconds(),
+	}
+	c.entries.Update(key, time.UnixMicro(now), func(cacheEntry, bool) (cacheEntry, int, time.Time, bool) {
+		return entry, 0, time.UnixMicro(max(entry.revalidate, entry.ifError)), true
+	})
+}
+
+// lifetime is how long an answer stays fresh. A 304 answers a client that has
+// it already: the origin's full answer is what would be kept.
+func (c *cacheEstimator) lifetime(rule *policies.Cache, status int) time.Duration {
+	switch status {
+	case 200, 203, 204, 300, 301, 304, 308:
+		for _, ttl := range []time.Duration{rule.ForceTTL.Std(), rule.TTL.Std()} {
+			if ttl > 0 {
+				return ttl
+			}
+		}
+		return c.assumeTTL
+	}
+	return rule.Errors[status].Std()
+}
+
+// unsafe voids what a successful POST, PUT, PATCH or DELETE makes void: the
+// answer to a GET of the same URL (RFC 9111 section 4.4), and the route's tags.
+func (c *cacheEstimator) unsafe(e *engine, rt *engineRoute, r *record, req *policies.Request, host policies.NormalHost) {
+	if r.Status < 200 || r.Status >= 400 || r.Method == http.MethodOptions || r.Method == http.MethodTrace {
+		return
+	}
+	for _, tag := range rt.Purge {
+		c.purged[tag] = e.now
+	}
+	get := *req
+	get.Method = http.MethodGet
+	m := e.matcher.Match(&get)
+	if m.Outcome == policies.Found && m.Route.Cache != "" {
+		c.entries.Delete(c.key(string(m.Route.Cache), &e.routes[m.Index], &get, host))
+	}
+}
+
+// wasPurged reports whether one of the rule's tags was purged after an answer
+// was stored. Tags that the origin gives are not known.
+func (c *cacheEstimator) wasPurged(rule *policies.Cache, stored int64) bool {
+	for _, tag := range rule.Tags {
+		if at, ok := c.purged[tag]; ok && at >= stored {
+			return true
+		}
+	}
+	return false
+}
+
+// key is what answers are kept by: rule, upstream, host, path and the query's
+// parameters that make a difference.
+func (c *cacheEstimator) key(name string, rt *engineRoute, req *policies.Request, host policies.NormalHost) cacheKey {
+	var space [512]byte
+	b := space[:0]
+	for _, s := range []string{name, rt.Upstream, host.Authority, req.Path} {
+		b = binary.BigEndian.AppendUint32(b, uint32(len(s)))
+		b = append(b, s...)
+	}
+	b = appendQuery(b, c.caches[name], req.RawQuery)
+	sum := sha256.Sum256(b)
+	return cacheKey(sum[:16])
+}
+
+// appendQuery appends the parameters that make a difference, in their order.
+func appendQuery(b []byte, rule *policies.Cache, query string) []byte {
+	if rule.Query == nil && len(rule.IgnoreQuery) == 0 {
+		return append(b, query...)
+	}
+	for query != "" {
+		var piece string
+		piece, query, _ = strings.Cut(query, "&")
+		name, _, _ := strings.Cut(piece, "=")
+		if strings.ContainsAny(name, "%+") {
+			if plain, err := url.QueryUnescape(name); err == nil {
+				name = plain
+			}
+		}
+		if piece != "" && keepsParameter(rule, name) {
+			b = append(append(b, '&'), piece...)
+		}
+	}
+	return b
+}
+
+func keepsParameter(rule *policies.Cache, name string) bool {
+	if rule.Query != nil {
+		return slices.ContainsFunc(rule.Query, func(p string) bool { return matchesName(p, name) })
+	}
+	return !slices.ContainsFunc(rule.IgnoreQuery, func(p string) bool { return matchesName(p, name) })
+}
+
+// matchesName matches a name, or one with a * at its end.
+func matchesName(pattern, name string) bool {
+	if prefix, ok := strings.CutSuffix(pattern, "*"); ok {
+		return strings.HasPrefix(name, prefix)
+	}
+	return pattern == name
+}

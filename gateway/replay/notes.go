@@ -1,0 +1,90 @@
+package replay
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/headgate/headgate/middleware/ratelimit"
+	"github.com/headgate/headgate/policies"
+)
+
+// notes say what must be known to read the report rightly: what the logs could
+// not tell, of what this policy asks.
+func (rp *replayer) notes() []string {
+	n := []string{}
+	e := rp.policy.engine
+	ownOnly, seconds, noHost := true, false, false
+	for _, l := range rp.report.Logs {
+		switch l.Format {
+		case Headgate:
+		case Combined, Common:
+			ownOnly, seconds, noHost = false, true, true
+		default:
+			ownOnly = false
+		}
+		if l.Late > 0 {
+			n = append(n, fmt.Sprintf("%s is out of order: %d lines came up to %s too late, and were counted at the time that had been reached. Sort it, or raise --reorder.",
+				l.Name, l.Late, duration(l.WorstLate)))
+		}
+	}
+	if seconds && slices.ContainsFunc(e.limits, func(name string) bool { return e.policy.Limits[name].Window.Std().Seconds() < 10 }) {
+		n = append(n, "The log's times are whole seconds: what limits with windows of a few seconds would do is less certain than the rest.")
+	}
+	if noHost && rp.options.Host == "" && slices.ContainsFunc(e.routes, func(r engineRoute) bool { return len(r.Host) > 0 }) {
+		n = append(n, "The log does not tell the host, and routes for certain hosts therefore matched nothing. Name it with --host.")
+	}
+	if unknown := rp.unknownKeys(ownOnly); len(unknown) > 0 {
+		n = append(n, "The log does not tell "+strings.Join(unknown, ", ")+"; what is keyed by that was counted by IP.")
+	}
+	for _, r := range e.routes {
+		if len(r.Match.Headers) > 0 && !ownOnly {
+			n = append(n, "The log does not tell request headers: routes that ask for some match nothing, unless our own log names the route.")
+			break
+		}
+	}
+	if !ownOnly && slices.ContainsFunc(e.routes, func(r engineRoute) bool { return r.Session == policies.SessionLogin && r.limiter != nil }) {
+		n = append(n, "On login routes a status below 400 was taken for a login, as the log does not tell Headgate-Login.")
+	}
+	if rp.report.Live.OnlyLive > 0 && slices.ContainsFunc(e.limits, func(name string) bool { return e.policy.Limits[name].Count.Mode != policies.CountAll }) {
+		n = append(n, "What was denied live has no answer of the app's: limits that count by the answer took the denial for it.")
+	}
+	if e.cache != nil {
+		n = append(n, "The cache figures are an estimate. A log does not tell what the origin says (Cache-Control, Vary, Set-Cookie, its own tags) or what cookies and Authorization "+
+			"the client sent: any of these may keep an answer out of the cache.")
+		if rp.options.AssumeTTL == 0 && slices.ContainsFunc(e.routes, func(r engineRoute) bool {
+			c := e.policy.Caches[string(r.Cache)]
+			return c != nil && c.TTL == 0 && c.ForceTTL == 0
+		}) {
+			n = append(n, "A cache rule leaves freshness to the origin, and was taken to cache nothing. Say how long the origin allows with --assume-ttl.")
+		}
+	}
+	return n
+}
+
+// unknownKeys are the parts of limits' keys that logs do not tell.
+func (rp *replayer) unknownKeys(ownOnly bool) []string {
+	var unknown []string
+	e := rp.policy.engine
+	for _, name := range e.limits {
+		for _, s := range e.policy.Limits[name].Key {
+			part, err := ratelimit.ParseKeyPart(s)
+			if err != nil {
+				continue
+			}
+			known := true
+			switch part.Kind {
+			case ratelimit.KeyClient, ratelimit.KeyUser, ratelimit.KeySession:
+				known = ownOnly
+			case ratelimit.KeyHeader:
+				known = part.Name == "User-Agent" || part.Name == "Referer"
+			case ratelimit.KeyCookie:
+				known = false
+			}
+			if !known && !slices.Contains(unknown, s) {
+				unknown = append(unknown, s)
+			}
+		}
+	}
+	return unknown
+}
