@@ -56,9 +56,10 @@ func trim(s []byte) []byte {
 }
 
 // parseLength reads a Content-Length: digits alone, RFC 9110 section 8.6.
-func parseLength(s []byte) (framing, bool) {
+func parseLength[T string | []byte](s T) (framing, bool) {
 	var n int64
-	for _, c := range s {
+	for i := range len(s) {
+		c := s[i]
 		if !isDigit(c) || n > (math.MaxInt64-9)/10 {
 			return 0, false
 		}
@@ -78,8 +79,9 @@ func unhex(c byte) (byte, bool) {
 }
 
 // isToken reports whether s is a token, RFC 9110 section 5.6.2.
-func isToken(s []byte) bool {
-	for _, c := range s {
+func isToken[T string | []byte](s T) bool {
+	for i := range len(s) {
+		c := s[i]
 		if !isAlnum(c) {
 			switch c {
 			case '!', '#', '$', '%', '&', '\'', '*', '+', '-', '.', '^', '_', '`', '|', '~':

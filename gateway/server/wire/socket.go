@@ -1,8 +1,10 @@
 package wire
 
 import (
+	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 )
@@ -21,19 +23,34 @@ type socket struct {
 	stallBy time.Time // ours
 }
 
-// Write writes within the stall limit. The deadline is moved on when a
-// quarter of it has passed, so that most writes need not set it; it may pass when nothing is written, to no effect.
+// Write writes within the stall limit. Beyond it the connection is closed, for
+// net/http's HTTP/2 does not end one just because nothing can be written.
+//
+// The deadline is moved on when a quarter of it has passed, so that most
+// writes need not set it; it may pass when nothing is written, to no effect.
 func (s *socket) Write(p []byte) (int, error) {
-	if s.stall > 0 {
-		now := time.Now()
-		s.mu.Lock()
-		if s.stallBy.Sub(now) < s.stall/4*3 {
-			s.stallBy = now.Add(s.stall)
-			_ = s.Conn.SetWriteDeadline(earlier(s.writeBy, s.stallBy)) // a closed connection will tell the write
-		}
-		s.mu.Unlock()
+	if s.stall <= 0 {
+		return s.Conn.Write(p)
 	}
-	return s.Conn.Write(p)
+	now := time.Now()
+	s.mu.Lock()
+	if s.stallBy.Sub(now) < s.stall/4*3 {
+		s.stallBy = now.Add(s.stall)
+		_ = s.Conn.SetWriteDeadline(earlier(s.writeBy, s.stallBy)) // a closed connection will tell the write
+	}
+	s.mu.Unlock()
+	n, err := s.Conn.Write(p)
+	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) && s.stalled() {
+		s.Close()
+	}
+	return n, err
+}
+
+// stalled reports whether it was our deadline that has ended a write.
+func (s *socket) stalled() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.writeBy.IsZero() || s.stallBy.Before(s.writeBy)
 }
 
 // SetWriteDeadline sets a deadline beside the stall limit.

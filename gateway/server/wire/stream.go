@@ -9,13 +9,15 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // serveHTTP2 serves one stream of an HTTP/2 connection. net/http has its
 // framing in hand; a stream can still be slow where its connection is not.
 func (h *handler) serveHTTP2(w http.ResponseWriter, r *http.Request) {
-	if headerSize(r) > h.options.MaxHeaderBytes {
-		h.refuse(w, r, tooLarge(h.options.MaxHeaderBytes))
+	if err := h.checkHTTP2(r); err != nil {
+		h.refuse(w, r, err)
 		return
 	}
 	s := &stream{ResponseWriter: w, control: http.NewResponseController(w), stall: h.options.WriteStall}
@@ -29,6 +31,34 @@ func (h *handler) serveHTTP2(w http.ResponseWriter, r *http.Request) {
 		r.Body = b
 	}
 	h.next.ServeHTTP(s, r)
+}
+
+// checkHTTP2 does for HTTP/2 what net/http does for HTTP/1 alone. What it lets
+// pass could become another request where the request goes on over HTTP/1 (RFC 9113
+// section 10.3).
+func (h *handler) checkHTTP2(r *http.Request) *RequestError {
+	if headerSize(r) > h.options.MaxHeaderBytes {
+		return tooLarge(h.options.MaxHeaderBytes)
+	}
+	if !isToken(r.Method) {
+		return bad("the method is malformed")
+	}
+	if !httpguts.ValidHostHeader(r.Host) {
+		return bad("the authority is malformed")
+	}
+	for _, host := range r.Header["Host"] {
+		if !strings.EqualFold(host, r.Host) {
+			return bad("Host differs from the authority")
+		}
+	}
+	delete(r.Header, "Host") // as over HTTP/1
+	if lengths := r.Header["Content-Length"]; len(lengths) > 0 {
+		n, ok := parseLength(lengths[0])
+		if len(lengths) > 1 || !ok || int64(n) != r.ContentLength {
+			return bad("Content-Length is not the body's")
+		}
+	}
+	return nil
 }
 
 // longAgo as a deadline ends whatever waits.
