@@ -61,13 +61,14 @@ func (v *Visit) logout(ctx context.Context, scope LogoutScope) (*http.Cookie, er
 				ended = append(ended, handle)
 			}
 		}
-		if err := v.m.end(ctx, s.User, ended...); err != nil {
-			return nil, err
-		}
 		if scope == LogoutEverywhere && s.User != "" {
-			if _, err := v.m.RevokeUser(ctx, s.User); err != nil {
+			// The others first: should that fail, the client has a session to try again with.
+			if _, err := v.m.revokeBut(ctx, s.User, s.Ref); err != nil {
 				return nil, err
 			}
+		}
+		if err := v.m.end(ctx, s.User, ended...); err != nil {
+			return nil, err
 		}
 		v.m.remember.Delete(v.sum)
 		v.session = nil

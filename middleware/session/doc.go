@@ -31,7 +31,8 @@
 //	v.CleanResponse(header)
 //	m.SetCookie(header, cookie)
 //
-// In an Echo app, [Middleware] does that, and handlers use [Get], [LogIn], [Renew] and [LogOut].
+// In an Echo app, [Middleware] does that, and handlers use [Get], [Save],
+// [LogIn], [Renew] and [LogOut].
 // A request without our cookie never asks Redis.
 //
 // # Renewals

@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -22,7 +23,14 @@ func Middleware(o Options, route Route) echo.MiddlewareFunc {
 
 // Middleware applies a route's rule before the handler, which then has [Get], [Current], [LogIn],
 // [Renew] and [LogOut]. On a [Logout] route the session has ended when the handler runs.
+//
+// It panics where the route's mode is none of the known ones.
 func (m *Manager) Middleware(route Route) echo.MiddlewareFunc {
+	switch route.Mode {
+	case "", Off, Optional, Required, Login, Logout:
+	default:
+		panic(fmt.Errorf("session: no such mode as %q", route.Mode))
+	}
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			v := m.Visit(c.Request(), route)
@@ -65,14 +73,32 @@ func answer(c echo.Context, d Verdict) error {
 
 var errNoMiddleware = errors.New("session: this route has no session.Middleware, or one with session off")
 
-// Get returns the request's session as gorilla knows it: read and write Values, then
-// Save(c.Request(), c.Response()) before the response's body. See [Manager.Get] for the error.
+// Get returns the request's session as gorilla knows it: read and write its Values, then [Save]. The
+// error is an *echo.HTTPError that wraps what [Manager.Get] says: 503 while the store is away.
 func Get(c echo.Context) (*sessions.Session, error) {
 	v, ok := FromContext(c.Request().Context())
 	if !ok {
 		return nil, errNoMiddleware
 	}
-	return v.m.Get(c.Request(), v.m.CookieName())
+	s, err := v.m.Get(c.Request(), v.m.CookieName())
+	return s, failed(c, err)
+}
+
+// Save stores what has changed in a session that [Get] returned, before the response is written:
+// gorilla's Save, with its error turned into an *echo.HTTPError.
+func Save(c echo.Context, s *sessions.Session) error {
+	return failed(c, s.Save(c.Request(), c.Response()))
+}
+
+func failed(c echo.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrEnded):
+		c.Response().Header().Set("Retry-After", retryAfter)
+		return echo.NewHTTPError(http.StatusServiceUnavailable, "the session is not available").SetInternal(err)
+	}
+	return echo.NewHTTPError(http.StatusInternalServerError).SetInternal(err)
 }
 
 // Current returns the live session, nil where there is none.
@@ -101,7 +127,7 @@ func apply(c echo.Context, a Actions) error {
 	}
 	cookie, err := v.Apply(c.Request().Context(), a)
 	if err != nil {
-		return echo.NewHTTPError(Status(err), "the session could not be saved").SetInternal(err)
+		return failed(c, err)
 	}
 	v.m.SetCookie(c.Response().Header(), cookie)
 	return nil

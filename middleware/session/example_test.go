@@ -25,7 +25,7 @@ func Example() {
 			return err
 		}
 		s.Values["cart"] = c.QueryParam("item")
-		if err := s.Save(c.Request(), c.Response()); err != nil {
+		if err := session.Save(c, s); err != nil {
 			return err
 		}
 		return c.NoContent(http.StatusNoContent)

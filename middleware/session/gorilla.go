@@ -94,8 +94,8 @@ func (m *Manager) Save(r *http.Request, w http.ResponseWriter, s *sessions.Sessi
 	if s.Options == nil {
 		s.Options = &sessions.Options{MaxAge: int(m.set.AbsoluteTimeout / time.Second)}
 	}
-	if s.ID != "" && s.ID == v.former && v.session != nil {
-		s.ID = v.session.Ref // the user has logged in during this request
+	if save.before != nil && v.session != nil && (s.ID == "" || s.ID == v.former) {
+		s.ID = v.session.Ref // the user has logged in since s was read
 	}
 	// An ID that did not come from our New is none.
 	if s.ID != "" && (v.session == nil || s.ID != v.session.Ref) {

@@ -55,9 +55,18 @@ func (m *Manager) Revoke(ctx context.Context, ref string) (bool, error) {
 // RevokeUser ends all sessions of a user, from the next request on, on every
 // instance, and returns how many there were.
 func (m *Manager) RevokeUser(ctx context.Context, user string) (int, error) {
+	return m.revokeBut(ctx, user, "")
+}
+
+// revokeBut ends all sessions of a user but one.
+func (m *Manager) revokeBut(ctx context.Context, user, kept string) (int, error) {
 	handles, err := m.backend.indexed(ctx, user)
-	if err != nil || len(handles) == 0 {
+	if err != nil {
 		return 0, err
+	}
+	handles = without(handles, kept)
+	if len(handles) == 0 {
+		return 0, nil
 	}
 	live, err := m.existing(ctx, user, handles)
 	if err != nil {
