@@ -56,7 +56,7 @@ func serve(cmd *cobra.Command, files []string) error {
 		select {
 		case sig := <-signals:
 			if sig == syscall.SIGHUP {
-				_ = s.Reload(cmd.Context()) // it has logged what is wrong
+				_ = s.Reload("SIGHUP") // it has logged what is wrong
 				continue
 			}
 			running = false

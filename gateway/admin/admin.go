@@ -39,6 +39,10 @@ type Options struct {
 	Purge func(context.Context, Purge) error
 	// Sessions lists and ends sessions.
 	Sessions Sessions
+	// KeySet returns the JSON Web Key Set of session assertions.
+	KeySet func() []byte
+	// Policy shows and changes what the gateway runs.
+	Policy Policy
 	// Upstreams returns what /upstreams shows, to be encoded as JSON.
 	Upstreams func() any
 }
@@ -78,6 +82,7 @@ var (
 	ErrNotFound = errors.New("not found")
 	ErrBadKey   = errors.New("bad key")
 	ErrAway     = errors.New("redis is away")
+	ErrRefused  = errors.New("refused") // a policy that cannot run
 )
 
 // New returns the listener's handler.
@@ -97,6 +102,19 @@ func New(o Options) http.Handler {
 		e.GET("/limits/:name", inspectLimit(o.Limits))
 		e.DELETE("/limits/:name", resetLimit(o.Limits))
 	}
+	if o.KeySet != nil {
+		e.GET("/.well-known/jwks.json", func(c echo.Context) error {
+			return c.Blob(http.StatusOK, "application/jwk-set+json", o.KeySet())
+		})
+	}
+	if o.Policy != nil {
+		e.GET("/policy", showPolicy(o.Policy))
+		e.POST("/policy/reload", reloadPolicy(o.Policy))
+		e.GET("/policy/history", policyHistory(o.Policy))
+		e.POST("/policy/rollback", rollbackPolicy(o.Policy))
+		e.GET("/explain", explain(o.Policy))
+	}
+	profiles(e)
 	if o.Purge != nil {
 		e.POST("/purge", purge(o.Purge))
 	}
@@ -176,6 +194,8 @@ func writeError(err error, c echo.Context) {
 		status = http.StatusNotFound
 	case errors.Is(err, ErrBadKey):
 		status = http.StatusBadRequest
+	case errors.Is(err, ErrRefused):
+		status = http.StatusUnprocessableEntity
 	case errors.Is(err, ErrAway):
 		status = http.StatusServiceUnavailable
 	case errors.Is(err, context.DeadlineExceeded):

@@ -26,6 +26,8 @@ type accessEntry struct {
 	Cache     string        // cache: hit, miss, stale, ...
 	Client    string        // client: whose API key it carried
 	User      string        // user: whose session it carried
+	Session   string        // session: its opaque reference
+	Login     bool          // login: true where the app logged its user in; else left out
 	UserAgent string        // user_agent
 	Referer   string        // referer
 	Error     string        // error: why the gateway answered itself
@@ -57,6 +59,10 @@ func (e *accessEntry) appendJSON(b []byte) []byte {
 	b = appendField(b, "cache", e.Cache)
 	b = appendField(b, "client", e.Client)
 	b = appendField(b, "user", e.User)
+	b = appendField(b, "session", e.Session)
+	if e.Login {
+		b = append(b, `,"login":true`...)
+	}
 	b = appendField(b, "user_agent", e.UserAgent)
 	b = appendField(b, "referer", e.Referer)
 	b = appendField(b, "error", e.Error)

@@ -33,6 +33,9 @@ func (rt *route) admit(next echo.HandlerFunc) echo.HandlerFunc {
 		visit := rt.gen.sessions.Visit(r, rt.session)
 		x.visit = visit
 		outcome := rt.ask(r.Context(), visit, &who)
+		if live := visit.Session(); live != nil { // the log tells it of denied requests, too: replay counts by it
+			x.user, x.ref = live.User, live.Ref
+		}
 		if outcome != nil {
 			if !outcome.Allowed() {
 				return x.deny(c, outcome)
@@ -43,9 +46,6 @@ func (rt *route) admit(next echo.HandlerFunc) echo.HandlerFunc {
 			outcome.WriteHeaders(c.Response().Header())
 		}
 
-		if live := visit.Session(); live != nil {
-			x.user = live.User
-		}
 		if verdict := visit.Decide(); !verdict.Pass() {
 			return refuseVisit(c, verdict)
 		}

@@ -32,7 +32,8 @@ type exchange struct {
 
 	limit  string // the limit that denied
 	dryRun string // the limit that would have
-	user   string
+	user   string // of the live session
+	ref    string // of that session
 	cause  error // why the gateway answered itself
 
 	visit    *session.Visit
@@ -82,6 +83,8 @@ func (x *exchange) entry(c echo.Context, uri string) accessEntry {
 		Limit:     x.limit,
 		DryRun:    x.dryRun,
 		User:      x.user,
+		Session:   x.ref,
+		Login:     x.loggedIn.Load(),
 		UserAgent: r.UserAgent(),
 		Referer:   r.Referer(),
 	}

@@ -66,6 +66,7 @@ func (rt *route) rewriteRequest(pr *httputil.ProxyRequest) {
 // announce tells the app who is asking.
 func (rt *route) announce(h http.Header, x *exchange) {
 	x.visit.Forward(h)
+	rt.vouch(h, x)
 	if x.api != nil {
 		h.Set(headerClient, x.api.name)
 	}
@@ -73,23 +74,33 @@ func (rt *route) announce(h http.Header, x *exchange) {
 
 // rewritePath applies strip_prefix or rewrite.
 func (rt *route) rewritePath(pr *httputil.ProxyRequest, x *exchange) {
-	escaped := policies.RawPath(pr.In.URL)
-	switch {
-	case rt.policy.StripPrefix != "":
-		rest, ok := strings.CutPrefix(escaped, rt.policy.StripPrefix)
-		if !ok || (rest != "" && rest[0] != '/') {
-			return // /apis is not below /api
-		}
-		escaped = rest
-	case rt.policy.Rewrite != "":
-		escaped = x.match.Expand(rt.policy.Rewrite)
-	default:
+	routed := policies.RawPath(pr.In.URL)
+	forwarded := rt.forwardedPath(routed, x.match)
+	if forwarded == routed {
 		return
 	}
 	// Once more: what was put together may need it.
-	if path, err := policies.NormalizePath(escaped); err == nil {
+	if path, err := policies.NormalizePath(forwarded); err == nil {
 		pr.Out.URL.Path, pr.Out.URL.RawPath = path.Path, path.RawPath
 	}
+}
+
+// forwardedPath returns the escaped path that the app gets.
+func (rt *route) forwardedPath(routed string, m policies.Match) string {
+	switch {
+	case rt.policy.StripPrefix != "":
+		rest, ok := strings.CutPrefix(routed, strings.TrimSuffix(rt.policy.StripPrefix, "/"))
+		switch {
+		case !ok || rest != "" && rest[0] != '/': // /apis is not below /api
+			return routed
+		case rest == "":
+			return "/"
+		}
+		return rest
+	case rt.policy.Rewrite != "":
+		return m.Expand(rt.policy.Rewrite)
+	}
+	return routed
 }
 
 // takeResponse takes from the app's response what is meant for the gateway,

@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/headgate/headgate/gateway/proxy"
 	"github.com/headgate/headgate/middleware/cache"
@@ -24,6 +25,7 @@ type generation struct {
 	routes    []*route // by the matcher's index
 	clients   apiClients
 	sessions  *session.Manager
+	signer    *session.Signer // nil: no assertions
 	limits    map[string]ratelimit.Limit
 	caches    map[string]cache.Rule
 	configs   map[string]proxy.Config // of upstreams
@@ -50,6 +52,9 @@ func (s *Server) compile(p *policies.Policy) (*generation, error) {
 	}
 	if g.sessions, err = s.parts.sessions.With(sessionSettings(p.Session)); err != nil {
 		return nil, fmt.Errorf("session: %w", err)
+	}
+	if g.signer, err = newSigner(p.Session.Assertion); err != nil {
+		return nil, err
 	}
 	for name, l := range p.Limits {
 		if g.limits[name], err = Limit(name, l); err != nil {
@@ -88,9 +93,10 @@ func (s *Server) compile(p *policies.Policy) (*generation, error) {
 }
 
 // install makes a generation the one that requests begin with from now on.
-func (s *Server) install(g *generation) {
+func (s *Server) install(g *generation, by string) {
 	s.parts.upstreams.adopt(g.upstreams, g.configs)
 	s.current.Store(g)
+	s.revisions.add(g.policy, g.hash, by, time.Now())
 	s.metrics.policyLoaded.SetToCurrentTime()
 }
 

@@ -11,9 +11,10 @@ import (
 )
 
 // Reload loads the policy anew with Options.Load and runs it from the next
-// request on. Where anything is wrong with it, the one that runs goes on, and the
-// error says why: it is in the log and in the metrics as well.
-func (s *Server) Reload(ctx context.Context) error {
+// request on. Where anything is wrong with it, the one that runs goes on, and
+// the error says why; it is in the log, at /policy and in the metrics as well.
+// by says who or what asked, for the history.
+func (s *Server) Reload(by string) error {
 	if s.options.Load == nil {
 		return errors.New("this gateway was started without a way to load its policy anew")
 	}
@@ -21,12 +22,12 @@ func (s *Server) Reload(ctx context.Context) error {
 	if err != nil {
 		return s.rejected(err)
 	}
-	return s.Run(ctx, p)
+	return s.Run(p, by)
 }
 
-// Run replaces the running policy. It is Reload for a policy that has been
-// loaded already.
-func (s *Server) Run(_ context.Context, p *policies.Policy) error {
+// Run replaces the running policy with one that has been loaded already. A
+// policy that is the running one, to the letter, is not worth a revision.
+func (s *Server) Run(p *policies.Policy, by string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.draining.Load() {
@@ -39,16 +40,26 @@ func (s *Server) Run(_ context.Context, p *policies.Policy) error {
 	if err != nil {
 		return s.rejected(err)
 	}
-	s.install(gen)
+	s.install(gen, by)
 	s.metrics.reloads.WithLabelValues("ok").Inc()
 	s.metrics.reloadFailed.Set(0)
-	s.log.Info("the policy has been reloaded", "policy", gen.hash)
+	s.log.Info("the policy has been reloaded", "policy", gen.hash, "by", by)
 	return nil
+}
+
+// Rollback runs a policy of the history again.
+func (s *Server) Rollback(_ context.Context, number int, by string) error {
+	p := s.revisions.policy(number)
+	if p == nil {
+		return fmt.Errorf("the history has no policy %d", number)
+	}
+	return s.Run(p, fmt.Sprintf("%s, rolled back to %d", by, number))
 }
 
 func (s *Server) rejected(err error) error {
 	s.metrics.reloads.WithLabelValues("error").Inc()
 	s.metrics.reloadFailed.Set(1)
+	s.revisions.fail(err)
 	s.log.Error("the policy was not reloaded; the last good one runs on", "error", err)
 	return err
 }

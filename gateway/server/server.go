@@ -54,6 +54,7 @@ type Server struct {
 	accessLog *logWriter // nil where it is off
 	parts     *parts
 	current   atomic.Pointer[generation]
+	revisions revisions
 
 	public    *wire.Server
 	adminHTTP *http.Server
@@ -96,7 +97,7 @@ func New(o Options) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.install(gen)
+	s.install(gen, "start")
 
 	if err := s.buildPublic(); err != nil {
 		return nil, err
@@ -300,6 +301,8 @@ func (s *Server) buildAdmin() {
 		Limits:    limitsAdmin{s},
 		Purge:     s.purge,
 		Sessions:  sessionsAdmin{s},
+		KeySet:    s.keySet,
+		Policy:    policyAdmin{s},
 		Upstreams: func() any { return s.parts.upstreams.status() },
 	}))
 }

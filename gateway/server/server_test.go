@@ -208,3 +208,12 @@ func (g *gateway) metric(name string) float64 {
 	}
 	return sum
 }
+
+// slowAnswer tells when a request has come, and answers when it may.
+func slowAnswer(begun chan<- bool, finish <-chan bool) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		begun <- true
+		<-finish
+		io.WriteString(w, "slow")
+	}
+}

@@ -1,0 +1,109 @@
+package admin
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+)
+
+// Policy is what the admin API asks about the running policy.
+type Policy interface {
+	// Running returns what runs.
+	Running() Running
+	// Reload loads the policy anew. ErrRefused means that it cannot run, and
+	// that the one before it runs on. by says who asked.
+	Reload(ctx context.Context, by string) error
+	// History returns the last policies that ran, the newest first.
+	History() []Revision
+	// Rollback runs a policy of the history again, until the next reload.
+	Rollback(ctx context.Context, number int, by string) error
+	// Explain tells what would become of a request, with the counters as they
+	// are, and consumes nothing. The result is encoded as JSON.
+	Explain(ctx context.Context, q Question) (any, error)
+}
+
+// Running is the policy that runs, its secrets masked.
+type Running struct {
+	Number int       `json:"number"`
+	Hash   string    `json:"hash"`
+	Since  time.Time `json:"since"`
+	By     string    `json:"by"`
+	// Error is why the last attempt to load a policy failed; empty if it did not.
+	Error string `json:"last_reload_error,omitempty"`
+	// Policy is the policy's text, with unexpanded variables and masked secrets.
+	Policy string `json:"policy"`
+}
+
+// Revision is a policy that has run.
+type Revision struct {
+	Number  int       `json:"number"`
+	Hash    string    `json:"hash"`
+	Time    time.Time `json:"time"`
+	By      string    `json:"by"`
+	Running bool      `json:"running,omitempty"`
+}
+
+// Question is a request to be explained.
+type Question struct {
+	Method, URL, IP string
+	Header          http.Header
+}
+
+func showPolicy(p Policy) echo.HandlerFunc {
+	return func(c echo.Context) error { return show(c, p.Running()) }
+}
+
+func reloadPolicy(p Policy) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if err := p.Reload(c.Request().Context(), author(c)); err != nil {
+			return err
+		}
+		return show(c, p.Running())
+	}
+}
+
+func policyHistory(p Policy) echo.HandlerFunc {
+	return func(c echo.Context) error { return show(c, p.History()) }
+}
+
+func rollbackPolicy(p Policy) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		number, err := strconv.Atoi(c.QueryParam("to"))
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, "Name the policy: /policy/rollback?to=NUMBER, with a number of /policy/history.")
+		}
+		if err := p.Rollback(c.Request().Context(), number, author(c)); err != nil {
+			return err
+		}
+		return show(c, p.Running())
+	}
+}
+
+func explain(p Policy) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		q := Question{Method: c.QueryParam("method"), URL: c.QueryParam("url"), IP: c.QueryParam("ip"), Header: http.Header{}}
+		for _, line := range c.QueryParams()["header"] {
+			name, value, err := ParseHeader(line)
+			if err != nil {
+				return echo.NewHTTPError(http.StatusBadRequest, err.Error())
+			}
+			q.Header.Add(name, value)
+		}
+		answer, err := p.Explain(c.Request().Context(), q)
+		if err != nil {
+			return err
+		}
+		return show(c, answer)
+	}
+}
+
+// author says who asks: what the caller calls itself, and from where.
+func author(c echo.Context) string {
+	if name := c.Request().Header.Get("Headgate-Author"); name != "" && len(name) <= 100 {
+		return name + " at " + c.Request().RemoteAddr
+	}
+	return "admin API, " + c.Request().RemoteAddr
+}

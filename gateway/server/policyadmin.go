@@ -1,0 +1,47 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/headgate/headgate/gateway/admin"
+)
+
+// policyAdmin lets operators see and change what runs.
+type policyAdmin struct{ server *Server }
+
+// Running implements admin.Policy.
+func (a policyAdmin) Running() admin.Running { return a.server.revisions.running() }
+
+// Reload implements admin.Policy.
+func (a policyAdmin) Reload(_ context.Context, by string) error {
+	return refusedPolicy(a.server.Reload(by))
+}
+
+// History implements admin.Policy.
+func (a policyAdmin) History() []admin.Revision { return a.server.revisions.history() }
+
+// Rollback implements admin.Policy.
+func (a policyAdmin) Rollback(ctx context.Context, number int, by string) error {
+	if a.server.revisions.policy(number) == nil {
+		return fmt.Errorf("%w: the history has no policy %d", admin.ErrNotFound, number)
+	}
+	return refusedPolicy(a.server.Rollback(ctx, number, by))
+}
+
+// Explain implements admin.Policy.
+func (a policyAdmin) Explain(ctx context.Context, q admin.Question) (any, error) {
+	e, err := a.server.Explain(ctx, q)
+	if errors.Is(err, errQuestion) {
+		err = fmt.Errorf("%w: %w", admin.ErrBadKey, err)
+	}
+	return e, err
+}
+
+func refusedPolicy(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", admin.ErrRefused, err)
+}
