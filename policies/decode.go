@@ -26,6 +26,9 @@ type decoder struct {
 // maxAliasVisits bounds the nodes that are read through aliases: a few lines of aliases of aliases can stand for billions.
 const maxAliasVisits = 200_000
 
+// maxRoutes is far more than anybody writes.
+const maxRoutes = 50_000
+
 // maxNesting bounds anchors that contain themselves; no policy nests its values as deeply.
 const maxNesting = 32
 
@@ -251,6 +254,11 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, path string) {
 	}
 	if t.Elem().Kind() != reflect.Pointer && path != "include" {
 		v.Set(reflect.MakeSlice(t, 0, len(items))) // replaces the default; [] is a value, too
+	}
+	if path == "routes" && v.Len()+len(items) > maxRoutes {
+		d.unusable = true
+		d.report.errorf(d.position(n), "match several paths by one route", "the policy has more than %d routes", maxRoutes)
+		return
 	}
 	for _, it := range items {
 		child := item(path, v.Len())

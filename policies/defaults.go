@@ -135,16 +135,19 @@ func resolveDefaults(p *Policy, s *source) {
 			c.Name = "__Host-session"
 		}
 	}
-	names := map[string]bool{}
+	names := routeNames{used: map[string]bool{}, next: map[string]int{}}
 	for _, r := range p.Routes {
-		names[r.Name] = true
+		names.used[r.Name] = true
 	}
 	for i, r := range p.Routes {
 		if r.Name == "" {
-			r.Name = unusedName(defaultName(r), names)
+			r.Name = names.unused(defaultName(r))
 		}
 		if up := p.Upstreams[r.Upstream]; up != nil && !saysSetting(p, s, i, "timeout") {
 			r.Timeout = up.Timeout
+		}
+		if p.Session.CSRF == nil && !saysSetting(p, s, i, "csrf") {
+			r.CSRF = false
 		}
 		if !saysSetting(p, s, i, "max_body") {
 			r.MaxBody = p.Server.MaxBody
@@ -167,11 +170,18 @@ func defaultName(r *Route) string {
 	return name
 }
 
-func unusedName(name string, used map[string]bool) string {
+// routeNames keeps the names of routes apart.
+type routeNames struct {
+	used map[string]bool
+	next map[string]int // the number after a name that the next one of it gets
+}
+
+func (n *routeNames) unused(name string) string {
 	unused := name
-	for n := 2; used[unused]; n++ {
-		unused = name + " #" + strconv.Itoa(n)
+	for n.used[unused] {
+		n.next[name]++
+		unused = name + " #" + strconv.Itoa(n.next[name]+1)
 	}
-	used[unused] = true
+	n.used[unused] = true
 	return unused
 }

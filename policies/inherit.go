@@ -6,6 +6,14 @@ import "reflect"
 // defaults. Limits add up instead, until one level says off.
 func inherit(p *Policy, s *source) {
 	keys := structKeys(reflect.TypeFor[Settings]())
+	written := map[string][]string{} // by level: what it says, but for limits
+	for _, from := range append(groupPaths(p), "defaults") {
+		for _, key := range keys.names {
+			if key != "limits" && s.has(join(from, key)) {
+				written[from] = append(written[from], key)
+			}
+		}
+	}
 	for i, r := range p.Routes {
 		own := item("routes", i)
 		var limits Names
@@ -14,11 +22,8 @@ func inherit(p *Policy, s *source) {
 				limits = nil
 			}
 			limits = appendNew(limits, from.settings.Limits)
-			if from.path == own {
-				continue
-			}
-			for _, key := range keys.names {
-				if key != "limits" && s.has(join(from.path, key)) && !s.has(join(own, key)) {
+			for _, key := range written[from.path] {
+				if !s.has(join(own, key)) {
 					f := keys.fields[key].index
 					reflect.ValueOf(&r.Settings).Elem().FieldByIndex(f).Set(reflect.ValueOf(from.settings).Elem().FieldByIndex(f))
 				}
@@ -34,6 +39,14 @@ func inherit(p *Policy, s *source) {
 			}
 		}
 	}
+}
+
+func groupPaths(p *Policy) []string {
+	var paths []string
+	for _, name := range sortedKeys(p.Groups) {
+		paths = append(paths, join("groups", name))
+	}
+	return paths
 }
 
 // level is a place that settings come from.

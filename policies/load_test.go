@@ -2,6 +2,7 @@ package policies_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -301,6 +302,38 @@ routes: [{name: first, path: /1, upstream: shop}]
 	}
 }
 
+// What matters is that these end: the YAML library alone would not see to that.
+func TestHostileFilesEndInAFewDiagnostics(t *testing.T) {
+	t.Parallel()
+	const most = 4 << 20
+	for name, text := range map[string]string{
+		"deep lists":        strings.Repeat("[", 100_000),
+		"deep blocks":       strings.Repeat("- ", 100_000),
+		"deep routes":       "routes: " + strings.Repeat("[", 5_000) + strings.Repeat("]", 5_000),
+		"many empty routes": "routes: [" + strings.Repeat("{},", most/8) + "]",
+		"many alike routes": "x-r: &r {path: /a, respond: {}}\nroutes: [" + strings.Repeat("*r,", 20_000) + "]",
+		"many keys":         "limits: {" + strings.Repeat("a", 1000) + strings.Repeat(": 1, a", 20_000) + ": 1}",
+		"a merge of merges": "x-a: &a {a: 1}\nx-b: &b {<<: [" + strings.Repeat("*a,", 1000) + "]}\nx-c: &c {<<: [" + strings.Repeat("*b,", 1000) + "]}\nserver: {<<: [" + strings.Repeat("*c,", 1000) + "]}",
+		"one long scalar":   "version: " + strings.Repeat("9", most/4),
+		"long variable":     "version: " + strings.Repeat("${", most/8),
+		"control character": "version: \x01",
+		"not UTF-8":         "version: \xff",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, ds := policies.Parse("p.yaml", []byte(text), policies.LoadOptions{LookupEnv: environment})
+			if !ds.HasErrors() || len(ds) > 1001 {
+				t.Errorf("%d diagnostics", len(ds))
+			}
+			for _, d := range ds {
+				if len(d.String()) > 2000 {
+					t.Errorf("a diagnostic of %d bytes", len(d.String()))
+				}
+			}
+		})
+	}
+}
+
 func TestOversizedAndUnreadableFilesAreErrors(t *testing.T) {
 	t.Parallel()
 	large := func(string) ([]byte, error) { return []byte(strings.Repeat("# comment\n", 1<<20)), nil }
@@ -422,5 +455,20 @@ func TestExamplePoliciesLoadWithoutAWarning(t *testing.T) {
 	}
 	if count < 7 {
 		t.Errorf("only %d policies found", count)
+	}
+}
+
+func BenchmarkLoad(b *testing.B) {
+	var text strings.Builder
+	text.WriteString("version: 1\nupstreams: {shop: {servers: [http://h]}}\nlimits: {per-ip: {requests: 1, window: 1m}}\nroutes:\n")
+	for i := range 10_000 {
+		fmt.Fprintf(&text, "  - {name: r%d, path: [/s%d, /s%d/:id/*], methods: [GET, POST], upstream: shop, limits: per-ip}\n", i, i, i)
+	}
+	data := []byte(text.String())
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		if _, ds := policies.Parse("p.yaml", data, policies.LoadOptions{}); len(ds) > 0 {
+			b.Fatal(ds)
+		}
 	}
 }

@@ -44,7 +44,7 @@ type Settings struct {
 	// Sessions: off; optional (the app sees it when there is one); required (else 303 to login_path, or 401); login (the app
 	// may log users in); logout (the session ends whatever the app answers). Default off.
 	Session SessionRule `yaml:"session"`
-	// Protection from cross-site requests on this route: on or off. Default on. Hazard: off lets
+	// Protection from cross-site requests on this route: on or off. Default on, unless session.csrf is off. Hazard: off lets
 	// other sites act in a logged-in user's name here.
 	CSRF Switch `yaml:"csrf"`
 	// Whether a known API key is needed: optional, or required (else 401). Default optional.
@@ -93,8 +93,8 @@ type HeaderRules struct {
 
 // Redirect answers with a Location.
 type Redirect struct {
-	// An absolute URL or a local path. :name and a last * stand for what they matched in the route's path. The request's query
-	// is kept unless this has one of its own. Required.
+	// An absolute URL or a local path. :name and a last * in its path stand for what they matched in the
+	// route's path. The request's query is kept unless this has one of its own. Required.
 	To string `yaml:"to"`
 	// 301, 302, 303, 307 or 308. Default 302.
 	Status int `yaml:"status"`

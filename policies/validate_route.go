@@ -139,11 +139,23 @@ func (c *checker) redirect(r *Redirect, path string) {
 		absolute := strings.HasPrefix(r.To, "http://") || strings.HasPrefix(r.To, "https://")
 		if !local && !absolute || strings.ContainsAny(r.To, " \\\r\n\t") {
 			c.bad(join(path, "to"), "write it like https://example.com/* or /new", "%s is no place to redirect to", quote(r.To))
+		} else if absolute && !fixedHost(r.To) {
+			c.bad(join(path, "to"), "write the host out, and use :name and * in the path alone", "%s has no fixed host, and would send people wherever a link says", quote(r.To))
 		}
 	}
 	if statuses := []int{301, 302, 303, 307, 308}; !slices.Contains(statuses, r.Status) {
 		c.bad(join(path, "status"), "choose 301, 302, 303, 307 or 308", "%d is not a redirect", r.Status)
 	}
+}
+
+// fixedHost reports whether a URL's host is one, and no :name of the route's path.
+func fixedHost(to string) bool {
+	_, rest, _ := strings.Cut(to, "://")
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		rest = rest[:i]
+	}
+	host, err := NormalizeHost(rest, "")
+	return err == nil && host.Name != ""
 }
 
 func (c *checker) respond(r *Respond, path string) {
@@ -178,6 +190,9 @@ func (c *checker) settings(path string, s *Settings, limits Names) {
 	}
 	if has("client") && s.Client == ClientRequired && len(c.p.Clients) == 0 {
 		c.bad(join(path, "client"), "define clients with their keys", "a known API key is required, and no client has one")
+	}
+	if has("csrf") && bool(s.CSRF) && c.p.Session.CSRF == nil {
+		c.bad(join(path, "csrf"), "remove one of them; session.csrf: off is for all routes", "csrf is on here, and session.csrf is off")
 	}
 	if has("strip_prefix") {
 		c.normalPath(join(path, "strip_prefix"), s.StripPrefix)
