@@ -12,11 +12,12 @@ import (
 // maxUser bounds a user's name, in bytes.
 const maxUser = 256
 
-// maxMerge bounds a merge patch as it is received. What it leads to is
-// bounded by Settings.MaxData.
+// maxMerge bounds a merge patch as it is received. What it leads to is bounded
+// by Settings.MaxData.
 const maxMerge = 8 << 10
 
-// Actions are what an app server asks for in a response's headers. The zero value asks for nothing.
+// Actions are what an app server asks for in a response's headers. The zero
+// value asks for nothing.
 type Actions struct {
 	Login  string         // this user is now logged in
 	Merge  map[string]any // JSON merge patch, numbers as json.Number; nil: none
@@ -33,10 +34,10 @@ const (
 	LogoutEverywhere LogoutScope = "everywhere" // all of the user's
 )
 
-// ParseActions reads what the app server asks for on a route of this mode.
-// An error is ErrMalformed and means 502: the header can't be followed, or the route
-// does not allow it (a login needs [Login], everything needs sessions), and an answer
-// that reports a success which isn't one must not go out.
+// ParseActions reads what the app server asks for on a route of this mode. An
+// error is ErrMalformed and means 502: the header can't be followed, or the
+// route does not allow it (a login needs [Login], everything needs sessions),
+// and an answer that reports a success which isn't one must not go out.
 //
 // It leaves the headers as they are; [StripReserved] removes them.
 func ParseActions(h http.Header, mode Mode) (a Actions, err error) {

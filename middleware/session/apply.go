@@ -14,7 +14,8 @@ import (
 )
 
 // Status is the HTTP status for an error of [ParseActions] or [Visit.Apply]:
-// 502 where the app server asked for something that can't be, 503 where it could not be saved.
+// 502 where the app server asked for something that can't be, 503 where it
+// could not be saved.
 func Status(err error) int {
 	if errors.Is(err, ErrMalformed) || errors.Is(err, ErrTooLarge) {
 		return http.StatusBadGateway
@@ -22,13 +23,14 @@ func Status(err error) int {
 	return http.StatusServiceUnavailable
 }
 
-// Apply does what the app server asks for, and what is due without being
-// asked: the logout of a [Logout] route, the rotation of an old ID. It returns the
-// cookie to send, or nil. It is to be called once, before the response's headers go out, for every
-// response on a route with sessions.
+// Apply does what the app server asks for, and what is due without being asked:
+// the logout of a [Logout] route, the rotation of an old ID. It returns the
+// cookie to send, or nil. It is to be called once, before the response's
+// headers go out, for every response on a route with sessions.
 //
-// An error means that nothing of it may be reported as done: send [Status] instead of the response.
-// A client that leaves meanwhile does not leave it half done.
+// An error means that nothing of it may be reported as done: send [Status]
+// instead of the response. A client that leaves meanwhile does not leave it
+// half done.
 func (v *Visit) Apply(ctx context.Context, a Actions) (*http.Cookie, error) {
 	ctx = context.WithoutCancel(ctx)
 	if v.route.Mode == Logout && a.Logout == LogoutNone {
@@ -51,8 +53,8 @@ func (v *Visit) Apply(ctx context.Context, a Actions) (*http.Cookie, error) {
 	return nil, nil
 }
 
-// logout ends the session, and with it the one that it replaced or that replaced it: a
-// login's two cookies are one session to the user.
+// logout ends the session, and with it the one that it replaced or that
+// replaced it: a login's two cookies are one session to the user.
 func (v *Visit) logout(ctx context.Context, scope LogoutScope) (*http.Cookie, error) {
 	if s := v.session; s != nil {
 		ended := []string{s.Ref}
@@ -62,7 +64,8 @@ func (v *Visit) logout(ctx context.Context, scope LogoutScope) (*http.Cookie, er
 			}
 		}
 		if scope == LogoutEverywhere && s.User != "" {
-			// The others first: should that fail, the client has a session to try again with.
+			// The others first: should that fail, the client has a session to
+			// try again with.
 			if _, err := v.m.revokeBut(ctx, s.User, s.Ref); err != nil {
 				return nil, err
 			}
@@ -81,8 +84,9 @@ func (v *Visit) logout(ctx context.Context, scope LogoutScope) (*http.Cookie, er
 
 // login begins a session of the user, under a handle and a secret that nobody
 // has seen before (session fixation). What an anonymous session held comes
-// along, or one of the same user; another user's never does. The session that is replaced
-// goes on as it was until the new one has arrived at the client: see [Visit.retireReplaced].
+// along, or one of the same user; another user's never does. The session that
+// is replaced goes on as it was until the new one has arrived at the client:
+// see [Visit.retireReplaced].
 func (v *Visit) login(ctx context.Context, a Actions) (*http.Cookie, error) {
 	m := v.m
 	if err := validUser(a.Login); err != nil {
@@ -134,7 +138,8 @@ func (v *Visit) newRecord(user string) *record {
 }
 
 // create stores a new session under t. From then on it is the visit's. Its
-// first ID counts as presented unless its presentation is to end another session.
+// first ID counts as presented unless its presentation is to end another
+// session.
 func (v *Visit) create(ctx context.Context, t token, r *record) (*http.Cookie, error) {
 	m := v.m
 	r.IDs = []identity{{Sum: t.sum(), Issued: r.Created, Used: r.Replaces == ""}}
@@ -156,7 +161,8 @@ func (v *Visit) create(ctx context.Context, t token, r *record) (*http.Cookie, e
 	return m.set.cookie(t, m.set.AbsoluteTimeout), nil
 }
 
-// change merges data into the live session and renews its ID where that is asked for or due.
+// change merges data into the live session and renews its ID where that is
+// asked for or due.
 func (v *Visit) change(ctx context.Context, a Actions) (*http.Cookie, error) {
 	if a.Merge == nil && !a.Renew && !v.rotationDue(v.session.record) {
 		return nil, nil
@@ -170,8 +176,8 @@ func (v *Visit) change(ctx context.Context, a Actions) (*http.Cookie, error) {
 	return cookie, err
 }
 
-// write edits the data of the live session, as often as it takes to lose
-// nobody else's changes, and renews its ID where that is wanted or due.
+// write edits the data of the live session, as often as it takes to lose nobody
+// else's changes, and renews its ID where that is wanted or due.
 func (v *Visit) write(ctx context.Context, renew bool, edit func(*record) error) (*http.Cookie, error) {
 	m := v.m
 	var next *token
@@ -198,7 +204,8 @@ func (v *Visit) write(ctx context.Context, renew bool, edit func(*record) error)
 	return m.set.cookie(*next, m.set.AbsoluteTimeout-since(m.now().UnixMilli(), r.Created)), nil
 }
 
-// rotationDue reports whether the ID that was presented is the newest and old enough.
+// rotationDue reports whether the ID that was presented is the newest and old
+// enough.
 func (v *Visit) rotationDue(r *record) bool {
 	at := r.find(v.sum)
 	return at >= 0 && r.newest(at) && since(v.m.now().UnixMilli(), r.IDs[at].Issued) >= v.m.set.RotateEvery
@@ -235,8 +242,8 @@ func orEmpty(data json.RawMessage) json.RawMessage {
 	return data
 }
 
-// clientAddr is the address shown to the session's owner: as resolved by package
-// clientip where that was asked, else the connection's.
+// clientAddr is the address shown to the session's owner: as resolved by
+// package clientip where that was asked, else the connection's.
 func clientAddr(r *http.Request) string {
 	if info, ok := clientip.FromContext(r.Context()); ok && info.Addr.IsValid() {
 		return info.Addr.String()

@@ -13,10 +13,10 @@ import (
 
 // SignerOptions configures [NewSigner].
 type SignerOptions struct {
-	// PEM holds one or more Ed25519 private keys in PKCS#8
-	// (openssl genpkey -algorithm ed25519). The first signs, all are published:
-	// to rotate, add the new one behind, put it first once app servers
-	// know it, and drop the old one after TTL.
+	// PEM holds one or more Ed25519 private keys in PKCS#8 (openssl genpkey
+	// -algorithm ed25519). The first signs, all are published: to rotate, add
+	// the new one behind, put it first once app servers know it, and drop the
+	// old one after TTL.
 	PEM []byte
 	// Issuer is the iss claim. Empty means "headgate".
 	Issuer string
@@ -26,9 +26,9 @@ type SignerOptions struct {
 	Now func() time.Time
 }
 
-// Signer signs what the gateway says of a session, as a JWT (RFC 7519) with EdDSA
-// (RFC 8037), so that an app server can tell the gateway from anybody else who reaches it.
-// It is safe for concurrent use.
+// Signer signs what the gateway says of a session, as a JWT (RFC 7519) with
+// EdDSA (RFC 8037), so that an app server can tell the gateway from anybody
+// else who reaches it. It is safe for concurrent use.
 type Signer struct {
 	key    ed25519.PrivateKey
 	header string // of every JWT, encoded
@@ -80,8 +80,8 @@ type claims struct {
 	Expires  int64  `json:"exp"`
 }
 
-// Sign returns the value of [HeaderAssertion] for a session and the app
-// servers it is meant for, usually their upstream's name.
+// Sign returns the value of [HeaderAssertion] for a session and the app servers
+// it is meant for, usually their upstream's name.
 func (s *Signer) Sign(session *Session, audience string) (string, error) {
 	now := s.now()
 	payload, err := json.Marshal(claims{
@@ -95,7 +95,8 @@ func (s *Signer) Sign(session *Session, audience string) (string, error) {
 	return signed + "." + encoding.EncodeToString(ed25519.Sign(s.key, []byte(signed))), nil
 }
 
-// JWKS is the key set (RFC 7517) to verify assertions with. It must not be changed.
+// JWKS is the key set (RFC 7517) to verify assertions with. It must not be
+// changed.
 func (s *Signer) JWKS() []byte { return s.jwks }
 
 // jwk is an Ed25519 public key as RFC 8037 section 2 writes it.

@@ -35,7 +35,8 @@ func newKey(t *testing.T) ed25519.PrivateKey {
 	return key
 }
 
-// verify does what an app server does: find the key, check the signature, read the claims.
+// verify does what an app server does: find the key, check the signature, read
+// the claims.
 func verify(t *testing.T, jwks []byte, token string) (claims map[string]any, ok bool) {
 	t.Helper()
 	parts := strings.Split(token, ".")

@@ -17,14 +17,15 @@ type backend interface {
 	create(ctx context.Context, handle string, text []byte, ttl time.Duration) error
 
 	// swap replaces the record whose text begins with head. Where it begins
-	// otherwise, somebody was faster: the present text is returned instead.
-	// A record that is not there stays away: ErrEnded.
+	// otherwise, somebody was faster: the present text is returned instead. A
+	// record that is not there stays away: ErrEnded.
 	swap(ctx context.Context, handle, head string, text []byte, ttl time.Duration) (present []byte, err error)
 
 	// remove deletes records, those that are not there included.
 	remove(ctx context.Context, handles ...string) error
 
-	// index notes a handle as one of the user's, for at least ttl, and returns all of them.
+	// index notes a handle as one of the user's, for at least ttl, and returns
+	// all of them.
 	index(ctx context.Context, user, handle string, at time.Time, ttl time.Duration) (handles []string, err error)
 
 	// indexed returns the user's handles, oldest first.
@@ -40,7 +41,7 @@ type backend interface {
 // fetch is a read under way. With a Trip its commands travel when the caller
 // sends the trip; without one, when done is called.
 type fetch interface {
-	// done returns one text per handle, nil where there is no such record.
-	// sent is what sending the trip returned.
+	// done returns one text per handle, nil where there is no such record. sent
+	// is what sending the trip returned.
 	done(ctx context.Context, sent error) ([][]byte, error)
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/headgate/headgate/middleware/store/redistest"
 )
 
-// visitOnce is what the gateway does for one request, its limits' script included
-// where there is one.
+// visitOnce is what the gateway does for one request, its limits' script
+// included where there is one.
 func visitOnce(b *testing.B, m *session.Manager, trip *store.Trip, r *http.Request, calls ...*store.Call) {
 	ctx := context.Background()
 	v := m.Visit(r, required)

@@ -14,8 +14,8 @@ import (
 // clientKeyPrefix is redisstore's prefix: what follows it is a handle.
 const clientKeyPrefix = "session:"
 
-// client is what redisstore takes for Redis. It has no other methods than
-// those that redisstore calls.
+// client is what redisstore takes for Redis. It has no other methods than those
+// that redisstore calls.
 type client struct {
 	redis.UniversalClient
 	m *Manager
@@ -40,8 +40,8 @@ func (c *client) Get(ctx context.Context, key string) *redis.StringCmd {
 	return cmd
 }
 
-// Set is redisstore's blind SET: for us it creates what is new and merges
-// into what is there, never into what has gone.
+// Set is redisstore's blind SET: for us it creates what is new and merges into
+// what is there, never into what has gone.
 func (c *client) Set(ctx context.Context, key string, value any, _ time.Duration) *redis.StatusCmd {
 	cmd := redis.NewStatusCmd(ctx, "set", key)
 	save, _ := ctx.Value(savingKey{}).(*saving)

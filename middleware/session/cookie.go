@@ -10,12 +10,14 @@ import (
 
 // maxCandidates bounds how many cookies of our name are looked at. More than
 // one arrives where an operator has changed the cookie's domain or path, or
-// where a sibling host has planted one: the first that is a live session counts.
+// where a sibling host has planted one: the first that is a live session
+// counts.
 const maxCandidates = 3
 
 const macLen = 43 // SHA-256 in base64url
 
-// value is the cookie's value: the token, and its signature where there are secrets.
+// value is the cookie's value: the token, and its signature where there are
+// secrets.
 func (s *Settings) value(t token) string {
 	text := t.text()
 	if len(s.Secrets) == 0 {

@@ -10,12 +10,13 @@ import (
 type CSRFOptions struct {
 	// Off takes all of them.
 	Off bool
-	// TrustedOrigins are taken: "https://shop.example", with the port if it is not the default one.
+	// TrustedOrigins are taken: "https://shop.example", with the port if it is
+	// not the default one.
 	TrustedOrigins []string
 }
 
-// originCheck tells cross-origin requests that browsers send by Sec-Fetch-Site, or
-// by Origin where that is missing, as [http.CrossOriginProtection] does.
+// originCheck tells cross-origin requests that browsers send by Sec-Fetch-Site,
+// or by Origin where that is missing, as [http.CrossOriginProtection] does.
 // Requests without either are from no browser, or from the same origin.
 type originCheck struct {
 	off        bool
@@ -40,8 +41,8 @@ func (c *originCheck) refuses(r *http.Request) bool {
 	}
 	probe := http.Request{Method: r.Method, Host: comparableHost(r.Host), Header: r.Header}
 	if websocketUpgrade(r) {
-		// A GET, which the protection would let pass, but one with which a foreign
-		// page talks with the user's session as long as it likes.
+		// A GET, which the protection would let pass, but one with which a
+		// foreign page talks with the user's session as long as it likes.
 		probe.Method = http.MethodPost
 	}
 	if origin := r.Header.Get("Origin"); origin != comparableOrigin(origin) {
@@ -73,8 +74,8 @@ func comparableOrigin(origin string) string {
 	return origin
 }
 
-// websocketUpgrade reports whether the request asks for a WebSocket
-// (RFC 6455 section 4.1), be its Connection header as it may: when in doubt it does.
+// websocketUpgrade reports whether the request asks for a WebSocket (RFC 6455
+// section 4.1), be its Connection header as it may: when in doubt it does.
 func websocketUpgrade(r *http.Request) bool {
 	for _, line := range r.Header["Upgrade"] {
 		for protocol := range strings.SplitSeq(line, ",") {

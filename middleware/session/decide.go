@@ -12,7 +12,8 @@ import (
 type Verdict struct {
 	// Status is zero where the request may pass, else 303, 401, 403 or 503.
 	Status int
-	// Header goes with the answer: Location, Retry-After, Cache-Control. Nil where it may pass.
+	// Header goes with the answer: Location, Retry-After, Cache-Control. Nil
+	// where it may pass.
 	Header http.Header
 	// Reason is for people: a log line, a problem document's detail.
 	Reason string
@@ -21,7 +22,8 @@ type Verdict struct {
 // Pass reports whether the request may go on.
 func (d Verdict) Pass() bool { return d.Status == 0 }
 
-// retryAfter is what 503 suggests, in seconds: the breaker asks Redis anew about as often.
+// retryAfter is what 503 suggests, in seconds: the breaker asks Redis anew
+// about as often.
 const retryAfter = "1"
 
 // Decide applies the route's rule, after Finish. It does no I/O.
@@ -45,7 +47,8 @@ func (v *Visit) Decide() Verdict {
 }
 
 // refusesOrigin applies the CSRF check to requests that act for a session and
-// to those that may begin one: a foreign page must not log its victim in as somebody else.
+// to those that may begin one: a foreign page must not log its victim in as
+// somebody else.
 func (v *Visit) refusesOrigin() bool {
 	if v.route.NoCSRF || (v.session == nil && v.route.Mode != Login) {
 		return false
@@ -54,8 +57,8 @@ func (v *Visit) refusesOrigin() bool {
 }
 
 // mustKnow reports whether a request is better refused than taken for
-// anonymous: where a session is required, and where one is about to be begun or ended,
-// which could not be saved.
+// anonymous: where a session is required, and where one is about to be begun or
+// ended, which could not be saved.
 func mustKnow(mode Mode, method string) bool {
 	switch mode {
 	case Required, Logout:
@@ -67,8 +70,8 @@ func mustKnow(mode Mode, method string) bool {
 }
 
 // preflight reports whether a browser asks for leave to send a cross-origin
-// request (Fetch standard, CORS-preflight request). It does so without
-// cookies, so that no rule about sessions can be asked of it.
+// request (Fetch standard, CORS-preflight request). It does so without cookies,
+// so that no rule about sessions can be asked of it.
 func preflight(r *http.Request) bool {
 	return r.Method == http.MethodOptions && r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
 }
@@ -77,7 +80,8 @@ func safe(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }
 
-// challenge sends browsers to the login page and tells others that they need a session.
+// challenge sends browsers to the login page and tells others that they need a
+// session.
 func (v *Visit) challenge() Verdict {
 	r, login := v.request, v.m.set.LoginPath
 	loginPath, _, _ := strings.Cut(login, "?")
@@ -96,7 +100,8 @@ func verdict(status int, reason string) Verdict {
 	return Verdict{Status: status, Reason: reason, Header: http.Header{"Cache-Control": {"no-store"}}}
 }
 
-// browses reports whether somebody looks at a page: a GET or HEAD that accepts text/html by name.
+// browses reports whether somebody looks at a page: a GET or HEAD that accepts
+// text/html by name.
 func browses(r *http.Request) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return false
@@ -112,13 +117,15 @@ func browses(r *http.Request) bool {
 	return false
 }
 
-// zero reports whether a quality value says "not acceptable" (RFC 9110 section 12.4.2).
+// zero reports whether a quality value says "not acceptable" (RFC 9110 section
+// 12.4.2).
 func zero(q string) bool {
 	f, err := strconv.ParseFloat(q, 64)
 	return err == nil && f <= 0
 }
 
-// maxReturn bounds the return path, in bytes: a URL above some kilobytes is refused along the way.
+// maxReturn bounds the return path, in bytes: a URL above some kilobytes is
+// refused along the way.
 const maxReturn = 2000
 
 // withReturn adds ?next= with the request's own path and query, if that is a
@@ -138,10 +145,10 @@ func withReturn(login string, u *url.URL) string {
 	return login + separator + "next=" + url.QueryEscape(next)
 }
 
-// SafePath reports whether s is a path of this site that a browser may be sent to, as apps
-// should ask of the "next" that they are given: it begins with one slash, and nothing in it makes a
-// browser see another host. Browsers read "\" as "/", and leave out tabs and
-// newlines before they look.
+// SafePath reports whether s is a path of this site that a browser may be sent
+// to, as apps should ask of the "next" that they are given: it begins with one
+// slash, and nothing in it makes a browser see another host. Browsers read "\"
+// as "/", and leave out tabs and newlines before they look.
 func SafePath(s string) bool {
 	if !strings.HasPrefix(s, "/") || strings.HasPrefix(s, "//") {
 		return false

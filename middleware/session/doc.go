@@ -5,9 +5,10 @@
 //
 // The cookie carries a token: a handle, which names the session for all its
 // life, and a 256-bit secret, which every renewal replaces. Redis holds one
-// record per session, under the handle: JSON with a version, the user, the data, and the
-// SHA-256 of each token that is valid at the moment. Every change of it, be it a merge, a touch or a
-// renewal, is one compare-and-swap on that one key. Therefore
+// record per session, under the handle: JSON with a version, the user, the
+// data, and the SHA-256 of each token that is valid at the moment. Every change
+// of it, be it a merge, a touch or a renewal, is one compare-and-swap on that
+// one key. Therefore
 //
 //   - concurrent requests lose none of each other's changes;
 //   - nothing brings back a record that a logout or a revocation has removed;
@@ -32,19 +33,18 @@
 //	m.SetCookie(header, cookie)
 //
 // In an Echo app, [Middleware] does that, and handlers use [Get], [Save],
-// [LogIn], [Renew] and [LogOut].
-// A request without our cookie never asks Redis.
+// [LogIn], [Renew] and [LogOut]. A request without our cookie never asks Redis.
 //
 // # Renewals
 //
-// The ID is renewed on demand, and once it is Settings.RotateEvery old. The
-// old one ends 30 seconds after the new one first came back, not after it was issued: an
-// answer that was lost logs nobody out. Parallel requests that meet a due
-// rotation are all given the same new ID (see [token.successor]).
+// The ID is renewed on demand, and once it is Settings.RotateEvery old. The old
+// one ends 30 seconds after the new one first came back, not after it was
+// issued: an answer that was lost logs nobody out. Parallel requests that meet
+// a due rotation are all given the same new ID (see [token.successor]).
 //
 // A login is different, because an attacker may have planted the ID that the
-// victim logs in with: it begins another session, with another handle, and
-// the former one stays what it was until its 30 seconds are over.
+// victim logs in with: it begins another session, with another handle, and the
+// former one stays what it was until its 30 seconds are over.
 //
 // # What is promised when things fail
 //

@@ -10,9 +10,9 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// Middleware keeps sessions in an Echo app, under one rule for all that it covers.
-// It panics where the options are wrong. For routes with different rules make one Manager with
-// [New] and use its Middleware method.
+// Middleware keeps sessions in an Echo app, under one rule for all that it
+// covers. It panics where the options are wrong. For routes with different
+// rules make one Manager with [New] and use its Middleware method.
 func Middleware(o Options, route Route) echo.MiddlewareFunc {
 	m, err := New(o)
 	if err != nil {
@@ -21,8 +21,9 @@ func Middleware(o Options, route Route) echo.MiddlewareFunc {
 	return m.Middleware(route)
 }
 
-// Middleware applies a route's rule before the handler, which then has [Get], [Current], [LogIn],
-// [Renew] and [LogOut]. On a [Logout] route the session has ended when the handler runs.
+// Middleware applies a route's rule before the handler, which then has [Get],
+// [Current], [LogIn], [Renew] and [LogOut]. On a [Logout] route the session has
+// ended when the handler runs.
 //
 // It panics where the route's mode is none of the known ones.
 func (m *Manager) Middleware(route Route) echo.MiddlewareFunc {
@@ -51,7 +52,8 @@ func (m *Manager) Middleware(route Route) echo.MiddlewareFunc {
 				return next(c)
 			}
 			c.Response().Before(func() {
-				// Only a rotation can be due, whose failure is no reason to fail the response.
+				// Only a rotation can be due, whose failure is no reason to
+				// fail the response.
 				if cookie, err := v.Apply(ctx, Actions{}); err == nil {
 					v.m.SetCookie(c.Response().Header(), cookie)
 				}
@@ -73,8 +75,9 @@ func answer(c echo.Context, d Verdict) error {
 
 var errNoMiddleware = errors.New("session: this route has no session.Middleware, or one with session off")
 
-// Get returns the request's session as gorilla knows it: read and write its Values, then [Save]. The
-// error is an *echo.HTTPError that wraps what [Manager.Get] says: 503 while the store is away.
+// Get returns the request's session as gorilla knows it: read and write its
+// Values, then [Save]. The error is an *echo.HTTPError that wraps what
+// [Manager.Get] says: 503 while the store is away.
 func Get(c echo.Context) (*sessions.Session, error) {
 	v, ok := FromContext(c.Request().Context())
 	if !ok {
@@ -84,8 +87,9 @@ func Get(c echo.Context) (*sessions.Session, error) {
 	return s, failed(c, err)
 }
 
-// Save stores what has changed in a session that [Get] returned, before the response is written:
-// gorilla's Save, with its error turned into an *echo.HTTPError.
+// Save stores what has changed in a session that [Get] returned, before the
+// response is written: gorilla's Save, with its error turned into an
+// *echo.HTTPError.
 func Save(c echo.Context, s *sessions.Session) error {
 	return failed(c, s.Save(c.Request(), c.Response()))
 }
@@ -109,9 +113,9 @@ func Current(c echo.Context) *Session {
 	return nil
 }
 
-// LogIn begins a session of the user with a new ID, and sets its cookie. What an anonymous session
-// held comes along. It must be called before the response is written; where
-// it fails, nobody is logged in.
+// LogIn begins a session of the user with a new ID, and sets its cookie. What
+// an anonymous session held comes along. It must be called before the response
+// is written; where it fails, nobody is logged in.
 func LogIn(c echo.Context, user string) error { return apply(c, Actions{Login: user}) }
 
 // Renew gives the session a new ID, as a change of privileges demands.
@@ -133,8 +137,9 @@ func apply(c echo.Context, a Actions) error {
 	return nil
 }
 
-// SetCookie adds what [Visit.Apply] returned to a response, instead of an earlier cookie of ours, and
-// keeps the response out of every cache. A nil cookie changes nothing.
+// SetCookie adds what [Visit.Apply] returned to a response, instead of an
+// earlier cookie of ours, and keeps the response out of every cache. A nil
+// cookie changes nothing.
 func (m *Manager) SetCookie(h http.Header, cookie *http.Cookie) {
 	if cookie == nil {
 		return
@@ -144,8 +149,8 @@ func (m *Manager) SetCookie(h http.Header, cookie *http.Cookie) {
 	h.Set("Cache-Control", "private, no-store")
 }
 
-// CleanResponse removes from an app server's response what is ours to say: our headers, and
-// a cookie of our name.
+// CleanResponse removes from an app server's response what is ours to say: our
+// headers, and a cookie of our name.
 func (v *Visit) CleanResponse(h http.Header) {
 	StripReserved(h)
 	if v.route.Mode != Off {

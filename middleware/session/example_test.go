@@ -11,8 +11,9 @@ import (
 	"github.com/headgate/headgate/middleware/session"
 )
 
-// A cart that survives the login. With Options.Redis set, all instances of the app
-// share the sessions, and so does a gateway on the same Redis with the same key prefix and secrets.
+// A cart that survives the login. With Options.Redis set, all instances of the
+// app share the sessions, and so does a gateway on the same Redis with the same
+// key prefix and secrets.
 func Example() {
 	sessions, err := session.New(session.Options{})
 	if err != nil {

@@ -13,10 +13,10 @@ import (
 	"github.com/rbcervilla/redisstore/v9"
 )
 
-// The Manager is a gorilla sessions.Store: redisstore does the work, between
-// a wrapper in front of it (this file), which decides what ID it sees and writes the
-// cookie itself, and a client behind it (client.go), which turns its GET, SET and DEL into
-// our fetch, create, swap and remove.
+// The Manager is a gorilla sessions.Store: redisstore does the work, between a
+// wrapper in front of it (this file), which decides what ID it sees and writes
+// the cookie itself, and a client behind it (client.go), which turns its GET,
+// SET and DEL into our fetch, create, swap and remove.
 var _ sessions.Store = (*Manager)(nil)
 
 func (m *Manager) newGorillaStore() *redisstore.RedisStore {
@@ -36,19 +36,20 @@ func (m *Manager) newGorillaStore() *redisstore.RedisStore {
 	return rs
 }
 
-// Get returns the request's session, reading it once per request. It never returns a
-// nil session. The error is ErrUnavailable: then the session is empty and must not be taken for
-// "logged out".
+// Get returns the request's session, reading it once per request. It never
+// returns a nil session. The error is ErrUnavailable: then the session is empty
+// and must not be taken for "logged out".
 //
-// The name must be [Manager.CookieName]: the sessions are those of the one cookie.
+// The name must be [Manager.CookieName]: the sessions are those of the one
+// cookie.
 func (m *Manager) Get(r *http.Request, name string) (*sessions.Session, error) {
 	// Not the inner Get: that one registers redisstore as the session's store,
 	// and Save would go past us.
 	return sessions.GetRegistry(r).Get(m, name)
 }
 
-// New is Get without the registry. The session's ID is its reference, not
-// the token: the token is shown to the client alone.
+// New is Get without the registry. The session's ID is its reference, not the
+// token: the token is shown to the client alone.
 func (m *Manager) New(r *http.Request, name string) (*sessions.Session, error) {
 	if name != m.set.Cookie.Name {
 		return sessions.NewSession(m, name), fmt.Errorf("session: the cookie is %q, not %q; use CookieName", m.set.Cookie.Name, name)
@@ -57,8 +58,9 @@ func (m *Manager) New(r *http.Request, name string) (*sessions.Session, error) {
 	if err == nil {
 		err = v.Err()
 	}
-	// The inner store sees the handle of a session that the cookie has opened, or no cookie:
-	// never what a client made up, which it would take for the ID of a new session.
+	// The inner store sees the handle of a session that the cookie has opened,
+	// or no cookie: never what a client made up, which it would take for the ID
+	// of a new session.
 	inner := (&http.Request{Header: http.Header{}}).WithContext(context.WithValue(r.Context(), visitKey{}, v))
 	if v != nil && v.session != nil {
 		inner.AddCookie(&http.Cookie{Name: name, Value: v.session.Ref})
@@ -76,12 +78,14 @@ func (m *Manager) New(r *http.Request, name string) (*sessions.Session, error) {
 	return session, err
 }
 
-// Save stores what has changed since the session was read, top-level value by value, so that
-// requests in parallel lose nothing of each other's, and writes the cookie of a new session. MaxAge
-// of zero or less ends the session. Values must have string keys and be JSON; they come
-// back as JSON's types, numbers as json.Number.
+// Save stores what has changed since the session was read, top-level value by
+// value, so that requests in parallel lose nothing of each other's, and writes
+// the cookie of a new session. MaxAge of zero or less ends the session. Values
+// must have string keys and be JSON; they come back as JSON's types, numbers as
+// json.Number.
 //
-// It fails with [ErrEnded] where the session has ended meanwhile: saving does not revive it.
+// It fails with [ErrEnded] where the session has ended meanwhile: saving does
+// not revive it.
 func (m *Manager) Save(r *http.Request, w http.ResponseWriter, s *sessions.Session) error {
 	v, err := m.visitOf(r)
 	if err != nil {

@@ -34,7 +34,8 @@ func bareStore(t *testing.T, server *redistest.Server) sessions.Store {
 	return rs
 }
 
-// within runs one request against a store, as a handler would, and takes the cookie.
+// within runs one request against a store, as a handler would, and takes the
+// cookie.
 func (b *browser) within(s sessions.Store, handle func(r *http.Request, w http.ResponseWriter, s *sessions.Session) error) error {
 	r, w := httptest.NewRequest(http.MethodPost, "/", nil), httptest.NewRecorder()
 	if c := b.current(); c != nil {
@@ -65,7 +66,8 @@ func end(r *http.Request, w http.ResponseWriter, s *sessions.Session) error {
 	return s.Save(r, w)
 }
 
-// holes are what redisstore alone gets wrong. Each returns an error where the hole is open.
+// holes are what redisstore alone gets wrong. Each returns an error where the
+// hole is open.
 var holes = map[string]func(s sessions.Store) error{
 	"session fixation": func(s sessions.Store) error {
 		planted := strings.Repeat("A", 67)
@@ -138,7 +140,8 @@ var holes = map[string]func(s sessions.Store) error{
 		if err := b.within(s, set("a", 1)); err != nil {
 			return unexpected("%v", err)
 		}
-		// What an attacker who reads Redis finds as a key, or sees in the app's log.
+		// What an attacker who reads Redis finds as a key, or sees in the app's
+		// log.
 		return b.within(s, func(_ *http.Request, _ http.ResponseWriter, got *sessions.Session) error {
 			thief := browser{cookie: &http.Cookie{Name: cookieName, Value: got.ID}}
 			return thief.within(s, func(_ *http.Request, _ http.ResponseWriter, theirs *sessions.Session) error {

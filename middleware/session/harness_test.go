@@ -36,7 +36,8 @@ type fleet struct {
 	server    *redistest.Server // nil in memory
 }
 
-// onEachStore runs a test on two instances over a real Redis, and on the in-process store.
+// onEachStore runs a test on two instances over a real Redis, and on the
+// in-process store.
 func onEachStore(t *testing.T, settings session.Settings, test func(t *testing.T, f *fleet)) {
 	t.Helper()
 	t.Run("redis", func(t *testing.T) {

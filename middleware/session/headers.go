@@ -5,8 +5,9 @@ import (
 	"strings"
 )
 
-// Headers of the protocol between gateway and app servers. All names that
-// begin with "Headgate-" are reserved: no client sends them through, and none reaches a client.
+// Headers of the protocol between gateway and app servers. All names that begin
+// with "Headgate-" are reserved: no client sends them through, and none reaches
+// a client.
 const (
 	HeaderUser      = "Headgate-User"        // to the app: who is logged in
 	HeaderSession   = "Headgate-Session"     // to the app: the session's data, ASCII JSON
@@ -22,11 +23,11 @@ const (
 // maxHeaderData is the most that [HeaderSession] carries.
 const maxHeaderData = 4 << 10
 
-// Forward prepares the headers for the app server: what a client sent under
-// our names is removed, our cookie is cut from the others, and a live session is
-// announced. A session always has a Headgate-Session header, {} at least; only where
-// its data is larger than 4 KiB, because Settings.MaxData allows it, is that
-// header left out.
+// Forward prepares the headers for the app server: what a client sent under our
+// names is removed, our cookie is cut from the others, and a live session is
+// announced. A session always has a Headgate-Session header, {} at least; only
+// where its data is larger than 4 KiB, because Settings.MaxData allows it, is
+// that header left out.
 func (v *Visit) Forward(h http.Header) {
 	StripReserved(h)
 	v.m.set.cut(h)
@@ -45,12 +46,13 @@ func (v *Visit) Forward(h http.Header) {
 	h.Set(HeaderRef, s.Ref)
 }
 
-// CutCookie removes the session cookie, and no other, from a request's Cookie header.
+// CutCookie removes the session cookie, and no other, from a request's Cookie
+// header.
 func (m *Manager) CutCookie(h http.Header) { m.set.cut(h) }
 
 // Reserved reports whether a header's name is one of ours in any spelling. What
-// is neither letter nor digit counts as "-", because CGI, WSGI and others make no difference:
-// headgate_user and HEADGATE.USER are Headgate-User to them.
+// is neither letter nor digit counts as "-", because CGI, WSGI and others make
+// no difference: headgate_user and HEADGATE.USER are Headgate-User to them.
 func Reserved(name string) bool {
 	const prefix = "headgate"
 	if len(name) < len(prefix) || !strings.EqualFold(name[:len(prefix)], prefix) {
@@ -64,8 +66,8 @@ func alphanumeric(c byte) bool {
 }
 
 // StripReserved removes the headers that are ours, and our names from
-// Connection and Trailer, which could otherwise have ours removed or announced. It serves requests,
-// responses, interim (1xx) responses and trailers alike.
+// Connection and Trailer, which could otherwise have ours removed or announced.
+// It serves requests, responses, interim (1xx) responses and trailers alike.
 func StripReserved(h http.Header) {
 	for name := range h {
 		if Reserved(name) {

@@ -15,8 +15,8 @@ import (
 
 // Errors that callers tell apart with errors.Is; [Status] maps them to HTTP.
 var (
-	// ErrUnavailable means that nobody knows whether there is a session: the store
-	// did not answer. It never means "logged out".
+	// ErrUnavailable means that nobody knows whether there is a session: the
+	// store did not answer. It never means "logged out".
 	ErrUnavailable = errors.New("session store is unavailable")
 
 	// ErrEnded means that a session which was there when the request came has
@@ -26,7 +26,8 @@ var (
 	// ErrTooLarge means that data would exceed Settings.MaxData.
 	ErrTooLarge = errors.New("session data too large")
 
-	// ErrMalformed means that an app server's Headgate-* response headers can't be followed.
+	// ErrMalformed means that an app server's Headgate-* response headers can't
+	// be followed.
 	ErrMalformed = errors.New("malformed session header from the app server")
 )
 
@@ -82,7 +83,8 @@ func New(o Options) (*Manager, error) {
 }
 
 // With returns a Manager of the same sessions under other Settings, as a new
-// generation of a policy needs it. Shorter timeouts hold for live sessions at once.
+// generation of a policy needs it. Shorter timeouts hold for live sessions at
+// once.
 func (m *Manager) With(s Settings) (*Manager, error) { return m.shared.manager(s) }
 
 func (sh *shared) manager(s Settings) (*Manager, error) {
@@ -108,12 +110,14 @@ func (m *Manager) CheckEviction(ctx context.Context) (warning string, err error)
 	return m.backend.eviction(ctx)
 }
 
-// conflictsFor is how long a change keeps trying while others change the same session.
+// conflictsFor is how long a change keeps trying while others change the same
+// session.
 const conflictsFor = 2 * time.Second
 
 // update changes a record by compare-and-swap: change is applied to base, and
-// again to whatever somebody else has written meanwhile, until it fits or the record is
-// gone. change reports whether there is anything to write. The record as it then is comes back.
+// again to whatever somebody else has written meanwhile, until it fits or the
+// record is gone. change reports whether there is anything to write. The record
+// as it then is comes back.
 func (m *Manager) update(ctx context.Context, handle string, base *record, change func(*record) (bool, error)) (*record, error) {
 	deadline := time.Now().Add(conflictsFor)
 	for attempt := 1; ; attempt++ {

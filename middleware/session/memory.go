@@ -10,9 +10,9 @@ import (
 	"github.com/headgate/headgate/middleware/store"
 )
 
-// memoryBackend keeps the same texts in this process. Anonymous sessions
-// have a part of their own, so that a crowd of them, which anybody can cause, can't push
-// out a user who is logged in.
+// memoryBackend keeps the same texts in this process. Anonymous sessions have a
+// part of their own, so that a crowd of them, which anybody can cause, can't
+// push out a user who is logged in.
 type memoryBackend struct {
 	now       func() time.Time
 	anonymous *store.Map[string, keptRecord]

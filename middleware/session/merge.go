@@ -51,8 +51,8 @@ func decodeObject(data []byte) (map[string]any, error) {
 	return object, nil
 }
 
-// encodeObject writes a session's data: JSON in ASCII alone, so that it
-// travels in a header as it is stored, with names in order.
+// encodeObject writes a session's data: JSON in ASCII alone, so that it travels
+// in a header as it is stored, with names in order.
 func encodeObject(object map[string]any) ([]byte, error) {
 	if len(object) == 0 {
 		return []byte("{}"), nil

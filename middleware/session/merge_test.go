@@ -11,7 +11,8 @@ import (
 	"github.com/headgate/headgate/middleware/session"
 )
 
-// The rows of RFC 7396 appendix A whose target and patch are objects, as a session's always are.
+// The rows of RFC 7396 appendix A whose target and patch are objects, as a
+// session's always are.
 func TestMergePatchesOfRFC7396(t *testing.T) {
 	t.Parallel()
 	m := newManager(t, session.Options{})

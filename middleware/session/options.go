@@ -14,15 +14,17 @@ import (
 // Options configures [New]: what a Manager lives with, and the first Settings.
 type Options struct {
 	// Redis keeps the sessions for all instances that use the same Redis and
-	// key prefix. Nil keeps them in this process, for one instance, with
-	// the same behaviour until it ends.
+	// key prefix. Nil keeps them in this process, for one instance, with the
+	// same behaviour until it ends.
 	Redis *store.Redis
 
 	// MemoryBytes bounds the sessions kept in this process where Redis is nil.
-	// Where it is full, the ones nearest to their end make room. Zero means 64 MiB.
+	// Where it is full, the ones nearest to their end make room. Zero means 64
+	// MiB.
 	MemoryBytes int64
 
-	// Settings may differ between the generations of a policy: see [Manager.With].
+	// Settings may differ between the generations of a policy: see
+	// [Manager.With].
 	Settings Settings
 
 	// Logger gets what no request can be told. Nil discards it.
@@ -40,8 +42,8 @@ type Settings struct {
 
 	// Secrets sign the cookie, so that junk is refused before Redis is asked:
 	// the first signs, all verify, at least 32 bytes each. To rotate, put the
-	// new one first, and drop the old one after AbsoluteTimeout. Replacing
-	// all of them ends every session. None: cookies are not signed.
+	// new one first, and drop the old one after AbsoluteTimeout. Replacing all
+	// of them ends every session. None: cookies are not signed.
 	Secrets [][]byte
 
 	// IdleTimeout ends a session that nobody asks for. Zero means 30 minutes.
@@ -50,11 +52,12 @@ type Settings struct {
 	// after its last request, and never later.
 	IdleTimeout time.Duration
 
-	// AbsoluteTimeout ends a session however busy it is, counted from login
-	// and unchanged by renewals of its ID. Zero means 12 hours.
+	// AbsoluteTimeout ends a session however busy it is, counted from login and
+	// unchanged by renewals of its ID. Zero means 12 hours.
 	AbsoluteTimeout time.Duration
 
-	// RotateEvery is the age at which a session's ID is replaced. Zero means one hour.
+	// RotateEvery is the age at which a session's ID is replaced. Zero means
+	// one hour.
 	RotateEvery time.Duration
 
 	// MaxPerUser is how many sessions one user may have; a login above it ends
@@ -76,7 +79,8 @@ type Settings struct {
 
 // CookieOptions describes the cookie. It is always HttpOnly.
 type CookieOptions struct {
-	// Name; empty means __Host-session where the other attributes allow it, else session.
+	// Name; empty means __Host-session where the other attributes allow it,
+	// else session.
 	Name string
 	// Domain widens the cookie to a domain's hosts. Empty: this host alone.
 	Domain string

@@ -12,8 +12,8 @@ const (
 	// version is an error, never "logged out": during an upgrade both run.
 	envelopeVersion = 1
 
-	// grace is how long a replaced ID still serves the requests that are
-	// under way with it, counted from the first request with the new one.
+	// grace is how long a replaced ID still serves the requests that are under
+	// way with it, counted from the first request with the new one.
 	grace = 30 * time.Second
 
 	// maxIDs bounds the IDs of one session that are valid at once. Two or three
@@ -25,7 +25,8 @@ const (
 // handle never change; everything else does, by compare-and-swap on Revision.
 //
 // Version and Revision come first and in this order: the swap script compares
-// the beginning of the stored text (see [record.head]). Times are Unix milliseconds.
+// the beginning of the stored text (see [record.head]). Times are Unix
+// milliseconds.
 type record struct {
 	Version  int             `json:"v"`
 	Revision uint64          `json:"n"`
@@ -128,8 +129,8 @@ func (r *record) newest(i int) bool {
 	return true
 }
 
-// presented notes that the ID at place i has arrived, and reports whether
-// that was news: its elders then have [grace] left. Younger ones stay: of two
+// presented notes that the ID at place i has arrived, and reports whether that
+// was news: its elders then have [grace] left. Younger ones stay: of two
 // renewals under way, the browser may end up with either.
 func (r *record) presented(i int, now time.Time) bool {
 	if r.IDs[i].Used {
@@ -146,8 +147,8 @@ func (r *record) presented(i int, now time.Time) bool {
 }
 
 // renewed makes sure that the ID at place i has a successor that the client may
-// still accept, and returns it. Where there already is one, that is
-// returned again and the record stays as it is.
+// still accept, and returns it. Where there already is one, that is returned
+// again and the record stays as it is.
 func (r *record) renewed(i int, presented token, now time.Time) (successor token, changed bool) {
 	from := r.IDs[i].Sum
 	for _, id := range r.IDs[i+1:] {
@@ -164,8 +165,8 @@ func (r *record) renewed(i int, presented token, now time.Time) (successor token
 	return successor, true
 }
 
-// dropEnded forgets the IDs whose time has ended, and the eldest if there
-// are still too many to add one more.
+// dropEnded forgets the IDs whose time has ended, and the eldest if there are
+// still too many to add one more.
 func (r *record) dropEnded(now time.Time) {
 	ms := now.UnixMilli()
 	kept := r.IDs[:0]

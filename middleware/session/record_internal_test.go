@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// FuzzStoredRecord hands a visit whatever a record may hold, as another
-// version or another program could have left it in Redis: an error or no
-// session is fine, a panic is not.
+// FuzzStoredRecord hands a visit whatever a record may hold, as another version
+// or another program could have left it in Redis: an error or no session is
+// fine, a panic is not.
 func FuzzStoredRecord(f *testing.F) {
 	now := time.UnixMilli(1_800_000_000_000)
 	t := newToken()

@@ -14,9 +14,9 @@ import (
 	"github.com/headgate/headgate/middleware/store"
 )
 
-// redisBackend keeps one string per session and one sorted set per user.
-// They lie in different slots of a Cluster, so no step spans both; the order of
-// the steps makes that safe: see users.go.
+// redisBackend keeps one string per session and one sorted set per user. They
+// lie in different slots of a Cluster, so no step spans both; the order of the
+// steps makes that safe: see users.go.
 type redisBackend struct {
 	redis                 *store.Redis
 	createNX, swapXX, add *store.Script
@@ -31,8 +31,8 @@ func newRedisBackend(r *store.Redis) *redisBackend {
 	}
 }
 
-// createScript is SET NX, except that finding what we were about to write counts as
-// having written it.
+// createScript is SET NX, except that finding what we were about to write
+// counts as having written it.
 const createScript = `
 local present = redis.call('GET', KEYS[1])
 if present then return present == ARGV[1] and 1 or 0 end
@@ -40,7 +40,8 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1`
 
 // swapScript writes only over the revision that the change was made from, so
-// that no change is lost, and only over something, so that what a logout has removed stays away.
+// that no change is lost, and only over something, so that what a logout has
+// removed stays away.
 const swapScript = `
 local present = redis.call('GET', KEYS[1])
 if not present then return 0 end
@@ -65,7 +66,8 @@ func (b *redisBackend) userKey(user string) string {
 }
 
 // do runs commands and folds a command's own error into the result, redis.Nil
-// apart: READONLY, OOM or LOADING mean that Redis can't help, not that there is nothing.
+// apart: READONLY, OOM or LOADING mean that Redis can't help, not that there is
+// nothing.
 func (b *redisBackend) do(ctx context.Context, cmds ...redis.Cmder) error {
 	return asked(b.redis.Do(ctx, cmds...), cmds...)
 }

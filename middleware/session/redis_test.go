@@ -49,7 +49,8 @@ func TestADumpOfRedisHoldsNoUsableCookie(t *testing.T) {
 			}
 		}
 	}
-	// Nothing in the dump, put into a cookie as it stands or after a handle, opens a session.
+	// Nothing in the dump, put into a cookie as it stands or after a handle,
+	// opens a session.
 	for _, word := range strings.FieldsFunc(dump.String(), func(r rune) bool { return strings.ContainsRune("\n\":,{}[]", r) }) {
 		for _, handle := range []string{"", tokens[1][:24], tokens[2][:24]} {
 			forged := browser{cookie: &http.Cookie{Name: "__Host-session", Value: handle + word}}

@@ -78,7 +78,8 @@ func TestTheOldIDEndsThirtySecondsAfterTheNewOneCameBack(t *testing.T) {
 		f.clock.Advance(time.Minute)
 		b.get(t, f.instances[0]) // the new ID is issued, and not presented yet
 
-		// However long that takes, the old one holds, and is answered with the same new one.
+		// However long that takes, the old one holds, and is answered with the
+		// same new one.
 		issued := b.value()
 		for range 5 {
 			f.clock.Advance(5 * time.Minute)

@@ -18,13 +18,13 @@ const (
 // encoding is strict, so that one token has one spelling.
 var encoding = base64.RawURLEncoding.Strict()
 
-// token is what a cookie carries: a handle that names the session for all
-// its life, and a 256-bit secret that every renewal replaces.
+// token is what a cookie carries: a handle that names the session for all its
+// life, and a 256-bit secret that every renewal replaces.
 //
 // Because renewed secrets keep their handle, a session has one record in Redis
 // and each change of it, a renewal too, is one atomic step on one key. The
-// handle alone opens nothing: it is what [Session.Ref] shows to app servers
-// and operators. Redis holds the SHA-256 of the whole token and never the secret.
+// handle alone opens nothing: it is what [Session.Ref] shows to app servers and
+// operators. Redis holds the SHA-256 of the whole token and never the secret.
 type token struct {
 	handle string
 	secret [secretBytes]byte
@@ -75,13 +75,13 @@ func (t token) text() string {
 // sum is what Redis holds of the token.
 func (t token) sum() digest { return sha256.Sum256([]byte(t.text())) }
 
-// successor derives the token that replaces t, from t's secret and a nonce
-// that only the session's record holds.
+// successor derives the token that replaces t, from t's secret and a nonce that
+// only the session's record holds.
 //
 // All the requests that meet a due rotation in parallel, and those that retry
-// because an answer was lost, thus hand out the same new token. The record
-// has the nonce but no secret, a client the secret but no nonce: neither
-// makes the successor alone.
+// because an answer was lost, thus hand out the same new token. The record has
+// the nonce but no secret, a client the secret but no nonce: neither makes the
+// successor alone.
 func (t token) successor(nonce digest) token {
 	mac := hmac.New(sha256.New, nonce[:])
 	mac.Write([]byte("headgate session successor\x00" + t.text()))

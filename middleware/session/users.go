@@ -9,7 +9,8 @@ import (
 )
 
 // A user's sessions are listed in an index. In a Cluster it lies in another
-// slot than they do, so the two can't change in one step; the order makes that safe:
+// slot than they do, so the two can't change in one step; the order makes that
+// safe:
 //
 //   - login stores the session, then its index entry, then shows the client the
 //     token. A session without an entry is one that nobody can present.
@@ -19,7 +20,8 @@ import (
 //     touch enters the session again, should the index have been lost.
 //
 // Logout everywhere thus removes what the index names: at most
-// Settings.MaxPerUser sessions and those in between, without a second key in every request.
+// Settings.MaxPerUser sessions and those in between, without a second key in
+// every request.
 
 // List returns a user's live sessions, newest first.
 func (m *Manager) List(ctx context.Context, user string) ([]Info, error) {
@@ -89,8 +91,8 @@ func (m *Manager) end(ctx context.Context, user string, handles ...string) error
 	return m.backend.unindex(ctx, user, handles...)
 }
 
-// admit enters a new session into its user's index and ends the oldest
-// ones where there are now too many.
+// admit enters a new session into its user's index and ends the oldest ones
+// where there are now too many.
 func (m *Manager) admit(ctx context.Context, handle string, r *record) error {
 	handles, err := m.enter(ctx, handle, r)
 	if err != nil || len(handles) <= m.set.MaxPerUser {
@@ -115,7 +117,8 @@ func (m *Manager) admit(ctx context.Context, handle string, r *record) error {
 	return m.end(ctx, r.User, oldest...)
 }
 
-// enter puts a session into its user's index, or keeps it there, and returns the index.
+// enter puts a session into its user's index, or keeps it there, and returns
+// the index.
 func (m *Manager) enter(ctx context.Context, handle string, r *record) ([]string, error) {
 	created := time.UnixMilli(r.Created)
 	left := m.set.AbsoluteTimeout - since(m.now().UnixMilli(), r.Created)

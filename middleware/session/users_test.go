@@ -137,7 +137,8 @@ func TestTheOldestSessionEndsWhereAUserHasTooMany(t *testing.T) {
 		if n := len(list(t, f.instances[0], "42")); n != 3 {
 			t.Fatalf("%d sessions are listed", n)
 		}
-		// Logging in again in one browser replaces its session and costs nobody else's.
+		// Logging in again in one browser replaces its session and costs nobody
+		// else's.
 		for range 4 {
 			browsers[4].login(t, f.instances[0], "42")
 			browsers[4].get(t, f.instances[0])

@@ -36,8 +36,8 @@ type Identity struct {
 
 // Info describes a session to its owner and to operators.
 type Info struct {
-	// Ref names the session for all its life, through every renewal of its
-	// ID. It is not secret: nobody can present it as a cookie.
+	// Ref names the session for all its life, through every renewal of its ID.
+	// It is not secret: nobody can present it as a cookie.
 	Ref     string    `json:"ref"`
 	User    string    `json:"user,omitempty"` // empty: anonymous
 	Created time.Time `json:"created"`        // at login, for a user
@@ -98,13 +98,13 @@ func (m *Manager) Visit(r *http.Request, route Route) *Visit {
 	return v
 }
 
-// Carries reports whether the request has a well-formed cookie of ours, so
-// that Begin and Finish have something to ask.
+// Carries reports whether the request has a well-formed cookie of ours, so that
+// Begin and Finish have something to ask.
 func (v *Visit) Carries() bool { return len(v.tokens) > 0 }
 
-// Remembered returns whom this instance last knew the cookie to speak for.
-// It is a guess, so that limits by user and session can share the session's round trip:
-// it is right as long as the session lives, which Finish tells.
+// Remembered returns whom this instance last knew the cookie to speak for. It
+// is a guess, so that limits by user and session can share the session's round
+// trip: it is right as long as the session lives, which Finish tells.
 func (v *Visit) Remembered() (id Identity, ok bool) {
 	for _, sum := range v.sums {
 		if id, ok = v.m.remember.Get(sum, v.m.now()); ok {
@@ -114,8 +114,8 @@ func (v *Visit) Remembered() (id Identity, ok bool) {
 	return Identity{}, false
 }
 
-// Begin adds what must be asked to a trip, which the caller sends. With a
-// nil trip, or without Begin, Finish asks by itself.
+// Begin adds what must be asked to a trip, which the caller sends. With a nil
+// trip, or without Begin, Finish asks by itself.
 func (v *Visit) Begin(t *store.Trip) {
 	if v.fetch != nil || !v.Carries() {
 		return
@@ -127,9 +127,9 @@ func (v *Visit) Begin(t *store.Trip) {
 	v.fetch = v.m.backend.fetch(t, handles...)
 }
 
-// Finish settles whether there is a live session. sent is what sending
-// the trip returned, nil where there was none. The error is ErrUnavailable:
-// the store did not answer and nobody knows; Decide treats that as the route wants.
+// Finish settles whether there is a live session. sent is what sending the trip
+// returned, nil where there was none. The error is ErrUnavailable: the store
+// did not answer and nobody knows; Decide treats that as the route wants.
 func (v *Visit) Finish(ctx context.Context, sent error) error {
 	if !v.Carries() {
 		return nil
@@ -177,8 +177,9 @@ func (v *Visit) take(r *record) {
 	v.session = &Session{Info: infoOf(v.token.handle, r), record: r}
 }
 
-// settle does what a request with a live session brings about: it is noted
-// as seen, at most once a minute, and an ID that comes for the first time ends its elders.
+// settle does what a request with a live session brings about: it is noted as
+// seen, at most once a minute, and an ID that comes for the first time ends its
+// elders.
 func (v *Visit) settle(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx)
 	m, r, now := v.m, v.session.record, v.m.now()
@@ -218,13 +219,15 @@ func (v *Visit) settle(ctx context.Context) {
 		return
 	}
 	if err != nil {
-		// The session is known to be live; what was not written now is written at the next request.
+		// The session is known to be live; what was not written now is written
+		// at the next request.
 		m.log.WarnContext(ctx, "session not touched", "ref", v.token.handle, "error", err)
 	}
 }
 
 // retireReplaced gives the session that a login has replaced its last [grace]
-// when the new one is first presented: an answer that was lost has logged nobody out.
+// when the new one is first presented: an answer that was lost has logged
+// nobody out.
 func (v *Visit) retireReplaced(ctx context.Context, fresh bool) error {
 	m, handle := v.m, v.session.record.Replaces
 	if !fresh || handle == "" {
