@@ -55,6 +55,18 @@ routes:
 				"routes.one.limits loosened: [per-ip, other] -> [other]", "routes.one.cache removed", "routes.one.session loosened: required -> optional",
 				"routes.two.limits tightened: [per-ip] -> [other, per-ip]", "routes.two.cache added", "routes.two.csrf loosened: on -> off",
 			}},
+		{"a limit's allowances shrink", []string{"allow: 10.0.0.0/8", "allow: 10.0.0.0/9, burst: 5, algorithm: token_bucket, cost: 2", "after: 20, for: 10m", "after: 10, for: 1h", "requests: 5, window: 1m}", "requests: 5, window: 1m, on_redis_error: closed, count: [401], ban: {after: 1, for: 1m}}"},
+			[]string{
+				"limits.other.count loosened: all -> [401]", "limits.other.on_redis_error tightened: local -> closed", "limits.other.ban tightened: off -> on",
+				"limits.per-ip.algorithm changed: sliding_window -> token_bucket", "limits.per-ip.burst loosened: 0 -> 5", "limits.per-ip.cost tightened: 1 -> 2",
+				"limits.per-ip.allow changed: [10.0.0.0/8] -> [10.0.0.0/9]", "limits.per-ip.ban.after tightened: 20 -> 10", "limits.per-ip.ban.for tightened: 10m -> 1h",
+			}},
+		{"a route asks for more, and takes less", []string{"{name: two, path: /two, upstream: shop, limits: per-ip}",
+			"{name: two, path: [/two, /zwei], upstream: shop, limits: per-ip, client: required, session: required, max_body: 1KiB, timeout: 1s, cors: {allow_origins: https://a.example}, methods: GET}"},
+			[]string{
+				"routes.two.path changed: [/two] -> [/two, /zwei]", "routes.two.methods changed: none -> [GET]", "routes.two.session tightened: off -> required",
+				"routes.two.client tightened: optional -> required", "routes.two.timeout changed: 30s -> 1s", "routes.two.max_body tightened: 10MiB -> 1KiB", "routes.two.cors added",
+			}},
 		{"servers, and a timeout that routes take over", []string{"[http://a, http://b], timeout: 30s", "[http://a, {url: http://c, weight: 2}], timeout: 5s"},
 			[]string{"upstreams.shop.servers.http://b removed", "upstreams.shop.servers.http://c added", "upstreams.shop.timeout changed: 30s -> 5s"}},
 		{"a secret, which does not show", []string{"old-secret-old", "new-secret-new"}, []string{"session.secrets changed"}},

@@ -84,7 +84,7 @@ func newLoader(o LoadOptions) *loader {
 
 // addFile notes a file of the policy, and reports whether it is a new one.
 func (l *loader) addFile(name string) bool {
-	if slices.Contains(l.report.files, name) {
+	if slices.ContainsFunc(l.report.files, func(f string) bool { return filepath.Clean(f) == filepath.Clean(name) }) {
 		return false
 	}
 	l.report.files = append(l.report.files, name)
