@@ -32,11 +32,14 @@ func Status(err error) int {
 // instead of the response. A client that leaves meanwhile does not leave it
 // half done.
 func (v *Visit) Apply(ctx context.Context, a Actions) (*http.Cookie, error) {
-	ctx = context.WithoutCancel(ctx)
 	if v.route.Mode == Logout && a.Logout == LogoutNone {
 		a.Logout = LogoutSession
 	}
 	asked := a.Logout != LogoutNone || a.Login != "" || a.Merge != nil || a.Renew
+	if !asked && v.session == nil {
+		return nil, nil
+	}
+	ctx = context.WithoutCancel(ctx)
 	switch {
 	case v.err != nil && asked:
 		// Whatever session there is must not be replaced by what we'd make up.
