@@ -33,8 +33,12 @@ func (rt *route) admit(next echo.HandlerFunc) echo.HandlerFunc {
 		visit := rt.gen.sessions.Visit(r, rt.session)
 		x.visit = visit
 		outcome := rt.ask(r.Context(), visit, &who)
-		if live := visit.Session(); live != nil { // the log tells it of denied requests, too: replay counts by it
+		// The log tells of denied requests, too, by whom they were counted, so that
+		// a replay of it counts them alike.
+		if live := visit.Session(); live != nil {
 			x.user, x.ref = live.User, live.Ref
+		} else if outcome != nil && !outcome.Allowed() {
+			x.user, x.ref = who.User, who.Session // as remembered: the session was not asked for
 		}
 		if outcome != nil {
 			if !outcome.Allowed() {

@@ -34,7 +34,7 @@ type exchange struct {
 	dryRun string // the limit that would have
 	user   string // of the live session
 	ref    string // of that session
-	cause  error // why the gateway answered itself
+	cause  error  // why the gateway answered itself
 
 	visit    *session.Visit
 	reserved *ratelimit.Outcome // to be settled by the answer
