@@ -18,6 +18,11 @@ const maxInterim = 32
 // errSilent is why an attempt is cancelled whose server does not answer.
 var errSilent = errors.New("the server did not answer in time")
 
+// headerListTooLarge is the one failure of a connected request that is the
+// client's fault and not its body's: the server has said how large a header it
+// takes over HTTP/2. net/http does not export the error.
+const headerListTooLarge = "http2: request header list larger than peer's advertised limit"
+
 // attempt is one try of a request at one server.
 type attempt struct {
 	x         *exchange
@@ -152,6 +157,8 @@ func (a *attempt) judge(err error) *Error {
 		}
 	} else if errors.Is(err, errSilent) {
 		kind, status = KindTimeout, http.StatusGatewayTimeout
+	} else if err.Error() == headerListTooLarge {
+		kind, status = KindBadRequest, http.StatusRequestHeaderFieldsTooLarge
 	}
 	a.kind = kind
 	return x.newError(kind, status, err)

@@ -18,35 +18,78 @@ import (
 
 // What clients do that the gateway has to cope with.
 
-func TestEarlyAnswerEndsAnUploadThatNobodyWants(t *testing.T) {
+func TestAnswerBeforeTheEndOfAnUpload(t *testing.T) {
 	t.Parallel()
-	app := tcpServer(t, func(c net.Conn) {
+	early := tcpServer(t, func(c net.Conn) {
 		_, _ = c.Read(make([]byte, 4096))
 		_, _ = io.WriteString(c, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig")
 		_, _ = io.Copy(io.Discard, c)
 	})
-	u := newUpstream(t, proxy.Config{Servers: servers(app)}, proxy.Deps{})
-	gw := front(t, u.Handler(proxy.RouteOptions{}))
+	const smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
+	for _, tc := range []struct {
+		name   string
+		server string
+		head   string
+		body   string
+		more   string // sent when the response has come
+		want   int
+	}{
+		{name: "little is left", server: early, head: "Content-Length: 2000", body: strings.Repeat("x", 1000), want: 413},
+		{name: "much is left", server: early, head: "Content-Length: 1000000", body: strings.Repeat("x", 1000), want: 413},
+		{name: "chunked", server: early, head: "Transfer-Encoding: chunked", body: "3e8\r\n" + strings.Repeat("x", 1000) + "\r\n", want: 413},
+		{name: "the rest looks like a request", server: early, head: "Content-Length: 2000", body: strings.Repeat("x", 1000), more: smuggled, want: 413},
+		{name: "an error of ours", server: deadServer(t), head: "Content-Length: 2000", body: "x", more: smuggled, want: 502},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			u := newUpstream(t, proxy.Config{Servers: servers(tc.server)}, proxy.Deps{})
+			gw := front(t, u.Handler(proxy.RouteOptions{}))
+			conn, err := net.Dial("tcp", gw.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			fmt.Fprintf(conn, "PUT / HTTP/1.1\r\nHost: a\r\n%s\r\n\r\n%s", tc.head, tc.body)
+			_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+			br := bufio.NewReader(conn)
+			res, err := http.ReadResponse(br, nil)
+			if err != nil || res.StatusCode != tc.want {
+				t.Fatal(res, err)
+			}
+			if _, err := io.ReadAll(res.Body); err != nil {
+				t.Error(err)
+			}
+			_, _ = io.WriteString(conn, tc.more)
+			// The client keeps its side open: it is for the gateway to end it.
+			if rest, err := io.ReadAll(br); len(rest) > 0 || err != nil && strings.Contains(err.Error(), "timeout") {
+				t.Errorf("got %q, %v", rest, err)
+			}
+			eventually(t, "the place is given back", func() bool { return u.Status()[0].Active == 0 })
+			if n := u.Status()[0].Requests; n != 1 {
+				t.Errorf("%d requests", n)
+			}
+		})
+	}
+}
+
+func TestConnectionIsUsedAgainAfterAnUpload(t *testing.T) {
+	t.Parallel()
+	app := origin(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+	gw := gateway(t, proxy.Config{Servers: servers(app.URL)}, proxy.RouteOptions{})
 	conn, err := net.Dial("tcp", gw.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	// The client stops within its body, but keeps the connection open.
-	fmt.Fprintf(conn, "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n%s", strings.Repeat("x", 1000))
-	_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
 	br := bufio.NewReader(conn)
-	res, err := http.ReadResponse(br, nil)
-	if err != nil || res.StatusCode != http.StatusRequestEntityTooLarge {
-		t.Fatal(res, err)
+	for i, size := range []int{0, 1, 5000, 1 << 20, 3} {
+		go fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", size, strings.Repeat("x", size))
+		res, err := http.ReadResponse(br, nil)
+		if err != nil || res.StatusCode != http.StatusOK || res.Close {
+			t.Fatalf("request %d: %+v, %v", i, res, err)
+		}
+		_, _ = io.Copy(io.Discard, res.Body)
 	}
-	if body, err := io.ReadAll(res.Body); string(body) != "big" || err != nil {
-		t.Errorf("%q, %v", body, err)
-	}
-	if _, err := br.ReadByte(); err != io.EOF {
-		t.Errorf("the connection did not end: %v", err)
-	}
-	eventually(t, "the place is given back", func() bool { return u.Status()[0].Active == 0 })
 }
 
 func TestClientThatLeavesAStreamEndsItAtTheServer(t *testing.T) {

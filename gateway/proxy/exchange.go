@@ -133,18 +133,9 @@ func (x *exchange) broken() bool {
 	return x.response.err != nil && !errors.Is(x.response.err, io.EOF)
 }
 
-// lingering is how long a client may go on sending a body that nobody wants,
-// once it has its response.
-const lingering = time.Second
-
 // finish settles the last attempt. It runs however Forward ends.
 func (x *exchange) finish() {
-	if x.body.source != nil && !x.body.ended() && x.in.ProtoMajor == 1 {
-		// The server did not want the rest of the request. A read of it may be
-		// under way, and net/http would wait for it for as long as the client
-		// likes: the response is out, but the connection would never end.
-		_ = http.NewResponseController(x.rw.ResponseWriter).SetReadDeadline(time.Now().Add(lingering))
-	}
+	x.abandonUpload()
 	if x.upgraded != nil {
 		x.upgraded.Close()
 	}

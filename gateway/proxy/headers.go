@@ -17,6 +17,7 @@ func (x *exchange) rewrite(pr *httputil.ProxyRequest) {
 	out.URL.RawQuery, out.URL.ForceQuery = in.URL.RawQuery, in.URL.ForceQuery
 	restoreOurs(out.Header, in.Header)
 	StripForwarding(out.Header)
+	x.limitUpgrade(out.Header)
 	x.setForwarded(out)
 	appendVia(out.Header, in.ProtoMajor, in.ProtoMinor, &x.values.via)
 	if traceID(out.Header) == "" {
@@ -27,6 +28,23 @@ func (x *exchange) rewrite(pr *httputil.ProxyRequest) {
 	}
 	if x.route.Rewrite != nil {
 		x.route.Rewrite(pr)
+	}
+}
+
+// limitUpgrade leaves WebSocket as the only protocol to upgrade to. Through
+// others, h2c first of all, a client could send requests of its own to the
+// server, past everything that the gateway is there for. A server may ignore
+// an Upgrade (RFC 9110 section 7.8), so the request goes on without. HTTP/2
+// has none.
+func (x *exchange) limitUpgrade(h http.Header) {
+	upgrade, ok := h["Upgrade"]
+	if !ok {
+		return
+	}
+	p := x.pool.cfg.Protocol
+	if len(upgrade) != 1 || !strings.EqualFold(upgrade[0], "websocket") || p == HTTP2 || p == H2C {
+		delete(h, "Upgrade")
+		delete(h, "Connection")
 	}
 }
 

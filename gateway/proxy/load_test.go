@@ -112,7 +112,7 @@ func TestFailingServersUnderLoadShowNoClientAnError(t *testing.T) {
 			gw := front(t, u.Handler(proxy.RouteOptions{}))
 			reads := startLoad(t, clients, http.MethodGet, gw.URL)
 			writes := startLoad(t, clients/4, http.MethodPost, gw.URL)
-			reads.more(t, 500)
+			reads.more(t, 200)
 
 			addr := victim.Listener.Addr().String()
 			if way == "killed" {
@@ -122,7 +122,7 @@ func TestFailingServersUnderLoadShowNoClientAnError(t *testing.T) {
 			} else {
 				victim.mood.Store(way)
 			}
-			reads.more(t, 1000)
+			reads.more(t, 500)
 			if way != isSlow {
 				eventually(t, "the victim is out", func() bool { return !u.Status()[0].Healthy })
 			}
@@ -136,7 +136,7 @@ func TestFailingServersUnderLoadShowNoClientAnError(t *testing.T) {
 				victim.mood.Store(isWell)
 			}
 			eventually(t, "the victim is back", func() bool { return u.Status()[0].Healthy })
-			reads.more(t, 300)
+			reads.more(t, 100)
 			reads.stop()
 			writes.stop()
 
@@ -165,7 +165,7 @@ func TestSlowServerGetsLess(t *testing.T) {
 		slow.mood.Store(isSlow)
 		u := newUpstream(t, proxy.Config{Servers: servers(slow.URL, fast.URL), Balance: balance}, proxy.Deps{})
 		l := startLoad(t, 8, http.MethodGet, front(t, u.Handler(proxy.RouteOptions{})).URL)
-		l.more(t, 500)
+		l.more(t, 300)
 		l.stop()
 		if s := u.Status(); s[0].Requests*3 > s[1].Requests {
 			t.Errorf("%s: the slow server got %d, the fast one %d", balance, s[0].Requests, s[1].Requests)
@@ -173,10 +173,10 @@ func TestSlowServerGetsLess(t *testing.T) {
 	}
 }
 
-// TestLargeBodiesAreNotHeldInMemory moves 256 MiB each way, or as many as
+// TestLargeBodiesAreNotHeldInMemory moves 128 MiB twice each way, or as many as
 // HEADGATE_TEST_BODY_MIB says: make it 5120 for 5 GiB.
 func TestLargeBodiesAreNotHeldInMemory(t *testing.T) {
-	size := int64(256 << 20)
+	size := int64(128 << 20)
 	if s := os.Getenv("HEADGATE_TEST_BODY_MIB"); s != "" {
 		n, err := strconv.ParseInt(s, 10, 64)
 		if err != nil {

@@ -103,6 +103,27 @@ func TestUpstreamProtocols(t *testing.T) {
 	}
 }
 
+func TestHeaderThatTheServerWouldNotTakeIsTheClientsFault(t *testing.T) {
+	t.Parallel()
+	app := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	app.Config.Protocols = new(http.Protocols)
+	app.Config.Protocols.SetUnencryptedHTTP2(true)
+	app.Config.MaxHeaderBytes = 4096
+	app.Start()
+	t.Cleanup(app.Close)
+	u := newUpstream(t, proxy.Config{Servers: servers(app.URL), Protocol: proxy.H2C}, proxy.Deps{})
+	gw := front(t, u.Handler(proxy.RouteOptions{}))
+	get(t, gw.URL) // has the server say how much it takes
+	req, _ := http.NewRequest("GET", gw.URL, nil)
+	req.Header.Set("X-Long", strings.Repeat("x", 100_000))
+	if got := do(t, req); got.status != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("got %d", got.status)
+	}
+	if s := u.Status()[0]; s.Failures != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestClientCertificateAndItsRenewal(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

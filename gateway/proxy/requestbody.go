@@ -55,7 +55,10 @@ func (b *requestBody) rewindable() bool {
 
 // ended reports whether the client's body has been read to its end, or can't
 // be read any further.
-func (b *requestBody) ended() bool { return b.done.Load() }
+func (b *requestBody) ended() bool {
+	length := b.x.in.ContentLength
+	return b.source == nil || b.done.Load() || length >= 0 && b.read.Load() >= length
+}
 
 // failure is why the client's body could not be read, or nil.
 func (b *requestBody) failure() error {

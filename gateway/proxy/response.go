@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 )
 
@@ -33,6 +32,7 @@ func (x *exchange) modifyResponse(res *http.Response) error {
 		x.upgraded = res.Body
 		return nil
 	}
+	x.closeAfterUpload()
 	x.cleanTrailer(res.Trailer)
 	x.response = responseBody{ReadCloser: res.Body, x: x, res: res}
 	if silence := x.pool.cfg.StreamTimeout; silence > 0 {
@@ -92,8 +92,7 @@ func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	w.hijacked = true
-	webSocket := strings.EqualFold(w.x.in.Header.Get("Upgrade"), "websocket")
-	return newUpgradedConn(conn, rw.Reader, w.x.up.deps.Upgrades, webSocket), rw, nil
+	return newUpgradedConn(conn, rw.Reader, w.x.up.deps.Upgrades), rw, nil
 }
 
 // writeInterim sends a 1xx response with its own header fields and none of

@@ -8,9 +8,9 @@ import (
 	"sync"
 )
 
-// Upgrades keeps the client connections that were upgraded, WebSockets above
-// all, of however many upstreams: net/http forgets about them, and a shutdown
-// has to end them. It is safe for concurrent use.
+// Upgrades keeps the client connections that became WebSockets, of however
+// many upstreams: net/http forgets about them, and a shutdown has to end them.
+// It is safe for concurrent use.
 type Upgrades struct {
 	mu       sync.Mutex
 	conns    map[*upgradedConn]struct{}
@@ -32,10 +32,9 @@ func (u *Upgrades) Len() int {
 
 // Drain asks the clients of all WebSockets to go (a close frame with 1001,
 // "going away", RFC 6455 section 7.4.1; their answer is passed on to the
-// servers), now and of those yet to come. It returns when all upgraded
-// connections have ended. Those that have not when ctx ends, and those of
-// other protocols, are then cut off, and the error is ctx's. A second call
-// does the same again.
+// servers), now and of those yet to come. It returns when all have ended.
+// Those that have not when ctx ends are cut off, and the error is ctx's. A
+// second call does the same again.
 func (u *Upgrades) Drain(ctx context.Context) error {
 	u.mu.Lock()
 	first := !u.draining
@@ -93,15 +92,14 @@ func (u *Upgrades) remove(c *upgradedConn) {
 	}
 }
 
-// upgradedConn is the client's side of an upgraded connection. What is written
+// upgradedConn is the client's side of a WebSocket. What is written
 // to it comes from the server, and is watched for where a frame ends: a close
 // frame of our own must not come to lie within another.
 type upgradedConn struct {
 	net.Conn
-	early     *bufio.Reader // what the client sent ahead of the 101
-	registry  *Upgrades
-	webSocket bool
-	added     sync.Once
+	early    *bufio.Reader // what the client sent ahead of the 101
+	registry *Upgrades
+	added    sync.Once
 
 	mu      sync.Mutex // held during writes
 	frames  frameScanner
@@ -109,23 +107,8 @@ type upgradedConn struct {
 	said    bool
 }
 
-// halfClosableConn is one of a protocol that may close one direction alone.
-// WebSocket does not: there the end of one is the end of both.
-type halfClosableConn struct{ *upgradedConn }
-
-func (c halfClosableConn) CloseWrite() error {
-	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return w.CloseWrite()
-	}
-	return c.Close()
-}
-
-func newUpgradedConn(conn net.Conn, early *bufio.Reader, registry *Upgrades, webSocket bool) net.Conn {
-	c := &upgradedConn{Conn: conn, early: early, registry: registry, webSocket: webSocket}
-	if webSocket {
-		return c
-	}
-	return halfClosableConn{c}
+func newUpgradedConn(conn net.Conn, early *bufio.Reader, registry *Upgrades) *upgradedConn {
+	return &upgradedConn{Conn: conn, early: early, registry: registry}
 }
 
 // begin enters the connection into the registry. It runs as the copying
@@ -187,9 +170,6 @@ func copyGrowing(dst io.Writer, src io.Reader) (int64, error) {
 // Write passes on what the server sent, up to our close frame: after that no
 // more data may follow (RFC 6455 section 5.5.1), and the rest is dropped.
 func (c *upgradedConn) Write(p []byte) (int, error) {
-	if !c.webSocket {
-		return c.Conn.Write(p)
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	rest := p
@@ -214,9 +194,6 @@ func (c *upgradedConn) Write(p []byte) (int, error) {
 // sayGoodbye sends the close frame, or leaves it to Write if a frame is only
 // half written.
 func (c *upgradedConn) sayGoodbye() {
-	if !c.webSocket {
-		return
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.goodbye = true

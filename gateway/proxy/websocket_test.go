@@ -181,16 +181,17 @@ func TestCloseFrameNeverSplitsAnother(t *testing.T) {
 	}
 }
 
-func TestOtherProtocolsMayHalfClose(t *testing.T) {
+func TestWhatAWebSocketClientSendsEarlyIsNotLost(t *testing.T) {
 	t.Parallel()
 	app := tcpServer(t, func(c net.Conn) {
 		br := bufio.NewReader(c)
 		if _, err := http.ReadRequest(br); err != nil {
 			return
 		}
-		fmt.Fprint(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
-		all, _ := io.ReadAll(br) // until the client has closed its side
-		_, _ = c.Write(bytes.ToUpper(all))
+		fmt.Fprint(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		got := make([]byte, 10)
+		_, _ = io.ReadFull(br, got)
+		_, _ = c.Write(bytes.ToUpper(got))
 	})
 	gw := gateway(t, proxy.Config{Servers: servers(app)}, proxy.RouteOptions{})
 	conn, err := net.Dial("tcp", gw.Listener.Addr().String())
@@ -198,17 +199,40 @@ func TestOtherProtocolsMayHalfClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	// The client does not wait for the 101: what it sends must not be lost.
-	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\nearly ")
+	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nearly ")
 	time.Sleep(20 * time.Millisecond)
 	fmt.Fprint(conn, "late")
-	_ = conn.(*net.TCPConn).CloseWrite()
 	br := bufio.NewReader(conn)
 	if res, err := http.ReadResponse(br, nil); err != nil || res.StatusCode != 101 {
 		t.Fatal(res, err)
 	}
 	if got, err := io.ReadAll(br); string(got) != "EARLY LATE" {
 		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// Once a connection speaks h2c, a client can ask the server for anything.
+func TestOnlyWebSocketIsUpgradedTo(t *testing.T) {
+	t.Parallel()
+	seen := make(chan http.Header, 1)
+	app := h2cServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { seen <- r.Header.Clone() }))
+	for _, cfg := range []proxy.Config{{}, {Protocol: proxy.H2C}} {
+		cfg.Servers = servers(app.URL)
+		u := newUpstream(t, cfg, proxy.Deps{})
+		gw := front(t, u.Handler(proxy.RouteOptions{}))
+		for _, upgrade := range []string{"h2c", "H2C", "tls/1.2", "HTTP/2.0", "websocket, h2c", "h2c\r\nUpgrade: websocket", "tcp", "websocket"} {
+			res := raw(t, gw, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\nUpgrade: "+upgrade+"\r\n\r\n")
+			h := <-seen
+			if res.StatusCode != http.StatusOK {
+				t.Errorf("%q: %d", upgrade, res.StatusCode)
+			}
+			if allowed := upgrade == "websocket" && cfg.Protocol != proxy.H2C; h.Get("Http2-Settings") != "" || (h.Get("Upgrade") != "" || h.Get("Connection") != "") != allowed {
+				t.Errorf("%q: %v arrived", upgrade, h)
+			}
+		}
+		if s := u.Status()[0]; s.Failures != 0 {
+			t.Errorf("%+v", s)
+		}
 	}
 }
 
