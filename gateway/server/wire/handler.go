@@ -51,8 +51,8 @@ func (a peerAddr) String() string { return string(a) }
 // handler asks when reading the body has failed, to answer with the right
 // status.
 func Refusal(ctx context.Context) *RequestError {
-	if c, _ := ctx.Value(connKey{}).(*http1Conn); c != nil && c.inBody.Load() {
-		return c.refused.Load()
+	if c, _ := ctx.Value(connKey{}).(*http1Conn); c != nil {
+		return c.bodyRefused()
 	}
 	return nil
 }
@@ -72,7 +72,7 @@ func (a *http1Answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 func (a *http1Answer) begin() {
 	if !a.begun {
 		a.begun = true
-		if a.conn.inBody.Load() {
+		if a.conn.bodyRefused() != nil {
 			a.Header().Set("Connection", "close")
 		}
 	}

@@ -30,7 +30,7 @@ type http1Conn struct {
 	poison string // what is left to be read after a refusal
 
 	refused atomic.Pointer[RequestError]
-	inBody  atomic.Bool // refused within a body, so that the handler answers
+	inBody  atomic.Bool // refused within a body, so that the handler answers; set before refused
 	serving atomic.Bool // the handler runs, or its answer is being sent
 	passing atomic.Bool // upgraded or HTTP/2: not our concern any more
 	closing atomic.Bool
@@ -158,6 +158,21 @@ func (c *http1Conn) begin(r *http.Request) bool {
 	return int64(f) == r.ContentLength
 }
 
+// bodyRefused returns why the body of the request that the handler is at, or
+// was last, has been refused; nil if it was not. What has been read ahead may
+// have been refused already, when requests are pipelined.
+func (c *http1Conn) bodyRefused() *RequestError {
+	if !c.inBody.Load() {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.pending) > 0 {
+		return nil
+	}
+	return c.refused.Load()
+}
+
 // state follows net/http's states of the connection.
 func (c *http1Conn) state(s http.ConnState) {
 	switch s {
@@ -175,12 +190,12 @@ func (c *http1Conn) Write(p []byte) (int, error) {
 	if c.serving.Load() || c.passing.Load() {
 		return c.Conn.Write(p)
 	}
-	if c.told || c.inBody.Load() { // the latter has been answered by the handler
+	if c.told || c.bodyRefused() != nil { // the latter has been answered by the handler
 		return len(p), nil
 	}
 	c.told = true
 	err := c.refused.Load()
-	if err == nil {
+	if err == nil || c.inBody.Load() {
 		err = notUnderstood(p)
 		c.refused.Store(err)
 		c.options.Refused(c.RemoteAddr(), err)
