@@ -21,6 +21,7 @@ type demoOptions struct {
 	Database               string // "" is a temporary file
 	Size                   app.Size
 	RedisURL               string // "" shares one store in this process
+	RedisTimeout           string // as in the policy file; "" is its default
 	AccessLog              string // as in the policy file
 	Logger                 *slog.Logger
 }
@@ -121,6 +122,8 @@ func startDemo(ctx context.Context, o demoOptions) (_ *demo, err error) {
 				return o.AccessLog, true
 			case "REDIS_URL":
 				return o.RedisURL, true
+			case "REDIS_TIMEOUT":
+				return o.RedisTimeout, true
 			}
 			return os.LookupEnv(name)
 		}
@@ -186,8 +189,8 @@ The shop is open:
 
 See how slow the best sellers are, and how slow they are the second time, at the other gateway:
 
-  curl -s -o /dev/null -w '%%{time_total} s\n' %s/products/top
-  curl -s -o /dev/null -w '%%{time_total} s\n' %s/products/top
+  curl -s -o /dev/null -w '%%{time_total} s\n' -H 'Host: shop.test' %s/products/top
+  curl -s -o /dev/null -w '%%{time_total} s\n' -H 'Host: shop.test' %s/products/top
 
 Ask 101 times within a minute, and once from another address:
 

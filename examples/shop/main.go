@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string, size app.Size, in io.Reader, out, e
 	var err error
 	switch *role {
 	case "all":
-		o := demoOptions{Database: *path, Size: size, RedisURL: os.Getenv("REDIS_URL"), AccessLog: "off", Logger: log}
+		o := demoOptions{Database: *path, Size: size, RedisURL: os.Getenv("REDIS_URL"), RedisTimeout: os.Getenv("REDIS_TIMEOUT"), AccessLog: "off", Logger: log}
 		if *verbose {
 			o.AccessLog = "stdout"
 		}
