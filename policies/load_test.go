@@ -310,7 +310,7 @@ func TestHostileFilesEndInAFewDiagnostics(t *testing.T) {
 		"deep lists":        strings.Repeat("[", 100_000),
 		"deep blocks":       strings.Repeat("- ", 100_000),
 		"deep routes":       "routes: " + strings.Repeat("[", 5_000) + strings.Repeat("]", 5_000),
-		"many empty routes": "routes: [" + strings.Repeat("{},", most/8) + "]",
+		"many empty routes": "routes: [" + strings.Repeat("{},", most/64) + "]",
 		"many alike routes": "x-r: &r {path: /a, respond: {}}\nroutes: [" + strings.Repeat("*r,", 20_000) + "]",
 		"many keys":         "limits: {" + strings.Repeat("a", 1000) + strings.Repeat(": 1, a", 20_000) + ": 1}",
 		"a merge of merges": "x-a: &a {a: 1}\nx-b: &b {<<: [" + strings.Repeat("*a,", 1000) + "]}\nx-c: &c {<<: [" + strings.Repeat("*b,", 1000) + "]}\nserver: {<<: [" + strings.Repeat("*c,", 1000) + "]}",
@@ -455,6 +455,47 @@ func TestExamplePoliciesLoadWithoutAWarning(t *testing.T) {
 	}
 	if count < 7 {
 		t.Errorf("only %d policies found", count)
+	}
+}
+
+func TestExamplePoliciesRouteAsTheySay(t *testing.T) {
+	t.Parallel()
+	for file, requests := range map[string]map[string]string{ // a request and its route
+		"quickstart.yaml":       {"GET /": "all", "PURGE /x": "all"},
+		"login-protection.yaml": {"GET /login": "login-form", "POST /login/": "login", "PUT /login": "rest", "GET /account": "account", "POST /logout": "logout"},
+		"public-api.yaml": {
+			"GET /v1/catalogue/42": "catalogue", "HEAD /v1/catalogue": "catalogue", "PUT /v1/catalogue/42": "publish", "PUT /v1/catalogue/42/x": "",
+			"DELETE /v1/orders/7": "orders", "GET /api/x": "old", "GET /": "",
+		},
+		"shop.yaml":        {"GET /top": "top", "POST /top": "rest", "GET /assets/a.js": "assets", "GET /admin": "admin", "GET /checkout/pay": "checkout"},
+		"static-site.yaml": {"GET www.example.com/a": "www", "GET /a": "pages", "POST /a": "", "GET /assets/x": "assets", "GET /robots.txt": "robots"},
+		"grpc.yaml":        {"POST /helloworld.Greeter/SayHello": "say-hello", "POST /helloworld.Greeter/Chat": "greeter", "GET /helloworld.Greeter/Chat": ""},
+		"websocket.yaml":   {"GET /ws": "socket", "GET /events": "events", "POST /login": "login", "GET /login": "rest"},
+	} {
+		p, ds := policies.Load(file, policies.LoadOptions{LookupEnv: func(string) (string, bool) { return "", false }})
+		if p == nil {
+			t.Fatal(ds)
+		}
+		m := matcher(t, p.Routes...)
+		for request, want := range requests {
+			method, target, _ := strings.Cut(request, " ")
+			host, path, _ := strings.Cut(target, "/")
+			got := ""
+			if match := m.Match(&policies.Request{Method: method, Host: host, Path: "/" + path}); match.Outcome == policies.Found {
+				got = match.Route.Name
+			}
+			if got != want {
+				t.Errorf("%s: %s goes to %q, want %q", file, request, got, want)
+			}
+		}
+	}
+}
+
+func TestAPolicyMadeInGoHasNoTextToShow(t *testing.T) {
+	t.Parallel()
+	p := &policies.Policy{}
+	if len(p.Masked()) > 0 || len(p.Files()) > 0 || p.Position("routes[0]") != (policies.Position{}) || len(p.Hash()) != 64 {
+		t.Error("there is something to show")
 	}
 }
 

@@ -13,13 +13,15 @@ import (
 
 // Masked returns the policy as it was written, variables unexpanded and secrets masked; comments
 // are left out, as they may hold what was a secret once. Several files stand one after the other, as YAML documents.
+//
+// A Policy that was not loaded but made in Go has no text: Masked is empty, Hash that of nothing, and Position zero.
 func (p *Policy) Masked() []byte {
 	var out bytes.Buffer
-	for i, f := range p.source.files {
+	for i, f := range p.files() {
 		if i > 0 {
 			out.WriteString("---\n")
 		}
-		if len(p.source.files) > 1 {
+		if len(p.files()) > 1 {
 			out.WriteString("# " + quote(f.name) + "\n")
 		}
 		encoder := yaml.NewEncoder(&out)
@@ -35,7 +37,7 @@ func (p *Policy) Masked() []byte {
 // and secret files hold is not part of it, so that it reveals nothing about them.
 func (p *Policy) Hash() string {
 	h := sha256.New()
-	for _, f := range p.source.files {
+	for _, f := range p.files() {
 		var length [8]byte
 		binary.BigEndian.PutUint64(length[:], uint64(len(f.data)))
 		h.Write(length[:])
@@ -47,15 +49,30 @@ func (p *Policy) Hash() string {
 // Files lists every file that the policy was read from, secrets included: what to watch for changes.
 func (p *Policy) Files() []string {
 	var names []string
-	for _, f := range p.source.files {
+	for _, f := range p.files() {
 		names = append(names, f.name)
 	}
-	return append(names, p.source.reads...)
+	if p.source != nil {
+		names = append(names, p.source.reads...)
+	}
+	return names
+}
+
+func (p *Policy) files() []sourceFile {
+	if p.source == nil {
+		return nil
+	}
+	return p.source.files
 }
 
 // Position says where the value at a path like `routes[3]` or `limits.per-ip.window` stands, or
 // what is nearest around it.
-func (p *Policy) Position(path string) Position { return p.source.at(path) }
+func (p *Policy) Position(path string) Position {
+	if p.source == nil {
+		return Position{}
+	}
+	return p.source.at(path)
+}
 
 type maskFunc func(string) string
 
