@@ -41,7 +41,7 @@ func main() {
 }
 
 func run(ctx context.Context, addr, redisURL string) error {
-	responses, closeCache, err := openCache(redisURL)
+	responses, closeCache, err := openCache(store.Options{URL: redisURL, KeyPrefix: "cache-echo:", Logger: slog.Default()})
 	if err != nil {
 		return err
 	}
@@ -58,11 +58,11 @@ func run(ctx context.Context, addr, redisURL string) error {
 
 // openCache returns the cache: shared in Redis, or without a URL in this
 // process alone.
-func openCache(redisURL string) (*cache.Cache, func(), error) {
+func openCache(where store.Options) (*cache.Cache, func(), error) {
 	o := cache.Options{Logger: slog.Default()}
 	closeRedis := func() {}
-	if redisURL != "" {
-		redis, err := store.Open(store.Options{URL: redisURL, KeyPrefix: "cache-echo:", Logger: slog.Default()})
+	if where.URL != "" {
+		redis, err := store.Open(where)
 		if err != nil {
 			return nil, nil, err
 		}

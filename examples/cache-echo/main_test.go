@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/headgate/headgate/middleware/store"
 	"github.com/headgate/headgate/middleware/store/redistest"
 )
 
@@ -23,7 +24,7 @@ func instances(t *testing.T, redisURL string) (n *numbers, urls [2]string) {
 			urls[i] = urls[0]
 			continue
 		}
-		responses, closeCache, err := openCache(redisURL)
+		responses, closeCache, err := openCache(store.Options{URL: redisURL, Timeout: 10 * time.Second}) // two busy cores are not an outage
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,13 +46,6 @@ func onEachStore(t *testing.T, test func(t *testing.T, n *numbers, urls [2]strin
 	t.Run("two instances on Redis", func(t *testing.T) {
 		t.Parallel()
 		n, urls := instances(t, redistest.Start(t).URL)
-		// Instances share from their first contact with Redis on, moments after they start.
-		for end := time.Now().Add(time.Minute); !hit(t, urls[0]+"/report?warm") || !hit(t, urls[1]+"/report?warm"); time.Sleep(20 * time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatal("the instances do not share")
-			}
-		}
-		n.reports.Store(0)
 		test(t, n, urls)
 	})
 }

@@ -38,7 +38,7 @@ func main() {
 }
 
 func run(ctx context.Context, addr, redisURL string) error {
-	counters, closeCounters, err := openCounters(redisURL)
+	counters, closeCounters, err := openCounters(store.Options{URL: redisURL, KeyPrefix: "ratelimit-echo:", Logger: slog.Default()})
 	if err != nil {
 		return err
 	}
@@ -55,11 +55,11 @@ func run(ctx context.Context, addr, redisURL string) error {
 
 // openCounters returns the state behind the limits: in Redis, or without a URL
 // in this process.
-func openCounters(redisURL string) (*ratelimit.Counters, func(), error) {
+func openCounters(where store.Options) (*ratelimit.Counters, func(), error) {
 	o := ratelimit.CountersOptions{Logger: slog.Default()}
 	closeRedis := func() error { return nil }
-	if redisURL != "" {
-		redis, err := store.Open(store.Options{URL: redisURL, KeyPrefix: "ratelimit-echo:", Logger: slog.Default()})
+	if where.URL != "" {
+		redis, err := store.Open(where)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -38,7 +38,7 @@ func main() {
 }
 
 func run(ctx context.Context, addr, redisURL string) error {
-	manager, closeManager, err := openSessions(redisURL)
+	manager, closeManager, err := openSessions(store.Options{URL: redisURL, Logger: slog.Default()})
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func run(ctx context.Context, addr, redisURL string) error {
 
 // openSessions returns the sessions: those in Redis, or without a URL in this
 // process.
-func openSessions(redisURL string) (*session.Manager, func(), error) {
+func openSessions(where store.Options) (*session.Manager, func(), error) {
 	o := session.Options{
 		Settings: session.Settings{
 			// The example speaks plain HTTP; leave this out behind TLS.
@@ -64,8 +64,8 @@ func openSessions(redisURL string) (*session.Manager, func(), error) {
 		Logger: slog.Default(),
 	}
 	closeRedis := func() {}
-	if redisURL != "" {
-		redis, err := store.Open(store.Options{URL: redisURL, Logger: slog.Default()})
+	if where.URL != "" {
+		redis, err := store.Open(where)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -10,8 +10,10 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/headgate/headgate/gateway/server"
+	"github.com/headgate/headgate/middleware/store"
 	"github.com/headgate/headgate/middleware/store/redistest"
 	"github.com/headgate/headgate/policies"
 )
@@ -73,7 +75,7 @@ func (b *browser) visit(app string) (user string, visits int) {
 // start serves an instance of the app.
 func start(t *testing.T, redisURL string) (url string) {
 	t.Helper()
-	manager, closeManager, err := openSessions(redisURL)
+	manager, closeManager, err := openSessions(store.Options{URL: redisURL, Timeout: 10 * time.Second}) // two busy cores are not an outage
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +160,7 @@ func TestSessionIsSharedWithAGateway(t *testing.T) {
 const policy = `
 version: 1
 server: {listen: "127.0.0.1:0", admin: {listen: off}, access_log: off}
-redis: {url: "${REDIS}"}
+redis: {url: "${REDIS}", timeout: 10s}
 upstreams: {app: {servers: ["${APP}"]}}
 session: {cookie: {secure: false}}
 defaults: {upstream: app}
