@@ -164,6 +164,22 @@ func (a *attempt) judge(err error) *Error {
 	return x.newError(kind, status, err)
 }
 
+// answered ends a trial at the response's header: its body may be a stream
+// that goes on for hours.
+func (a *attempt) answered() {
+	if !a.trial || a.failedByStatus() {
+		return
+	}
+	a.trial = false
+	a.x.up.passedTrial(a.x.pool, a.server)
+	a.server.breaker.endTrial()
+}
+
+// failedByStatus reports whether the response's status counts as a failure.
+func (a *attempt) failedByStatus() bool {
+	return a.status != 0 && slices.Contains(a.x.pool.cfg.Ejection.Statuses, a.status)
+}
+
 // settle gives the server its place back and says what became of the attempt.
 // Only the first call counts.
 func (a *attempt) settle(kind Kind, cause error) {
@@ -173,21 +189,16 @@ func (a *attempt) settle(kind Kind, cause error) {
 	a.settled = true
 	a.cancel(nil)
 	x := a.x
-	status := a.status != 0 && slices.Contains(x.pool.cfg.Ejection.Statuses, a.status)
-	switch {
-	case kind == "" && status:
+	if kind == "" && a.failedByStatus() {
 		kind = KindStatus
-		fallthrough
+	}
+	switch {
+	case kind == KindStatus:
+		x.up.failed(x.pool, a.server, a.trial, fmt.Sprintf("status %d", a.status))
 	case kind.blamesServer():
-		why := string(kind)
-		if cause != nil {
-			why = cause.Error()
-		} else if status {
-			why = fmt.Sprintf("status %d", a.status)
-		}
-		x.up.failed(x.pool, a.server, a.trial, why)
+		x.up.failed(x.pool, a.server, a.trial, cause.Error())
 	case kind == "" || kind == KindRefused:
-		x.up.succeeded(x.pool, a.server, a.trial)
+		a.server.breaker.success()
 	}
 	if a.trial {
 		a.server.breaker.endTrial()

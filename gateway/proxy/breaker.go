@@ -11,9 +11,10 @@ import (
 // After that it is half-open: one request at a time is let through as a
 // trial; success closes the breaker, failure opens it for twice as long.
 //
-// Its hot paths (state, success on a closed breaker) are a few atomic loads.
+// Times are the upstream's ticks. The hot paths (state, success) are a few
+// atomic operations.
 type breaker struct {
-	until     atomic.Int64 // Unix nanoseconds; 0: closed, past: half-open
+	until     atomic.Int64 // 0: closed, past: half-open
 	trial     atomic.Bool  // a trial is in flight
 	streak    atomic.Int64 // failures in a row
 	total     atomic.Int64 // outcomes, ever
@@ -53,16 +54,17 @@ func (b *breaker) beginTrial() bool { return b.trial.CompareAndSwap(false, true)
 // endTrial gives the trial back, whatever came of it.
 func (b *breaker) endTrial() { b.trial.Store(false) }
 
-// success counts a success and reports whether it closed the breaker, which
-// only a trial's can: what was sent before the ejection proves nothing.
-func (b *breaker) success(now int64, trial bool) bool {
+// success counts a success.
+func (b *breaker) success() {
 	b.total.Add(1)
 	if b.streak.Load() != 0 {
 		b.streak.Store(0)
 	}
-	return trial && b.close(now)
 }
 
+// close closes the breaker after a trial that succeeded, and reports whether
+// it was not closed already. Only a trial can: what was sent before the
+// ejection proves nothing.
 func (b *breaker) close(now int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

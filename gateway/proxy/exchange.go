@@ -150,12 +150,8 @@ func (x *exchange) finish() {
 			kind = KindClientGone
 		}
 	}
-	var cause error
-	if kind == KindTruncated {
-		cause = x.response.err
-	}
-	a.settle(kind, cause)
+	a.settle(kind, x.response.err)
 	if rec := recordFrom(x.in.Context()); rec != nil {
-		rec.Server, rec.Attempts, rec.Header = a.server.name, x.attempts, a.header
+		rec.Server, rec.Attempts, rec.Kind, rec.Header = a.server.name, x.attempts, kind, a.header
 	}
 }

@@ -96,7 +96,7 @@ func (c *checker) judge(err error) {
 	if err == nil {
 		st.bad, st.good = 0, st.good+1
 		if st.down.Load() && st.good >= c.cfg.HealthyAfter {
-			c.warmUp(c.upstream.now(), c.slow)
+			c.warmUp(c.upstream.tick(c.upstream.now()), c.slow)
 			st.down.Store(false)
 			c.upstream.changed(c.server, true, "health check passed")
 		}

@@ -329,6 +329,38 @@ func TestServerIsTriedEvenIfNoRequestCanBeRetried(t *testing.T) {
 	}
 }
 
+// A stream that serves as the trial must not keep the server waiting until it
+// ends.
+func TestTrialEndsWithTheResponsesHeader(t *testing.T) {
+	t.Parallel()
+	var clock clock
+	var well atomic.Bool
+	release := make(chan struct{})
+	a := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		if !well.Load() {
+			panic(http.ErrAbortHandler)
+		}
+		w.(http.Flusher).Flush()
+		<-release
+	})
+	u := newUpstream(t, proxy.Config{Servers: servers(a.URL, named(t, "b").URL), Retries: 1}, proxy.Deps{Now: clock.now})
+	gw := front(t, u.Handler(proxy.RouteOptions{}))
+	shares(t, gw.URL, 12)
+	if u.Status()[0].Healthy {
+		t.Fatal("not ejected")
+	}
+	well.Store(true)
+	clock.advance(11 * time.Second)
+	done := make(chan answer)
+	for range 2 {
+		go func() { done <- get(t, gw.URL) }()
+	}
+	eventually(t, "the server is back while its trial streams", func() bool { return u.Status()[0].Healthy && u.Status()[0].Active == 1 })
+	close(release)
+	<-done
+	<-done
+}
+
 func TestSlowStartRampsUp(t *testing.T) {
 	t.Parallel()
 	var clock clock

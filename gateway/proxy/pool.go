@@ -1,9 +1,6 @@
 package proxy
 
-import (
-	"slices"
-	"time"
-)
+import "slices"
 
 // pool is one configuration of an upstream: immutable but for what its
 // servers know about themselves. A request uses one pool from beginning to
@@ -35,8 +32,7 @@ const stackServers = 16
 // When no server is fit, the first attempt goes to any of them: checks may be
 // wrong, and a failing server is better than none. Retries only go to fit
 // ones.
-func (p *pool) choose(now time.Time, key uint64, tried []*server, trials bool) (m *member, trial bool, why choice) {
-	nano := now.UnixNano()
+func (p *pool) choose(now int64, key uint64, tried []*server, trials bool) (m *member, trial bool, why choice) {
 	var onStack [stackServers]candidate
 	cs := onStack[:0]
 	if len(p.members) > stackServers {
@@ -46,7 +42,7 @@ func (p *pool) choose(now time.Time, key uint64, tried []*server, trials bool) (
 		cs = cs[:0]
 		anyFit, anyFree := false, false
 		for i := range p.members {
-			c, fit := p.weigh(&p.members[i], nano, tried, trials)
+			c, fit := p.weigh(&p.members[i], now, tried, trials)
 			cs = append(cs, c)
 			anyFit = anyFit || fit
 			anyFree = anyFree || c.weight > 0
@@ -65,7 +61,7 @@ func (p *pool) choose(now time.Time, key uint64, tried []*server, trials bool) (
 		if !m.acquire(p.cfg.MaxConnections) {
 			continue // someone else took the last place; look again
 		}
-		if m.breaker.state(nano) != halfOpen {
+		if m.breaker.state(now) != halfOpen {
 			return m, false, chosen
 		}
 		if trial = m.breaker.beginTrial(); trial || panicking {

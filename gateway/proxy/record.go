@@ -14,6 +14,9 @@ type Record struct {
 	Server string
 	// Attempts is how many servers were tried.
 	Attempts int
+	// Kind says what went wrong with it in the end, if anything did: also
+	// where the handler panicked because the response broke off.
+	Kind Kind
 	// Header is the time that the last took to the response's header.
 	Header time.Duration
 }

@@ -24,6 +24,7 @@ func (t balanced) RoundTrip(out *http.Request) (*http.Response, error) {
 	for {
 		res, err := a.roundTrip(out)
 		if err == nil && !slices.Contains(cfg.RetryStatuses, res.StatusCode) {
+			a.answered()
 			return res, nil
 		}
 		var failure *Error
@@ -51,7 +52,7 @@ func (t balanced) RoundTrip(out *http.Request) (*http.Response, error) {
 func (x *exchange) begin() (*attempt, choice) {
 	now := x.up.now()
 	left := x.pool.cfg.Retries - x.attempts
-	m, trial, why := x.pool.choose(now, x.balanceKey(), x.tried, x.idempotent && left > 0)
+	m, trial, why := x.pool.choose(x.up.tick(now), x.balanceKey(), x.tried, x.idempotent && left > 0)
 	if why != chosen {
 		return nil, why
 	}

@@ -18,7 +18,7 @@ type server struct {
 	requests atomic.Int64 // attempts, ever
 	breaker  breaker
 	checked  checkState
-	warmFrom atomic.Int64 // slow start began then, Unix nanoseconds; 0: warm
+	warmFrom atomic.Int64 // slow start began at that tick; 0: warm
 
 	mu    sync.Mutex
 	since time.Time // of the last change
@@ -60,9 +60,9 @@ func (s *server) warmth(now int64, slowStart time.Duration) int64 {
 }
 
 // warmUp begins the server's slow start, if there is one.
-func (s *server) warmUp(now time.Time, slowStart time.Duration) {
+func (s *server) warmUp(now int64, slowStart time.Duration) {
 	if slowStart > 0 {
-		s.warmFrom.Store(now.UnixNano())
+		s.warmFrom.Store(now)
 	}
 }
 
@@ -95,18 +95,18 @@ type ServerStatus struct {
 	EjectedUntil time.Time
 }
 
-func (m member) status(now time.Time) ServerStatus {
+func (u *Upstream) status(m member, now time.Time) ServerStatus {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	st := ServerStatus{
 		URL: m.name, Weight: m.weight,
-		Healthy: !m.checked.down.Load() && m.breaker.state(now.UnixNano()) == closed,
+		Healthy: !m.checked.down.Load() && m.breaker.state(u.tick(now)) == closed,
 		Why:     m.why, Since: m.since,
 		Active: m.active.Load(), Requests: m.requests.Load(),
 		Failures: m.breaker.failures.Load(), Ejections: m.breaker.ejections.Load(),
 	}
 	if until := m.breaker.until.Load(); until != 0 {
-		st.EjectedUntil = time.Unix(0, until)
+		st.EjectedUntil = u.epoch.Add(time.Duration(until - 1))
 	}
 	return st
 }

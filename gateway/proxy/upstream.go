@@ -50,6 +50,7 @@ type Attempt struct {
 type Upstream struct {
 	name   string
 	deps   Deps
+	epoch  time.Time // when it was made
 	pool   atomic.Pointer[pool]
 	budget budget
 	proxy  *httputil.ReverseProxy
@@ -73,7 +74,7 @@ func NewUpstream(name string, cfg Config, deps Deps) (*Upstream, error) {
 	if deps.Upgrades == nil {
 		deps.Upgrades = NewUpgrades()
 	}
-	u := &Upstream{name: name, deps: deps}
+	u := &Upstream{name: name, deps: deps, epoch: deps.Now()}
 	u.deps.Logger = deps.Logger.With("upstream", name)
 	u.proxy = newReverseProxy(u)
 	if err := u.Update(cfg); err != nil {
@@ -141,7 +142,7 @@ func (u *Upstream) newPool(cfg Config, key transportKey, old *pool) (*pool, erro
 		if m.server == nil {
 			m.server = &server{name: target.String(), url: target}
 			if old != nil {
-				m.warmUp(u.now(), cfg.SlowStart)
+				m.warmUp(u.tick(u.now()), cfg.SlowStart)
 			}
 		}
 		if m.transport == nil || key != u.key {
@@ -215,12 +216,16 @@ func (u *Upstream) Status() []ServerStatus {
 	now := u.now()
 	var all []ServerStatus
 	for _, m := range u.pool.Load().members {
-		all = append(all, m.status(now))
+		all = append(all, u.status(m, now))
 	}
 	return all
 }
 
 func (u *Upstream) now() time.Time { return u.deps.Now() }
+
+// tick is a time as the servers keep it, in atomics: nanoseconds, never zero,
+// since the upstream was made. A wall clock that is set does not disturb it.
+func (u *Upstream) tick(t time.Time) int64 { return int64(t.Sub(u.epoch)) + 1 }
 
 // changed notes and logs that a server became healthy or not.
 func (u *Upstream) changed(s *server, healthy bool, why string) {
@@ -232,31 +237,27 @@ func (u *Upstream) changed(s *server, healthy bool, why string) {
 	}
 }
 
-// succeeded and failed take note of an attempt's outcome.
-
-func (u *Upstream) succeeded(p *pool, s *server, trial bool) {
-	// The clock is read on the path of trials alone.
-	if !trial {
-		s.breaker.success(0, false)
-		return
-	}
-	now := u.now()
-	if s.breaker.success(now.UnixNano(), true) {
-		s.warmUp(now, p.cfg.SlowStart)
+// passedTrial closes the breaker of a server that answered on trial.
+func (u *Upstream) passedTrial(p *pool, s *server) {
+	tick := u.tick(u.now())
+	if s.breaker.close(tick) {
+		s.warmUp(tick, p.cfg.SlowStart)
 		u.changed(s, true, "trial request succeeded")
 	}
 }
 
+// failed counts a failure, and ejects the server if that was the last straw
+// and it is not the last server.
 func (u *Upstream) failed(p *pool, s *server, trial bool, why string) {
-	now := u.now()
-	if !s.breaker.failure(now.UnixNano(), &p.cfg.Ejection, trial) {
+	tick := u.tick(u.now())
+	if !s.breaker.failure(tick, &p.cfg.Ejection, trial) {
 		return
 	}
 	u.ejecting.Lock()
 	defer u.ejecting.Unlock()
-	if !trial && (s.breaker.until.Load() != 0 || !p.mayEject(s, now.UnixNano())) {
+	if !trial && (s.breaker.until.Load() != 0 || !p.mayEject(s, tick)) {
 		return
 	}
-	d := s.breaker.open(now.UnixNano(), &p.cfg.Ejection)
+	d := s.breaker.open(tick, &p.cfg.Ejection)
 	u.changed(s, false, fmt.Sprintf("ejected for %s: %s", d, why))
 }
