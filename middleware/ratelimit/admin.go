@@ -43,9 +43,9 @@ func (c *Counters) Inspect(ctx context.Context, l Limit, values ...string) ([]St
 	return states, nil
 }
 
-// Reset forgets what is counted for one key, at the limit's own size and at each plan's: its
-// counters, its ban and what is remembered of its denials, here at once and in
-// other instances within a second.
+// Reset forgets what is counted for one key, at the limit's own size and at
+// each plan's: its counters, its ban and what is remembered of its denials,
+// here at once and in other instances within a second.
 func (c *Counters) Reset(ctx context.Context, l Limit, values ...string) error {
 	items, _, err := keyed(l, values)
 	if err != nil {

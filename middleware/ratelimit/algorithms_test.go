@@ -89,8 +89,8 @@ func TestRetryAfterIsTheVeryMomentOfAdmission(t *testing.T) {
 	})
 }
 
-// TestWhatIsAdmittedKeepsToTheFormula compares each decision with the textbook definition in exact
-// fractions, over all that was admitted before.
+// TestWhatIsAdmittedKeepsToTheFormula compares each decision with the textbook
+// definition in exact fractions, over all that was admitted before.
 func TestWhatIsAdmittedKeepsToTheFormula(t *testing.T) {
 	t.Parallel()
 	type admission struct {

@@ -63,7 +63,7 @@ func (b *bans) note(it *item, now int64) {
 		return c, 0, time.UnixMicro(c.start + it.window), !full
 	})
 	if full {
-		b.begin(it, it.limit.Ban.For, now)
+		b.begin(it, it.limit.Ban.For, now, b.counters.denied.version(it.key))
 	}
 	if b.counters.redis != nil {
 		b.share(it, full)
@@ -71,10 +71,10 @@ func (b *bans) note(it *item, now int64) {
 }
 
 // begin bans a key in this instance.
-func (b *bans) begin(it *item, d time.Duration, now int64) {
+func (b *bans) begin(it *item, d time.Duration, now int64, version uint64) {
 	ban := *it
 	ban.Decision = Decision{Limit: it.capacity(), Reset: d, RetryAfter: d, Banned: true}
-	b.counters.denied.remember(&ban, now, d, b.counters.denied.resets.Load())
+	b.counters.denied.remember(&ban, now, d, version)
 	if b.counters.seldom(&b.counters.banned, time.Second) {
 		b.counters.log.Info("banned", "limit", it.limit.Name, "key", it.key.digest, "for", d)
 	}
@@ -104,7 +104,8 @@ func (b *bans) share(it *item, full bool) {
 	}
 }
 
-// flush tells Redis of the last second's denials, and learns of bans that they complete.
+// flush tells Redis of the last second's denials, and learns of bans that they
+// complete.
 func (b *bans) flush() {
 	b.mu.Lock()
 	dirty := b.dirty
@@ -112,7 +113,6 @@ func (b *bans) flush() {
 	b.mu.Unlock()
 
 	c := b.counters
-	resets := c.denied.resets.Load()
 	var flushes []*banFlush
 	var calls []*store.Call
 	var cmds []redis.Cmder
@@ -123,11 +123,12 @@ func (b *bans) flush() {
 		if err := c.redis.redis.Do(context.Background(), cmds...); err != nil {
 			c.complain("denials cannot be shared for bans", err)
 		} else {
-			b.learn(flushes, calls, resets)
+			b.learn(flushes, calls)
 		}
 		flushes, calls, cmds = nil, nil, nil
 	}
 	for _, f := range dirty {
+		f.item.version = c.denied.version(f.item.key)
 		key := c.redis.key(f.item.variant, f.item.key, f.item.tag)
 		call := c.redis.scripts.ban.Call([]string{key + denialsSuffix, key + banSuffix},
 			f.n, f.item.limit.Ban.After, (f.item.window+999)/1000, f.item.limit.Ban.For.Milliseconds())
@@ -140,7 +141,7 @@ func (b *bans) flush() {
 }
 
 // learn begins here the bans that Redis says are in force.
-func (b *bans) learn(flushes []*banFlush, calls []*store.Call, resets uint64) {
+func (b *bans) learn(flushes []*banFlush, calls []*store.Call) {
 	now := b.counters.clock()
 	for i, call := range calls {
 		ms, err := call.Int64()
@@ -148,8 +149,8 @@ func (b *bans) learn(flushes []*banFlush, calls []*store.Call, resets uint64) {
 			b.counters.complain("denials cannot be shared for bans", err)
 			continue
 		}
-		if ms > 0 && b.counters.denied.resets.Load() == resets {
-			b.begin(&flushes[i].item, time.Duration(ms)*time.Millisecond, now)
+		if it := &flushes[i].item; ms > 0 {
+			b.begin(it, time.Duration(ms)*time.Millisecond, now, it.version)
 		}
 	}
 }

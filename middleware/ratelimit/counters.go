@@ -11,8 +11,8 @@ import (
 
 // CountersOptions configures [NewCounters]. The zero value counts in memory.
 type CountersOptions struct {
-	// Redis holds the counters, for all instances together. Nil means that they live in
-	// this process.
+	// Redis holds the counters, for all instances together. Nil means that they
+	// live in this process.
 	Redis *store.Redis
 	// MemoryBytes bounds the counters in this process. Zero means 64 MiB, about
 	// 300,000 counters.

@@ -7,9 +7,9 @@ import (
 	"github.com/headgate/headgate/middleware/store"
 )
 
-// denyCache remembers, within this instance, who is over a limit, until they could next be
-// admitted: an attack costs Redis nothing. It is bounded in bytes, and
-// forgets first what would end first.
+// denyCache remembers, within this instance, who is over a limit, until they
+// could next be admitted: an attack costs Redis nothing. It is bounded in
+// bytes, and forgets first what would end first.
 //
 // What it says is never stale for long: it is keyed by the limit's identity, so
 // that an edited limit is asked anew; a reset removes the entry here at once
@@ -17,10 +17,13 @@ import (
 // listener) entries are held for a second only.
 type denyCache struct {
 	entries *store.Map[counterKey, denial]
-	// resets grows with every reset. Who began a check before one must not
-	// remember its denial after.
-	resets atomic.Uint64
+	// changes grow with every reset and give-back, by the key's first byte. Who
+	// began a check before one must not remember its denial after.
+	changes [256]atomic.Uint64
 }
+
+// version is to be read before a check begins, and given to remember.
+func (c *denyCache) version(k counterKey) uint64 { return c.changes[k.digest[0]].Load() }
 
 // denial is what is remembered: at RetryAt a request would be admitted.
 type denial struct {
@@ -53,7 +56,7 @@ func (c *denyCache) find(it *item, now int64) bool {
 }
 
 // remember keeps an item's denial, for hold at most.
-func (c *denyCache) remember(it *item, now int64, hold time.Duration, resets uint64) {
+func (c *denyCache) remember(it *item, now int64, hold time.Duration, version uint64) {
 	d := denial{
 		of:      it.variant.denials,
 		retryAt: now + it.RetryAfter.Microseconds(),
@@ -63,8 +66,8 @@ func (c *denyCache) remember(it *item, now int64, hold time.Duration, resets uin
 	until := min(d.retryAt, now+hold.Microseconds())
 	c.entries.Update(it.key, time.UnixMicro(now), func(old denial, ok bool) (denial, int, time.Time, bool) {
 		switch {
-		case c.resets.Load() != resets: // it may have been reset meanwhile
-			return old, 0, time.UnixMicro(until), false
+		case c.version(it.key) != version: // it may no longer be true
+			return old, 0, time.UnixMicro(old.retryAt), ok && old.banned
 		case ok && old.of == d.of && old.banned && old.retryAt > d.retryAt:
 			return old, 0, time.UnixMicro(old.retryAt), true // a ban outlasts what else is learnt
 		}
@@ -74,11 +77,22 @@ func (c *denyCache) remember(it *item, now int64, hold time.Duration, resets uin
 
 // forget drops what is remembered of one key.
 func (c *denyCache) forget(k counterKey) {
-	c.resets.Add(1)
+	c.changes[k.digest[0]].Add(1)
 	c.entries.Delete(k)
 }
 
+// released tells that something was given back: a denial, other than a ban's,
+// may no longer be true.
+func (c *denyCache) released(k counterKey, now int64) {
+	c.changes[k.digest[0]].Add(1)
+	c.entries.Update(k, time.UnixMicro(now), func(d denial, ok bool) (denial, int, time.Time, bool) {
+		return d, 0, time.UnixMicro(d.retryAt), ok && d.banned
+	})
+}
+
 func (c *denyCache) clear() {
-	c.resets.Add(1)
+	for i := range c.changes {
+		c.changes[i].Add(1)
+	}
 	c.entries.Clear()
 }

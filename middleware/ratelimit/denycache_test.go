@@ -125,7 +125,34 @@ func TestAResetIsHeededHereAtOnceAndElsewhereWithinASecond(t *testing.T) {
 	s.AssertEveryKeyExpires(t)
 }
 
-// While messages cannot be heard, a reset elsewhere must not be missed for longer than a second either.
+// What is given back may be just what a remembered denial was for want of.
+func TestAGiveBackEndsARememberedDenialButNotABan(t *testing.T) {
+	t.Parallel()
+	backends(t, func(t *testing.T, c *ratelimit.Counters) {
+		x := limit("x", ratelimit.SlidingWindow, 1, time.Hour)
+		l := newLimiter(t, c, x)
+		first := check(l, from("192.0.2.1"))
+		check(l, from("192.0.2.1")) // denied, and remembered
+		first.Refund(context.Background())
+		if !check(l, from("192.0.2.1")).Allowed() {
+			t.Fatal("denied by what was true before the refund")
+		}
+
+		x.Name, x.Ban = "y", ratelimit.Ban{After: 2, For: time.Hour}
+		l = newLimiter(t, c, x)
+		first = check(l, from("192.0.2.1"))
+		for range 2 {
+			check(l, from("192.0.2.1"))
+		}
+		first.Refund(context.Background())
+		if o := check(l, from("192.0.2.1")); o.Allowed() || !o.Decisions()[0].Banned {
+			t.Fatalf("a refund ended a ban: %+v", o.Decisions())
+		}
+	})
+}
+
+// While messages cannot be heard, a reset elsewhere must not be missed for
+// longer than a second either.
 func TestDenialsAreHeldForASecondWhileResetsCannotBeHeard(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)

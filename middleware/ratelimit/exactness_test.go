@@ -67,7 +67,8 @@ func TestGatewaysTogetherAdmitExactlyTheLimit(t *testing.T) {
 					flushScripts()
 				}
 				wg.Wait()
-				// A token that came back meanwhile is rightly admitted: one in 36 s.
+				// A token that came back meanwhile is rightly admitted: one in
+				// 36 s.
 				if n := admitted.Load(); n != size && (a != ratelimit.TokenBucket || n > size+2) {
 					t.Fatalf("admitted %d of a limit of %d", n, size)
 				}
@@ -113,7 +114,8 @@ func TestSeveralLimitsAreAllOrNothing(t *testing.T) {
 					}
 				}
 				wg.Wait()
-				// While a refund is on its way, too few may have been admitted: fill up what is left.
+				// While a refund is on its way, too few may have been admitted:
+				// fill up what is left.
 				c := newCounters(t, ratelimit.CountersOptions{Redis: openStore(t, url)})
 				l := newLimiter(t, c, perUser, perIP, perRoute)
 				for u := range perOne {

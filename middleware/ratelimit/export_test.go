@@ -39,7 +39,8 @@ func (c *Counters) HearsResets() bool { return c.listener.hears() }
 // StopListening cuts the instance off from others' resets.
 func (c *Counters) StopListening() { c.listener.close() }
 
-// DenialBytes returns the memory of what is remembered of denials, and of ban counts.
+// DenialBytes returns the memory of what is remembered of denials, and of ban
+// counts.
 func (c *Counters) DenialBytes() (denied, bans int64) {
 	return c.denied.entries.Bytes(), c.bans.counts.Bytes()
 }

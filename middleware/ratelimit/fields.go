@@ -16,15 +16,16 @@ const (
 	// HeadersDraft writes RateLimit-Policy and RateLimit, as
 	// draft-ietf-httpapi-ratelimit-headers-10 says. The default.
 	HeadersDraft HeaderStyle = "draft"
-	// HeadersLegacy writes X-RateLimit-Limit, -Remaining and -Reset (Unix time, seconds) of
-	// the limit that is nearest to its end.
+	// HeadersLegacy writes X-RateLimit-Limit, -Remaining and -Reset (Unix time,
+	// seconds) of the limit that is nearest to its end.
 	HeadersLegacy HeaderStyle = "legacy"
 	// HeadersOff writes none; a 429 still has its Retry-After.
 	HeadersOff HeaderStyle = "off"
 )
 
 // fieldItem is a limit as it stands in the header fields. What does not change
-// is serialised once, with the structured-fields library; a request adds two integers.
+// is serialised once, with the structured-fields library; a request adds two
+// integers.
 type fieldItem struct {
 	policy string // "per-ip";q=100;w=60
 	name   string // "per-ip"

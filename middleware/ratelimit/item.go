@@ -134,7 +134,8 @@ type item struct {
 	key   counterKey
 	tag   digest
 
-	asks    bool // is to be decided by the backend at hand
+	version uint64 // of what is remembered of the key, before the check
+	asks    bool   // is to be decided by the backend at hand
 	decided bool
 	status  status
 	source  Source

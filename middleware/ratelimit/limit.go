@@ -37,7 +37,8 @@ type Limit struct {
 	Algorithm Algorithm
 	// Key is what has a counter of its own. Empty means the client's IP.
 	Key []KeyPart
-	// Requests per Window. For TokenBucket: tokens that return per Window. Required.
+	// Requests per Window. For TokenBucket: tokens that return per Window.
+	// Required.
 	Requests int64
 	// Window is MinWindow to MaxWindow, in whole microseconds. Required.
 	Window time.Duration
@@ -57,8 +58,8 @@ type Limit struct {
 	// OnRedisError says what happens while Redis does not answer. The zero value
 	// is Local.
 	OnRedisError OnRedisError
-	// Allow holds networks whose clients this limit ignores. They are matched with the
-	// client's full address.
+	// Allow holds networks whose clients this limit ignores. They are matched
+	// with the client's full address.
 	Allow []netip.Prefix
 	// Ban, where set, shuts out who keeps being denied.
 	Ban Ban
@@ -70,8 +71,8 @@ type Algorithm string
 // The algorithms; see the file of the same name for each one's formula, error
 // and cost.
 const (
-	// FixedWindow counts in one window after another: the cheapest; two windows' worth can
-	// meet around a boundary.
+	// FixedWindow counts in one window after another: the cheapest; two
+	// windows' worth can meet around a boundary.
 	FixedWindow Algorithm = "fixed_window"
 	// SlidingWindow weighs the window before by how much of it still counts:
 	// smooth, two numbers per key, slightly approximate. The default.

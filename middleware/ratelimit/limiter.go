@@ -26,8 +26,8 @@ type Options struct {
 	// requests: on a login route, whether the app logged somebody in. It sees the
 	// app's answer, its status and header. Nil means a status below 400.
 	Succeeded func(status int, h http.Header) bool
-	// CORS adds to the header of a denial what lets the page that made the request read
-	// it, as the app would have. Nil adds nothing.
+	// CORS adds to the header of a denial what lets the page that made the
+	// request read it, as the app would have. Nil adds nothing.
 	CORS func(h http.Header, r *http.Request)
 
 	// The rest is for the middleware alone.
@@ -41,10 +41,11 @@ type Options struct {
 	// Resolver finds the client's address where no clientip middleware has done
 	// so. Nil means the peer's address, with IPv6 clients counted by their /64.
 	Resolver *clientip.Resolver
-	// Skip exempts requests, such as the CORS preflights that the server itself answers.
+	// Skip exempts requests, such as the CORS preflights that the server itself
+	// answers.
 	Skip func(*http.Request) bool
-	// Trip, if set, returns the request's shared round trip, in which the check then travels.
-	// Nil, or a nil Trip, means one of its own.
+	// Trip, if set, returns the request's shared round trip, in which the check
+	// then travels. Nil, or a nil Trip, means one of its own.
 	Trip func(*http.Request) *store.Trip
 }
 
@@ -97,8 +98,9 @@ func New(o Options) (*Limiter, error) {
 }
 
 // Denied answers from what is remembered of earlier denials, without Redis and
-// before a session is loaded: it returns nil unless a limit whose key needs no session is known to deny the request. The
-// gateway asks this first, so that an abuser costs next to nothing.
+// before a session is loaded: it returns nil unless a limit whose key needs no
+// session is known to deny the request. The gateway asks this first, so that an
+// abuser costs next to nothing.
 func (l *Limiter) Denied(r *Request) *Outcome {
 	o := Outcome{limiter: l}
 	o.items = o.space[:0]
@@ -127,13 +129,15 @@ func (l *Limiter) Check(ctx context.Context, r *Request, trip *store.Trip) *Outc
 	if len(o.items) == 0 || l.denied(o, r) {
 		return o
 	}
-	resets := l.counters.denied.resets.Load()
+	for i := range o.items {
+		o.items[i].version = l.counters.denied.version(o.items[i].key)
+	}
 	if l.counters.redis == nil {
 		l.inMemory(o, FromMemory)
 	} else if !l.inRedis(ctx, o, trip) {
 		l.withoutRedis(o)
 	}
-	l.conclude(o, r, resets)
+	l.conclude(o, r)
 	return o
 }
 
@@ -238,7 +242,7 @@ func (l *Limiter) withoutRedis(o *Outcome) {
 
 // conclude draws the sum of what the limits decided, reports it, and remembers
 // denials.
-func (l *Limiter) conclude(o *Outcome, r *Request, resets uint64) {
+func (l *Limiter) conclude(o *Outcome, r *Request) {
 	c := l.counters
 	now := c.clock()
 	for i := range o.items {
@@ -250,7 +254,7 @@ func (l *Limiter) conclude(o *Outcome, r *Request, resets uint64) {
 		case !it.decided:
 		case it.vetoes():
 			if !it.unsettled {
-				c.denied.remember(it, now, c.hold(o.items), resets)
+				c.denied.remember(it, now, c.hold(o.items), it.version)
 			}
 			l.noteDenial(it, r, now)
 			c.observer.Decided(it.limit.Name, Denied, it.source)

@@ -16,8 +16,8 @@ import (
 // those that have expired.
 //
 // Where a shard is full, the counter that would expire first among a few
-// neighbours goes, and its client starts afresh: under a flood of keys, limits err on
-// the side of admitting, and memory stays bounded.
+// neighbours goes, and its client starts afresh: under a flood of keys, limits
+// err on the side of admitting, and memory stays bounded.
 type memory struct {
 	shards   [shardCount]memoryShard
 	maxBytes int64 // per shard
@@ -72,9 +72,9 @@ func (m *memory) unlock(locked uint64) {
 	}
 }
 
-// take decides the items that ask, all or nothing, and says so in them; lua/check.lua
-// does the same in Redis. With peek nothing is consumed in any case. It allocates nothing
-// for up to four items, but a log's growth.
+// take decides the items that ask, all or nothing, and says so in them;
+// lua/check.lua does the same in Redis. With peek nothing is consumed in any
+// case. It allocates nothing for up to four items, but a log's growth.
 func (m *memory) take(items []item, now int64, peek bool) {
 	var space [4]view
 	views := space[:0]

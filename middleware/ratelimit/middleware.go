@@ -95,36 +95,35 @@ func (l *Limiter) Pass(c echo.Context, o *Outcome, next echo.HandlerFunc) error 
 	return o.follow(c, next)
 }
 
-// follow calls next and settles by its answer. A handler that panics leaves the
-// request counted, unless an answer was begun.
+// follow calls next and settles by its answer, just before that goes out: so
+// the client's next request finds it settled, however long the body is. A
+// handler that panics before it has answered leaves the request counted.
 func (o *Outcome) follow(c echo.Context, next echo.HandlerFunc) (err error) {
 	own := new(atomic.Bool)
 	ctx := context.WithValue(c.Request().Context(), ownAnswerKey{}, own)
 	c.SetRequest(c.Request().WithContext(ctx))
-	returned := false
-	defer func() {
-		a := Answer{Own: own.Load()}
-		switch res := c.Response(); {
-		case res.Committed:
-			a.Status, a.Header = res.Status, res.Header()
-		case returned:
-			a.Status, a.Header = statusOf(err), res.Header()
+	settle := func(status int) {
+		left := ctx.Err() != nil && (own.Load() || status == 0)
+		o.Settle(ctx, Answer{Status: status, Header: c.Response().Header(), Own: own.Load(), Left: left})
+	}
+	c.Response().Before(func() { settle(c.Response().Status) })
+	status := 0
+	defer func() { settle(status) }() // what was answered is settled already
+	if err = next(c); err != nil {
+		status = statusOf(err)
+		if ctx.Err() != nil {
+			status = 0 // nobody is there to be answered
 		}
-		a.Left = ctx.Err() != nil && (a.Own || !c.Response().Committed)
-		o.Settle(ctx, a)
-	}()
-	err = next(c)
-	returned = true
+	} else if !c.Response().Committed {
+		status = http.StatusOK // as net/http will answer
+	}
 	return err
 }
 
 // statusOf is the status with which Echo answers a handler's error.
 func statusOf(err error) int {
 	var he *echo.HTTPError
-	switch {
-	case err == nil:
-		return http.StatusOK
-	case errors.As(err, &he):
+	if errors.As(err, &he) {
 		return he.Code
 	}
 	return http.StatusInternalServerError

@@ -64,11 +64,12 @@ func (o *Outcome) NeedsAnswer() bool {
 	return false
 }
 
-// Settle ends the reservations of limits that count by the answer: what does not count is
-// given back, in the window that it was reserved in. An answer of the server's own is
-// given back too, but not a client that left early. It waits for Redis, as long as the store's timeout at most, so that a
-// client's next request finds it settled; what Redis does not hear of stays counted.
-// A second call does nothing.
+// Settle ends the reservations of limits that count by the answer: what does
+// not count is given back, in the window that it was reserved in. An answer of
+// the server's own is given back too, but not a client that left early. It
+// waits for Redis, as long as the store's timeout at most, so that a client's
+// next request finds it settled; what Redis does not hear of stays counted. A
+// second call does nothing.
 func (o *Outcome) Settle(ctx context.Context, a Answer) {
 	any := false
 	for i := range o.items {
@@ -120,6 +121,9 @@ func (o *Outcome) settle(ctx context.Context) {
 		}
 	}
 	for i := range o.items {
+		if it := &o.items[i]; it.charged && it.back {
+			c.denied.released(it.key, c.clock())
+		}
 		o.items[i].charged = false
 	}
 }

@@ -14,9 +14,10 @@ import (
 //
 // All limits of a request are decided by one script, in one round trip. In a
 // Cluster a script sees one slot only: there, each client's limits share a hash
-// tag, and what has another (a limit by user beside one by IP) is a script of its own
-// in the same pipeline. When one of them denies, what the others consumed is refunded:
-// for that moment too few may be admitted, never too many.
+// tag, and what has another (a limit by user beside one by IP) is a script of
+// its own in the same pipeline. When one of them denies, what the others
+// consumed is refunded: for that moment too few may be admitted, never too
+// many.
 type redisCounters struct {
 	redis   *store.Redis
 	scripts *scripts

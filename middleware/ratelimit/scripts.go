@@ -43,8 +43,8 @@ func needsOf(l Limit) (n needs) {
 	return n
 }
 
-// scripts are all that can be needed, by what they contain: putting a script together
-// from what its limits use saves Redis a third of the work.
+// scripts are all that can be needed, by what they contain: putting a script
+// together from what its limits use saves Redis a third of the work.
 type scripts struct {
 	check, settle [allNeeds]*store.Script
 	ban           *store.Script

@@ -127,6 +127,37 @@ func TestWhichAnswersCount(t *testing.T) {
 	})
 }
 
+// TestARequestIsSettledBeforeItsAnswerGoesOut: a long body does not hold the
+// reservation, and a client that has its answer finds it settled.
+func TestARequestIsSettledBeforeItsAnswerGoesOut(t *testing.T) {
+	t.Parallel()
+	backends(t, func(t *testing.T, c *ratelimit.Counters) {
+		x := limit("stream", ratelimit.FixedWindow, 1, time.Hour)
+		x.Count.Failed = true
+		x.Key = []ratelimit.KeyPart{{Kind: ratelimit.KeyRoute}}
+		e := echo.New()
+		e.Use(ratelimit.Middleware(ratelimit.Options{Counters: c, Limits: []ratelimit.Limit{x}}))
+		e.GET("/s", func(ec echo.Context) error {
+			left := func() int64 {
+				states, err := c.Inspect(context.Background(), x, "/s")
+				if err != nil {
+					t.Fatal(err)
+				}
+				return states[0].Remaining
+			}
+			if n := left(); n != 0 {
+				t.Errorf("%d remain while the request is under way", n)
+			}
+			ec.Response().WriteHeader(http.StatusOK)
+			if n := left(); n != 1 {
+				t.Errorf("%d remain once the answer has begun", n)
+			}
+			return nil
+		})
+		e.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/s", nil))
+	})
+}
+
 // TestConcurrentGuessesCannotSlipThrough: as many are under way as the limit
 // allows, the others wait a second, and once an answer is in, it decides.
 func TestConcurrentGuessesCannotSlipThrough(t *testing.T) {

@@ -10,9 +10,9 @@ import (
 )
 
 // Subject is who a request has proved to come from. Only proven things belong
-// here: the owner of a known API key, the user and reference of a live session. What
-// is empty is limited by the IP instead, so that a client cannot mint itself fresh
-// counters by making something up.
+// here: the owner of a known API key, the user and reference of a live session.
+// What is empty is limited by the IP instead, so that a client cannot mint
+// itself fresh counters by making something up.
 type Subject struct {
 	Client  string // by API key
 	Plan    string // that client's plan
@@ -47,9 +47,10 @@ type Request struct {
 	Subject
 }
 
-// RequestOf gathers what limits may be keyed by from an HTTP request: the address from
-// clientip's context value, the Subject from [NewContext]. Without the former,
-// it is resolver's view of the request, or where that is nil the peer's address.
+// RequestOf gathers what limits may be keyed by from an HTTP request: the
+// address from clientip's context value, the Subject from [NewContext]. Without
+// the former, it is resolver's view of the request, or where that is nil the
+// peer's address.
 func RequestOf(r *http.Request, route string, resolver *clientip.Resolver) Request {
 	req := Request{Route: route, Method: r.Method, Host: r.Host, Header: r.Header}
 	req.Subject, _ = FromContext(r.Context())

@@ -14,14 +14,16 @@ type DeniedKey struct {
 	Key string
 	// Addr is the client's address, for a limit by IP.
 	Addr string
-	// Denials of late: the count halves every ten minutes. It may be too high by Error.
+	// Denials of late: the count halves every ten minutes. It may be too high
+	// by Error.
 	Denials, Error int64
 }
 
-// topDenied finds the keys that are denied most, among any number of them, in fixed
-// space: the space-saving algorithm of Metwally, Agrawal and El Abbadi. A new
-// key takes the place of the least denied one and inherits its count as its error, so that
-// every key with more than 1/topSize of all denials is in the list.
+// topDenied finds the keys that are denied most, among any number of them, in
+// fixed space: the space-saving algorithm of Metwally, Agrawal and El Abbadi. A
+// new key takes the place of the least denied one and inherits its count as its
+// error, so that every key with more than 1/topSize of all denials is in the
+// list.
 type topDenied struct {
 	mu     sync.Mutex
 	index  map[counterKey]int

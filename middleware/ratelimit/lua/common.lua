@@ -4,16 +4,17 @@
 --
 -- Each algorithm is a table of the functions that the Go file of its name has:
 -- look brings the state of a limit l forward to now, fits, admit, admits, left
--- and give_back work on that, store writes it. Property tests hold the two together.
+-- and give_back work on that, store writes it. Property tests hold the two
+-- together.
 --
 -- All numbers are integers below 2^53, where doubles are exact. Nothing is
--- written without an expiry, and stored time never runs backwards: a state from the future is
--- taken as of its own time.
+-- written without an expiry, and stored time never runs backwards: a state from
+-- the future is taken as of its own time.
 
 local algorithms = {}
 
--- The time in microseconds: Redis' own, but in tests. Keys expire by Redis' own in any case,
--- so that under a test's clock they get a minute more.
+-- The time in microseconds: Redis' own, but in tests. Keys expire by Redis' own
+-- in any case, so that under a test's clock they get a minute more.
 local now, linger = tonumber(ARGV[1]), 60000
 if not now then
   linger = 0
@@ -21,9 +22,9 @@ if not now then
   now = t[1] * 1000000 + t[2]
 end
 
--- muldiv is floor((a*b + add) / c), and the remainder, for a below 2^35, b and c below
--- 2^45: where the product is too wide for a double, a is worked off in digits of
--- 7 bits, as in long division on paper.
+-- muldiv is floor((a*b + add) / c), and the remainder, for a below 2^35, b and
+-- c below 2^45: where the product is too wide for a double, a is worked off in
+-- digits of 7 bits, as in long division on paper.
 local function muldiv(a, b, add, c)
   local product = a * b
   if product < 2^52 then
