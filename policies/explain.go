@@ -17,8 +17,7 @@ type Attempt struct {
 // those that were tried, in their precedence, then the others in the order of the file.
 func (m *Matcher) Explain(r *Request) (Match, []Attempt) {
 	var tried []Attempt
-	s := search{request: r, tried: &tried}
-	match := m.search(&s)
+	match := m.match(r, &tried)
 	for i, route := range m.routes {
 		if slices.ContainsFunc(tried, func(a Attempt) bool { return a.Index == i }) {
 			continue

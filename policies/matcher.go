@@ -235,9 +235,32 @@ func (r *rule) matchers() int {
 }
 
 // Match finds the route of a request. It allocates nothing unless the answer is MethodNotAllowed.
-func (m *Matcher) Match(r *Request) Match {
-	s := search{request: r}
-	return m.search(&s)
+//
+// A CORS preflight takes the route of the request that it asks leave for, if that has cors: it comes as OPTIONS,
+// which no route for GET and POST would list.
+func (m *Matcher) Match(r *Request) Match { return m.match(r, nil) }
+
+func (m *Matcher) match(r *Request, tried *[]Attempt) Match {
+	if method := preflightFor(r); method != "" {
+		asked := *r
+		asked.Method = method
+		if found := m.search(&search{request: &asked, tried: tried}); found.Outcome == Found && found.Route.CORS != nil {
+			return found
+		}
+		if tried != nil {
+			*tried = nil
+		}
+	}
+	return m.search(&search{request: r, tried: tried})
+}
+
+// preflightFor returns the method that a CORS preflight asks leave for; "" where a request is none (the Fetch
+// standard, section 3.2.2).
+func preflightFor(r *Request) string {
+	if r.Method != "OPTIONS" || len(r.Header["Origin"]) != 1 || len(r.Header["Access-Control-Request-Method"]) != 1 {
+		return ""
+	}
+	return r.Header["Access-Control-Request-Method"][0]
 }
 
 // search is one walk through the trees. It tries candidates in the order of their precedence.

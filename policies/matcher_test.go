@@ -176,6 +176,41 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
+func TestPreflightsTakeTheRouteThatTheyAskLeaveFor(t *testing.T) {
+	t.Parallel()
+	cors := func(r *policies.Route) { r.CORS = &policies.CORS{} }
+	m := matcher(t,
+		route("/a", methods("GET", "POST"), cors, name("cors")),
+		route("/a", methods("DELETE"), name("no cors")),
+		route("/b", methods("GET"), name("plain")),
+		route("/b", methods("OPTIONS"), name("options")),
+	)
+	preflight := func(method string) map[string][]string {
+		return map[string][]string{"Origin": {"https://a.example"}, "Access-Control-Request-Method": {method}}
+	}
+	tests := []struct {
+		path   string
+		header map[string][]string
+		want   int
+	}{
+		{"/a", preflight("POST"), 0},
+		{"/a", preflight("DELETE"), -1}, // the app answers for itself, if it is asked at all
+		{"/a", nil, -1},
+		{"/a", map[string][]string{"Access-Control-Request-Method": {"POST"}}, -1},
+		{"/b", preflight("GET"), 3},
+	}
+	for _, tt := range tests {
+		r := &policies.Request{Path: tt.path, Method: "OPTIONS", Header: tt.header}
+		got := m.Match(r)
+		if got.Index != tt.want {
+			t.Errorf("%s %v: got route %d, want %d", tt.path, tt.header, got.Index, tt.want)
+		}
+		if explained, _ := m.Explain(r); explained.Index != got.Index || explained.Outcome != got.Outcome {
+			t.Errorf("%s %v: Explain says %d", tt.path, tt.header, explained.Index)
+		}
+	}
+}
+
 func TestMethodNotAllowedOnlyWherePathsFitAndNoMethodDoes(t *testing.T) {
 	t.Parallel()
 	m := matcher(t,
