@@ -1,44 +1,105 @@
 package main
 
 import (
+	"bytes"
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
+	"os/user"
 	"strings"
+	"time"
 
 	"github.com/headgate/headgate/policies"
 	"github.com/spf13/pflag"
 )
 
-// Commands that talk to a running gateway find it by its policy, or by --admin
-// and HEADGATE_ADMIN_TOKEN.
-
-func adminFlag(flags *pflag.FlagSet, admin *string) {
-	flags.StringVar(admin, "admin", "", "`URL` of the gateway's admin listener, instead of what the policy says; its token is then in HEADGATE_ADMIN_TOKEN")
+// adminAPI is how commands talk to a running gateway.
+type adminAPI struct {
+	base, token string
+	client      http.Client
 }
 
-// findAdmin returns the base URL and the token of the admin listener.
-func findAdmin(admin string, files []string) (base, token string, err error) {
-	if admin != "" {
-		if !strings.Contains(admin, "://") {
-			admin = "http://" + admin
+// adminFlags are the ways to find a gateway: by its policy, or by --admin and
+// HEADGATE_ADMIN_TOKEN.
+type adminFlags struct {
+	files []string
+	url   string
+}
+
+func (f *adminFlags) add(flags *pflag.FlagSet) {
+	policyFlag(flags, &f.files)
+	flags.StringVar(&f.url, "admin", "", "`URL` of the gateway's admin listener, instead of what the policy says; its token is then in HEADGATE_ADMIN_TOKEN")
+}
+
+// open returns the API of the gateway that the flags name.
+func (f *adminFlags) open() (*adminAPI, error) {
+	api := &adminAPI{client: http.Client{Timeout: time.Minute}}
+	if f.url != "" {
+		api.base, api.token = strings.TrimSuffix(f.url, "/"), os.Getenv("HEADGATE_ADMIN_TOKEN")
+		if !strings.Contains(api.base, "://") {
+			api.base = "http://" + api.base
 		}
-		return strings.TrimSuffix(admin, "/"), os.Getenv("HEADGATE_ADMIN_TOKEN"), nil
+		return api, nil
 	}
-	p, found := policies.LoadFiles(files, policies.LoadOptions{})
+	p, found := policies.LoadFiles(f.files, policies.LoadOptions{})
 	if err := found.Err(); err != nil {
-		return "", "", fmt.Errorf("to find the gateway, its policy is needed, or --admin URL: %w", err)
+		return nil, fmt.Errorf("to find the gateway, its policy is needed, or --admin URL: %w", err)
 	}
 	if p.Server.Admin.Listen == "off" {
-		return "", "", errors.New("the policy has no admin listener: server.admin.listen is off")
+		return nil, errors.New("the policy has no admin listener: server.admin.listen is off")
 	}
 	host, port, err := net.SplitHostPort(p.Server.Admin.Listen)
 	if err != nil {
-		return "", "", fmt.Errorf("server.admin.listen: %w", err)
+		return nil, fmt.Errorf("server.admin.listen: %w", err)
 	}
 	if ip := net.ParseIP(host); host == "" || (ip != nil && ip.IsUnspecified()) {
 		host = "127.0.0.1"
 	}
-	return "http://" + net.JoinHostPort(host, port), p.Server.Admin.Token.Reveal(), nil
+	api.base, api.token = "http://"+net.JoinHostPort(host, port), p.Server.Admin.Token.Reveal()
+	return api, nil
+}
+
+// call sends a request and returns the answer's body. An answer of 400 or
+// above is an error that says what the gateway said.
+func (a *adminAPI) call(ctx context.Context, method, path string, body any) ([]byte, error) {
+	var content io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		content = bytes.NewReader(text)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, a.base+path, content)
+	if err != nil {
+		return nil, err
+	}
+	if a.token != "" {
+		r.Header.Set("Authorization", "Bearer "+a.token)
+	}
+	if who, err := user.Current(); err == nil {
+		r.Header.Set("Headgate-Author", who.Username)
+	}
+	res, err := a.client.Do(r)
+	if err != nil {
+		return nil, fmt.Errorf("the gateway cannot be reached: %w", err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(res.Body, 64<<20))
+	if err != nil {
+		return nil, fmt.Errorf("the gateway's answer broke off: %w", err)
+	}
+	if res.StatusCode < 400 {
+		return text, nil
+	}
+	var problem struct{ Detail string }
+	if json.Unmarshal(text, &problem) == nil && problem.Detail != "" {
+		return nil, fmt.Errorf("the gateway answers %d: %s", res.StatusCode, problem.Detail)
+	}
+	return nil, fmt.Errorf("the gateway answers %d: %s", res.StatusCode, strings.TrimSpace(string(text)))
 }

@@ -29,20 +29,20 @@ func TestWithoutATokenOnlyLocalProgramsGetIn(t *testing.T) {
 		headers []string
 		want    int
 	}{
-		"curl on the machine":            {"127.0.0.1:9901", nil, 200},
-		"by name":                        {"localhost:9901", nil, 200},
-		"by name, with the root's dot":   {"LOCALHOST.:9901", nil, 200},
-		"IPv6":                           {"[::1]:9901", nil, 200},
-		"IPv6 without port":              {"[::1]", nil, 200},
-		"typed into a browser":           {"localhost:9901", []string{"Sec-Fetch-Site", "none"}, 200},
-		"DNS rebinding":                  {"evil.example:9901", nil, 403},
-		"a name that looks like it":      {"127.0.0.1.evil.example", nil, 403},
-		"no host":                        {"", nil, 403},
-		"another site's form":            {"127.0.0.1:9901", []string{"Origin", "https://evil.example"}, 403},
-		"even its own origin":            {"127.0.0.1:9901", []string{"Origin", "http://127.0.0.1:9901"}, 403},
-		"an opaque origin":               {"127.0.0.1:9901", []string{"Origin", "null"}, 403},
-		"another site's image":           {"127.0.0.1:9901", []string{"Sec-Fetch-Site", "cross-site"}, 403},
-		"another port's page":            {"127.0.0.1:9901", []string{"Sec-Fetch-Site", "same-site"}, 403},
+		"curl on the machine":          {"127.0.0.1:9901", nil, 200},
+		"by name":                      {"localhost:9901", nil, 200},
+		"by name, with the root's dot": {"LOCALHOST.:9901", nil, 200},
+		"IPv6":                         {"[::1]:9901", nil, 200},
+		"IPv6 without port":            {"[::1]", nil, 200},
+		"typed into a browser":         {"localhost:9901", []string{"Sec-Fetch-Site", "none"}, 200},
+		"DNS rebinding":                {"evil.example:9901", nil, 403},
+		"a name that looks like it":    {"127.0.0.1.evil.example", nil, 403},
+		"no host":                      {"", nil, 403},
+		"another site's form":          {"127.0.0.1:9901", []string{"Origin", "https://evil.example"}, 403},
+		"even its own origin":          {"127.0.0.1:9901", []string{"Origin", "http://127.0.0.1:9901"}, 403},
+		"an opaque origin":             {"127.0.0.1:9901", []string{"Origin", "null"}, 403},
+		"another site's image":         {"127.0.0.1:9901", []string{"Sec-Fetch-Site", "cross-site"}, 403},
+		"another port's page":          {"127.0.0.1:9901", []string{"Sec-Fetch-Site", "same-site"}, 403},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if w := request(h, "GET", "/metrics", tc.host, tc.headers...); w.Code != tc.want {

@@ -187,8 +187,18 @@ func (s *Server) Start() error {
 	for _, l := range s.listeners {
 		s.serve("listener", func() error { return s.public.Serve(l) })
 	}
+	s.serving.Go(s.warnOfEviction)
 	s.log.Info("the gateway is listening", "addr", s.Addr(), "admin", s.AdminAddr(), "policy", s.current.Load().hash)
 	return nil
+}
+
+// warnOfEviction says so if Redis could evict sessions when it is full.
+func (s *Server) warnOfEviction() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if warning, err := s.current.Load().sessions.CheckEviction(ctx); err == nil && warning != "" {
+		s.log.Warn(warning)
+	}
 }
 
 func (s *Server) closeListeners() {

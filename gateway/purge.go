@@ -1,0 +1,37 @@
+package main
+
+import (
+	"net/http"
+
+	"github.com/headgate/headgate/gateway/admin"
+	"github.com/spf13/cobra"
+)
+
+func newPurge() *cobra.Command {
+	var flags adminFlags
+	var p admin.Purge
+	cmd := &cobra.Command{
+		Use:   "purge (--url U | --prefix P | --tag T | --all) [--soft]",
+		Short: "Remove cached responses, on every instance",
+		Long: "purge removes cached responses through the admin API of one gateway. When it\n" +
+			"returns, the purge is in force on every instance that shares its Redis.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			api, err := flags.open()
+			if err != nil {
+				return failed(err)
+			}
+			_, err = api.call(cmd.Context(), http.MethodPost, "/purge", p)
+			return failed(err)
+		},
+	}
+	flags.add(cmd.Flags())
+	cmd.Flags().StringVar(&p.URL, "url", "", "what is stored for this whole `URL`, in all variants")
+	cmd.Flags().StringVar(&p.Prefix, "prefix", "", "what is stored at or below this whole `URL`")
+	cmd.Flags().StringVar(&p.Tag, "tag", "", "what carries this surrogate `tag`")
+	cmd.Flags().BoolVar(&p.All, "all", false, "everything")
+	cmd.Flags().BoolVar(&p.Soft, "soft", false, "mark as stale instead of removing")
+	cmd.MarkFlagsOneRequired("url", "prefix", "tag", "all")
+	cmd.MarkFlagsMutuallyExclusive("url", "prefix", "tag", "all")
+	return cmd
+}
