@@ -41,14 +41,19 @@ type Match struct {
 	path    string
 }
 
-// Param returns what a :name of the route's path matched, or * ("" where there is none), escaped as it was sent.
+// Param returns what a :name of the route's path matched, or * ("" where there is none), escaped as it was sent. A *
+// has the slash at the end that matching ignores: /dir and /dir/ are two things to many an app.
 func (m Match) Param(name string) (value string) {
-	if m.pattern != nil {
-		m.pattern.matches(m.path, func(n, v string) {
-			if n == name {
-				value = v
-			}
-		})
+	if m.pattern == nil {
+		return ""
+	}
+	m.pattern.matches(m.path, func(n, v string) {
+		if n == name {
+			value = v
+		}
+	})
+	if name == "*" && value != "" && strings.HasSuffix(m.path, "/") {
+		value += "/"
 	}
 	return value
 }

@@ -249,20 +249,30 @@ func TestRewritesTakeWhatTheRoutesPathMatched(t *testing.T) {
 	t.Parallel()
 	m := matcher(t, route("/u/:id/files/*"))
 	got := m.Match(&policies.Request{Path: "/u/4%2F2/files/a/b%20c/"})
-	if id, rest := got.Param("id"), got.Param("*"); id != "4%2F2" || rest != "a/b%20c" {
+	if id, rest := got.Param("id"), got.Param("*"); id != "4%2F2" || rest != "a/b%20c/" {
 		t.Errorf("got id %q and * %q", id, rest)
 	}
 	tests := []struct{ template, want string }{
-		{"/users/:id/*", "/users/4%2F2/a/b%20c"},
+		{"/users/:id/*", "/users/4%2F2/a/b%20c/"},
 		{"https://h.test:8443/:id", "https://h.test:8443/4%2F2"},
 		{"/:id-x/:idx", "/4%2F2-x/"},
-		{"/*?from=:id", "/a/b%20c?from=:id"},
+		{"/*?from=:id", "/a/b%20c/?from=:id"},
 		{"/plain/:", "/plain/:"},
 		{"/a*/b", "/a*/b"},
 	}
 	for _, tt := range tests {
 		if s := got.Expand(tt.template); s != tt.want {
 			t.Errorf("Expand(%q) = %q, want %q", tt.template, s, tt.want)
+		}
+	}
+}
+
+func TestWhatAStarMatchedMayBeNothing(t *testing.T) {
+	t.Parallel()
+	m := matcher(t, route("/x/*"))
+	for path, want := range map[string]string{"/x": "/y/", "/x/": "/y/", "/x/a": "/y/a", "/x/a/": "/y/a/"} {
+		if got := m.Match(&policies.Request{Path: path}).Expand("/y/*"); got != want {
+			t.Errorf("%s becomes %s, want %s", path, got, want)
 		}
 	}
 }
