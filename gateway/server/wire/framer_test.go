@@ -77,8 +77,8 @@ func check(t interface{ Fatalf(string, ...any) }, stream []byte, cut func(int) i
 		whole.offence != nil && *whole.offence != *pieces.offence {
 		t.Fatalf("at once %v %v %v, in pieces %v %v %v", whole.heads, whole.state, whole.offence, pieces.heads, pieces.state, pieces.offence)
 	}
-	if whole.state == opaque {
-		return // HTTP/2
+	if whole.state == opaque || whole.state == inPreface {
+		return // HTTP/2, or a request PRI that the handler refuses
 	}
 	for _, r := range []followed{whole, pieces} {
 		heads, bodyError := r.read()

@@ -4,17 +4,22 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"sync/atomic"
 )
 
 // handler stands between net/http and the gateway.
 type handler struct {
-	next    http.Handler
-	options *Options
+	next     http.Handler
+	options  *Options
+	draining *atomic.Bool
 }
 
 type connKey struct{}
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h.draining.Load() {
+		w.Header()["Connection"] = []string{"close"} // over HTTP/2 it becomes a GOAWAY
+	}
 	if r.ProtoMajor >= 2 {
 		h.serveHTTP2(w, r)
 		return

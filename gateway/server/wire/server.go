@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,6 +19,8 @@ type Server struct {
 	tls        *tls.Config // nil without
 	peers      *peers
 	handshakes handshakes
+
+	draining atomic.Bool // answers end their connection
 
 	closeOnce sync.Once
 	closed    chan struct{}
@@ -66,7 +69,7 @@ func New(o Options) (*Server, error) {
 	protocols.SetHTTP2(o.HTTP2 && s.tls != nil)
 	protocols.SetUnencryptedHTTP2(o.H2C)
 	s.http = &http.Server{
-		Handler:                      &handler{next: o.Handler, options: s.options},
+		Handler:                      &handler{next: o.Handler, options: s.options, draining: &s.draining},
 		DisableGeneralOptionsHandler: true,
 		ReadHeaderTimeout:            o.ReadHeaderTimeout,
 		IdleTimeout:                  o.IdleTimeout,
@@ -109,10 +112,22 @@ func (s *Server) Serve(l net.Listener) error {
 	return err
 }
 
-// Shutdown drains the server: no connection is accepted, idle ones are closed,
-// and so are those whose TLS handshake is not finished; requests in flight may end until ctx does, whose
-// error is then returned. Upgraded connections are left alone.
+// Shutdown drains the server. For the time of Options.Lull, clients are told
+// to connect anew. Then no connection is accepted, idle ones are closed, and
+// so are those whose TLS handshake is not finished; requests in flight may end
+// until ctx does, whose error is then returned. Upgraded connections are left
+// alone. One that has been accepted, and has said nothing yet, has five seconds to.
 func (s *Server) Shutdown(ctx context.Context) error {
+	s.draining.Store(true)
+	if s.options.Lull > 0 {
+		lull := time.NewTimer(s.options.Lull)
+		defer lull.Stop()
+		select {
+		case <-lull.C:
+		case <-s.closed:
+		case <-ctx.Done():
+		}
+	}
 	s.stopHandshakes()
 	return s.http.Shutdown(ctx)
 }

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -52,13 +54,10 @@ func TestShutdownFinishesWhatIsInFlightAndClosesTheRest(t *testing.T) {
 					t.Errorf("the %s connection was left open", name)
 				}
 			}
-			eventually(t, "the listener to be closed", func() bool {
-				c, err := net.Dial("tcp", addr)
-				if err == nil {
-					c.Close()
-				}
-				return err != nil
-			})
+			if c, err := net.Dial("tcp", addr); err == nil {
+				c.Close()
+				t.Error("the listener was left open")
+			}
 			select {
 			case err := <-ended:
 				t.Fatalf("Shutdown did not wait for the request in flight: %v", err)
@@ -89,6 +88,58 @@ func TestShutdownGivesUpWhenItsTimeIsOver(t *testing.T) {
 	defer cancel()
 	if err := s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Shutdown: %v", err)
+	}
+}
+
+// What a load balancer sends on a kept connection, just when the server is
+// told to go, is answered, over both protocols.
+func TestLullAnswersWhatIsOnItsWay(t *testing.T) {
+	t.Parallel()
+	for name, set := range map[string]func(*http.Protocols){
+		"HTTP/1.1": func(p *http.Protocols) { p.SetHTTP1(true) },
+		"h2c":      func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var conns atomic.Int32
+			addr, s := start(t, wire.Options{HTTP1: true, H2C: true, Handler: &recorder{}, Lull: time.Minute, Peer: func(netip.AddrPort) (netip.Addr, bool) {
+				conns.Add(1)
+				return netip.Addr{}, false
+			}, MaxConnectionsPerIP: 1})
+			cl := client(set)
+			defer cl.CloseIdleConnections()
+			get := func() {
+				t.Helper()
+				res, err := cl.Get("http://" + addr)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer res.Body.Close()
+				if text, err := io.ReadAll(res.Body); string(text) != "seen\n" || err != nil {
+					t.Errorf("%q, %v", text, err)
+				}
+			}
+			get()
+			get()
+			if n := conns.Load(); n != 1 {
+				t.Fatalf("%d connections for two requests", n)
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			ended := make(chan error, 1)
+			go func() { ended <- s.Shutdown(ctx) }()
+			eventually(t, "the client to be told to connect anew", func() bool {
+				get() // each of them is answered
+				return conns.Load() > 2
+			})
+			cancel()
+			if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
+				t.Errorf("Shutdown: %v", err)
+			}
+			if c, err := net.Dial("tcp", addr); err == nil {
+				c.Close()
+				t.Error("the listener was left open")
+			}
+		})
 	}
 }
 
