@@ -72,12 +72,13 @@ const (
 )
 
 // newChart draws requests and denials over time.
-func newChart(s Series) *chart {
-	points, step := s.Points, float64(s.Step)
-	for len(points) > maxColumns {
-		points, step = halve(points), step*2
+func newChart(in Series) *chart {
+	s := series{start: in.Start.UnixMicro(), step: int64(in.Step * second), steps: in.Points}
+	for len(s.steps) > maxColumns {
+		s.coarsen()
 	}
-	c := &chart{Step: duration(Seconds(step))}
+	points := s.steps
+	c := &chart{Step: duration(microseconds(s.step))}
 	if len(points) == 0 {
 		return c
 	}
@@ -97,14 +98,9 @@ func newChart(s Series) *chart {
 		n := top * i / 4
 		c.YTicks = append(c.YTicks, tick{number(y(n)), compact(n)})
 	}
-	layout := timeLayout(step * float64(len(points)))
-	for i := range 6 {
-		at := float64(i) / 5
-		when := s.Start.Add(time.Duration(at * step * float64(len(points)) * float64(time.Second)))
-		c.XTicks = append(c.XTicks, tick{number(at * chartWidth), when.Format(layout)})
-	}
+	c.XTicks = timeTicks(&s)
 	for i, p := range points {
-		when := s.Start.Add(time.Duration(float64(i) * step * float64(time.Second)))
+		when := timeOf(s.start + int64(i)*s.step)
 		text := fmt.Sprintf("%s\n%s requests\n%s denied", stamp(when), count(p.Requests), count(p.Denied))
 		if p.DryRun > 0 {
 			text += "\n" + count(p.DryRun) + " denied but for dry_run"
@@ -117,12 +113,19 @@ func newChart(s Series) *chart {
 	return c
 }
 
-func halve(points []Point) []Point {
-	half := make([]Point, (len(points)+1)/2)
-	for i, p := range points {
-		half[i/2].add(p)
+// timeTicks marks round times, eight at most.
+func timeTicks(s *series) (ticks []tick) {
+	span := s.step * int64(len(s.steps))
+	every := s.step
+	for span/every > 8 {
+		every = coarser(every)
 	}
-	return half
+	layout := timeLayout(span, every)
+	for at := s.start + (every-s.start%every)%every; at < s.start+span; at += every {
+		x := float64(at-s.start) / float64(span) * chartWidth
+		ticks = append(ticks, tick{number(x), timeOf(at).Format(layout)})
+	}
+	return ticks
 }
 
 // columns is the outline of a stack's layer, with a small gap between columns
@@ -171,13 +174,13 @@ func compact(n int64) string {
 	return count(n)
 }
 
-func timeLayout(seconds float64) string {
+func timeLayout(span, every int64) string {
 	switch {
-	case seconds > 5*24*3600:
+	case every >= 24*3600*second:
 		return "2 Jan"
-	case seconds > 24*3600:
+	case span > 24*3600*second:
 		return "2 Jan 15:04"
-	case seconds > 600:
+	case every >= 60*second:
 		return "15:04"
 	}
 	return "15:04:05"

@@ -1,23 +1,40 @@
 package replay
 
-// series counts over time in at most maxSteps equal steps, whose width doubles
+// series counts over time in at most maxSteps equal steps, which become coarser
 // whenever the log turns out to be longer.
 type series struct {
-	start int64 // microseconds
-	step  int64
+	start int64 // microseconds; a multiple of step
+	step  int64 // microseconds
 	steps []Point
 }
 
-const maxSteps = 480
+const (
+	maxSteps = 480
+	second   = 1_000_000 // in microseconds
+)
+
+// ladder is how wide steps may be, in seconds. Each is a multiple of the one
+// before, so that steps can be merged; beyond the last, they double.
+var ladder = [...]int64{1, 5, 15, 60, 300, 900, 3600, 3 * 3600, 12 * 3600, 24 * 3600}
+
+// coarser is the next wider step.
+func coarser(step int64) int64 {
+	for _, s := range ladder {
+		if s*second > step {
+			return s * second
+		}
+	}
+	return 2 * step
+}
 
 // at returns the step of a time, which must not be earlier than the first one asked for.
 func (s *series) at(us int64) *Point {
 	if s.step == 0 {
-		s.step = 1_000_000
+		s.step = second
 		s.start = us - us%s.step
 	}
 	for (us-s.start)/s.step >= maxSteps {
-		s.double()
+		s.coarsen()
 	}
 	i := int(max(0, us-s.start) / s.step)
 	for len(s.steps) <= i {
@@ -26,19 +43,19 @@ func (s *series) at(us int64) *Point {
 	return &s.steps[i]
 }
 
-// double makes steps twice as wide, beginning at a multiple of their width.
-func (s *series) double() {
-	s.step *= 2
-	shift := 0
-	if s.start%s.step != 0 {
-		s.start -= s.step / 2
-		shift = 1
-	}
-	merged := make([]Point, (len(s.steps)+shift+1)/2)
+// coarsen merges steps into the next wider ones.
+func (s *series) coarsen() {
+	step := coarser(s.step)
+	start := s.start - s.start%step
+	var merged []Point
 	for i, p := range s.steps {
-		merged[(i+shift)/2].add(p)
+		at := int((s.start + int64(i)*s.step - start) / step)
+		for len(merged) <= at {
+			merged = append(merged, Point{})
+		}
+		merged[at].add(p)
 	}
-	s.steps = merged
+	s.start, s.step, s.steps = start, step, merged
 }
 
 func (p *Point) add(o Point) {
