@@ -4,7 +4,8 @@
 //
 //	Load      reads the file and those it includes
 //	decode    YAML nodes -> Policy: ${VAR} expanded, types checked, every value's position kept
-//	defaults  what was not written gets its default; routes inherit from defaults and groups
+//	inherit   routes get what defaults and their groups say
+//	defaults  what nobody wrote gets its default
 //	validate  names resolve, numbers make sense, nothing can never happen
 //	          -> *Policy, and Diagnostics: every mistake of the file in one run
 //
@@ -12,6 +13,9 @@
 //
 //	NormalizeHost, NormalizePath   one canonical form, which is what is routed and what is forwarded
 //	Matcher.Match                  the most specific route that fits, or 404, or 405 with what is allowed
+//
+// Besides, Diff says what changes in meaning between two policies, Matcher.Explain why a route was or was not
+// taken, Policy.Masked shows a policy without its secrets, and Schema tells editors what a policy may hold.
 //
 // The package serves no HTTP and knows no Redis: serve, check, explain, test and replay share it.
 //
