@@ -1,9 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"io"
-
 	"github.com/headgate/headgate/policies"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -25,10 +22,4 @@ func loadPolicy(cmd *cobra.Command, files []string) (*policies.Policy, error) {
 		return nil, errSaid
 	}
 	return p, nil
-}
-
-func writeDiagnostics(w io.Writer, found policies.Diagnostics) {
-	for _, d := range found {
-		fmt.Fprintln(w, d)
-	}
 }

@@ -17,7 +17,7 @@ type handler struct {
 type connKey struct{}
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if h.draining.Load() {
+	if h.draining.Load() && r.Header["Upgrade"] == nil {
 		w.Header()["Connection"] = []string{"close"} // over HTTP/2 it becomes a GOAWAY
 	}
 	if r.ProtoMajor >= 2 {
