@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,10 +16,12 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// callers runs the benchmark with one caller, and with 64 at once.
-func callers(b *testing.B, f func(b *testing.B, i int)) {
+// callers runs the benchmark with one caller, and with 64 at once. With s it
+// reports what Redis itself spent on a script, too.
+func callers(b *testing.B, s *redistest.Server, f func(b *testing.B, i int)) {
 	b.Run("alone", func(b *testing.B) {
 		b.ReportAllocs()
+		defer reportScript(b, s)
 		i := 0
 		for b.Loop() {
 			f(b, i)
@@ -28,6 +31,7 @@ func callers(b *testing.B, f func(b *testing.B, i int)) {
 	b.Run("callers=64", func(b *testing.B) {
 		b.ReportAllocs()
 		b.SetParallelism(64 / runtime.GOMAXPROCS(0))
+		defer reportScript(b, s)
 		b.RunParallel(func(pb *testing.PB) {
 			for i := 0; pb.Next(); i++ {
 				f(b, i)
@@ -65,7 +69,7 @@ func BenchmarkMemory(b *testing.B) {
 	for _, a := range algorithms {
 		b.Run(string(a), func(b *testing.B) {
 			l := newLimiter(b, newCounters(b, ratelimit.CountersOptions{}), limit("bench", a, 50_000, time.Second))
-			benchmark(b, l)
+			benchmark(b, l, nil)
 		})
 	}
 }
@@ -76,8 +80,7 @@ func BenchmarkRedis(b *testing.B) {
 		b.Run(string(a), func(b *testing.B) {
 			s.FlushAll()
 			l := newLimiter(b, newCounters(b, ratelimit.CountersOptions{Redis: openStore(b, s.URL)}), limit("bench", a, 50_000, time.Second))
-			benchmark(b, l)
-			reportScript(b, s)
+			benchmark(b, l, s)
 		})
 	}
 	b.Run("three limits", func(b *testing.B) {
@@ -85,13 +88,13 @@ func BenchmarkRedis(b *testing.B) {
 			limit("one", ratelimit.SlidingWindow, 100_000, time.Second),
 			limit("two", ratelimit.FixedWindow, 100_000, time.Second),
 			limit("three", ratelimit.TokenBucket, 100_000, time.Second))
-		benchmark(b, l)
+		benchmark(b, l, s)
 	})
 }
 
-func benchmark(b *testing.B, l *ratelimit.Limiter) {
+func benchmark(b *testing.B, l *ratelimit.Limiter, s *redistest.Server) {
 	ctx := context.Background()
-	callers(b, func(b *testing.B, i int) {
+	callers(b, s, func(b *testing.B, i int) {
 		if !l.Check(ctx, addresses[i%len(addresses)], nil).Allowed() {
 			b.Error("denied")
 		}
@@ -125,15 +128,25 @@ func (d *discard) Header() http.Header         { return d.h }
 func (d *discard) Write(p []byte) (int, error) { return len(p), nil }
 func (d *discard) WriteHeader(status int)      { d.status = status }
 
-// reportScript reports what Redis itself spent on a script.
+// reportScript reports what Redis itself spent on a script since the last call.
 func reportScript(b *testing.B, s *redistest.Server) {
+	if s == nil {
+		return
+	}
 	info, err := s.Client.Info(context.Background(), "commandstats").Result()
 	if err != nil {
 		b.Fatal(err)
 	}
 	for line := range strings.Lines(info) {
-		if strings.HasPrefix(line, "cmdstat_evalsha") {
-			b.Log(line)
+		_, after, ok := strings.Cut(line, "cmdstat_evalsha:")
+		_, after, found := strings.Cut(after, "usec_per_call=")
+		if ok && found {
+			figure, _, _ := strings.Cut(after, ",")
+			micros, err := strconv.ParseFloat(figure, 64)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(micros, "redis-µs/op")
 		}
 	}
 	s.Client.ConfigResetStat(context.Background())

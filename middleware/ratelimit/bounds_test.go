@@ -86,3 +86,23 @@ func TestALimitWhoseLogCannotFitIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestTheDecisionInMemoryAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	for _, a := range algorithms {
+		d, err := ratelimit.NewBareDecision(limit("x", a, 1000, time.Minute))
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now().UnixMicro()
+		for range 2000 { // a log grows to its size
+			now += 50_000
+			d.Take(now)
+		}
+		if n := testing.AllocsPerRun(1000, func() { now += 50_000; d.Take(now) }); n != 0 {
+			t.Errorf("%s: %v allocations", a, n)
+		}
+	}
+}
