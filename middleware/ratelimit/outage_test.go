@@ -113,3 +113,30 @@ func TestAClosedLimitOfADryRunClosesNothing(t *testing.T) {
 		t.Fatal(w.Code)
 	}
 }
+
+// A Redis that is full answers each script with an error.
+func TestARedisThatRefusesToWriteIsTakenAsAway(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	c := newCounters(t, ratelimit.CountersOptions{Redis: impatient(t, s.URL)})
+	l := newLimiter(t, c, limit("x", ratelimit.SlidingLog, 2, time.Hour))
+	if err := s.Client.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		o := check(l, from("192.0.2.1"))
+		if o.Allowed() != (i < 2) {
+			t.Fatalf("request %d: %+v", i+1, o.Decisions())
+		}
+		if d := o.Decisions()[0]; i < 2 && d.Source != ratelimit.FromLocal {
+			t.Fatalf("decided by %s", d.Source)
+		}
+	}
+	if err := s.Client.ConfigSet(t.Context(), "maxmemory", "0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 5*time.Second, "counted in Redis again", func() bool {
+		d := check(l, from("192.0.2.1")).Decisions()
+		return len(d) == 1 && d[0].Source == ratelimit.FromRedis
+	})
+}
