@@ -36,7 +36,9 @@ type flight struct {
 	interested int // requests that wait for it or read from it
 	waited     bool
 	resolved   bool
-	timer      *time.Timer
+	abandoned  bool // by the request that caused it
+	ended      bool
+	timer      *time.Timer // ends it when nobody is interested for long
 }
 
 type interim struct {
@@ -142,7 +144,7 @@ func (f *flight) leave() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.interested--
-	if f.interested > 0 {
+	if f.interested > 0 || f.ended {
 		return
 	}
 	if f.resolved && (f.outcome.stream == nil || !f.outcome.stream.isKept()) {
@@ -161,8 +163,34 @@ func (f *flight) resolve(o outcome) {
 	}
 	f.resolved, f.outcome = true, o
 	close(f.ready)
+	if f.abandoned && o.leader != nil {
+		o.leader.leave()
+	}
 	if f.interested == 0 && o.stream != nil && o.shared == nil {
 		f.cancel()
+	}
+}
+
+// abandon is called when the request that caused the flight has had its
+// answer, or left without one: its place in the stream must not hold up others.
+func (f *flight) abandon() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.abandoned = true
+	close(f.leaderGone)
+	if f.resolved && f.outcome.leader != nil {
+		f.outcome.leader.leave()
+	}
+}
+
+// end is called when the flight's work is done, whoever still reads from it.
+func (f *flight) end() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ended = true
+	if f.timer != nil {
+		f.timer.Stop()
+		f.timer = nil
 	}
 }
 

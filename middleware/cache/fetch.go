@@ -34,6 +34,7 @@ func (c *Cache) run(f *flight, j *job) {
 	stop := context.AfterFunc(c.alive, f.cancel)
 	defer stop()
 	defer f.cancel()
+	defer f.end()
 	defer c.flights.remove(f)
 	defer f.resolve(outcome{retry: true}) // whatever happens, nobody waits in vain
 

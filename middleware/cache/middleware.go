@@ -211,7 +211,7 @@ func (x *exchange) refresh(e *entry) {
 	c := x.m.cache
 	f, leads := c.flights.join(x.c.Request().Context(), x.flightKey())
 	if leads {
-		close(f.leaderGone)
+		f.abandon()
 		j := x.job(f.ctx)
 		j.refresh = true
 		c.background.Go(func() { c.run(f, j) })
@@ -223,17 +223,17 @@ func (x *exchange) refresh(e *entry) {
 // outcome is not for this request.
 func (x *exchange) await(f *flight, leads bool) (done bool, err error) {
 	defer f.leave()
+	var interims <-chan interim
 	if leads {
-		defer close(f.leaderGone)
+		interims = f.interim
+		defer f.abandon()
 	}
 	x.attempt++
 	client := x.c.Request().Context()
 	for waiting := true; waiting; {
 		select {
-		case i := <-f.interim:
-			if leads {
-				x.passInterim(i)
-			}
+		case i := <-interims:
+			x.passInterim(i)
 		case <-f.ready:
 			waiting = false
 		case <-client.Done():

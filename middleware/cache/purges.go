@@ -66,13 +66,7 @@ const (
 	void
 )
 
-// check says whether purges since at hold for something with these tags.
-func (p *purges) check(at stamp, tags []tag) validity {
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	return p.checkLocked(at, tags)
-}
-
+// checkLocked says whether purges since at hold for something with these tags.
 func (p *purges) checkLocked(at stamp, tags []tag) validity {
 	// Another log, one that was trimmed past the entry, or one that has lost
 	// its newest part (the entry is from its future): purges may be missing.
@@ -100,7 +94,8 @@ func (p *purges) checkLocked(at stamp, tags []tag) validity {
 	return v
 }
 
-// checkEntry is check for an entry, remembered until the view changes.
+// checkEntry says whether purges hold for an entry, and remembers it until the
+// view changes.
 func (p *purges) checkEntry(e *entry) validity {
 	serial := p.serial.Load()
 	if seen := e.checked.Load(); seen>>2 == serial && seen&3 != 0 {

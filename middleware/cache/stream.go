@@ -182,15 +182,7 @@ func (s *stream) nextChunk(need int) int {
 	return min(max(n, need), chunkSize)
 }
 
-// unkeep gives up storing the response; it goes on to its readers.
-func (s *stream) unkeep() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.unkeepLocked()
-	s.dropLocked()
-	s.notify()
-}
-
+// unkeepLocked gives up storing the response; it goes on to its readers.
 func (s *stream) unkeepLocked() {
 	if s.kept {
 		s.kept = false

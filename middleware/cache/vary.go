@@ -19,6 +19,7 @@ type selector struct {
 	name    string
 	value   string
 	present bool
+	raw     string // one value that normalises to it: most requests send that
 }
 
 // varyNames gives the fields that a response varies on, canonical, sorted,
@@ -66,6 +67,9 @@ func selectorsOf(names []string, field func(name string) []string) []selector {
 	for i, name := range names {
 		values := field(name)
 		s[i] = selector{name: name, value: normalField(name, values), present: len(values) > 0}
+		if len(values) == 1 {
+			s[i].raw = values[0]
+		}
 	}
 	return s
 }
@@ -78,7 +82,7 @@ func selects(selectors []selector, field func(name string) []string) bool {
 		if (len(values) > 0) != s.present {
 			return false
 		}
-		if len(values) == 1 && values[0] == s.value {
+		if len(values) == 1 && (values[0] == s.raw || values[0] == s.value) {
 			continue
 		}
 		if normalField(s.name, values) != s.value {
