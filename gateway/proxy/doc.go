@@ -31,6 +31,12 @@
 //   - When no server is fit, requests go to all of them, since health checks
 //     may be wrong and a failing server is better than none. 503 is for
 //     servers that are full.
+//   - WebSocket is the one protocol that connections are upgraded to; through
+//     others (h2c) a client could get past the gateway. [Upgrades] tells
+//     WebSockets to go when the gateway does.
+//   - Where a response begins before the request's body has ended, both go on,
+//     and an HTTP/1 connection is closed after it: no rest of a body is ever
+//     taken for a request.
 //   - [Upstream.Update] keeps the connections, the health and the counters of
 //     servers that stay, and does not touch requests in flight.
 //
