@@ -50,6 +50,10 @@ type Revision struct {
 type Question struct {
 	Method, URL, IP string
 	Header          http.Header
+	// User and Session are whose live session it carries, where the asker
+	// knows: they count under limits keyed by them. Session is the opaque
+	// reference.
+	User, Session string
 }
 
 func showPolicy(p Policy) echo.HandlerFunc {

@@ -27,7 +27,7 @@ const headerListTooLarge = "http2: request header list larger than peer's advert
 type attempt struct {
 	x         *exchange
 	server    *server
-	transport *http.Transport
+	transport http.RoundTripper
 	trial     bool // the half-open breaker's
 	started   time.Time
 	trace     httptrace.ClientTrace

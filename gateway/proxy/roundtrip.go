@@ -61,6 +61,9 @@ func (x *exchange) begin() (*attempt, choice) {
 		a = new(attempt)
 	}
 	a.x, a.server, a.transport, a.trial, a.started, a.timeout = x, m.server, m.transport, trial, now, x.timeout()
+	if x.up.stands != nil {
+		a.transport = x.up.stands
+	}
 	x.attempts++
 	x.current = a
 	return a, chosen

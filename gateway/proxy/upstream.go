@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"net/http/httputil"
 	"slices"
 	"sync"
@@ -24,6 +25,10 @@ type Deps struct {
 	// Observer is told of every attempt at a server, on the request's path:
 	// it must be fast, and safe for concurrent use. Nil: nobody.
 	Observer func(Attempt)
+	// Transport answers in the place of the named upstream's servers, behind
+	// all that the proxy does; there are no health checks then. Nil:
+	// connections to the servers. It is there for tests.
+	Transport func(upstream string) http.RoundTripper
 	// Upgrades keeps the connections that were upgraded (WebSocket), so that
 	// a shutdown can end them. It may serve several upstreams. Nil: they only
 	// end by themselves.
@@ -54,6 +59,7 @@ type Upstream struct {
 	pool   atomic.Pointer[pool]
 	budget budget
 	proxy  *httputil.ReverseProxy
+	stands http.RoundTripper // in for the servers; nil outside tests
 
 	mu     sync.Mutex // held by Update and Close
 	key    transportKey
@@ -77,6 +83,9 @@ func NewUpstream(name string, cfg Config, deps Deps) (*Upstream, error) {
 	u := &Upstream{name: name, deps: deps, epoch: deps.Now()}
 	u.deps.Logger = deps.Logger.With("upstream", name)
 	u.proxy = newReverseProxy(u)
+	if deps.Transport != nil {
+		u.stands = deps.Transport(name)
+	}
 	if err := u.Update(cfg); err != nil {
 		return nil, err
 	}
@@ -169,7 +178,7 @@ func (p *pool) member(name string) member {
 
 // startChecks starts a pool's health checks.
 func (u *Upstream) startChecks(p *pool) {
-	if p.cfg.HealthCheck.Path == "" {
+	if p.cfg.HealthCheck.Path == "" || u.stands != nil {
 		for _, m := range p.members {
 			m.checked.reset()
 		}

@@ -51,6 +51,7 @@ func (rt *route) admit(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 
 		if verdict := visit.Decide(); !verdict.Pass() {
+			x.barred = verdict.Status == http.StatusUnauthorized || verdict.Status == http.StatusSeeOther
 			return refuseVisit(c, verdict)
 		}
 		if rt.policy.Client == policies.ClientRequired && x.api == nil {

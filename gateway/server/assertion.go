@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"time"
 
 	"github.com/headgate/headgate/middleware/session"
 	"github.com/headgate/headgate/policies"
 )
 
 // newSigner returns what signs assertions, or nil where the policy wants none.
-func newSigner(p *policies.Assertion) (*session.Signer, error) {
+func newSigner(p *policies.Assertion, now func() time.Time) (*session.Signer, error) {
 	if p == nil {
 		return nil, nil
 	}
@@ -18,7 +19,7 @@ func newSigner(p *policies.Assertion) (*session.Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("session.assertion.key_file: %w", err)
 	}
-	return session.NewSigner(session.SignerOptions{PEM: pem, TTL: p.TTL.Std()})
+	return session.NewSigner(session.SignerOptions{PEM: pem, TTL: p.TTL.Std(), Now: now})
 }
 
 // vouch adds the signed assertion of a live session, for the app servers of

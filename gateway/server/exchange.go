@@ -34,6 +34,7 @@ type exchange struct {
 	dryRun string // the limit that would have
 	user   string // of the live session
 	ref    string // of that session
+	barred bool   // for want of a session
 	cause  error  // why the gateway answered itself
 
 	visit    *session.Visit
@@ -68,7 +69,7 @@ func exchangeFrom(ctx context.Context) *exchange {
 }
 
 // entry returns the exchange's line for the access log.
-func (x *exchange) entry(c echo.Context, uri string) accessEntry {
+func (x *exchange) entry(c echo.Context, uri string, took time.Duration) accessEntry {
 	r, res := c.Request(), c.Response()
 	e := accessEntry{
 		Time:      x.start,
@@ -79,7 +80,7 @@ func (x *exchange) entry(c echo.Context, uri string) accessEntry {
 		Proto:     r.Proto,
 		Status:    res.Status,
 		Bytes:     res.Size,
-		Duration:  time.Since(x.start),
+		Duration:  took,
 		Limit:     x.limit,
 		DryRun:    x.dryRun,
 		User:      x.user,
@@ -105,4 +106,13 @@ func (x *exchange) entry(c echo.Context, uri string) accessEntry {
 		e.Error = x.cause.Error()
 	}
 	return e
+}
+
+// outcome is what Options.Observe is told.
+func (x *exchange) outcome(e accessEntry) Outcome {
+	return Outcome{
+		ClientIP: e.ClientIP, Route: e.Route, Client: e.Client,
+		User: e.User, Session: e.Session, Login: e.Login, SessionNeeded: x.barred,
+		Limit: e.Limit, DryRun: e.DryRun, Cache: e.Cache, Error: e.Error,
+	}
 }

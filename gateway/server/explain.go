@@ -124,7 +124,7 @@ func (s *Server) Explain(ctx context.Context, q admin.Question) (*Explanation, e
 	rt.explainClient(e, header)
 	rt.explainLimits(ctx, e, ratelimit.Request{
 		Addr: addr, Bucket: gen.resolver.Bucket(addr), Route: rt.name, Method: e.Method, Host: host.Name, Header: header,
-		Subject: ratelimit.Subject{Client: e.APIKey, Plan: gen.planOf(e.APIKey)},
+		Subject: ratelimit.Subject{Client: e.APIKey, Plan: gen.planOf(e.APIKey), User: q.User, Session: q.Session},
 	})
 	rt.explainSession(e)
 	rt.explainCache(e, scheme, &url.URL{Path: path.Path, RawPath: path.RawPath, RawQuery: u.RawQuery}, header)

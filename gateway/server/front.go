@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/headgate/headgate/gateway/proxy"
 	"github.com/headgate/headgate/middleware/clientip"
@@ -49,7 +48,7 @@ func (s *Server) begin(c echo.Context) *exchange {
 	proxy.StripConnection(r.Header)
 	gen := s.current.Load()
 	x := &exchange{
-		start: time.Now(),
+		start: s.options.Now(),
 		id:    requestID(r.Header),
 		gen:   gen,
 		who:   gen.resolver.Info(r),
@@ -79,10 +78,14 @@ func (s *Server) observe(c echo.Context, x *exchange, uri string) {
 	if x.route != nil {
 		route = x.route.name
 	}
-	s.metrics.observe(route, c.Request().Method, c.Response().Status, time.Since(x.start))
+	took := s.options.Now().Sub(x.start)
+	s.metrics.observe(route, c.Request().Method, c.Response().Status, took)
 	if s.accessLog != nil {
-		entry := x.entry(c, uri)
+		entry := x.entry(c, uri, took)
 		s.accessLog.line(entry.appendJSON)
+	}
+	if s.options.Observe != nil {
+		s.options.Observe(x.outcome(x.entry(c, uri, took)))
 	}
 	if panicked != nil {
 		panic(http.ErrAbortHandler) // net/http closes the connection: the client sees that the answer is not whole

@@ -3,7 +3,6 @@ package server
 import (
 	"fmt"
 	"net/netip"
-	"time"
 
 	"github.com/headgate/headgate/gateway/proxy"
 	"github.com/headgate/headgate/middleware/cache"
@@ -53,7 +52,7 @@ func (s *Server) compile(p *policies.Policy) (*generation, error) {
 	if g.sessions, err = s.parts.sessions.With(sessionSettings(p.Session)); err != nil {
 		return nil, fmt.Errorf("session: %w", err)
 	}
-	if g.signer, err = newSigner(p.Session.Assertion); err != nil {
+	if g.signer, err = newSigner(p.Session.Assertion, s.options.Now); err != nil {
 		return nil, err
 	}
 	for name, l := range p.Limits {
@@ -96,7 +95,7 @@ func (s *Server) compile(p *policies.Policy) (*generation, error) {
 func (s *Server) install(g *generation, by string) {
 	s.parts.upstreams.adopt(g.upstreams, g.configs)
 	s.current.Store(g)
-	s.revisions.add(g.policy, g.hash, by, time.Now())
+	s.revisions.add(g.policy, g.hash, by, s.options.Now())
 	s.metrics.policyLoaded.SetToCurrentTime()
 }
 

@@ -58,7 +58,10 @@ func (s *Shared) Close() {
 // openParts opens what the first policy names. What fails leaves the rest to teardown.
 func (s *Server) openParts() (*parts, error) {
 	p := &parts{upgrades: proxy.NewUpgrades()}
-	p.upstreams = newUpstreams(proxy.Deps{Logger: s.log, Observer: s.metrics.attempt, Upgrades: p.upgrades}, s.log)
+	p.upstreams = newUpstreams(proxy.Deps{
+		Logger: s.log, Observer: s.metrics.attempt, Upgrades: p.upgrades,
+		Now: s.options.Now, Transport: s.options.Transport,
+	}, s.log)
 	s.teardown.push(p.upstreams.close)
 
 	policy := s.options.Policy
@@ -83,14 +86,14 @@ func (s *Server) openParts() (*parts, error) {
 
 	var err error
 	p.counters, err = ratelimit.NewCounters(ratelimit.CountersOptions{
-		Redis: p.redis, Observer: s.metrics, Logger: s.log,
+		Redis: p.redis, Observer: s.metrics, Logger: s.log, Now: s.options.Now,
 	})
 	if err != nil {
 		return nil, err
 	}
 	s.teardown.push(p.counters.Close)
 	p.sessions, err = session.New(session.Options{
-		Redis: p.redis, Settings: sessionSettings(policy.Session), Logger: s.log,
+		Redis: p.redis, Settings: sessionSettings(policy.Session), Logger: s.log, Now: s.options.Now,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("session: %w", err)
@@ -105,7 +108,7 @@ func (s *Server) openCache() error {
 		return nil
 	}
 	observer := newCacheMetrics()
-	c, err := cache.New(cache.Options{Redis: s.parts.redis, Logger: s.log, Observer: observer})
+	c, err := cache.New(cache.Options{Redis: s.parts.redis, Logger: s.log, Observer: observer, Now: s.options.Now})
 	if err != nil {
 		return fmt.Errorf("cache: %w", err)
 	}

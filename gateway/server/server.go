@@ -38,6 +38,34 @@ type Options struct {
 	AccessLog io.Writer
 	// Version is shown in metrics and at the admin listener.
 	Version string
+
+	// What follows is for tests, of policies (package policytest) among them.
+
+	// Now is the clock by which requests are counted, sessions end and answers
+	// age, where there is no Redis: Redis counts by its own. Timeouts of
+	// connections run on the real one. Nil means time.Now.
+	Now func() time.Time
+	// Transport answers in the place of the named upstream's servers. Nil means
+	// connections to them.
+	Transport func(upstream string) http.RoundTripper
+	// Observe is told of each request when its answer is complete, in the
+	// goroutine that called ServeHTTP. Nil means nobody.
+	Observe func(Outcome)
+}
+
+// Outcome is what became of a request, as the access log has it.
+type Outcome struct {
+	ClientIP      string // as the trusted proxies tell it
+	Route         string // its name; empty where none fitted
+	Client        string // whose API key it carried
+	User          string // whose session it carried
+	Session       string // the opaque reference of that session
+	Login         bool   // the app logged its user in
+	SessionNeeded bool   // it was refused, or sent to the login page, for want of a session
+	Limit         string // the limit that denied it
+	DryRun        string // the limit that would have
+	Cache         string // hit, stale, or why the app was asked; empty where no cache had a part in it
+	Error         string // why the gateway answered itself
 }
 
 // Server is one gateway.
@@ -76,6 +104,9 @@ func New(o Options) (_ *Server, err error) {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	s := &Server{log: o.Logger, options: o, failed: make(chan error, 1), metrics: newMetrics(o.Version)}
 	defer func() {
@@ -151,7 +182,7 @@ func (s *Server) refused(peer net.Addr, err *wire.RequestError) {
 	if s.accessLog == nil {
 		return
 	}
-	e := accessEntry{Time: time.Now(), Status: err.Status, Error: err.Reason}
+	e := accessEntry{Time: s.options.Now(), Status: err.Status, Error: err.Reason}
 	if host, _, splitErr := net.SplitHostPort(peer.String()); splitErr == nil {
 		e.ClientIP = host
 	}
@@ -315,6 +346,14 @@ func (s *Server) buildAdmin() {
 		Policy:    policyAdmin{s},
 		Upstreams: func() any { return s.parts.upstreams.status() },
 	}))
+}
+
+// Settle waits for the fetches that requests have left behind in the cache. It
+// is for tests, between requests, and only where there is no Redis.
+func (s *Server) Settle() {
+	if c := s.parts.cache.Load(); c != nil {
+		c.Settle()
+	}
 }
 
 // health is what /readyz tells.

@@ -144,6 +144,15 @@ func (c *Cache) Close() error {
 	return nil
 }
 
+// Settle waits until no fetch is under way, so that all is kept that earlier
+// requests have brought. It is for tests of a cache of this process alone (with
+// Redis it does not wait), and must not be called while requests come in.
+func (c *Cache) Settle() {
+	if c.remote == nil {
+		c.background.Wait()
+	}
+}
+
 // Stats is the state of a Cache at a moment.
 type Stats struct {
 	LocalEntries int   // resources in the local tier
