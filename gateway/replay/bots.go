@@ -21,7 +21,7 @@ func (k agentKind) looksLikeBot() bool { return k >= agentDeclared }
 // short on purpose: what they name is a bot for sure, what they miss may be one.
 var (
 	declaredBots = []string{
-		"bot/", "bot;", "bot)", "bot ", "-bot", "crawl", "spider", "slurp", "facebookexternalhit", "mediapartners-google",
+		"bot/", "bot;", "bot)", "-bot", "crawl", "spider", "slurp", "facebookexternalhit", "mediapartners-google",
 		"feedfetcher", "bingpreview", "uptimerobot", "pingdom", "gptbot", "claudebot", "ccbot", "archiver", "scanner", "monitoring",
 	}
 	botTools = []string{

@@ -93,7 +93,7 @@ func FuzzJSONIsReadAsEncodingJSONDoes(f *testing.F) {
 func FuzzRun(f *testing.F) {
 	policy := parse(f, shop+`
 clients: {acme: {key_sha256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", plan: gold}}
-limits: {l: {requests: 1, window: 1m, key: [client, header:User-Agent], count: failed, ban: {after: 1, for: 1m}}}
+limits: {l: {requests: 1, window: 1m, plans: {gold: 2}, key: [client, header:User-Agent], count: failed, ban: {after: 1, for: 1m}}}
 caches: {c: {ttl: 1m, ignore_query: ["a*"]}}
 routes: [{path: /*, upstream: shop, limits: l, cache: c, match: {query: {a: b}}}, {host: a.example, path: /x/:y, upstream: shop}]
 `)

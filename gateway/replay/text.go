@@ -161,7 +161,7 @@ func (t textReport) unmatched(u *Unmatched) {
 	t.title(title)
 	rows := table{right: []int{0}}
 	for _, p := range u.Top {
-		rows.add(count(p.Count), strconv.Itoa(p.Status), p.Method+" "+shorten(printable(p.Path), 80))
+		rows.add(count(p.Count), strconv.Itoa(p.Status), shorten(printable(p.Method+" "+p.Path), 80))
 	}
 	rows.write(t.w)
 }
@@ -302,7 +302,7 @@ func sparkline(points []Point, of func(Point) int64) string {
 			line[i] = levels[int(math.Ceil(float64(s)/float64(most)*float64(len(levels))))-1]
 		}
 	}
-	return string(line)
+	return strings.TrimRight(string(line), " ")
 }
 
 // count writes a number with its thousands apart.
