@@ -73,6 +73,7 @@ type Cache struct {
 
 	uncacheable *marks // hit for miss
 	fetchWhole  *marks
+	unreachable *marks
 
 	mu      sync.Mutex
 	filters []*rule // one for each way that rules have filtered queries
@@ -120,6 +121,7 @@ func New(o Options) (*Cache, error) {
 		name: o.Name, now: o.Now, log: o.Logger, observer: o.Observer,
 		purges: newPurges(), flights: newFlights(),
 		uncacheable: newMarks(4<<20, o.Now), fetchWhole: newMarks(4<<20, o.Now),
+		unreachable: newMarks(4<<20, o.Now),
 	}
 	c.filling.limit = o.FillBytes
 	var err error

@@ -391,6 +391,7 @@ func (t *fetch) conclude(w *capture, err error) {
 // or panicked.
 func (t *fetch) fail(err error) {
 	if t.base.mayStandIn(t.c.now(), true) && unreachable(err) {
+		t.c.unreachable.set(t.f.key, unreachableTTL)
 		t.f.resolve(outcome{entry: t.base, status: outcomeStatus{fwd: fwdStale, detail: "unreachable"}})
 		return
 	}

@@ -16,6 +16,11 @@ const hitForMissTTL = 5 * time.Second
 // the cache fetch the whole response.
 const fetchWholeTTL = time.Minute
 
+// unreachableTTL is for how long, after the origin could not be reached and
+// something stale stood in, the stale is served without asking again: else
+// every request would wait for the origin's timeout.
+const unreachableTTL = time.Second
+
 // marks are short-lived notes about keys: bounded in memory, gone when there
 // are too many. Losing one costs a wait or a fetch.
 type marks struct {

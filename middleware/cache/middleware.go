@@ -157,7 +157,9 @@ func (x *exchange) fromLocal() (done bool, err error) {
 	case fresh, staleAllowed:
 	case mustValidate:
 		x.base = e
-		return false, nil
+		if !e.mayStandIn(x.now, true) || !c.unreachable.has(x.flightKey()) {
+			return false, nil
+		}
 	default:
 		return false, nil
 	}

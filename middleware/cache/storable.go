@@ -132,7 +132,7 @@ func (s *storing) forbidden(a *arrival, d *directives) string {
 		return whyNoStore
 	case d.private:
 		return whyPrivate
-	case len(a.header["Set-Cookie"]) > 0 || len(a.header["Set-Cookie2"]) > 0:
+	case len(a.header["Set-Cookie"]) > 0: // Set-Cookie2 is nobody's any more (RFC 6265)
 		return whySetCookie
 	}
 	for name := range a.header {

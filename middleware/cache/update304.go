@@ -32,7 +32,7 @@ func (s *storing) freshened(e *entry, a *arrival, own bool) (*entry, string) {
 	merged := e.header.Clone()
 	updates := storedHeader(a.header, &directives{}, s.unstored)
 	for name, values := range updates {
-		if !notUpdated[name] && name != "Set-Cookie" && name != "Set-Cookie2" {
+		if !notUpdated[name] && name != "Set-Cookie" {
 			merged[name] = values
 		}
 	}
