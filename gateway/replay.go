@@ -81,6 +81,12 @@ func (f *replayFlags) run(cmd *cobra.Command, logs []string) error {
 	for _, name := range logs {
 		o.Logs = append(o.Logs, replay.File(name))
 	}
+	out, err := createReport(file, cmd.OutOrStdout())
+	if err != nil {
+		return failed(err)
+	}
+	defer out.discard()
+
 	bar := progressBar(cmd.ErrOrStderr())
 	if bar != nil {
 		o.Progress = bar.show
@@ -90,10 +96,10 @@ func (f *replayFlags) run(cmd *cobra.Command, logs []string) error {
 	if err != nil {
 		return failed(err)
 	}
-	if file == "" {
-		return failed(write(report, cmd.OutOrStdout()))
+	if err := write(report, out); err != nil {
+		return failed(err)
 	}
-	return failed(writeFile(file, func(w io.Writer) error { return write(report, w) }))
+	return failed(out.keep())
 }
 
 // writer returns how the report is written, and to which file; "" is standard output.
@@ -135,21 +141,46 @@ func (f *replayFlags) check(logs []string) error {
 	return nil
 }
 
-// writeFile writes a file, and leaves none behind that is not whole.
-func writeFile(name string, write func(io.Writer) error) error {
-	f, err := os.Create(name)
+// reportFile is where the report goes: standard output, or a file that takes its
+// name when it is whole. It is opened before the logs are read, so that nobody
+// waits for a report that cannot be written.
+type reportFile struct {
+	io.Writer
+	file *os.File // nil for standard output
+	name string
+}
+
+func createReport(name string, stdout io.Writer) (*reportFile, error) {
+	if name == "" {
+		return &reportFile{Writer: stdout}, nil
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
 	if err != nil {
+		return nil, fmt.Errorf("--output: %w", err)
+	}
+	return &reportFile{Writer: f, file: f, name: name}, nil
+}
+
+// keep gives the file its name.
+func (o *reportFile) keep() error {
+	if o.file == nil {
+		return nil
+	}
+	if err := o.file.Chmod(0o644); err != nil {
 		return err
 	}
-	if err = write(f); err == nil {
-		err = f.Close()
-	} else {
-		f.Close()
+	if err := o.file.Close(); err != nil {
+		return err
 	}
-	if err != nil {
-		os.Remove(name)
+	return os.Rename(o.file.Name(), o.name)
+}
+
+// discard removes a file that was not kept.
+func (o *reportFile) discard() {
+	if o.file != nil {
+		o.file.Close()
+		os.Remove(o.file.Name())
 	}
-	return err
 }
 
 // bar is a progress bar on a terminal.

@@ -59,6 +59,7 @@ func TestReplaySaysWhatWasAskedFor(t *testing.T) {
 		{"no log", []string{"-p", in("new.yaml")}, exitMisuse, "", "requires at least 1 arg"},
 		{"an unknown format", []string{"-p", in("new.yaml"), "--format", "iis", in("access.log")}, exitMisuse, "", "no --format iis"},
 		{"an unknown output", []string{"-p", in("new.yaml"), "-o", "pdf", in("access.log")}, exitMisuse, "", "--output pdf"},
+		{"an output that cannot be written", []string{"-p", in("new.yaml"), "-o", in("none/r.json"), in("access.log")}, exitFailed, "", "--output"},
 		{"an unknown scheme", []string{"-p", in("new.yaml"), "--scheme", "ftp", in("access.log")}, exitMisuse, "", "--scheme ftp"},
 		{"standard input twice", []string{"-p", in("new.yaml"), "-", "-"}, exitMisuse, "", "once only"},
 	}
@@ -91,5 +92,16 @@ func TestReplayWritesIntoTheFileThatItIsTold(t *testing.T) {
 	var r struct{ Requests int }
 	if err := json.Unmarshal(b, &r); err != nil || r.Requests != 5 {
 		t.Errorf("%v: %+v", err, r)
+	}
+
+	// What fails leaves the last good report as it was, and nothing beside it.
+	if code := run(t.Context(), []string{"replay", "-p", in("new.yaml"), "-o", in("r.json"), in("other.txt")}, &out, &errs); code != exitFailed {
+		t.Errorf("exit code %d", code)
+	}
+	if again, err := os.ReadFile(in("r.json")); err != nil || !bytes.Equal(again, b) {
+		t.Errorf("%v: %s", err, again)
+	}
+	if left, _ := filepath.Glob(in(".*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
 }

@@ -75,15 +75,3 @@ func combined(lines ...line) replay.Log {
 	}
 	return text("access.log", b.String())
 }
-
-// limit returns one limit's result.
-func limit(t testing.TB, p replay.PolicyResult, name string) replay.LimitResult {
-	t.Helper()
-	for _, l := range p.Limits {
-		if l.Name == name {
-			return l
-		}
-	}
-	t.Fatalf("the report has no limit %q", name)
-	return replay.LimitResult{}
-}

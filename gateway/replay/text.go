@@ -351,9 +351,9 @@ func duration(s Seconds) string {
 	case d >= 48*time.Hour:
 		return strconv.FormatFloat(d.Hours()/24, 'f', 1, 64) + " days"
 	case d >= time.Hour:
-		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+		return strings.TrimSuffix(fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60), "00m")
 	case d >= time.Minute:
-		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+		return strings.TrimSuffix(fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60), "00s")
 	}
 	return d.Round(time.Millisecond).String()
 }
