@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -311,3 +312,50 @@ type discard struct{}
 func (discard) Header() http.Header         { return http.Header{} }
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
 func (discard) WriteHeader(int)             {}
+
+func TestRequestAfterAPurgeDoesNotJoinTheFetchFromBefore(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	var version atomic.Int64
+	more := make(chan struct{})
+	s.respond(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Cache-Tag", "t") // known only when the head is there
+		v := version.Load()
+		fmt.Fprint(w, v)
+		w.(http.Flusher).Flush()
+		if v == 0 {
+			<-more
+		}
+	})
+	res, err := s.client.Do(&http.Request{Method: "GET", URL: mustURL(s.server.URL + "/x"), Host: "shop.test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	version.Add(1)
+	if err := s.cache.PurgeTags(context.Background(), "t"); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if a := s.get("/x"); a.body != "1" {
+			t.Fatalf("%q", a.body)
+		}
+	}
+	close(more)
+	if rest, err := io.ReadAll(res.Body); err != nil || string(rest) != "0" {
+		t.Fatalf("the request from before: %q, %v", rest, err)
+	}
+	if a := s.get("/x"); a.body != "1" {
+		t.Fatalf("%q came back", a.body)
+	}
+	s.expectCalls(2)
+}
+
+func mustURL(s string) *url.URL {
+	u, err := url.Parse(s)
+	if err != nil {
+		panic(err)
+	}
+	return u
+}

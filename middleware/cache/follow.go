@@ -45,9 +45,19 @@ func (r *remote) follow(ctx context.Context) {
 	defer func() { <-done }()
 	tick := time.NewTicker(heartbeat)
 	defer tick.Stop()
+	failing := false
 	for {
-		if err := r.sync(ctx); err == nil {
+		err := r.sync(ctx)
+		if err == nil {
 			r.writeHeld(ctx)
+		}
+		if (err != nil) != failing && ctx.Err() == nil {
+			failing = err != nil
+			if failing {
+				r.log.Warn("cache: the purge log cannot be followed; requests go to the origin until it can", "error", err)
+			} else {
+				r.log.Info("cache: the purge log is followed again")
+			}
 		}
 		select {
 		case <-ctx.Done():

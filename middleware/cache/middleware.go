@@ -243,7 +243,22 @@ func (x *exchange) await(f *flight, leads bool) (done bool, err error) {
 		}
 	}
 	x.now = x.m.cache.now()
-	return x.take(&f.outcome, leads)
+	if done, err = x.take(&f.outcome, leads); !done {
+		x.m.cache.retire(f)
+	}
+	return done, err
+}
+
+// retire takes a flight that a purge has overtaken out of the way of those who
+// come after the purge: they are to begin another one.
+func (c *Cache) retire(f *flight) {
+	candidate := f.outcome.entry
+	if candidate == nil {
+		candidate = f.outcome.shared
+	}
+	if candidate != nil && c.purges.checkEntry(candidate) == void {
+		c.flights.remove(f)
+	}
 }
 
 // take serves an outcome, if this request may have it: the one that led to it
