@@ -257,32 +257,40 @@ func (c smallConn) Close() error {
 
 // What is answered with an acknowledgement must not pile up for a client that
 // does not read.
-func TestFloodOfControlFramesEndsTheConnection(t *testing.T) {
+func TestFloodOfPingsEndsTheConnection(t *testing.T) {
 	t.Parallel()
-	for name, one := range map[string]func(*attacker) error{
-		"SETTINGS": func(a *attacker) error { return a.WriteSettings() },
-		"PING":     func(a *attacker) error { return a.WritePing(false, [8]byte{}) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			closed := new(atomic.Int32)
-			addr, _ := serve(t, wire.Options{HTTP1: true, H2C: true, Handler: &recorder{}, WriteStall: 500 * time.Millisecond}, small{l, closed})
-			a := attack(t, addr)
-			_ = a.Conn.(*net.TCPConn).SetReadBuffer(4096)
-			var flood sync.WaitGroup
-			flood.Go(func() {
-				for one(a) == nil {
-				}
-			})
-			eventually(t, "the connection to be closed", func() bool { return closed.Load() > 0 })
-			a.Close()
-			flood.Wait()
-			alive(t, addr)
-		})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := new(atomic.Int32)
+	addr, _ := serve(t, wire.Options{HTTP1: true, H2C: true, Handler: &recorder{}, WriteStall: 500 * time.Millisecond}, small{l, closed})
+	a := attack(t, addr)
+	_ = a.Conn.(*net.TCPConn).SetReadBuffer(4096)
+	var flood sync.WaitGroup
+	flood.Go(func() {
+		for a.WritePing(false, [8]byte{}) == nil {
+		}
+	})
+	eventually(t, "the connection to be closed", func() bool { return closed.Load() > 0 })
+	a.Close()
+	flood.Wait()
+	alive(t, addr)
+}
+
+// net/http acknowledges as many SETTINGS as have come with one frame, so that
+// nothing piles up, and the connection need not end.
+func TestFloodOfSettingsHurtsNobodyElse(t *testing.T) {
+	t.Parallel()
+	addr, _ := start(t, wire.Options{HTTP1: true, H2C: true, Handler: &recorder{}, WriteStall: 500 * time.Millisecond})
+	a := attack(t, addr)
+	_ = a.SetWriteDeadline(time.Now().Add(3 * time.Second))
+	empty := []byte{0, 0, 0, byte(http2.FrameSettings), 0, 0, 0, 0, 0}
+	for range 100 {
+		if _, err := a.Write(bytes.Repeat(empty, 1000)); err != nil {
+			break
+		}
+		alive(t, addr)
 	}
 }
 

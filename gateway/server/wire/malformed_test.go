@@ -153,6 +153,7 @@ var malformedRequests = []malformed{
 	{"parenthesis in a name", "net/http", get("X(: a"), 400, "", false},
 	{"first line is folded", "net/http", "GET /attack HTTP/1.1\r\n X: y\r\nHost: a\r\n\r\n", 400, "", false},
 	{"folded line", "wire", get("X: a", " b"), 400, "", false},
+	{"folded line with a colon", "wire", get("X: a", " b: c"), 400, "", false},
 	{"line of blanks", "net/http", get("   "), 400, "", false},
 
 	// The request line.

@@ -15,8 +15,6 @@ import (
 	"github.com/headgate/headgate/gateway/server/wire"
 )
 
-func soon() time.Time { return time.Now().Add(100 * time.Millisecond) }
-
 func TestSlowHeaderIsAnsweredWith408(t *testing.T) {
 	t.Parallel()
 	for name, beginning := range map[string]string{
