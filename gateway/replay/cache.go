@@ -182,7 +182,8 @@ func appendQuery(b []byte, rule *policies.Cache, query string) []byte {
 				name = plain
 			}
 		}
-		if piece != "" && keepsParameter(rule, name) {
+		// What some origin might split at a semicolon is always kept, as the cache does.
+		if piece != "" && (strings.Contains(piece, ";") || keepsParameter(rule, name)) {
 			b = append(append(b, '&'), piece...)
 		}
 	}

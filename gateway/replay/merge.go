@@ -8,25 +8,28 @@ import "context"
 func merge(ctx context.Context, sources []*source, each func(*record)) error {
 	var heap timeHeap[*source]
 	for i, s := range sources {
-		if r := s.peek(); r != nil {
+		r, err := s.peek(ctx)
+		if err != nil {
+			return err
+		}
+		if r != nil {
 			heap.push(timed[*source]{r.At, uint64(i), s})
-		} else if s.err != nil {
-			return s.err
 		}
 	}
-	for n := 0; len(heap) > 0; n++ {
-		if n%1024 == 0 && ctx.Err() != nil {
-			break
-		}
+	for len(heap) > 0 {
 		s := heap[0].v
 		each(&s.batch[s.next])
 		s.next++
-		if r := s.peek(); r != nil {
+		r, err := s.peek(ctx)
+		if err != nil {
+			return err
+		}
+		if r != nil {
 			heap[0].at = r.At
 			heap.fix()
-		} else if heap.pop(); s.err != nil {
-			return s.err
+		} else {
+			heap.pop()
 		}
 	}
-	return ctx.Err()
+	return nil
 }

@@ -79,7 +79,8 @@ func (o *Options) withDefaults() error {
 
 // Run replays logs under a policy, or two, and reports what it would have done.
 // It fails where a log cannot be read, or none of its lines can. Its memory is
-// bounded, whatever the logs hold. What it started has ended when it returns.
+// bounded, whatever the logs hold. When it fails, or ctx ends, it does not wait for
+// a read that blocks, such as one of standard input: that goroutine ends when the read does.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	if err := o.withDefaults(); err != nil {
 		return nil, err
@@ -91,21 +92,13 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	defer rp.close()
 
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	defer cancel() // ends the sources that have not ended, after an error
 	var p progress
 	window := max(o.Reorder/len(o.Logs), minReorder)
 	sources := make([]*source, len(o.Logs))
 	for i, log := range o.Logs {
 		sources[i] = startSource(ctx, log, o.Format, window, &p)
 	}
-	defer func() { // after an error, too, no goroutine stays behind
-		cancel()
-		for _, s := range sources {
-			for range s.batches {
-			}
-		}
-	}()
-
 	var shown time.Time
 	err = merge(ctx, sources, func(r *record) {
 		rp.add(r)

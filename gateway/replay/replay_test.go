@@ -418,6 +418,22 @@ func TestAReplayCanBeInterrupted(t *testing.T) {
 	}
 }
 
+func TestAReplayDoesNotWaitForALogThatHangs(t *testing.T) {
+	t.Parallel()
+	r, w := io.Pipe()
+	defer w.Close()
+	hanging := replay.Log{Name: "hanging", Open: func() (io.ReadCloser, int64, error) { return r, 0, nil }}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		io.WriteString(w, line{ip: "192.0.2.1"}.String()) // it is being read
+		cancel()
+	}()
+	if _, err := replay.Run(ctx, replay.Options{Policy: parse(t, perMinute), Logs: []replay.Log{hanging}}); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
+
 // repeated is one line without end.
 type repeated struct {
 	text []byte

@@ -20,7 +20,7 @@ type source struct {
 	window  int
 	batches chan []record
 	summary LogSummary
-	err     error // valid once batches is closed
+	err     error // valid once batches is closed, as is summary
 
 	batch []record // what is being consumed
 	next  int
@@ -94,6 +94,9 @@ func (s *source) read(ctx context.Context, format Format, p *progress) error {
 		}
 		s.summary.Lines++
 		p.lines.Add(1)
+		if s.summary.Lines%1024 == 0 && ctx.Err() != nil { // emit would not notice where all lines are bad
+			return ctx.Err()
+		}
 		if err == nil && len(line) == 0 {
 			continue
 		}
@@ -133,16 +136,23 @@ func (s *source) bad(line []byte, err error) {
 	}
 }
 
-// peek returns the source's earliest record, or nil at the end.
-func (s *source) peek() *record {
+// peek returns the source's earliest record; nil at the end, or with an error.
+func (s *source) peek(ctx context.Context) (*record, error) {
 	for s.next >= len(s.batch) {
-		batch, ok := <-s.batches
-		if !ok {
-			return nil
+		select {
+		case batch, ok := <-s.batches:
+			if !ok && s.err == nil {
+				return nil, ctx.Err() // interrupted, a source ends as if its log did
+			}
+			if !ok {
+				return nil, s.err
+			}
+			s.batch, s.next = batch, 0
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
-		s.batch, s.next = batch, 0
 	}
-	return &s.batch[s.next]
+	return &s.batch[s.next], nil
 }
 
 // reorder holds back records to put them in the order of their times. Its
