@@ -84,7 +84,7 @@ func newRoot() *cobra.Command {
 	serve := newServe()
 	root.Flags().AddFlagSet(serve.Flags())
 	root.RunE = serve.RunE
-	root.AddCommand(serve, newCheck(), newExplain(), newReplay(), newDiff(), newSchema(),
+	root.AddCommand(serve, newCheck(), newExplain(), newTest(), newReplay(), newDiff(), newSchema(),
 		newPurge(), newHistory(), newRollback(), newProbe(), newVersion())
 	return root
 }

@@ -1,0 +1,171 @@
+package policytest
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// apps stand in for the policy's app servers, behind all that the proxy does
+// to a request before it leaves and to an answer as it comes.
+type apps struct {
+	clock   *clock
+	answers map[string][]Answer
+
+	mu       sync.Mutex
+	now      *Answer // what the step at hand has them answer
+	received []*received
+}
+
+// received is a request as an app server saw it.
+type received struct {
+	Upstream string
+	Server   string
+	Method   string
+	Path     string // with the query
+	Host     string
+	Header   http.Header
+	Body     string
+}
+
+// transport stands in for one upstream.
+func (a *apps) transport(upstream string) http.RoundTripper {
+	return roundTripper(func(r *http.Request) (*http.Response, error) { return a.answer(upstream, r) })
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// begin sets what is answered until the next begin; nil: as always.
+func (a *apps) begin(now *Answer) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.now, a.received = now, nil
+}
+
+// asked returns what has been asked since begin.
+func (a *apps) asked() []*received {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.received
+}
+
+func (a *apps) answer(upstream string, r *http.Request) (*http.Response, error) {
+	seen := &received{
+		Upstream: upstream, Server: r.URL.Scheme + "://" + r.URL.Host,
+		Method: r.Method, Path: r.URL.RequestURI(), Host: r.Host, Header: r.Header.Clone(),
+	}
+	if seen.Host == "" {
+		seen.Host = r.URL.Host
+	}
+	if r.Body != nil {
+		body, err := io.ReadAll(r.Body)
+		r.Body.Close()
+		if err != nil {
+			return nil, err
+		}
+		seen.Body = string(body)
+	}
+	a.mu.Lock()
+	a.received = append(a.received, seen)
+	answer := a.choose(upstream, seen)
+	a.mu.Unlock()
+
+	switch answer.Fail {
+	case Refused:
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	case Timeout:
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded}
+	}
+	return a.response(r, answer), nil
+}
+
+// choose finds the answer to a request.
+func (a *apps) choose(upstream string, r *received) Answer {
+	said := Answer{Status: http.StatusOK}
+	if a.now != nil {
+		said = *a.now
+	} else {
+		for _, candidate := range a.answers[upstream] {
+			if candidate.fits(r) {
+				said = candidate
+				break
+			}
+		}
+	}
+	if !said.HasBody {
+		said.Body = fmt.Sprintf("%s answers %s %s\n", upstream, r.Method, r.Path)
+	}
+	return said
+}
+
+// fits reports whether an answer is for this request.
+func (a *Answer) fits(r *received) bool {
+	if a.Method != "" && a.Method != r.Method {
+		return false
+	}
+	if a.Path == "" {
+		return true
+	}
+	path := r.Path
+	if !strings.Contains(a.Path, "?") {
+		path, _, _ = strings.Cut(path, "?")
+	}
+	if prefix, ok := strings.CutSuffix(a.Path, "*"); ok {
+		return strings.HasPrefix(path, prefix)
+	}
+	return path == a.Path
+}
+
+func (a *apps) response(r *http.Request, said Answer) *http.Response {
+	res := &http.Response{
+		Status:     strconv.Itoa(said.Status) + " " + http.StatusText(said.Status),
+		StatusCode: said.Status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: said.Header.Clone(), Request: r,
+	}
+	if res.Header == nil {
+		res.Header = http.Header{}
+	}
+	if res.Header["Date"] == nil {
+		res.Header.Set("Date", a.clock.Now().UTC().Format(http.TimeFormat))
+	}
+	if said.Status == http.StatusSwitchingProtocols {
+		for _, name := range []string{"Connection", "Upgrade"} {
+			if res.Header[name] == nil {
+				res.Header[name] = r.Header[name]
+			}
+		}
+		res.Body = ended{}
+		return res
+	}
+	body := said.Body
+	if r.Method == http.MethodHead || said.Status == http.StatusNoContent || said.Status == http.StatusNotModified {
+		body = ""
+	}
+	res.Body = io.NopCloser(strings.NewReader(body))
+	res.ContentLength = int64(len(body))
+	if r.Method == http.MethodHead {
+		res.ContentLength = int64(len(said.Body))
+	}
+	if said.Status != http.StatusNoContent && said.Status != http.StatusNotModified {
+		res.Header.Set("Content-Length", strconv.FormatInt(res.ContentLength, 10))
+	}
+	return res
+}
+
+// ended is the app's side of an upgraded connection that it closes at once.
+type ended struct{}
+
+func (ended) Read([]byte) (int, error)    { return 0, io.EOF }
+func (ended) Write(p []byte) (int, error) { return len(p), nil }
+func (ended) Close() error                { return nil }
+
+var errGone = errors.New("the connection is closed")

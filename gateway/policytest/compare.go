@@ -1,0 +1,191 @@
+package policytest
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Difference is something that is not as expected.
+type Difference struct {
+	What string `json:"what"`
+	Want string `json:"want"`
+	Got  string `json:"got"`
+}
+
+// compare holds what became of a request against what is expected of it.
+func (w *world) compare(ctx context.Context, e *Expectation, got *answered) []Difference {
+	var c comparison
+	if got.broken {
+		c.differ("answer", "a whole one", "cut off")
+	}
+	if len(e.Status) > 0 && !slices.Contains(e.Status, got.status) {
+		c.differ("status", statusList(e.Status), strconv.Itoa(got.status))
+	}
+	o := &got.outcome
+	c.value("route", e.Route, o.Route)
+	c.value("denied_by", e.DeniedBy, o.Limit)
+	c.value("client", e.Client, o.Client)
+	c.value("user", e.User, o.User)
+	c.session(e.Session, o.SessionNeeded)
+	if word := cacheWord(got.answer["Cache-Status"]); e.Cache != "" && e.Cache != word {
+		if lines := got.answer["Cache-Status"]; len(lines) > 0 {
+			word += " (" + lines[len(lines)-1] + ")"
+		}
+		c.differ("cache", e.Cache, word)
+	}
+	c.header("headers.", e.Header, got.answer)
+	c.text("body", e.Body, got.body)
+	if len(e.Remaining) > 0 {
+		c.remaining(e.Remaining, w, ctx, got)
+	}
+	if e.Forwarded != nil {
+		c.forwarded(e.Forwarded, got.received)
+	}
+	return c.found
+}
+
+type comparison struct{ found []Difference }
+
+func (c *comparison) differ(what, want, got string) {
+	c.found = append(c.found, Difference{what, want, got})
+}
+
+// value compares a value that may be missing, which is the same as empty.
+func (c *comparison) value(what string, want *Want, got string) {
+	if want == nil {
+		return
+	}
+	var values []string
+	if got != "" {
+		values = []string{got}
+	}
+	if !want.met(values...) {
+		c.differ(what, want.String(), orNone(values))
+	}
+}
+
+// text compares a body, whose line end at the end does not matter.
+func (c *comparison) text(what string, want *Want, got string) {
+	if want == nil {
+		return
+	}
+	trimmed := strings.TrimRight(got, "\r\n")
+	if want.kind == wantExact && strings.TrimRight(want.exact, "\r\n") == trimmed {
+		return
+	}
+	c.value(what, want, trimmed)
+}
+
+func (c *comparison) header(what string, wants []NamedWant, got http.Header) {
+	for _, w := range wants {
+		if values := got[w.Name]; !w.Want.met(values...) {
+			c.differ(what+w.Name, w.Want.String(), orNone(values))
+		}
+	}
+}
+
+func (c *comparison) session(want string, needed bool) {
+	got := sessionNotNeeded
+	if needed {
+		got = sessionNeeded
+	}
+	if want != "" && want != got {
+		c.differ("session", want, got)
+	}
+}
+
+// remaining compares what is left of limits when the request is over: asked of
+// the counters themselves, as a login that succeeds is given back.
+func (c *comparison) remaining(wants []NamedWant, w *world, ctx context.Context, got *answered) {
+	left := map[string]string{}
+	if e := w.explain(ctx, got); e != nil {
+		for _, l := range e.Limits {
+			if l.Unknown == "" {
+				left[l.Name] = strconv.FormatInt(l.Remaining, 10)
+			}
+		}
+	}
+	for _, want := range wants {
+		n, ok := left[want.Name]
+		switch {
+		case !ok && want.Want.kind != wantNone:
+			c.differ("remaining."+want.Name, want.Want.String(), "none: the limit does not apply")
+		case ok && !want.Want.met(n):
+			c.differ("remaining."+want.Name, want.Want.String(), n)
+		}
+	}
+}
+
+func (c *comparison) forwarded(want *Forwarding, all []*received) {
+	switch {
+	case want.No && len(all) > 0:
+		last := all[len(all)-1]
+		c.differ("forwarded", "no", fmt.Sprintf("%s %s, to %s at %s", last.Method, last.Path, last.Upstream, last.Server))
+		return
+	case want.No:
+		return
+	case len(all) == 0:
+		c.differ("forwarded", "yes", "no")
+		return
+	}
+	got := all[len(all)-1]
+	c.value("forwarded.to", want.To, got.Upstream)
+	c.value("forwarded.server", want.Server, got.Server)
+	c.value("forwarded.method", want.Method, got.Method)
+	c.value("forwarded.path", want.Path, got.Path)
+	c.value("forwarded.host", want.Host, got.Host)
+	c.header("forwarded.headers.", want.Header, got.Header)
+	c.text("forwarded.body", want.Body, got.Body)
+}
+
+// cacheWord says in one word what part the cache had in an answer, by the
+// gateway's own member of its Cache-Status (RFC 9211): the last one, as caches
+// append on the way to the client.
+func cacheWord(lines []string) string {
+	if len(lines) == 0 {
+		return cacheNone
+	}
+	ours := lines[len(lines)-1]
+	i := strings.LastIndex(ours, "headgate;")
+	if i < 0 {
+		return cacheNone
+	}
+	params := map[string]string{}
+	for param := range strings.SplitSeq(ours[i:], ";") {
+		name, value, _ := strings.Cut(strings.TrimSpace(param), "=")
+		params[name] = value
+	}
+	_, hit := params["hit"]
+	switch status := params["fwd-status"]; {
+	case hit && strings.HasPrefix(params["ttl"], "-"):
+		return "stale"
+	case hit:
+		return "hit"
+	case status == "304":
+		return "revalidated"
+	case params["fwd"] == "stale" && (status != "" || params["detail"] == "unreachable"):
+		return "stale" // in the place of an answer that the app could not give
+	case params["fwd"] == "bypass" || params["fwd"] == "method" || params["fwd"] == "request":
+		return "bypass"
+	}
+	return cacheMiss
+}
+
+func orNone(values []string) string {
+	if len(values) == 0 {
+		return "none"
+	}
+	return strings.Join(values, ", ")
+}
+
+func statusList(all []int) string {
+	var words []string
+	for _, s := range all {
+		words = append(words, strconv.Itoa(s))
+	}
+	return strings.Join(words, " or ")
+}

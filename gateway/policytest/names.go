@@ -1,0 +1,58 @@
+package policytest
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/headgate/headgate/policies"
+)
+
+// check reports the names that the policy does not define.
+func (f *File) check(p *policies.Policy) policies.Diagnostics {
+	known := map[string][]string{
+		"upstream": slices.Collect(maps.Keys(p.Upstreams)),
+		"limit":    slices.Collect(maps.Keys(p.Limits)),
+		"client":   slices.Collect(maps.Keys(p.Clients)),
+	}
+	for _, r := range p.Routes {
+		known["route"] = append(known["route"], r.Name)
+	}
+	d := decoder{file: f}
+	for _, m := range f.names {
+		if !slices.Contains(known[m.kind], m.name) {
+			d.errorf(m.at, policies.DidYouMean(m.name, m.kind+"s of the policy", known[m.kind]),
+				"the policy has no %s %q", m.kind, short(m.name))
+		}
+	}
+	return d.sorted()
+}
+
+// load reads the policy that the file tests. Its variables have the values
+// that the file gives them, and no others: tests depend on no environment.
+//
+// The policy runs in this process: it listens nowhere, writes no log, and asks
+// no Redis. notes say what is otherwise than in production.
+func (f *File) load(path string) (_ *policies.Policy, notes []string, _ policies.Diagnostics) {
+	p, found := policies.Load(path, policies.LoadOptions{LookupEnv: func(name string) (string, bool) {
+		v, ok := f.Env[name]
+		return v, ok
+	}})
+	if found.HasErrors() {
+		return nil, nil, found
+	}
+	if wrong := f.check(p); wrong.HasErrors() {
+		return nil, nil, wrong
+	}
+	if p.Redis.URL != "" {
+		notes = append(notes, fmt.Sprintf("the policy's Redis (%s) is not asked: counters, sessions and cache are in memory", p.Redis.URL))
+		p.Redis.URL = ""
+	}
+	p.Server.Admin.Listen = "off"
+	p.Server.AccessLog = policies.AccessLogOff
+	p.Server.TLS = nil // whether a request comes over TLS, its URL says
+	for _, u := range p.Upstreams {
+		u.TLS = nil // there is no connection to protect
+	}
+	return p, notes, nil
+}

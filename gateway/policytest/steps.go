@@ -1,0 +1,270 @@
+package policytest
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/headgate/headgate/policies"
+	"go.yaml.in/yaml/v3"
+	"golang.org/x/net/http/httpguts"
+)
+
+// maxTimes bounds the requests of one step.
+const maxTimes = 100_000
+
+// test reads a test. names are those of the tests before it.
+func (d *decoder) test(n *yaml.Node, names map[string]policies.Position) {
+	t := &Test{Position: d.at(n)}
+	errors := len(d.found)
+	d.mapping(n, "a test", fields{
+		"name": func(n *yaml.Node) { t.Name, _ = d.text(n) },
+		"steps": func(n *yaml.Node) {
+			d.list(n, "steps", func(n *yaml.Node) { t.Steps = append(t.Steps, d.step(n)) })
+		},
+	})
+	if len(d.found) == errors {
+		switch first, dup := names[t.Name]; {
+		case t.Name == "":
+			d.errorf(t.Position, "say what holds: `name: a client has 100 requests a minute`", "the test has no name")
+		case dup:
+			d.errorf(t.Position, "rename one of them", "the test %q is there twice, first in line %d", short(t.Name), first.Line)
+		case len(t.Steps) == 0:
+			d.errorf(t.Position, "write `steps:` and `- send: GET /`", "the test has no steps")
+		}
+	}
+	names[t.Name] = t.Position
+	d.file.Tests = append(d.file.Tests, t)
+}
+
+func (d *decoder) step(n *yaml.Node) *Step {
+	s := &Step{Position: d.at(n), Times: 1, Header: http.Header{}}
+	var sent, waits bool
+	var expect *yaml.Node
+	var about string // a key that belongs to a request
+	ofRequest := func(key string, read func(*yaml.Node)) func(*yaml.Node) {
+		return func(n *yaml.Node) { about = key; read(n) }
+	}
+	errors := len(d.found)
+	d.mapping(n, "a step", fields{
+		"wait":    func(n *yaml.Node) { waits, s.Wait = true, d.duration(n) },
+		"send":    func(n *yaml.Node) { sent = true; d.send(n, s) },
+		"as":      ofRequest("as", func(n *yaml.Node) { d.as(n, s) }),
+		"from":    ofRequest("from", func(n *yaml.Node) { s.From = d.address(n) }),
+		"headers": ofRequest("headers", func(n *yaml.Node) { d.header(n, s.Header) }),
+		"body":    ofRequest("body", func(n *yaml.Node) { s.Body, _ = d.text(n) }),
+		"times":   ofRequest("times", func(n *yaml.Node) { s.Times = d.number(n, 1, maxTimes) }),
+		"over":    ofRequest("over", func(n *yaml.Node) { s.Over = d.duration(n) }),
+		"app":     ofRequest("app", func(n *yaml.Node) { a := d.answer(n, false); s.App = &a }),
+		"expect":  ofRequest("expect", func(n *yaml.Node) { expect = n }),
+	})
+	if s.As == nil {
+		s.As = &Client{From: netip.MustParseAddr(defaultFrom)}
+	}
+	if len(d.found) == errors {
+		switch {
+		case sent && waits:
+			d.errorf(s.Position, "make it two steps", "the step both waits and sends")
+		case waits && about != "":
+			d.errorf(s.Position, "make it two steps", "the step waits, and has no use for %q", about)
+		case !waits && !sent:
+			d.errorf(s.Position, "write `send: GET /` or `wait: 1m`", "the step does nothing")
+		}
+	}
+	if expect != nil {
+		d.expect(expect, s)
+	}
+	return s
+}
+
+// as finds the client who sends.
+func (d *decoder) as(n *yaml.Node, s *Step) {
+	name, ok := d.text(n)
+	if !ok {
+		return
+	}
+	if s.As = d.file.Clients[name]; s.As != nil {
+		return
+	}
+	var known []string
+	for name := range d.file.Clients {
+		known = append(known, name)
+	}
+	mend := "describe it under `clients:` at the top of the file"
+	if len(known) > 0 {
+		mend = policies.DidYouMean(name, "clients", known)
+	}
+	d.errorf(d.at(n), mend, "nobody is called %q", short(name))
+}
+
+// send reads a request line: GET /path, or GET https://host/path.
+func (d *decoder) send(n *yaml.Node, s *Step) {
+	line, ok := d.text(n)
+	if !ok {
+		return
+	}
+	method, target, ok := strings.Cut(line, " ")
+	if !ok || !httpguts.ValidHeaderFieldName(method) || strings.ContainsAny(target, " \t\r\n") {
+		d.errorf(d.at(n), "write it like `GET /path`", "%q is not a method and a URL", short(line))
+		return
+	}
+	if strings.HasPrefix(target, "/") {
+		target = d.file.Base + target
+	}
+	scheme, rest, _ := strings.Cut(target, "://")
+	authority, path := rest, "/"
+	if i := strings.IndexAny(rest, "/?"); i >= 0 {
+		authority, path = rest[:i], rest[i:]
+		if path[0] == '?' {
+			path = "/" + path
+		}
+	}
+	if scheme != "http" && scheme != "https" || authority == "" || strings.ContainsAny(authority, "@#") {
+		d.errorf(d.at(n), "begin with / or https://host/", "%q is not a URL", short(target))
+		return
+	}
+	if _, err := url.ParseRequestURI(path); err != nil || strings.Contains(path, "#") {
+		d.errorf(d.at(n), "write it as a browser would send it, without a fragment", "%q is not the path of a URL", short(path))
+		return
+	}
+	s.Method, s.Scheme, s.Host, s.Target = method, scheme, authority, path
+}
+
+// expect reads one expectation for all of a step's requests, or one each for
+// the `first N`, the `next N` and the `rest` of them.
+func (d *decoder) expect(n *yaml.Node, s *Step) {
+	at := d.at(n)
+	resolved := n
+	if n.Kind == yaml.AliasNode {
+		resolved = n.Alias
+	}
+	if resolved.Kind == yaml.MappingNode && len(resolved.Content) > 0 && isPhase(resolved.Content[0].Value) {
+		d.phases(n, s)
+		return
+	}
+	s.Expect = []Phase{{Requests: s.Times, Expectation: d.expectation(n)}}
+	s.Expect[0].Position = at
+}
+
+func isPhase(key string) bool {
+	word, _, _ := strings.Cut(key, " ")
+	return word == "first" || word == "next" || word == "rest"
+}
+
+func (d *decoder) phases(n *yaml.Node, s *Step) {
+	at := d.at(n)
+	left, rested := s.Times, false
+	errors := len(d.found)
+	d.pairs(n, "what is expected", func(key string, k, value *yaml.Node) {
+		word, count, _ := strings.Cut(key, " ")
+		p := Phase{Requests: left}
+		switch number, err := strconv.Atoi(count); {
+		case rested:
+			d.errorf(d.at(k), "put it before `rest`", "%q comes after the rest", short(key))
+			return
+		case key == "rest":
+			rested = true
+			if left == 0 {
+				d.errorf(d.at(k), fmt.Sprintf("raise `times`, which is %d, or remove it", s.Times), "no request is left for `rest`")
+			}
+		case word == "first" && len(s.Expect) > 0:
+			d.errorf(d.at(k), "write `next "+short(count)+"`", "%q does not come first", short(key))
+			return
+		case (word == "first" || word == "next") && err == nil && number > 0:
+			p.Requests = number
+			if number > left {
+				d.errorf(d.at(k), fmt.Sprintf("`times` is %d", s.Times), "%q is more than the %d requests that are left", short(key), left)
+				return
+			}
+		default:
+			d.errorf(d.at(k), "write `first 100`, `next 10` or `rest`", "%q does not say which requests", short(key))
+			return
+		}
+		left -= p.Requests
+		p.Expectation = d.expectation(value)
+		p.Position = d.at(k)
+		s.Expect = append(s.Expect, p)
+	})
+	if left > 0 && len(d.found) == errors {
+		d.errorf(at, "add `rest`", "nothing is said of the last %d requests", left)
+	}
+}
+
+func (d *decoder) expectation(n *yaml.Node) Expectation {
+	e := Expectation{Position: d.at(n)}
+	d.mapping(n, "what is expected", fields{
+		"status":    func(n *yaml.Node) { e.Status = d.statuses(n) },
+		"route":     func(n *yaml.Node) { e.Route = d.wantName(n, "route") },
+		"denied_by": func(n *yaml.Node) { e.DeniedBy = d.wantName(n, "limit") },
+		"client":    func(n *yaml.Node) { e.Client = d.wantName(n, "client") },
+		"user":      func(n *yaml.Node) { e.User = d.want(n) },
+		"session":   func(n *yaml.Node) { e.Session = d.word(n, sessionNeeded, sessionNotNeeded) },
+		"cache":     func(n *yaml.Node) { e.Cache = d.word(n, cacheWords...) },
+		"headers":   func(n *yaml.Node) { e.Header = d.wantHeader(n) },
+		"body":      func(n *yaml.Node) { e.Body = d.want(n) },
+		"remaining": func(n *yaml.Node) {
+			d.pairs(n, "what remains of limits", func(name string, key, value *yaml.Node) {
+				d.mention(key, "limit", name)
+				if w := d.want(value); w != nil {
+					e.Remaining = append(e.Remaining, NamedWant{name, *w})
+				}
+			})
+		},
+		"forwarded": func(n *yaml.Node) { e.Forwarded = d.forwarding(n) },
+	})
+	return e
+}
+
+// The words for sessions and caches.
+const (
+	sessionNeeded    = "needed"
+	sessionNotNeeded = "not-needed"
+	cacheNone        = "none"
+	cacheMiss        = "miss"
+)
+
+var cacheWords = []string{"hit", "stale", "revalidated", cacheMiss, "bypass", cacheNone}
+
+// statuses reads one status or a list of them.
+func (d *decoder) statuses(n *yaml.Node) (all []int) {
+	if n.Kind != yaml.SequenceNode {
+		return []int{d.number(n, 100, 599)}
+	}
+	d.list(n, "status", func(n *yaml.Node) { all = append(all, d.number(n, 100, 599)) })
+	return all
+}
+
+func (d *decoder) wantHeader(n *yaml.Node) (all []NamedWant) {
+	d.pairs(n, "headers", func(name string, key, value *yaml.Node) {
+		if !httpguts.ValidHeaderFieldName(name) {
+			d.errorf(d.at(key), "a name is letters, digits and dashes", "%q is not a header", short(name))
+			return
+		}
+		if w := d.want(value); w != nil {
+			all = append(all, NamedWant{http.CanonicalHeaderKey(name), *w})
+		}
+	})
+	return all
+}
+
+// forwarding reads what is expected to reach an app: `no`, `yes`, or how.
+func (d *decoder) forwarding(n *yaml.Node) *Forwarding {
+	f := new(Forwarding)
+	if n.Kind == yaml.ScalarNode {
+		f.No = d.word(n, "yes", "no") == "no"
+		return f
+	}
+	d.mapping(n, "what is forwarded", fields{
+		"to":      func(n *yaml.Node) { f.To = d.wantName(n, "upstream") },
+		"server":  func(n *yaml.Node) { f.Server = d.want(n) },
+		"method":  func(n *yaml.Node) { f.Method = d.want(n) },
+		"path":    func(n *yaml.Node) { f.Path = d.want(n) },
+		"host":    func(n *yaml.Node) { f.Host = d.want(n) },
+		"headers": func(n *yaml.Node) { f.Header = d.wantHeader(n) },
+		"body":    func(n *yaml.Node) { f.Body = d.want(n) },
+	})
+	return f
+}
