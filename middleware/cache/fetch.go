@@ -234,8 +234,9 @@ func (t *fetch) onNotModified(a *arrival) {
 			}
 		}
 	}
+	kept := t.c.keep(t.j, updated...)
 	t.f.resolve(outcome{entry: e, status: status})
-	t.c.keep(t.j, updated...)
+	t.c.share(t.j, kept)
 }
 
 // onHeadResponse passes the answer to a HEAD on, and compares it with what is
@@ -245,7 +246,7 @@ func (t *fetch) onHeadResponse(a *arrival) {
 	t.c.fetchWhole.set(t.f.key, fetchWholeTTL)
 	if t.base != nil {
 		if e := t.headUpdate(a); e != nil {
-			t.c.keep(t.j, e)
+			t.c.share(t.j, t.c.keep(t.j, e))
 		} else {
 			t.c.forget(t.j.hash, t.base)
 		}
@@ -376,15 +377,17 @@ func (t *fetch) conclude(w *capture, err error) {
 		t.stream.finish(errors.Join(errAborted, err), nil)
 		return
 	}
+	// Whoever has had the end of this answer finds it stored.
+	var kept []*entry
+	if t.entry != nil {
+		if b, ok := t.stream.whole(); ok {
+			full := t.entry.with(b)
+			full.bodyID = randomID()
+			kept = t.c.keep(t.j, full)
+		}
+	}
 	t.stream.finish(nil, w.trailer())
-	if t.entry == nil {
-		return
-	}
-	if b, ok := t.stream.whole(); ok {
-		full := t.entry.with(b)
-		full.bodyID = randomID()
-		t.c.keep(t.j, full)
-	}
+	t.c.share(t.j, kept)
 }
 
 // fail handles a fetch that came to no response: the handler returned an error
@@ -442,22 +445,21 @@ func (e *entry) with(b body) *entry {
 	return full
 }
 
-// keep stores entries in both tiers, unless a purge has overtaken them.
-func (c *Cache) keep(j *job, entries ...*entry) {
-	kept := entries[:0:0]
+// keep stores entries in the local tier, unless a purge has overtaken them.
+func (c *Cache) keep(j *job, entries ...*entry) (kept []*entry) {
 	for _, e := range entries {
 		if c.purges.checkEntry(e) != void {
 			kept = append(kept, e)
+			c.observer.Stored(j.route.rule.Name, e.body.size)
 		}
 	}
-	if len(kept) == 0 {
-		return
-	}
 	c.local.put(j.hash, kept...)
-	for _, e := range kept {
-		c.observer.Stored(j.route.rule.Name, e.body.size)
-	}
-	if c.remote != nil {
+	return kept
+}
+
+// share stores in Redis what was kept.
+func (c *Cache) share(j *job, kept []*entry) {
+	if c.remote != nil && len(kept) > 0 {
 		c.remote.put(c.alive, j.hash, kept)
 	}
 }

@@ -166,11 +166,11 @@ func TestDeadLeaderDelaysOthersByItsLeaseAtMost(t *testing.T) {
 
 func TestLeaseLastsAsLongAsASlowFetch(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, 2, redistest.Start(t).URL, withOptions(func(o *cache.Options) { o.Lease = 600 * time.Millisecond }))
+	f := newFleet(t, 2, redistest.Start(t).URL, withOptions(func(o *cache.Options) { o.Lease = 1500 * time.Millisecond }))
 	entered := make(chan struct{}, 2)
 	f.respond(func(w http.ResponseWriter, r *http.Request) {
 		entered <- struct{}{}
-		time.Sleep(1500 * time.Millisecond)
+		time.Sleep(2500 * time.Millisecond)
 		w.Header().Set("Cache-Control", "max-age=60")
 		io.WriteString(w, "slow")
 	})

@@ -236,12 +236,12 @@ func (s *stream) finish(err error, trailer http.Header) {
 	s.notify()
 }
 
-// whole gives the complete body, if the stream ended well and was kept. Small
-// ones come in one piece, so that a hit is one write.
+// whole gives the body of a stream that is about to end well, if all of it was
+// kept. Small ones come in one piece, so that a hit is one write.
 func (s *stream) whole() (body, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.done || s.err != nil || !s.kept {
+	if s.done || !s.kept || (s.length >= 0 && s.size != s.length) {
 		return body{}, false
 	}
 	b := body{size: s.size}
