@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"net/url"
 	"sync/atomic"
 	"time"
 
@@ -23,10 +24,12 @@ type exchange struct {
 
 	start time.Time
 	id    string
+	ids   [1]string // id, as a header's value
 	gen   *generation
 	who   clientip.Info
-	host  string // normalised, without port: what routes are matched by
-	route *route // nil until one fits
+	host  string           // normalised, without port: what routes are matched by
+	route *route           // nil until one fits
+	asked policies.Request // what the matcher looked at
 	match policies.Match
 	api   *apiClient // nil without a known API key
 
@@ -36,13 +39,14 @@ type exchange struct {
 	ref    string // of that session
 	barred bool   // for want of a session
 	cause  error  // why the gateway answered itself
+	status int    // what that answer means, where its own status is gRPC's eternal 200
 
 	visit    *session.Visit
 	reserved *ratelimit.Outcome // to be settled by the answer
 
-	applied  atomic.Bool            // what is due for the session has been done
-	loggedIn atomic.Bool            // the app has logged somebody in
-	upstream atomic.Pointer[string] // the server that answered
+	applied  atomic.Bool             // what is due for the session has been done
+	loggedIn atomic.Bool             // the app has logged somebody in
+	upstream atomic.Pointer[url.URL] // of the server that was asked last
 }
 
 type exchangeKey struct{}
@@ -68,6 +72,14 @@ func exchangeFrom(ctx context.Context) *exchange {
 	return x
 }
 
+// statusOf returns the status that log and metrics show.
+func (x *exchange) statusOf(res *echo.Response) int {
+	if x.status != 0 {
+		return x.status
+	}
+	return res.Status
+}
+
 // entry returns the exchange's line for the access log.
 func (x *exchange) entry(c echo.Context, uri string, took time.Duration) accessEntry {
 	r, res := c.Request(), c.Response()
@@ -78,7 +90,7 @@ func (x *exchange) entry(c echo.Context, uri string, took time.Duration) accessE
 		Host:      r.Host,
 		URI:       uri,
 		Proto:     r.Proto,
-		Status:    res.Status,
+		Status:    x.statusOf(res),
 		Bytes:     res.Size,
 		Duration:  took,
 		Limit:     x.limit,
@@ -99,7 +111,7 @@ func (x *exchange) entry(c echo.Context, uri string, took time.Duration) accessE
 		e.Client = x.api.name
 	}
 	if s := x.upstream.Load(); s != nil {
-		e.Upstream = *s
+		e.Upstream = s.Scheme + "://" + s.Host
 	}
 	e.Cache = cacheOutcome(res.Header())
 	if x.cause != nil {

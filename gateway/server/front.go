@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -55,8 +56,9 @@ func (s *Server) begin(c echo.Context) *exchange {
 	}
 	x.Context = clientip.NewContext(r.Context(), x.who)
 	c.SetRequest(r.WithContext(x))
-	c.Request().Header[headerRequestID] = []string{x.id}
-	c.Response().Header()[headerRequestID] = []string{x.id}
+	x.ids[0] = x.id // one array for both; clipped, so that whoever appends gets a copy
+	c.Request().Header[headerRequestID] = x.ids[:1:1]
+	c.Response().Header()[headerRequestID] = x.ids[:1:1]
 	s.metrics.inFlight.Inc()
 	return x
 }
@@ -73,13 +75,17 @@ func (s *Server) observe(c echo.Context, x *exchange, uri string) {
 			panicked = nil
 		}
 	}
+	if panicked == http.ErrAbortHandler && x.cause == nil {
+		x.cause = errors.New("the response broke off")
+	}
+	x.settle(0, nil) // unless an answer has
 	s.metrics.inFlight.Dec()
 	route := ""
 	if x.route != nil {
 		route = x.route.name
 	}
 	took := s.options.Now().Sub(x.start)
-	s.metrics.observe(route, c.Request().Method, c.Response().Status, took)
+	s.metrics.observe(route, c.Request().Method, x.statusOf(c.Response()), took)
 	if s.accessLog != nil {
 		entry := x.entry(c, uri, took)
 		s.accessLog.line(entry.appendJSON)
@@ -96,6 +102,9 @@ func (s *Server) observe(c echo.Context, x *exchange, uri string) {
 func (s *Server) fail(c echo.Context, x *exchange, err error) {
 	x.cause = err
 	p := problemOf(err)
+	if x.Err() != nil && errors.Is(err, context.Canceled) {
+		p = refuse(proxy.StatusClientGone, "") // for the log: nobody is there to read it
+	}
 	if p.Status == http.StatusInternalServerError {
 		s.log.Error("a request failed", "id", x.id, "error", err)
 	}
@@ -115,7 +124,10 @@ func normalise(c echo.Context) error {
 	if r.Method == http.MethodConnect {
 		return refuse(http.StatusMethodNotAllowed, "This is not a forward proxy: CONNECT is not served here.").with("Allow", "")
 	}
-	if r.RequestURI == "*" { // OPTIONS *, RFC 9110 section 9.3.7: it asks about the server itself
+	if r.RequestURI == "*" { // RFC 9112 section 3.2.4: it asks about the server itself
+		if r.Method != http.MethodOptions {
+			return refuse(http.StatusBadRequest, "The target * is for OPTIONS alone.")
+		}
 		return nil
 	}
 	path, err := policies.NormalizePath(rawPath(r))
@@ -155,14 +167,15 @@ func dispatch(c echo.Context) error {
 	if r.RequestURI == "*" {
 		return c.NoContent(http.StatusNoContent)
 	}
-	m := x.gen.matcher.Match(&policies.Request{
+	x.asked = policies.Request{
 		Host:     x.host,
 		Path:     r.URL.RawPath,
 		Method:   r.Method,
 		Header:   r.Header,
 		RawQuery: r.URL.RawQuery,
 		ClientIP: x.who.Addr,
-	})
+	}
+	m := x.gen.matcher.Match(&x.asked)
 	switch m.Outcome {
 	case policies.NotFound:
 		return refuse(http.StatusNotFound, "No route of this gateway fits the request.")
