@@ -1,0 +1,82 @@
+package replay_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/headgate/headgate/gateway/replay"
+)
+
+// own is a line of our own access log: a time after midnight, method, path, status, and more fields.
+func own(at time.Duration, method, uri string, status int, more string) string {
+	return fmt.Sprintf(`{"time":%q,"client_ip":"192.0.2.1","method":%q,"host":"a.example","uri":%q,"status":%d,"bytes":10,"duration_ms":1%s}`+"\n",
+		midnight.Add(at).Format("2006-01-02T15:04:05.000Z07:00"), method, uri, status, more)
+}
+
+func TestWhatOurOwnLogTellsBeyondOthersIsHeeded(t *testing.T) {
+	t.Parallel()
+	const byApp, session = `,"upstream":"http://a"`, `,"user":"u","session":"s"`
+	tests := []struct {
+		name, policy string
+		lines        []string
+		denied       map[string]int64 // by limit
+		cache        replay.CacheCount
+		maintenance  int64
+	}{
+		{name: "what the gateway answered itself is given back", policy: `
+limits: {l: {algorithm: fixed_window, requests: 1, window: 1m, count: failed}}
+routes: [{path: /*, upstream: shop, limits: l}]`,
+			lines:  []string{own(0, "GET", "/", 502, `,"error":"no server"`), own(s, "GET", "/", 502, byApp), own(2*s, "GET", "/", 502, byApp)},
+			denied: map[string]int64{"l": 1}},
+		{name: "a preflight that the gateway answered is not counted, one that was forwarded is", policy: `
+limits: {l: {algorithm: fixed_window, requests: 1, window: 1m}}
+routes: [{path: /*, upstream: shop, limits: l, cors: {allow_origins: ["https://b.example"]}}]`,
+			lines:  []string{own(0, "OPTIONS", "/", 204, ""), own(0, "OPTIONS", "/", 204, ""), own(s, "OPTIONS", "/", 204, byApp), own(2*s, "OPTIONS", "/", 204, byApp)},
+			denied: map[string]int64{"l": 1}},
+		{name: "under maintenance no limit counts", policy: `
+limits: {l: {algorithm: fixed_window, requests: 1, window: 1m}}
+routes: [{path: /work, upstream: shop, limits: l, maintenance: {}}, {path: /let, upstream: shop, limits: l, maintenance: {allow: [192.0.2.1/32]}}]`,
+			lines:  []string{own(0, "GET", "/work", 200, byApp), own(0, "GET", "/work", 200, byApp), own(0, "GET", "/let", 200, byApp), own(s, "GET", "/let", 200, byApp)},
+			denied: map[string]int64{"l": 1}, maintenance: 2},
+		{name: "a denial is of the limit that the gateway asks first", policy: `
+limits:
+  users: {algorithm: fixed_window, requests: 1, window: 1m, key: user}
+  per-ip: {algorithm: fixed_window, requests: 2, window: 1m}
+routes: [{path: /me, upstream: shop, limits: [users, per-ip], session: optional}, {path: /*, upstream: shop, limits: per-ip}]`,
+			lines: []string{own(0, "GET", "/me", 200, session), own(s, "GET", "/x", 200, ""), own(2*s, "GET", "/me", 200, session), own(3*s, "GET", "/me", 200, session)},
+			// The second denial is remembered of the address, and nobody asks for the session.
+			denied: map[string]int64{"users": 1, "per-ip": 1}},
+		{name: "a live session goes past the cache, except on routes without sessions", policy: `
+caches: {c: {ttl: 1m}}
+routes: [{path: /with, upstream: shop, cache: c, session: optional}, {path: /without, upstream: shop, cache: c}]`,
+			lines: []string{
+				own(0, "GET", "/with", 200, ""), own(s, "GET", "/with", 200, session), own(2*s, "GET", "/with", 200, ""),
+				own(0, "GET", "/without", 200, ""), own(s, "GET", "/without", 200, session),
+			},
+			cache: replay.CacheCount{Requests: 5, Hits: 2, Origin: 3}},
+		{name: "what is too large is not cached", policy: `
+caches: {c: {ttl: 1m, max_body: 9}}
+routes: [{path: /*, upstream: shop, cache: c}]`,
+			lines: []string{own(0, "GET", "/", 200, ""), own(s, "GET", "/", 200, "")},
+			cache: replay.CacheCount{Requests: 2, Origin: 2}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := run(t, replay.Options{Policy: parse(t, shop+tt.policy), Logs: []replay.Log{text("log", strings.Join(tt.lines, ""))}})
+			for _, l := range r.Policy.Limits {
+				if l.Denied != tt.denied[l.Name] {
+					t.Errorf("limit %s denied %d, want %d", l.Name, l.Denied, tt.denied[l.Name])
+				}
+			}
+			if c := r.Policy.Cache; c != nil && c.CacheCount != tt.cache {
+				t.Errorf("cache: %+v, want %+v", c.CacheCount, tt.cache)
+			}
+			if r.Policy.Maintenance != tt.maintenance {
+				t.Errorf("%d under maintenance", r.Policy.Maintenance)
+			}
+		})
+	}
+}
