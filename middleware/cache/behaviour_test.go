@@ -295,3 +295,46 @@ func TestCloseLeavesNothingBehind(t *testing.T) {
 	server.Close()
 	goleak.VerifyNone(t, ignore)
 }
+
+func TestRequestsAfterCloseGoToTheOrigin(t *testing.T) {
+	t.Parallel()
+	c, err := cache.New(cache.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := echo.New()
+	e.Use(c.Middleware(cache.Rule{Name: "r"}, cache.MiddlewareOptions{}))
+	e.GET("/*", func(c echo.Context) error { return c.String(200, "x") })
+	c.Close()
+	rec := httptest.NewRecorder()
+	e.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/a", nil))
+	if rec.Body.String() != "x" {
+		t.Fatalf("%d %q", rec.Code, rec.Body)
+	}
+}
+
+// What clients send at will must not cost much, nor be kept.
+func TestHostileRequestsAreAnsweredAndNotKept(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, withRule(cache.Rule{TTL: time.Minute, KeyHeaders: []string{"X-Tenant"}}))
+	s.serves(200, "x", "Vary: Accept-Language")
+	big := strings.Repeat("en, ", 100_000)
+	for name, send := range map[string]func() *answer{
+		"a long query":      func() *answer { return s.get("/q?" + strings.Repeat("a=b&", 10_000)) },
+		"a deep path":       func() *answer { return s.get(strings.Repeat("/a", 10_000)) },
+		"a long key header": func() *answer { return s.get("/k", "X-Tenant: "+big) },
+		"a long condition":  func() *answer { return s.get("/c", "If-None-Match: "+strings.Repeat(`"a", `, 50_000)) },
+	} {
+		if a := send(); a.StatusCode != 200 || a.body != "x" {
+			t.Errorf("%s: %d", name, a.StatusCode)
+		}
+	}
+	for range 40 {
+		if a := s.get("/l", "Accept-Language: "+big); a.StatusCode != 200 {
+			t.Errorf("a long language: %d", a.StatusCode)
+		}
+	}
+	if n := s.cache.Stats().LocalEntries; n > 2 {
+		t.Errorf("%d of them were kept", n)
+	}
+}

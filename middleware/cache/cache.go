@@ -77,6 +77,7 @@ type Cache struct {
 
 	mu      sync.Mutex
 	filters []*rule // one for each way that rules have filtered queries
+	closed  bool
 
 	background sync.WaitGroup
 	stop       context.CancelFunc
@@ -137,9 +138,12 @@ func New(o Options) (*Cache, error) {
 }
 
 // Close ends what runs in the background and waits for it: fetches without a
-// client are cancelled. The middleware still works afterwards, without the
-// shared tier's guarantees; it is to be called when requests have been drained.
+// client are cancelled. It is to be called when requests have been drained;
+// those that come later are passed to the next handler.
 func (c *Cache) Close() error {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
 	c.stop()
 	c.background.Wait()
 	c.local.cache.StopAllGoroutines()
@@ -153,6 +157,17 @@ func (c *Cache) Settle() {
 	if c.remote == nil {
 		c.background.Wait()
 	}
+}
+
+// spawn runs f in a goroutine that Close waits for. It is false after Close.
+func (c *Cache) spawn(f func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	c.background.Go(f)
+	return true
 }
 
 // Stats is the state of a Cache at a moment.

@@ -53,7 +53,7 @@ func (x *exchange) classify(req *http.Request) (why string) {
 	req = x.stripCookies(req)
 	h := req.Header
 	if hasBody(req) || len(h["Upgrade"]) > 0 || (x.m.opts.Bypass != nil && x.m.opts.Bypass(req)) ||
-		strings.Count(req.URL.Path, "/") > maxSegments || len(req.URL.RawQuery)+len(req.URL.Path) > maxTarget {
+		strings.Count(req.URL.Path, "/") > maxSegments {
 		return fwdBypass
 	}
 	x.head = req.Method == http.MethodHead
@@ -69,9 +69,6 @@ func (x *exchange) classify(req *http.Request) (why string) {
 	x.want = wanted{cc: &x.cc, strict: x.m.rule.ClientRevalidation, class: x.classOf(req), field: x.m.fieldsOf(req)}
 	return ""
 }
-
-// maxTarget bounds path and query of what is cached, in bytes.
-const maxTarget = 8 << 10
 
 // hasBody reports whether a request carries content. A GET's content may
 // matter to the origin, and is not part of any key.

@@ -16,6 +16,9 @@ type keyHash [sha256.Size]byte
 
 func (k keyHash) String() string { return hex.EncodeToString(k[:16]) }
 
+// maxKey bounds the text of a key, in bytes: it is stored with every entry.
+const maxKey = 16 << 10
+
 // keyBuffers hold key texts while a request looks itself up.
 type keyBuffers struct{ pool sync.Pool }
 
@@ -28,7 +31,7 @@ func (p *keyBuffers) get() *[]byte {
 }
 
 func (p *keyBuffers) put(b *[]byte) {
-	if cap(*b) <= 16<<10 {
+	if cap(*b) <= 2*maxKey {
 		*b = (*b)[:0]
 		p.pool.Put(b)
 	}

@@ -116,6 +116,9 @@ func (m *route) serve(c echo.Context) error {
 	}
 	x.open()
 	defer x.close()
+	if len(*x.text) > maxKey {
+		return x.pass(fwdBypass, "key-too-long")
+	}
 
 	for attempt := 0; attempt < maxAttempts; attempt++ {
 		if done, err := x.fromLocal(); done {
@@ -204,8 +207,19 @@ func (x *exchange) lead(f *flight, solo bool) *flight {
 	j.solo = solo
 	j.asIs = solo && (x.head || x.conditional || x.ranged)
 	j.renew = x.want.strict && x.alone()
-	x.m.cache.background.Go(func() { x.m.cache.run(f, j) })
+	x.m.cache.start(f, j)
 	return f
+}
+
+// start runs a flight in a goroutine of its own. After Close there are none:
+// the flight is over at once, and its request goes to the origin by itself.
+func (c *Cache) start(f *flight, j *job) {
+	if !c.spawn(func() { c.run(f, j) }) {
+		c.flights.remove(f)
+		f.resolve(outcome{retry: true})
+		f.end()
+		f.cancel()
+	}
 }
 
 // refresh has a stale entry fetched again, once, while it is being served.
@@ -216,7 +230,7 @@ func (x *exchange) refresh(e *entry) {
 		f.abandon()
 		j := x.job(f.ctx)
 		j.refresh = true
-		c.background.Go(func() { c.run(f, j) })
+		c.start(f, j)
 	}
 	f.leave()
 }

@@ -98,8 +98,12 @@ func selects(selectors []selector, field func(name string) []string) bool {
 // members where the field's definition gives it no meaning. Values that
 // normalise alike are idempotent: normalising twice changes nothing.
 func normalField(name string, values []string) string {
-	if len(values) == 0 {
-		return ""
+	size := 0
+	for _, v := range values {
+		size += len(v)
+	}
+	if size > maxNormalised {
+		return strings.Join(values, "\n")
 	}
 	fold, reorder := false, false
 	switch name {
@@ -130,6 +134,10 @@ func normalField(name string, values []string) string {
 	}
 	return strings.Join(members, ",")
 }
+
+// maxNormalised bounds the work on a field, in bytes: longer ones are compared
+// as they are.
+const maxNormalised = 4 << 10
 
 func dropSpace(r rune) rune {
 	if r == ' ' || r == '\t' {
