@@ -16,7 +16,7 @@ type accessEntry struct {
 	Host      string        // host: lower case, with a port that is not the default
 	URI       string        // uri: path and query as they came
 	Proto     string        // proto
-	Status    int           // status; 499 where the client left before there was an answer
+	Status    int           // status; 499 where the client left before there was an answer; the status that a gRPC error of the gateway's own stands for
 	Bytes     int64         // bytes: of the response's body
 	Duration  time.Duration // duration_ms: until the response was complete
 	Route     string        // route: its name; left out where none fitted

@@ -85,6 +85,10 @@ func (p *problem) write(c echo.Context) {
 	for k, vs := range p.Header {
 		h[k] = append(h[k], vs...)
 	}
+	if isGRPC(c.Request()) {
+		p.writeGRPC(c)
+		return
+	}
 	body, err := json.Marshal(problemBody{
 		Title:     statusText(p.Status),
 		Status:    p.Status,
