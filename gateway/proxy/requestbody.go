@@ -26,7 +26,9 @@ type requestBody struct {
 	keep     int           // how much may be kept
 	trailers http.Header   // those that the client announced, cleaned
 
-	mu   sync.Mutex // held during reads from the source
+	leavable *leavable // around the source, where the server may speak HTTP/2; else nil
+
+	mu   sync.Mutex // held while somebody waits for the source
 	kept []byte
 	end  error // of the source
 
@@ -40,6 +42,9 @@ func (b *requestBody) init(x *exchange, out *http.Request, replay bool) {
 	b.x, b.source = x, out.Body
 	if replay {
 		b.keep = MaxReplay
+	}
+	if b.source != nil && x.pool.mayBeHTTP2() {
+		b.leavable = &leavable{source: b.source}
 	}
 	if len(out.Trailer) > 0 {
 		x.cleanTrailer(out.Trailer)
@@ -78,7 +83,7 @@ func (b *requestBody) attach(a *attempt, req *http.Request) {
 		}
 		return
 	}
-	view := &bodyView{body: b, attempt: a}
+	view := newBodyView(b, a)
 	if b.trailers != nil {
 		view.trailer = maps.Clone(b.trailers)
 		req.Trailer = view.trailer
@@ -90,7 +95,9 @@ func (b *requestBody) attach(a *attempt, req *http.Request) {
 			if !b.rewindable() {
 				return nil, errNotReplayable
 			}
-			return &bodyView{body: b, attempt: a, trailer: view.trailer}, nil
+			again := newBodyView(b, a)
+			again.trailer = view.trailer
+			return again, nil
 		}
 	}
 }
@@ -101,16 +108,23 @@ type bodyView struct {
 	attempt *attempt
 	trailer http.Header // to be filled in at the end; may be nil
 	offset  int64
-	closed  atomic.Bool
+	closed  chan struct{}
+	once    sync.Once
+}
+
+func newBodyView(b *requestBody, a *attempt) *bodyView {
+	return &bodyView{body: b, attempt: a, closed: make(chan struct{})}
 }
 
 func (v *bodyView) Read(p []byte) (int, error) {
-	if v.closed.Load() {
+	select {
+	case <-v.closed:
 		return 0, http.ErrBodyReadAfterClose
+	default:
 	}
 	v.attempt.clientsTurn()
 	defer v.attempt.serversTurn()
-	n, err := v.body.readAt(p, v.offset)
+	n, err := v.body.readAt(p, v.offset, v.closed)
 	v.offset += int64(n)
 	if err == io.EOF && v.trailer != nil {
 		v.body.copyTrailer(v.trailer)
@@ -120,12 +134,13 @@ func (v *bodyView) Read(p []byte) (int, error) {
 
 // Close ends the view alone: the body may be needed again.
 func (v *bodyView) Close() error {
-	v.closed.Store(true)
+	v.once.Do(func() { close(v.closed) })
 	return nil
 }
 
-// readAt reads what is kept from the offset on, or else from the source.
-func (b *requestBody) readAt(p []byte, offset int64) (int, error) {
+// readAt reads what is kept from the offset on, or else from the source. The
+// wait for the source may be left.
+func (b *requestBody) readAt(p []byte, offset int64, leave <-chan struct{}) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	read := b.read.Load()
@@ -138,7 +153,10 @@ func (b *requestBody) readAt(p []byte, offset int64) (int, error) {
 	if b.end != nil {
 		return 0, b.end
 	}
-	n, err := b.source.Read(p)
+	n, err := b.readSource(p, leave)
+	if err == errLeft {
+		return 0, err
+	}
 	read = b.read.Add(int64(n))
 	if read <= int64(b.keep) {
 		b.kept = append(b.kept, p[:n]...)
@@ -153,6 +171,13 @@ func (b *requestBody) readAt(p []byte, offset int64) (int, error) {
 		}
 	}
 	return n, err
+}
+
+func (b *requestBody) readSource(p []byte, leave <-chan struct{}) (int, error) {
+	if b.leavable != nil {
+		return b.leavable.read(p, leave)
+	}
+	return b.source.Read(p)
 }
 
 // copyTrailer takes over the trailers' values, which net/http has put into the

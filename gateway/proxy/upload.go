@@ -52,4 +52,7 @@ func (b *requestBody) giveUp() {
 		b.end = errUnwanted
 		b.done.Store(true)
 	}
+	if b.leavable != nil {
+		b.leavable.settle()
+	}
 }
