@@ -1,14 +1,14 @@
 # `make test` is all that a fresh machine with Go needs: it installs
-# redis-server where there is none, and runs every test.
+# redis-server and haproxy where they are missing, and runs every test.
 
-.PHONY: test redis build check fmt generate bench
+.PHONY: test test-servers build check fmt generate bench
 
-test: redis
+test: test-servers
 	go test -race -timeout 30m ./...
 
-# The tests start redis-server processes of their own, on free ports.
-redis:
-	@command -v redis-server >/dev/null || command -v valkey-server >/dev/null || sh tools/install-redis
+# The tests start redis-server and haproxy processes of their own, on free ports.
+test-servers:
+	@sh tools/install-test-servers
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/headgate ./gateway
@@ -24,6 +24,7 @@ check:
 	for policy in policies/*.yaml examples/*/headgate.yaml; do \
 		case $$policy in *_test.yaml) continue;; esac; \
 		go run ./gateway check $$policy || exit 1; done
+	go run ./gateway test policies/*.yaml examples/*/headgate.yaml
 
 fmt:
 	gofmt -w .

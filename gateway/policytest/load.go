@@ -50,6 +50,9 @@ func Load(path string) (*File, policies.Diagnostics) {
 func Parse(name string, data []byte) (*File, policies.Diagnostics) {
 	root, problem := policies.ParseYAML(name, data)
 	if problem != nil {
+		if strings.HasPrefix(problem.Message, "not valid YAML") {
+			problem.Mend = "mend the YAML here or just above; inside { } and [ ], text with ? or , needs quotes"
+		}
 		return nil, policies.Diagnostics{*problem}
 	}
 	f := &File{Name: name, Base: defaultBase, Clock: defaultClock,

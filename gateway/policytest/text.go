@@ -61,10 +61,11 @@ func (t *Result) extent() string {
 // writeText writes a failure below its test: where, which request, and what
 // differs, as go-cmp does.
 func (f *Failed) writeText(b *bytes.Buffer, explain Explainer) {
-	fmt.Fprintf(b, "%s: %s\n", f.Position, f.Title())
 	if f.Cannot != "" {
+		fmt.Fprintf(b, "%s: %s\n", f.Position, f.Cannot)
 		return
 	}
+	fmt.Fprintf(b, "%s: %s (-want +got)\n", f.Position, f.Title())
 	for _, d := range f.Differences {
 		fmt.Fprintf(b, "      - %s: %s\n", d.What, oneLine(d.Want))
 		fmt.Fprintf(b, "      + %s: %s\n", d.What, oneLine(d.Got))
