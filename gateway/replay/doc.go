@@ -24,10 +24,10 @@
 // # What it promises
 //
 //   - Replaying our own access log of a live run under the same policy gives the denials
-//     that happened live. The log's time is that of arrival, in
-//     milliseconds: a request that came within a millisecond of the moment at
+//     that happened live. The log's time is that of arrival, while limits
+//     decide a moment later: a request that came that close to the moment at
 //     which it would just be admitted may fall on the other side, and of two clients that share a
-//     counter and came in the same millisecond the other one may get the last of it.
+//     counter and came in the same moment the other one may get the last of it.
 //   - Memory is bounded, whatever a log holds: lines by 64 KiB, the reorder
 //     window by lines, counters, clients and cached answers by number. Where a bound makes
 //     a figure inexact, the report says so.

@@ -9,7 +9,7 @@ import (
 // accessEntry is one line of the access log. README's table of its fields and
 // `headgate replay`, which reads it, go by these names.
 type accessEntry struct {
-	Time      time.Time     // time: when the request came, RFC 3339 in UTC with milliseconds
+	Time      time.Time     // time: when the request came, RFC 3339 in UTC with microseconds
 	ID        string        // id: the X-Request-Id
 	ClientIP  string        // client_ip: as the trusted proxies tell it
 	Method    string        // method
@@ -33,7 +33,7 @@ type accessEntry struct {
 	Error     string        // error: why the gateway answered itself
 }
 
-const logTime = "2006-01-02T15:04:05.000Z07:00"
+const logTime = "2006-01-02T15:04:05.000000Z07:00"
 
 // appendJSON appends the entry as one line of JSON.
 func (e *accessEntry) appendJSON(b []byte) []byte {

@@ -206,6 +206,7 @@ func TestOperatorsSeeAndResetLimits(t *testing.T) {
 	for _, want := range []string{
 		`headgate_limit_decisions_total{limit="per-ip",outcome="admitted",source="memory"} 101`,
 		`headgate_requests_total{method="GET",route="/*",status="429"} 1`,
+		`headgate_limit_top_denied_keys{addr="2001:db8::",`,
 		`headgate_upstream_attempts_total{result="ok",server="http://127.0.0.1:`,
 	} {
 		if !strings.Contains(metrics, want) {

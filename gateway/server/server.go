@@ -124,6 +124,7 @@ func New(o Options) (_ *Server, err error) {
 	if s.parts, err = s.openParts(); err != nil {
 		return nil, err
 	}
+	s.metrics.registry.MustRegister(newDeniedKeys(s.parts.counters))
 	gen, err := s.compile(o.Policy)
 	if err != nil {
 		return nil, err
@@ -149,6 +150,7 @@ func (s *Server) buildPublic() error {
 		IdleTimeout:         p.IdleTimeout.Std(),
 		MaxHeaderBytes:      int(p.MaxHeaderBytes.Bytes()),
 		MaxConnectionsPerIP: p.MaxConnectionsPerIP,
+		Lull:                p.ShutdownDelay.Std(),
 		Peer:                s.peer,
 		Refused:             s.refused,
 		Logger:              s.log,
@@ -272,7 +274,13 @@ func (s *Server) AdminAddr() string {
 	return s.adminL.Addr().String()
 }
 
-// Shutdown drains the gateway: /readyz says so first, then no connection is
+// ShutdownGrace is how long the running policy wants Shutdown's context to last.
+func (s *Server) ShutdownGrace() time.Duration {
+	return s.current.Load().policy.Server.ShutdownGrace.Std()
+}
+
+// Shutdown drains the gateway: /readyz says so first, and for the policy's
+// shutdown_delay that is all, so that load balancers notice. Then no connection is
 // accepted, upgraded ones are told to go, and what is in flight may end until
 // ctx does; what remains is then cut off, and the error is ctx's. It may be called more than once.
 func (s *Server) Shutdown(ctx context.Context) error {
@@ -286,6 +294,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		drained := make(chan struct{})
 		go func() {
 			defer close(drained)
+			s.awaitShutdownDelay(ctx) // whoever comes back at once must not come here again
 			s.parts.upgrades.Drain(ctx)
 		}()
 		if err = s.public.Shutdown(ctx); err != nil {
@@ -301,6 +310,16 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.serving.Wait()
 	s.teardown.run()
 	return err
+}
+
+// awaitShutdownDelay waits for as long as load balancers are given to notice.
+func (s *Server) awaitShutdownDelay(ctx context.Context) {
+	delay := time.NewTimer(s.options.Policy.Server.ShutdownDelay.Std())
+	defer delay.Stop()
+	select {
+	case <-delay.C:
+	case <-ctx.Done():
+	}
 }
 
 // openAccessLog opens what server.access_log names.
