@@ -82,7 +82,7 @@ func serve(cmd *cobra.Command, files []string, watch bool) error {
 		}
 	}
 	stop()
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), policy.Server.ShutdownGrace.Std())
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.ShutdownGrace())
 	defer cancel()
 	if err := s.Shutdown(grace); broken == nil {
 		broken = err

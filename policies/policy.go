@@ -75,6 +75,10 @@ type Server struct {
 	// How many connections one client address may hold at once, by its ipv6_prefix.
 	// Those of trusted proxies are not counted. 0 is no bound. Default 0.
 	MaxConnectionsPerIP int `yaml:"max_connections_per_ip"`
+	// How long after SIGTERM the gateway goes on as before, but with /readyz at 503 and every answer
+	// telling its connection to end, so that load balancers notice and no request is lost. It is part of
+	// shutdown_grace. HAProxy needs its inter times fall, Kubernetes about 5s. Default 0s.
+	ShutdownDelay Duration `yaml:"shutdown_delay"`
 	// How long requests in flight may go on after SIGTERM before they are cut off. Default 30s.
 	ShutdownGrace Duration `yaml:"shutdown_grace"`
 	// Where access log lines go, as JSON: stdout, stderr, off, or a file's path. Default stdout.

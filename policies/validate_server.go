@@ -28,6 +28,10 @@ func (c *checker) server() {
 	c.between("server.ipv6_prefix", s.IPv6Prefix, 32, 128)
 	c.between("server.max_header_bytes", int(s.MaxHeaderBytes), 4<<10, 16<<20)
 	c.between("server.max_connections_per_ip", s.MaxConnectionsPerIP, 0, 1<<20)
+	if s.ShutdownDelay > 0 && s.ShutdownDelay >= s.ShutdownGrace {
+		c.bad("server.shutdown_delay", "make it shorter, or shutdown_grace longer",
+			"it is part of shutdown_grace, %s, and leaves nothing of it", s.ShutdownGrace)
+	}
 	c.protocols()
 	if s.TLS != nil {
 		if s.TLS.CertFile == "" {

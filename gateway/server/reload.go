@@ -82,6 +82,7 @@ func restartNeeded(old, new *policies.Policy) error {
 	differs("server.max_header_bytes", a.MaxHeaderBytes == b.MaxHeaderBytes)
 	differs("server.idle_timeout", a.IdleTimeout == b.IdleTimeout)
 	differs("server.max_connections_per_ip", a.MaxConnectionsPerIP == b.MaxConnectionsPerIP)
+	differs("server.shutdown_delay", a.ShutdownDelay == b.ShutdownDelay)
 	differs("server.access_log", a.AccessLog == b.AccessLog)
 	differs("redis", old.Redis == new.Redis)
 	if keys == nil {
