@@ -24,6 +24,7 @@ type process struct {
 	*exec.Cmd
 	t           testing.TB
 	policy      string // the file
+	server      string // more of the policy's server section
 	addr, admin string
 	output      *output
 	exited      chan error
@@ -57,40 +58,54 @@ func freeAddr(t testing.TB) string {
 	return l.Addr().String()
 }
 
-// startProcess runs `headgate serve` with this policy, less its server section.
-func startProcess(t testing.TB, policy string) *process {
+// startProcess runs `headgate serve` with this policy, less its server
+// section, of which server is what it has besides the addresses.
+func startProcess(t testing.TB, policy string, server ...string) *process {
 	t.Helper()
 	p := &process{t: t, addr: freeAddr(t), admin: freeAddr(t), output: new(output), exited: make(chan error, 1)}
+	for _, more := range server {
+		p.server += ", " + more
+	}
 	p.policy = filepath.Join(t.TempDir(), "headgate.yaml")
 	p.write(policy)
-	p.Cmd = exec.Command(os.Args[0], "serve", "-p", p.policy)
-	p.Env = append(os.Environ(), asProgram+"=1")
-	p.Stdout, p.Stderr = p.output, p.output
-	if err := p.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() { p.exited <- p.Wait() }()
 	t.Cleanup(func() {
 		_ = p.Process.Kill()
 		if t.Failed() {
 			t.Logf("the program's output:\n%s", p.output)
 		}
 	})
-	p.eventually("it is ready", func() bool {
-		res, err := http.Get("http://" + p.admin + "/readyz")
-		if err != nil {
-			return false
-		}
-		res.Body.Close()
-		return res.StatusCode == 200
-	})
+	p.start()
 	return p
+}
+
+// start runs the program, for the first time or once more after it has ended,
+// and waits until it is ready.
+func (p *process) start() {
+	p.t.Helper()
+	p.Cmd = exec.Command(os.Args[0], "serve", "-p", p.policy)
+	p.Env = append(os.Environ(), asProgram+"=1")
+	p.Stdout, p.Stderr = p.output, p.output
+	cmd := p.Cmd
+	if err := cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	go func() { p.exited <- cmd.Wait() }()
+	p.eventually("it is ready", p.ready)
+}
+
+func (p *process) ready() bool {
+	res, err := http.Get("http://" + p.admin + "/readyz")
+	if err != nil {
+		return false
+	}
+	res.Body.Close()
+	return res.StatusCode == 200
 }
 
 // write replaces the policy file at once, as editors and deployments do.
 func (p *process) write(policy string) {
 	p.t.Helper()
-	text := fmt.Sprintf("version: 1\nserver: {listen: %q, admin: {listen: %q}, shutdown_grace: 10s}\n%s", p.addr, p.admin, policy)
+	text := fmt.Sprintf("version: 1\nserver: {listen: %q, admin: {listen: %q}, shutdown_grace: 10s%s}\n%s", p.addr, p.admin, p.server, policy)
 	if err := os.WriteFile(p.policy+".new", []byte(text), 0o600); err != nil {
 		p.t.Fatal(err)
 	}
