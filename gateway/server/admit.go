@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"github.com/headgate/headgate/middleware/ratelimit"
@@ -46,7 +47,6 @@ func (rt *route) admit(next echo.HandlerFunc) echo.HandlerFunc {
 			}
 			x.noteDryRun(outcome)
 			x.settleLater(c, outcome)
-			defer x.settle(context.WithoutCancel(r.Context()), ratelimit.Answer{Left: true}) // unless it has been
 			outcome.WriteHeaders(c.Response().Header())
 		}
 
@@ -131,6 +131,12 @@ func (x *exchange) deny(c echo.Context, o *ratelimit.Outcome) error {
 			break
 		}
 	}
+	if o.Unavailable() {
+		x.cause = errors.New("rate limits cannot be checked without Redis")
+	}
+	if isGRPC(c.Request()) {
+		return denyGRPC(c, o)
+	}
 	o.Deny(c.Response(), c.Request())
 	return nil
 }
@@ -152,22 +158,27 @@ func (x *exchange) settleLater(c echo.Context, o *ratelimit.Outcome) {
 		return
 	}
 	x.reserved = o
-	ctx := context.WithoutCancel(c.Request().Context())
-	c.Response().Before(func() {
-		h := c.Response().Header()
-		if x.loggedIn.Load() { // the app's header is gone from the answer by now
-			h = http.Header{session.HeaderLogin: {"?1"}}
-		}
-		x.settle(ctx, ratelimit.Answer{Status: c.Response().Status, Header: h, Own: x.cause != nil})
-	})
+	c.Response().Before(func() { x.settle(c.Response().Status, c.Response().Header()) })
 }
 
-// settle settles what is reserved. A second call does nothing.
-func (x *exchange) settle(ctx context.Context, a ratelimit.Answer) {
-	if x.reserved != nil {
-		x.reserved.Settle(ctx, a)
-		x.reserved = nil
+// settle settles what is reserved by the answer, whose status is zero where
+// there is none. A second call does nothing.
+//
+// The gateway's own answers do not count, unless it gives them to nobody: who
+// leaves before the app has answered must not get his attempt back.
+func (x *exchange) settle(status int, h http.Header) {
+	if x.reserved == nil {
+		return
 	}
+	if x.loggedIn.Load() { // the app's header is gone from the answer by now
+		h = http.Header{session.HeaderLogin: {"?1"}}
+	}
+	own := x.cause != nil
+	x.reserved.Settle(context.WithoutCancel(x), ratelimit.Answer{
+		Status: status, Header: h, Own: own,
+		Left: status == 0 || own && x.Err() != nil,
+	})
+	x.reserved = nil
 }
 
 // refuseVisit answers as a session's rule says.
@@ -177,6 +188,7 @@ func refuseVisit(c echo.Context, v session.Verdict) error {
 		h[name] = values
 	}
 	if v.Status == http.StatusSeeOther {
+		exchangeOf(c).cause = errors.New(v.Reason)
 		return c.NoContent(http.StatusSeeOther)
 	}
 	return refuse(v.Status, v.Reason)

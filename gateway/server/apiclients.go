@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/headgate/headgate/policies"
@@ -44,22 +45,43 @@ func (a apiClients) identify(h http.Header) *apiClient {
 	if len(a.byDigest) == 0 {
 		return nil
 	}
-	if keys := h["X-Api-Key"]; len(keys) == 1 {
-		if c := a.find(keys[0]); c != nil {
-			delete(h, "X-Api-Key")
-			return c
+	caller := a.take(h, "X-Api-Key", func(line string) string { return line })
+	if c := a.take(h, "Authorization", bearerToken); caller == nil {
+		caller = c
+	}
+	return caller
+}
+
+// take cuts the lines of a header that hold a known key, and returns the owner
+// of the first.
+func (a apiClients) take(h http.Header, name string, key func(line string) string) (caller *apiClient) {
+	lines := h[name]
+	for i := 0; i < len(lines); {
+		c := a.find(key(lines[i]))
+		if c == nil {
+			i++
+			continue
+		}
+		if caller == nil {
+			caller = c
+		}
+		lines = slices.Delete(slices.Clone(lines), i, i+1)
+		if len(lines) == 0 {
+			delete(h, name)
+		} else {
+			h[name] = lines
 		}
 	}
-	if values := h["Authorization"]; len(values) == 1 {
-		scheme, token, _ := strings.Cut(values[0], " ")
-		if strings.EqualFold(scheme, "Bearer") {
-			if c := a.find(strings.TrimSpace(token)); c != nil {
-				delete(h, "Authorization")
-				return c
-			}
-		}
+	return caller
+}
+
+// bearerToken returns the token of an Authorization line (RFC 6750 section 2.1), or "".
+func bearerToken(line string) string {
+	scheme, token, _ := strings.Cut(line, " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
 	}
-	return nil
+	return strings.TrimSpace(token)
 }
 
 func (a apiClients) find(key string) *apiClient {

@@ -57,7 +57,7 @@ func (rt *route) cached(next echo.HandlerFunc) echo.HandlerFunc {
 		return next
 	}
 	rule, ok := rt.gen.caches[string(rt.policy.Cache)]
-	if !ok {
+	if !ok || rt.session.Mode == session.Logout { // a stored answer would end no session
 		return c.Invalidation(cache.InvalidationOptions{Tags: rt.policy.Purge})(next)
 	}
 	return c.Middleware(rule, cache.MiddlewareOptions{

@@ -1,10 +1,13 @@
 package server
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httputil"
+	"net/url"
 	"reflect"
 	"strings"
 
@@ -21,17 +24,18 @@ const headerClient = "Headgate-Client"
 func (rt *route) forward(u *proxy.Upstream) echo.HandlerFunc {
 	h := u.Handler(proxy.RouteOptions{
 		RewriteHost:    !rt.policy.PreserveHost,
-		Timeout:        rt.policy.Timeout.Std(),
+		Timeout:        noneIfZero(rt.policy.Timeout),
 		Rewrite:        rt.rewriteRequest,
 		ModifyResponse: rt.takeResponse,
 		Filter:         session.StripReserved,
 	})
 	return func(c echo.Context) error {
 		x := exchangeOf(c)
-		err := h.Forward(interim{c.Response()}, c.Request())
+		err := h.Forward(upgradable{c.Response(), x}, c.Request())
 		if err == nil {
 			return nil
 		}
+		x.answeredBy(err)
 		if ended := x.endSession(c); ended != nil {
 			return ended
 		}
@@ -42,16 +46,31 @@ func (rt *route) forward(u *proxy.Upstream) echo.HandlerFunc {
 	}
 }
 
-// interim lets 1xx responses through Echo's Response, which would take one for
-// the final response.
-type interim struct{ *echo.Response }
+// upgradable notices that a connection is upgraded. The answer to that is
+// written past Echo's Response, which then knows of none.
+type upgradable struct {
+	*echo.Response
+	x *exchange
+}
 
-func (w interim) WriteHeader(status int) {
-	if status >= 100 && status < 200 && status != http.StatusSwitchingProtocols {
-		w.Response.Writer.WriteHeader(status)
-		return
+// Hijack implements http.Hijacker.
+func (w upgradable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := w.Response.Hijack()
+	if err == nil {
+		w.Status, w.Committed = http.StatusSwitchingProtocols, true
+		w.x.settle(w.Status, w.Header()) // now: the connection may last for days
 	}
-	w.Response.WriteHeader(status)
+	return conn, rw, err
+}
+
+// answeredBy notes for the log which server it was that gave no answer.
+func (x *exchange) answeredBy(err error) {
+	var failure *proxy.Error
+	if errors.As(err, &failure) && failure.Server != "" {
+		if u, err := url.Parse(failure.Server); err == nil {
+			x.upstream.Store(u)
+		}
+	}
 }
 
 // rewriteRequest makes the forwarded request what the policy wants it to be,
@@ -107,33 +126,33 @@ func (rt *route) forwardedPath(routed string, m policies.Match) string {
 // does it, and makes the rest fit for the client. Its error refuses the response.
 func (rt *route) takeResponse(res *http.Response) error {
 	x := exchangeFrom(res.Request.Context())
+	x.upstream.Store(res.Request.URL)
 	actions, err := session.ParseActions(res.Header, rt.session.Mode)
 	x.visit.CleanResponse(res.Header)
-	if err == nil {
-		var cookie *http.Cookie
-		// A client that leaves must not leave it half done.
-		cookie, err = x.visit.Apply(context.WithoutCancel(res.Request.Context()), actions)
-		if err == nil {
-			rt.gen.sessions.SetCookie(res.Header, cookie)
-		}
+	if err != nil { // nothing is done of it; forward does what is due all the same
+		return &proxy.Error{Status: session.Status(err), Kind: proxy.KindRefused, Err: err}
 	}
 	x.applied.Store(true)
+	// A client that leaves must not leave it half done.
+	cookie, err := x.visit.Apply(context.WithoutCancel(res.Request.Context()), actions)
 	if err != nil {
 		return &proxy.Error{Status: session.Status(err), Kind: proxy.KindRefused, Err: err}
 	}
 	x.loggedIn.Store(actions.Login != "")
-	if !reflect.DeepEqual(actions, session.Actions{}) {
-		// It has changed this client's session, so it is for this client alone.
-		res.Header.Set("Cache-Control", "private, no-store")
-		for _, name := range []string{"Cdn-Cache-Control", "Surrogate-Control", "Expires"} {
-			res.Header.Del(name)
-		}
-	}
 	res.Header.Del(headerRequestID) // the request has the gateway's
 	if rt.cors != nil {
 		removeCORS(res.Header)
 	}
 	applyHeaderRules(res.Header, rt.policy.ResponseHeaders)
+	if cookie != nil || !reflect.DeepEqual(actions, session.Actions{}) {
+		// It is about this client's session, so it is for this client alone,
+		// whatever app and policy say.
+		for _, name := range []string{"Cdn-Cache-Control", "Surrogate-Control", "Expires"} {
+			res.Header.Del(name)
+		}
+		res.Header.Set("Cache-Control", "private, no-store")
+		rt.gen.sessions.SetCookie(res.Header, cookie)
+	}
 	return nil
 }
 

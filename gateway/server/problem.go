@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/headgate/headgate/gateway/proxy"
 	"github.com/labstack/echo/v4"
 )
 
@@ -26,6 +27,19 @@ func (p *problem) Error() string {
 }
 
 func (p *problem) Unwrap() error { return p.Cause }
+
+// As shows as an echo.HTTPError what is wrong with an upstream rather than with
+// the request at hand. So the cache, which knows Echo's errors and not ours,
+// gives it to all who wait for the same answer.
+func (p *problem) As(target any) bool {
+	he, ok := target.(**echo.HTTPError)
+	var failure *proxy.Error
+	if !ok || !errors.As(p.Cause, &failure) || failure.Kind == proxy.KindRefused {
+		return false
+	}
+	*he = echo.NewHTTPError(p.Status)
+	return true
+}
 
 // refuse returns a problem with this status.
 func refuse(status int, detail string) *problem {

@@ -29,7 +29,7 @@ type route struct {
 // newRoute builds a route with the chain of handlers that its requests pass,
 // in the order of DESIGN, section 1:
 //
-//	identify -> maintenance -> CORS -> admit (deny cache, session, limits, session rule) -> body -> cache -> answer
+//	identify -> CORS -> maintenance -> admit (deny cache, session, limits, session rule) -> body -> cache -> answer
 func (s *Server) newRoute(g *generation, p *policies.Route) (*route, error) {
 	rt := &route{
 		name:    p.Name,
@@ -55,8 +55,8 @@ func (s *Server) newRoute(g *generation, p *policies.Route) (*route, error) {
 	}
 	rt.handler = chain(answer,
 		rt.identify,
-		rt.inMaintenance,
 		rt.crossOrigin,
+		rt.inMaintenance,
 		rt.admit,
 		rt.boundBody,
 		rt.cached,

@@ -54,7 +54,7 @@ func upstreamConfig(u *policies.Upstream) proxy.Config {
 		ConnectTimeout: u.ConnectTimeout.Std(),
 		IdleTimeout:    u.IdleTimeout.Std(),
 		MaxConnections: u.MaxConnections,
-		Retries:        u.Retries,
+		Retries:        retries(u),
 		RetryBudget:    u.RetryBudget,
 		SlowStart:      u.SlowStart.Std(),
 	}
@@ -81,6 +81,14 @@ func upstreamConfig(u *policies.Upstream) proxy.Config {
 	return c
 }
 
+// retries is how many there may be: none without a budget for them.
+func retries(u *policies.Upstream) int {
+	if u.RetryBudget == 0 {
+		return 0
+	}
+	return u.Retries
+}
+
 // noneIfZero turns a policy's "0 is no bound" into the proxy's.
 func noneIfZero(d policies.Duration) time.Duration {
 	if d == 0 {
@@ -104,6 +112,9 @@ func sessionSettings(p policies.Session) session.Settings {
 		MaxPerUser:      p.MaxPerUser,
 		LoginPath:       p.LoginPath,
 		CSRF:            session.CSRFOptions{Off: p.CSRF == nil},
+	}
+	if set.RotateEvery == 0 { // never: no session gets that old
+		set.RotateEvery = set.AbsoluteTimeout
 	}
 	for _, s := range p.Secrets {
 		set.Secrets = append(set.Secrets, []byte(s.Reveal()))

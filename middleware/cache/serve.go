@@ -66,12 +66,16 @@ func (x *exchange) serveEntry(e *entry, status outcomeStatus) error {
 // appends gets a copy.
 func addFields(h http.Header, stored http.Header) {
 	for name, values := range stored {
-		if old, ok := h[name]; ok {
-			h[name] = append(old[:len(old):len(old)], values...)
-			continue
-		}
-		h[name] = values[:len(values):len(values)]
+		addField(h, name, values)
 	}
+}
+
+func addField(h http.Header, name string, values []string) {
+	if old, ok := h[name]; ok {
+		h[name] = append(old[:len(old):len(old)], values...)
+		return
+	}
+	h[name] = values[:len(values):len(values)]
 }
 
 func (x *exchange) setAge(h http.Header, e *entry) {
@@ -90,7 +94,7 @@ func (x *exchange) writeNotModified(e *entry, status *outcomeStatus) {
 		if name == "Last-Modified" && e.etag != "" {
 			continue
 		}
-		h[name] = values[:len(values):len(values)]
+		addField(h, name, values)
 	}
 	x.setAge(h, e)
 	status.set(h, x.m.cache.name)
