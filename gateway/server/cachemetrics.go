@@ -9,7 +9,8 @@ import (
 
 // cacheMetrics shows what the cache does. It implements cache.Observer.
 type cacheMetrics struct {
-	requests  *prometheus.CounterVec // rule, result, reason
+	lookups   *prometheus.CounterVec // rule, result, reason
+	requests  *series[lookup, prometheus.Counter]
 	collapsed *prometheus.CounterVec // rule
 	stored    *prometheus.CounterVec // rule
 	bytes     *prometheus.CounterVec // rule
@@ -17,13 +18,20 @@ type cacheMetrics struct {
 	evictions prometheus.Counter
 }
 
+// lookup is the labels of what the cache made of a request.
+type lookup struct{ rule, result, reason string }
+
 func newCacheMetrics() *cacheMetrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
+	lookups := counter("headgate_cache_requests_total",
+		"Requests on cached routes, by result (hit, stale, miss) and for hits the tier, for misses the reason.", "rule", "result", "reason")
 	return &cacheMetrics{
-		requests: counter("headgate_cache_requests_total",
-			"Requests on cached routes, by result (hit, stale, miss) and for hits the tier, for misses the reason.", "rule", "result", "reason"),
+		lookups: lookups,
+		requests: newSeries(func(l lookup) prometheus.Counter {
+			return lookups.WithLabelValues(l.rule, l.result, l.reason)
+		}),
 		collapsed: counter("headgate_cache_collapsed_total", "Requests answered by a fetch that another request had begun.", "rule"),
 		stored:    counter("headgate_cache_stored_total", "Responses stored.", "rule"),
 		bytes:     counter("headgate_cache_stored_bytes_total", "Bytes of the bodies of stored responses.", "rule"),
@@ -40,7 +48,7 @@ func (m *cacheMetrics) register(r *prometheus.Registry, stats func() cache.Stats
 	gauge := func(name, help string, value func(cache.Stats) float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(stats()) })
 	}
-	r.MustRegister(m.requests, m.collapsed, m.stored, m.bytes, m.purges, m.evictions,
+	r.MustRegister(m.lookups, m.collapsed, m.stored, m.bytes, m.purges, m.evictions,
 		gauge("headgate_cache_local_entries", "Resources in the local tier.", func(s cache.Stats) float64 { return float64(s.LocalEntries) }),
 		gauge("headgate_cache_local_bytes", "Bytes that the local tier takes.", func(s cache.Stats) float64 { return float64(s.LocalBytes) }),
 		gauge("headgate_cache_filling_bytes", "Bytes of responses on their way into the cache.", func(s cache.Stats) float64 { return float64(s.FillingBytes) }),
@@ -58,7 +66,7 @@ func (m *cacheMetrics) Request(r cache.Result) {
 	case r.Hit:
 		result, reason = "hit", string(r.Tier)
 	}
-	m.requests.WithLabelValues(r.Rule, result, reason).Inc()
+	m.requests.of(lookup{r.Rule, result, reason}).Inc()
 	if r.Collapsed {
 		m.collapsed.WithLabelValues(r.Rule).Inc()
 	}

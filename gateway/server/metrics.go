@@ -17,34 +17,72 @@ import (
 type metrics struct {
 	registry *prometheus.Registry
 
-	requests   *prometheus.CounterVec   // route, method, status
-	duration   *prometheus.HistogramVec // route
+	requests   *series[answered, prometheus.Counter]
+	duration   *series[string, prometheus.Observer] // by route
 	inFlight   prometheus.Gauge
 	logDropped prometheus.Counter
 
-	decisions    *prometheus.CounterVec // limit, outcome, source
+	decisions    *series[decided, prometheus.Counter]
 	checks       prometheus.Histogram
 	checksFailed prometheus.Counter
-	attempts     *prometheus.CounterVec   // upstream, server, result
-	attemptTime  *prometheus.HistogramVec // upstream
+	attempts     *series[attempted, prometheus.Counter]
+	attemptTime  *series[string, prometheus.Observer] // by upstream
 
 	reloads      *prometheus.CounterVec // result
 	reloadFailed prometheus.Gauge
 	policyLoaded prometheus.Gauge
 }
 
+// The labels of counters that each request counts in.
+type (
+	answered struct {
+		route, method string
+		status        int // 0: none that HTTP knows
+	}
+	decided struct {
+		limit  string
+		event  ratelimit.Event
+		source ratelimit.Source
+	}
+	attempted struct{ upstream, server, result string }
+)
+
 func newMetrics(version string) *metrics {
+	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "headgate_requests_total",
+		Help: "Requests answered, by route, method and status.",
+	}, []string{"route", "method", "status"})
+	duration := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "headgate_request_duration_seconds",
+		Help:    "Time from a request's arrival to the end of its response.",
+		Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+	}, []string{"route"})
+	decisions := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "headgate_limit_decisions_total",
+		Help: "Decisions by limit, outcome (admitted, denied, dry_run_denied, error) and who decided (redis, memory, local while Redis is away, deny_cache).",
+	}, []string{"limit", "outcome", "source"})
+	attempts := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "headgate_upstream_attempts_total",
+		Help: "Attempts at app servers, by result: ok, or what kept the server's answer from being passed on.",
+	}, []string{"upstream", "server", "result"})
+	attemptTime := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "headgate_upstream_header_duration_seconds",
+		Help:    "Time from choosing an app server to its response's header.",
+		Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+	}, []string{"upstream"})
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "headgate_requests_total",
-			Help: "Requests answered, by route, method and status.",
-		}, []string{"route", "method", "status"}),
-		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "headgate_request_duration_seconds",
-			Help:    "Time from a request's arrival to the end of its response.",
-			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
-		}, []string{"route"}),
+		requests: newSeries(func(a answered) prometheus.Counter {
+			return requests.WithLabelValues(a.route, a.method, statusLabel(a.status))
+		}),
+		duration: newSeries(func(route string) prometheus.Observer { return duration.WithLabelValues(route) }),
+		decisions: newSeries(func(d decided) prometheus.Counter {
+			return decisions.WithLabelValues(d.limit, string(d.event), string(d.source))
+		}),
+		attempts: newSeries(func(a attempted) prometheus.Counter {
+			return attempts.WithLabelValues(a.upstream, a.server, a.result)
+		}),
+		attemptTime: newSeries(func(upstream string) prometheus.Observer { return attemptTime.WithLabelValues(upstream) }),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "headgate_requests_in_flight",
 			Help: "Requests being answered now.",
@@ -53,10 +91,6 @@ func newMetrics(version string) *metrics {
 			Name: "headgate_access_log_dropped_lines_total",
 			Help: "Access log lines dropped because they could not be written fast enough.",
 		}),
-		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "headgate_limit_decisions_total",
-			Help: "Decisions by limit, outcome (admitted, denied, dry_run_denied, error) and who decided (redis, memory, local while Redis is away, deny_cache).",
-		}, []string{"limit", "outcome", "source"}),
 		checks: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "headgate_limit_check_duration_seconds",
 			Help:    "Time that checking a request's limits in Redis took.",
@@ -66,15 +100,6 @@ func newMetrics(version string) *metrics {
 			Name: "headgate_limit_check_errors_total",
 			Help: "Checks of limits that Redis did not answer.",
 		}),
-		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "headgate_upstream_attempts_total",
-			Help: "Attempts at app servers, by result: ok, or what kept the server's answer from being passed on.",
-		}, []string{"upstream", "server", "result"}),
-		attemptTime: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "headgate_upstream_header_duration_seconds",
-			Help:    "Time from choosing an app server to its response's header.",
-			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
-		}, []string{"upstream"}),
 		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "headgate_policy_reloads_total",
 			Help: "Attempts to load a policy, by result: ok or error.",
@@ -94,8 +119,8 @@ func newMetrics(version string) *metrics {
 		ConstLabels: prometheus.Labels{"version": version},
 	})
 	info.Set(1)
-	m.registry.MustRegister(m.requests, m.duration, m.inFlight, m.logDropped,
-		m.decisions, m.checks, m.checksFailed, m.attempts, m.attemptTime,
+	m.registry.MustRegister(requests, duration, m.inFlight, m.logDropped,
+		decisions, m.checks, m.checksFailed, attempts, attemptTime,
 		m.reloads, m.reloadFailed, m.policyLoaded, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -122,13 +147,21 @@ func (m *metrics) watch(r *store.Redis) {
 
 // observe counts one finished request. route is "" where none fitted.
 func (m *metrics) observe(route, method string, status int, took time.Duration) {
-	m.requests.WithLabelValues(route, methodLabel(method), statusLabel(status)).Inc()
-	m.duration.WithLabelValues(route).Observe(took.Seconds())
+	m.count(route, method, status)
+	m.duration.of(route).Observe(took.Seconds())
+}
+
+// count counts one answer.
+func (m *metrics) count(route, method string, status int) {
+	if !isStatus(status) {
+		status = 0 // or else an app could choose from more labels than there are statuses
+	}
+	m.requests.of(answered{route, methodLabel(method), status}).Inc()
 }
 
 // Decided implements ratelimit.Observer.
 func (m *metrics) Decided(limit string, event ratelimit.Event, source ratelimit.Source) {
-	m.decisions.WithLabelValues(limit, string(event), string(source)).Inc()
+	m.decisions.of(decided{limit, event, source}).Inc()
 }
 
 // RoundTrip implements ratelimit.Observer.
@@ -145,8 +178,8 @@ func (m *metrics) attempt(a proxy.Attempt) {
 	if a.Kind != "" {
 		result = string(a.Kind)
 	}
-	m.attempts.WithLabelValues(a.Upstream, a.Server, result).Inc()
-	m.attemptTime.WithLabelValues(a.Upstream).Observe(a.Header.Seconds())
+	m.attempts.of(attempted{a.Upstream, a.Server, result}).Inc()
+	m.attemptTime.of(a.Upstream).Observe(a.Header.Seconds())
 }
 
 // methodLabel bounds the methods to the known ones.
@@ -159,8 +192,10 @@ func methodLabel(method string) string {
 	return "other"
 }
 
+func isStatus(status int) bool { return 100 <= status && status <= 599 }
+
 func statusLabel(status int) string {
-	if status < 100 || status > 599 {
+	if !isStatus(status) {
 		return "other"
 	}
 	return strconv.Itoa(status)

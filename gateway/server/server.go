@@ -180,7 +180,7 @@ func (s *Server) peer(addr netip.AddrPort) (bucket netip.Addr, counted bool) {
 
 // refused notes a request that was refused before it became one.
 func (s *Server) refused(peer net.Addr, err *wire.RequestError) {
-	s.metrics.requests.WithLabelValues("", "other", statusLabel(err.Status)).Inc()
+	s.metrics.count("", "", err.Status)
 	if s.accessLog == nil {
 		return
 	}
