@@ -17,7 +17,9 @@ import (
 type decoder struct {
 	file  *File
 	found policies.Diagnostics
-	nodes int // decoded so far
+	nodes int  // decoded so far
+	full  bool // there were too many: what else is found would only confuse
+	told  map[policies.Diagnostic]bool
 }
 
 // maxNodes bounds what is decoded: aliases of aliases can stand for billions.
@@ -30,8 +32,25 @@ func (d *decoder) at(n *yaml.Node) policies.Position {
 	return policies.Position{File: d.file.Name, Line: max(n.Line, 1), Column: max(n.Column, 1)}
 }
 
+// errorf notes a mistake, once: aliases lead to the same place again and again.
 func (d *decoder) errorf(at policies.Position, mend, format string, args ...any) {
-	d.found = append(d.found, policies.Diagnostic{Position: at, Message: fmt.Sprintf(format, args...), Mend: mend})
+	found := policies.Diagnostic{Position: at, Message: fmt.Sprintf(format, args...), Mend: mend}
+	if d.full || d.told[found] {
+		return
+	}
+	if d.told == nil {
+		d.told = map[policies.Diagnostic]bool{}
+	}
+	d.told[found] = true
+	d.found = append(d.found, found)
+}
+
+// kind is a node's kind, or that of what it is an alias of.
+func kind(n *yaml.Node) yaml.Kind {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	return n.Kind
 }
 
 // enter follows an alias, and counts.
@@ -41,9 +60,8 @@ func (d *decoder) enter(n *yaml.Node) (_ *yaml.Node, ok bool) {
 		n = n.Alias
 	}
 	if d.nodes++; d.nodes > maxNodes {
-		if d.nodes == maxNodes+1 {
-			d.errorf(at, "split the file, or use fewer aliases", "the file stands for more than %d values", maxNodes)
-		}
+		d.errorf(at, "split the file, or use fewer aliases", "the file stands for more than %d values", maxNodes)
+		d.full = true
 		return n, false
 	}
 	return n, true

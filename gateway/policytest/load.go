@@ -72,7 +72,12 @@ func (d *decoder) document(root *yaml.Node) {
 	var tests *yaml.Node
 	versioned := false
 	d.mapping(root, "a file of tests", fields{
-		"version": func(n *yaml.Node) { versioned = true; d.number(n, 1, 1) },
+		"version": func(n *yaml.Node) {
+			versioned = true
+			if v, ok := d.text(n); ok && v != "1" {
+				d.errorf(d.at(n), "write `version: 1`", "version %q is not known", short(v))
+			}
+		},
 		"env":     d.env,
 		"base":    d.base,
 		"clock":   d.clock,
@@ -157,7 +162,7 @@ func (d *decoder) header(n *yaml.Node, h http.Header) {
 			}
 			h[name] = append(h[name], s)
 		}
-		if value.Kind == yaml.SequenceNode {
+		if kind(value) == yaml.SequenceNode {
 			d.list(value, "a header", add)
 			return
 		}
@@ -168,7 +173,7 @@ func (d *decoder) header(n *yaml.Node, h http.Header) {
 func (d *decoder) apps(n *yaml.Node) {
 	d.pairs(n, "apps", func(name string, key, value *yaml.Node) {
 		d.mention(key, "upstream", name)
-		if value.Kind != yaml.SequenceNode {
+		if kind(value) != yaml.SequenceNode {
 			d.file.Apps[name] = []Answer{d.answer(value, true)}
 			return
 		}

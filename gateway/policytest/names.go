@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/headgate/headgate/policies"
 )
@@ -39,6 +40,11 @@ func (f *File) load(path string) (_ *policies.Policy, notes []string, _ policies
 		return v, ok
 	}})
 	if found.HasErrors() {
+		for i := range found {
+			if strings.HasPrefix(found[i].Message, "the environment variable ") {
+				found[i].Mend = "give it a value under `env:` in " + f.Name
+			}
+		}
 		return nil, nil, found
 	}
 	if wrong := f.check(p); wrong.HasErrors() {

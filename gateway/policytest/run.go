@@ -108,8 +108,7 @@ func (w *world) step(ctx context.Context, s *Step, result *Result) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		// Not Over/Times*i: the last request must not come early by what rounding loses.
-		w.clock.set(begin.Add(time.Duration(float64(s.Over) * float64(i) / float64(s.Times))))
+		w.clock.set(begin.Add(s.after(i)))
 		got := w.send(ctx, s)
 		result.Requests++
 		if len(s.Expect) == 0 {
@@ -139,6 +138,13 @@ func (w *world) step(ctx context.Context, s *Step, result *Result) error {
 	}
 	w.clock.set(begin.Add(s.Over))
 	return nil
+}
+
+// after is how long after its first request a step's i-th is sent: i*Over/Times,
+// where the product itself might be too large for a Duration.
+func (s *Step) after(i int) time.Duration {
+	n := time.Duration(s.Times)
+	return s.Over/n*time.Duration(i) + s.Over%n*time.Duration(i)/n
 }
 
 // answered is what became of a request.

@@ -159,9 +159,9 @@ func (d *decoder) phases(n *yaml.Node, s *Step) {
 	left, rested := s.Times, false
 	errors := len(d.found)
 	d.pairs(n, "what is expected", func(key string, k, value *yaml.Node) {
-		word, count, _ := strings.Cut(key, " ")
+		word, many, _ := strings.Cut(key, " ")
 		p := Phase{Requests: left}
-		switch number, err := strconv.Atoi(count); {
+		switch number, err := strconv.Atoi(many); {
 		case rested:
 			d.errorf(d.at(k), "put it before `rest`", "%q comes after the rest", short(key))
 			return
@@ -171,12 +171,12 @@ func (d *decoder) phases(n *yaml.Node, s *Step) {
 				d.errorf(d.at(k), fmt.Sprintf("raise `times`, which is %d, or remove it", s.Times), "no request is left for `rest`")
 			}
 		case word == "first" && len(s.Expect) > 0:
-			d.errorf(d.at(k), "write `next "+short(count)+"`", "%q does not come first", short(key))
+			d.errorf(d.at(k), "write `next "+short(many)+"`", "%q does not come first", short(key))
 			return
 		case (word == "first" || word == "next") && err == nil && number > 0:
 			p.Requests = number
 			if number > left {
-				d.errorf(d.at(k), fmt.Sprintf("`times` is %d", s.Times), "%q is more than the %d requests that are left", short(key), left)
+				d.errorf(d.at(k), fmt.Sprintf("`times` is %d", s.Times), "%q is more than what is left: %s", short(key), count(left, "request"))
 				return
 			}
 		default:
@@ -189,7 +189,7 @@ func (d *decoder) phases(n *yaml.Node, s *Step) {
 		s.Expect = append(s.Expect, p)
 	})
 	if left > 0 && len(d.found) == errors {
-		d.errorf(at, "add `rest`", "nothing is said of the last %d requests", left)
+		d.errorf(at, "add `rest`", "nothing is said of the last %s", count(left, "request"))
 	}
 }
 
@@ -230,7 +230,7 @@ var cacheWords = []string{"hit", "stale", "revalidated", cacheMiss, "bypass", ca
 
 // statuses reads one status or a list of them.
 func (d *decoder) statuses(n *yaml.Node) (all []int) {
-	if n.Kind != yaml.SequenceNode {
+	if kind(n) != yaml.SequenceNode {
 		return []int{d.number(n, 100, 599)}
 	}
 	d.list(n, "status", func(n *yaml.Node) { all = append(all, d.number(n, 100, 599)) })
@@ -253,7 +253,7 @@ func (d *decoder) wantHeader(n *yaml.Node) (all []NamedWant) {
 // forwarding reads what is expected to reach an app: `no`, `yes`, or how.
 func (d *decoder) forwarding(n *yaml.Node) *Forwarding {
 	f := new(Forwarding)
-	if n.Kind == yaml.ScalarNode {
+	if kind(n) == yaml.ScalarNode {
 		f.No = d.word(n, "yes", "no") == "no"
 		return f
 	}
