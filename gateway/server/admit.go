@@ -45,7 +45,7 @@ func (rt *route) admit(next echo.HandlerFunc) echo.HandlerFunc {
 			if !outcome.Allowed() {
 				return x.deny(c, outcome)
 			}
-			x.noteDryRun(outcome)
+			x.dryRun = outcome.DryRunDeniedBy()
 			x.settleLater(c, outcome)
 			outcome.WriteHeaders(c.Response().Header())
 		}
@@ -125,30 +125,16 @@ func identify(who *ratelimit.Request, visit *session.Visit) {
 
 // deny answers a request that the limits do not admit.
 func (x *exchange) deny(c echo.Context, o *ratelimit.Outcome) error {
-	for _, d := range o.Decisions() {
-		if !d.Allowed && !d.DryRun {
-			x.limit = d.Name
-			break
-		}
-	}
+	x.limit = o.DeniedBy()
 	if o.Unavailable() {
 		x.cause = errors.New("rate limits cannot be checked without Redis")
 	}
 	if isGRPC(c.Request()) {
 		return denyGRPC(c, o)
 	}
+	x.route.lendCORS(c)
 	o.Deny(c.Response(), c.Request())
 	return nil
-}
-
-// noteDryRun keeps for the log which limit would have denied.
-func (x *exchange) noteDryRun(o *ratelimit.Outcome) {
-	for _, d := range o.Decisions() {
-		if !d.Allowed && d.DryRun {
-			x.dryRun = d.Name
-			return
-		}
-	}
 }
 
 // settleLater has limits that count by the answer settled just before the

@@ -142,6 +142,8 @@ func (rt *route) takeResponse(res *http.Response) error {
 	res.Header.Del(headerRequestID) // the request has the gateway's
 	if rt.cors != nil {
 		removeCORS(res.Header)
+	} else {
+		rt.server.parts.lent.learn(rt.name, res.Request.Header.Get("Origin"), res.Header)
 	}
 	applyHeaderRules(res.Header, rt.policy.ResponseHeaders)
 	if cookie != nil || !reflect.DeepEqual(actions, session.Actions{}) {

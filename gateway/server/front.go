@@ -108,6 +108,9 @@ func (s *Server) fail(c echo.Context, x *exchange, err error) {
 	if p.Status == http.StatusInternalServerError {
 		s.log.Error("a request failed", "id", x.id, "error", err)
 	}
+	if x.route != nil && !c.Response().Committed {
+		x.route.lendCORS(c)
+	}
 	p.write(c)
 }
 

@@ -233,3 +233,34 @@ func TestGatewaysInOneProcessMayShareTheirCounters(t *testing.T) {
 		t.Errorf("the 101st request over both: %d", got)
 	}
 }
+
+// A script cannot read a 429 without CORS headers: to it, the network is broken.
+func TestPagesCanReadTheDenialsOfAnAppThatLetsThemReadItsAnswers(t *testing.T) {
+	t.Parallel()
+	shop := appFunc(t, func(w http.ResponseWriter, r *http.Request) {
+		if origin := r.Header.Get("Origin"); origin == "https://friend.example" {
+			w.Header().Set("Access-Control-Allow-Origin", origin)
+			w.Header().Set("Access-Control-Allow-Credentials", "true")
+		}
+	})
+	g := start(t, `
+upstreams: {shop: {servers: [`+shop.URL+`]}}
+limits: {two: {requests: 2, window: 1h, algorithm: fixed_window}}
+routes: [{name: limited, path: /*, upstream: shop, limits: two}]
+`)
+	for _, origin := range []string{"https://friend.example", "https://stranger.example"} {
+		if a := g.do("GET", "/", "Origin", origin); a.StatusCode != 200 {
+			t.Fatalf("%d", a.StatusCode)
+		}
+	}
+	a := g.do("GET", "/", "Origin", "https://friend.example")
+	if a.StatusCode != 429 || a.Header.Get("Access-Control-Allow-Origin") != "https://friend.example" ||
+		a.Header.Get("Access-Control-Allow-Credentials") != "true" || a.Header.Get("Vary") != "Origin" {
+		t.Errorf("whom the app lets read: %d %v", a.StatusCode, a.Header)
+	}
+	for _, origin := range []string{"https://stranger.example", ""} {
+		if a := g.do("GET", "/", "Origin", origin); a.StatusCode != 429 || a.Header.Get("Access-Control-Allow-Origin") != "" {
+			t.Errorf("origin %q: %d %v", origin, a.StatusCode, a.Header)
+		}
+	}
+}

@@ -19,6 +19,7 @@ type parts struct {
 	cache     atomic.Pointer[cache.Cache] // nil until a policy caches something
 	upstreams *upstreams
 	upgrades  *proxy.Upgrades
+	lent      *lentCORS
 }
 
 // Shared is what several gateways in one process have in common where there is
@@ -57,7 +58,7 @@ func (s *Shared) Close() {
 
 // openParts opens what the first policy names. What fails leaves the rest to teardown.
 func (s *Server) openParts() (*parts, error) {
-	p := &parts{upgrades: proxy.NewUpgrades()}
+	p := &parts{upgrades: proxy.NewUpgrades(), lent: newLentCORS(s.options.Now)}
 	p.upstreams = newUpstreams(proxy.Deps{
 		Logger: s.log, Observer: s.metrics.attempt, Upgrades: p.upgrades,
 		Now: s.options.Now, Transport: s.options.Transport,
