@@ -102,14 +102,24 @@ func New(o Options) (*Limiter, error) {
 // session is known to deny the request. The gateway asks this first, so that an
 // abuser costs next to nothing.
 func (l *Limiter) Denied(r *Request) *Outcome {
-	o := Outcome{limiter: l}
-	o.items = o.space[:0]
-	if !l.gather(&o, r, true) || !l.denied(&o, r) {
+	o := l.begin(r)
+	if !l.gather(o, r, true) || !l.denied(o, r) {
+		r.spare = o
 		return nil
 	}
-	found := o
-	found.items = append(found.space[:0], o.items...)
-	return &found
+	return o
+}
+
+// begin makes an Outcome, or takes the one that Denied had no use for: it is
+// the largest piece of memory that a check needs.
+func (l *Limiter) begin(r *Request) *Outcome {
+	o := r.spare
+	if r.spare = nil; o == nil {
+		o = new(Outcome)
+	}
+	*o = Outcome{limiter: l, allowed: true}
+	o.items = o.space[:0]
+	return o
 }
 
 // Check decides a request under all limits at once, and consumes from all or
@@ -123,8 +133,7 @@ func (l *Limiter) Denied(r *Request) *Outcome {
 // The Outcome must be settled, once the answer is known, where limits count by
 // the answer; see [Outcome.Settle].
 func (l *Limiter) Check(ctx context.Context, r *Request, trip *store.Trip) *Outcome {
-	o := &Outcome{limiter: l, allowed: true}
-	o.items = o.space[:0]
+	o := l.begin(r)
 	l.gather(o, r, false)
 	if len(o.items) == 0 || l.denied(o, r) {
 		return o

@@ -42,6 +42,28 @@ func (o *Outcome) Decisions() []Named {
 	return all
 }
 
+// DeniedBy returns the name of the first limit that denied the request; "" if
+// none did.
+func (o *Outcome) DeniedBy() string {
+	for i := range o.items {
+		if it := &o.items[i]; it.vetoes() {
+			return it.limit.Name
+		}
+	}
+	return ""
+}
+
+// DryRunDeniedBy returns the name of the first limit that would have denied the
+// request, if it were not on trial; "" if none would have.
+func (o *Outcome) DryRunDeniedBy() string {
+	for i := range o.items {
+		if it := &o.items[i]; it.decided && !it.Allowed && it.limit.DryRun {
+			return it.limit.Name
+		}
+	}
+	return ""
+}
+
 // Answer is what became of a request that was let through.
 type Answer struct {
 	// Status and Header are the app's. Zero means that there was no answer.

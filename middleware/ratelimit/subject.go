@@ -33,7 +33,8 @@ func FromContext(ctx context.Context) (Subject, bool) {
 	return s, ok
 }
 
-// Request is what limits may be keyed by.
+// Request is what limits may be keyed by. It belongs to one request and is not
+// safe for concurrent use.
 type Request struct {
 	// Addr is the client's address; Limit.Allow is matched with it.
 	Addr netip.Addr
@@ -45,6 +46,8 @@ type Request struct {
 	Host   string
 	Header http.Header
 	Subject
+
+	spare *Outcome // of Denied, for Check
 }
 
 // RequestOf gathers what limits may be keyed by from an HTTP request: the
