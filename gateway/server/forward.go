@@ -39,11 +39,22 @@ func (rt *route) forward(u *proxy.Upstream) echo.HandlerFunc {
 		if ended := x.endSession(c); ended != nil {
 			return ended
 		}
-		if refusal := wire.Refusal(c.Request().Context()); refusal != nil {
-			return refuse(refusal.Status, "The request is malformed: "+refusal.Reason+".").because(err)
+		if refusal := refusalOf(c.Request(), err); refusal != nil {
+			return refuse(refusal.Status, "The request is refused: "+refusal.Reason+".").because(err)
 		}
 		return asProblem(err)
 	}
+}
+
+// refusalOf returns why the listener has cut off the request's body, if that
+// is what went wrong. Over HTTP/1 the connection knows, over HTTP/2 the error.
+func refusalOf(r *http.Request, err error) *wire.RequestError {
+	if refusal := wire.Refusal(r.Context()); refusal != nil {
+		return refusal
+	}
+	var refusal *wire.RequestError
+	errors.As(err, &refusal)
+	return refusal
 }
 
 // upgradable notices that a connection is upgraded. The answer to that is

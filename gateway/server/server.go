@@ -48,6 +48,9 @@ type Options struct {
 	// Transport answers in the place of the named upstream's servers. Nil means
 	// connections to them.
 	Transport func(upstream string) http.RoundTripper
+	// BodyGrace is how long a client may be silent within a request's body.
+	// Zero means the listener's default, thirty seconds.
+	BodyGrace time.Duration
 	// Observe is told of each request when its answer is complete, in the
 	// goroutine that called ServeHTTP. Nil means nobody.
 	Observe func(Outcome)
@@ -86,8 +89,9 @@ type Server struct {
 
 	public    *wire.Server
 	adminHTTP *http.Server
-	listeners []net.Listener
-	adminL    net.Listener
+	listeners []net.Listener // while there are any
+	addr      atomic.Pointer[string]
+	adminAddr atomic.Pointer[string]
 
 	mu       sync.Mutex // Start, Reload and Shutdown
 	draining atomic.Bool
@@ -149,6 +153,7 @@ func (s *Server) buildPublic() error {
 		ReadHeaderTimeout:   p.ReadHeaderTimeout.Std(),
 		IdleTimeout:         p.IdleTimeout.Std(),
 		MaxHeaderBytes:      int(p.MaxHeaderBytes.Bytes()),
+		BodyGrace:           s.options.BodyGrace,
 		MaxConnectionsPerIP: p.MaxConnectionsPerIP,
 		Lull:                p.ShutdownDelay.Std(),
 		Peer:                s.peer,
@@ -196,7 +201,10 @@ func (s *Server) refused(peer net.Addr, err *wire.RequestError) {
 func (s *Server) Start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.listeners) > 0 {
+	switch {
+	case s.draining.Load():
+		return errors.New("the gateway has been shut down; make a new one")
+	case len(s.listeners) > 0:
 		return errors.New("the gateway has been started already")
 	}
 	p := s.options.Policy.Server
@@ -214,12 +222,13 @@ func (s *Server) Start() error {
 			s.closeListeners()
 			return fmt.Errorf("server.admin.listen: %w", err)
 		}
-		s.adminL = l
+		s.adminAddr.Store(new(l.Addr().String()))
 		s.serve("admin", func() error { return s.adminHTTP.Serve(l) })
 	}
 	for _, l := range s.listeners {
 		s.serve("listener", func() error { return s.public.Serve(l) })
 	}
+	s.addr.Store(new(s.listeners[0].Addr().String()))
 	s.serving.Go(s.warnOfEviction)
 	s.log.Info("the gateway is listening", "addr", s.Addr(), "admin", s.AdminAddr(), "policy", s.current.Load().hash)
 	return nil
@@ -260,18 +269,18 @@ func (s *Server) Failed() <-chan error { return s.failed }
 // Addr returns the address of the first listener, with the port that the
 // system chose where the policy says 0; "" before Start.
 func (s *Server) Addr() string {
-	if len(s.listeners) == 0 {
-		return ""
+	if addr := s.addr.Load(); addr != nil {
+		return *addr
 	}
-	return s.listeners[0].Addr().String()
+	return ""
 }
 
 // AdminAddr returns the address of the admin listener; "" where there is none.
 func (s *Server) AdminAddr() string {
-	if s.adminL == nil {
-		return ""
+	if addr := s.adminAddr.Load(); addr != nil {
+		return *addr
 	}
-	return s.adminL.Addr().String()
+	return ""
 }
 
 // ShutdownGrace is how long the running policy wants Shutdown's context to last.
