@@ -142,7 +142,7 @@ func eachReference(template string, text, reference func(string)) {
 		}
 		text(template[:i+1])
 		template = template[i+1:]
-		if template == "*" || strings.HasPrefix(template, "*?") {
+		if template == "*" || strings.HasPrefix(template, "*?") || strings.HasPrefix(template, "*#") {
 			reference("*")
 			template = template[1:]
 		} else if strings.HasPrefix(template, ":") {

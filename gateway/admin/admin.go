@@ -92,8 +92,9 @@ func New(o Options) http.Handler {
 	e.HTTPErrorHandler = writeError
 	e.Use(guard(o.Token), limitBody)
 
-	e.GET("/livez", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
-	e.GET("/readyz", readyz(o.Health))
+	heads := []string{http.MethodGet, http.MethodHead} // load balancers ask with either
+	e.Match(heads, "/livez", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
+	e.Match(heads, "/readyz", readyz(o.Health))
 	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(o.Gatherer, promhttp.HandlerOpts{})))
 	if o.Upstreams != nil {
 		e.GET("/upstreams", func(c echo.Context) error { return show(c, o.Upstreams()) })

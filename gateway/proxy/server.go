@@ -75,24 +75,24 @@ type member struct {
 
 // ServerStatus is what /upstreams shows about a server.
 type ServerStatus struct {
-	URL    string
-	Weight int
+	URL    string `json:"url"`
+	Weight int    `json:"weight"`
 	// Healthy is whether it gets its share of requests now.
-	Healthy bool
+	Healthy bool `json:"healthy"`
 	// Why says what made it so, in words; empty if nothing ever happened.
-	Why string
+	Why string `json:"why,omitempty"`
 	// Since is when that was; zero if nothing ever happened.
-	Since time.Time
+	Since time.Time `json:"since,omitzero"`
 	// Active are the requests in flight, upgraded connections included.
-	Active int64
+	Active int64 `json:"active"`
 	// Requests and Failures count attempts since the server was first known;
 	// only failures that the server is to blame for are counted.
-	Requests  int64
-	Failures  int64
-	Ejections int64
+	Requests  int64 `json:"requests"`
+	Failures  int64 `json:"failures"`
+	Ejections int64 `json:"ejections"`
 	// EjectedUntil is when an ejected server gets its next request on trial;
 	// zero if it is not ejected.
-	EjectedUntil time.Time
+	EjectedUntil time.Time `json:"ejected_until,omitzero"`
 }
 
 func (u *Upstream) status(m member, now time.Time) ServerStatus {

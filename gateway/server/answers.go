@@ -30,9 +30,12 @@ func (rt *route) ownAnswer(write echo.HandlerFunc) echo.HandlerFunc {
 // redirect answers with a Location, keeping the query unless it has its own.
 func redirect(p *policies.Redirect) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		to := exchangeOf(c).match.Expand(p.To)
+		to, fragment, marked := strings.Cut(exchangeOf(c).match.Expand(p.To), "#")
 		if query := c.Request().URL.RawQuery; query != "" && !strings.Contains(to, "?") {
 			to += "?" + query
+		}
+		if marked {
+			to += "#" + fragment
 		}
 		c.Response().Header().Set("Location", to)
 		return c.NoContent(p.Status)
@@ -95,7 +98,7 @@ func (rt *route) inMaintenance(next echo.HandlerFunc) echo.HandlerFunc {
 		return next
 	}
 	return func(c echo.Context) error {
-		if m.lets(exchangeOf(c).who.Addr) {
+		if m.lets(exchangeOf(c).Info.Addr) {
 			return next(c)
 		}
 		if !acceptsHTML(c.Request()) {

@@ -36,8 +36,8 @@ func newAPIClients(clients map[string]*policies.Client) apiClients {
 }
 
 // identify returns whose key the request carries, if it is a known one, and
-// cuts it from the headers: it is between the client and the gateway. What is
-// not a key of ours is the app's, and stays.
+// cuts it from the headers wherever it stands: it is between the client and the
+// gateway. What is not a key of ours is the app's, and stays.
 //
 // The lookup is by digest, so its timing tells nothing of the keys; the
 // comparison at the end is in constant time all the same.

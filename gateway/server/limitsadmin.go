@@ -32,7 +32,7 @@ func (a limitsAdmin) Inspect(ctx context.Context, name string, key []string) (an
 	}
 	states, err := a.server.parts.counters.Inspect(ctx, limit, key...)
 	if err != nil {
-		return nil, err
+		return nil, away(err)
 	}
 	shown := make([]limitState, 0, len(states))
 	for _, s := range states {
@@ -50,7 +50,7 @@ func (a limitsAdmin) Reset(ctx context.Context, name string, key []string) error
 	if err != nil {
 		return err
 	}
-	return a.server.parts.counters.Reset(ctx, limit, key...)
+	return away(a.server.parts.counters.Reset(ctx, limit, key...))
 }
 
 // find returns the limit and the key as it is counted: operators give a

@@ -8,6 +8,7 @@ import (
 	"github.com/headgate/headgate/gateway/admin"
 	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/middleware/session"
+	"github.com/headgate/headgate/middleware/store"
 )
 
 // purge does what the admin listener is asked at /purge.
@@ -16,7 +17,11 @@ func (s *Server) purge(ctx context.Context, p admin.Purge) error {
 	if c == nil {
 		return fmt.Errorf("%w: the running policy caches nothing", admin.ErrNotFound)
 	}
-	if err := c.Purge(ctx, cache.Purge{URL: p.URL, Prefix: p.Prefix, Tag: p.Tag, All: p.All, Soft: p.Soft}); err != nil {
+	purge := cache.Purge{URL: p.URL, Prefix: p.Prefix, Tag: p.Tag, All: p.All, Soft: p.Soft}
+	if err := purge.Check(); err != nil {
+		return fmt.Errorf("%w: %w", admin.ErrBadKey, err)
+	}
+	if err := c.Purge(ctx, purge); err != nil {
 		return fmt.Errorf("%w: the purge is not yet known to be in force everywhere: %w", admin.ErrAway, err)
 	}
 	return nil
@@ -48,8 +53,9 @@ func (a sessionsAdmin) Revoke(ctx context.Context, ref string) (bool, error) {
 	return found, away(err)
 }
 
+// away marks the errors that mean that Redis does not answer.
 func away(err error) error {
-	if errors.Is(err, session.ErrUnavailable) {
+	if errors.Is(err, session.ErrUnavailable) || errors.Is(err, store.ErrUnavailable) {
 		return fmt.Errorf("%w: %w", admin.ErrAway, err)
 	}
 	return err

@@ -18,11 +18,13 @@ func (s *Server) Reload(by string) error {
 	if s.options.Load == nil {
 		return errors.New("this gateway was started without a way to load its policy anew")
 	}
+	s.mu.Lock() // from here on: of two reloads, the one that reads last must win
+	defer s.mu.Unlock()
 	p, err := s.options.Load()
 	if err != nil {
 		return s.rejected(err)
 	}
-	return s.Run(p, by)
+	return s.run(p, by)
 }
 
 // Run replaces the running policy with one that has been loaded already. A
@@ -30,6 +32,11 @@ func (s *Server) Reload(by string) error {
 func (s *Server) Run(p *policies.Policy, by string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.run(p, by)
+}
+
+// run is Run with the lock held.
+func (s *Server) run(p *policies.Policy, by string) error {
 	if s.draining.Load() {
 		return errors.New("the gateway is shutting down")
 	}

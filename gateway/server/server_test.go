@@ -217,3 +217,11 @@ func slowAnswer(begun chan<- bool, finish <-chan bool) http.HandlerFunc {
 		io.WriteString(w, "slow")
 	}
 }
+
+// slowly has a handler begin later.
+func slowly(d time.Duration, h http.Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		time.Sleep(d)
+		h.ServeHTTP(w, r)
+	}
+}

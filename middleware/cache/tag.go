@@ -212,6 +212,12 @@ type Purge struct {
 	Soft bool
 }
 
+// Check says what is wrong with the purge itself, if anything is.
+func (p Purge) Check() error {
+	_, err := p.tags(func(raw string) []string { return []string{raw} })
+	return err
+}
+
 // tags resolves a purge. filters give the queries that the rules in force
 // would make of the URL's: an entry is tagged with the query of its key.
 func (p Purge) tags(filters func(raw string) []string) ([]tag, error) {
