@@ -23,7 +23,7 @@ type decoder struct {
 }
 
 // maxNodes bounds what is decoded: aliases of aliases can stand for billions.
-const maxNodes = 500_000
+const maxNodes = 200_000
 
 // fields are what reads each key of a mapping.
 type fields map[string]func(*yaml.Node)

@@ -22,7 +22,7 @@ const (
 	defaultFrom = "192.0.2.1"
 )
 
-// defaultClock begins a day, and so the windows of fixed and sliding ones.
+// defaultClock is as good as any other; it is round, so that times are easily told.
 var defaultClock = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // Load reads a file of tests. If the diagnostics hold an error there is no file.
