@@ -107,7 +107,7 @@ func (c *keptClient) do(method, id string) error {
 		c.conn, c.buf = conn, bufio.NewReader(conn)
 	}
 	body := ""
-	if method == "POST" {
+	if method != "GET" {
 		body = "body of " + id
 	}
 	_ = c.conn.SetDeadline(time.Now().Add(20 * time.Second))
