@@ -50,8 +50,8 @@ func newRemote(o Options, p *purges) *remote {
 	}
 }
 
-// redisChunk is the size of a body's chunks: small enough that a chunk does
-// not hold up the commands of others for long.
+// redisChunk is the size of a body's chunks: small enough that Redis is not
+// busy with one for long. They travel apart from what decides on requests.
 const redisChunk = 256 << 10
 
 func (r *remote) key(hash keyHash, parts ...string) string {
@@ -103,7 +103,7 @@ func (r *remote) loadBody(ctx context.Context, hash keyHash, e *entry) (b body, 
 	left := b.size
 	for n := 0; n < chunkCount(b.size); n++ {
 		cmd := redis.NewStringCmd(ctx, "get", prefix+strconv.Itoa(n))
-		if err := r.redis.Do(ctx, cmd); err != nil {
+		if err := r.redis.DoLarge(ctx, cmd); err != nil {
 			return body{}, false, err
 		}
 		chunk, err := cmd.Bytes()
@@ -163,7 +163,7 @@ func (r *remote) putChunks(ctx context.Context, hash keyHash, e *entry, keep tim
 	send := func(chunk []byte) error {
 		cmd := redis.NewStatusCmd(ctx, "set", prefix+strconv.Itoa(n), chunk, "px", ms)
 		n++
-		if err := r.redis.Do(ctx, cmd); err != nil {
+		if err := r.redis.DoLarge(ctx, cmd); err != nil {
 			return err
 		}
 		return cmd.Err()

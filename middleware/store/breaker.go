@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"sync/atomic"
+	"time"
 )
 
 // breakerThreshold is how many pipelines in a row must fail for a breaker to
@@ -12,10 +13,13 @@ const breakerThreshold = 3
 // breaker keeps callers from waiting for a Redis that does not answer.
 //
 // It opens after breakerThreshold failures in a row, and is closed by the
-// background PING alone: no request is spent on finding out. The zero breaker
-// is closed.
+// background probe alone: no request is spent on finding out. One failure
+// right after that opens it again, and then it stays open for longer each
+// time: a Redis that answers the probe and nothing else must not cost callers
+// their timeout again and again. The zero breaker is closed.
 type breaker struct {
 	failures atomic.Int32
+	openings atomic.Int32          // since a pipeline last succeeded
 	cause    atomic.Pointer[error] // not nil while open
 }
 
@@ -32,6 +36,7 @@ func (b *breaker) record(err error) (opened bool) {
 	if err == nil {
 		if b.failures.Load() != 0 {
 			b.failures.Store(0)
+			b.openings.Store(0)
 		}
 		return false
 	}
@@ -39,10 +44,19 @@ func (b *breaker) record(err error) (opened bool) {
 		return false
 	}
 	cause := fmt.Errorf("%w (the breaker is open)", err)
-	return b.cause.CompareAndSwap(nil, &cause)
+	if !b.cause.CompareAndSwap(nil, &cause) {
+		return false
+	}
+	b.openings.Add(1)
+	return true
+}
+
+// firstProbe is how long after it opened the breaker is probed first.
+func (b *breaker) firstProbe() time.Duration {
+	return min(50*time.Millisecond<<min(b.openings.Load()-1, 10), 10*time.Second)
 }
 
 func (b *breaker) close() {
-	b.failures.Store(0)
+	b.failures.Store(breakerThreshold - 1)
 	b.cause.Store(nil)
 }

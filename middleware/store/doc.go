@@ -9,7 +9,8 @@
 // comes back, and then travel together with whatever other requests have
 // queued meanwhile: under load, hundreds of commands share one write and one
 // read; alone, a command leaves at once. A [Trip] lets several middlewares of
-// one request share a single round trip.
+// one request share a single round trip. Large values go by [Redis.DoLarge], in
+// pipelines of their own: nobody's small command waits behind a megabyte.
 //
 // # What is promised
 //
@@ -21,8 +22,10 @@
 //     by default repeat it in a Cluster. Only NOSCRIPT, which says that it did not
 //     run, is answered by sending the script's text.
 //   - A dead Redis costs the first few requests their timeout. Then a breaker
-//     opens and [Redis.Do] fails at once with [ErrUnavailable] until a PING in
-//     the background has succeeded. In a Cluster each master has its own.
+//     opens and [Redis.Do] fails at once with [ErrUnavailable] until a probe in
+//     the background, a write, has succeeded. In a Cluster each master has its own.
+//   - What Redis refuses to a command alone is no outage, but its answer: a Redis
+//     without memory for writes still knows who is logged in.
 //
 // Everything here is safe for concurrent use.
 package store

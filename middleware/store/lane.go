@@ -22,15 +22,24 @@ const (
 	// maxQueue is how many jobs wait at most. Beyond it Redis is as good as
 	// away: nobody would be served within the timeout.
 	maxQueue = 16384
+
+	// Large values are few to a pipeline, and few may wait: each of them holds
+	// its value.
+	maxLargeBatch = 4
+	maxLargeQueue = 256
 )
 
-// lane is the queue of commands for one Redis server, with its breaker.
+// lane is a queue of commands for one Redis server, with its breaker.
 //
 // A job that comes while fewer than maxInFlight pipelines are under way leaves
 // at once. Later ones wait for a pipeline to return and then leave together.
 type lane struct {
-	name  string
-	redis *Redis
+	name     string
+	redis    *Redis
+	server   *server
+	large    bool // for large values: its breaker says nothing about Redis
+	maxBatch int
+	maxQueue int
 
 	mu       sync.Mutex
 	queue    []*job
@@ -97,13 +106,13 @@ func (l *lane) enqueue(cmds []redis.Cmder) (*job, error) {
 	if l.closed {
 		return nil, fmt.Errorf("%w: the connection is closed", ErrUnavailable)
 	}
-	if len(l.queue) >= maxQueue {
+	if len(l.queue) >= l.maxQueue {
 		return nil, fmt.Errorf("%w: %d requests are waiting for it already", ErrUnavailable, len(l.queue))
 	}
 	l.queue = append(l.queue, j)
 	if l.inFlight < maxInFlight {
 		l.inFlight++
-		go l.drain()
+		l.redis.workers.Go(l.drain) // Close waits for it, having closed the lane first
 	}
 	return j, nil
 }
@@ -144,7 +153,7 @@ func (l *lane) take() []*job {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for len(l.queue) > 0 {
-		n := min(len(l.queue), maxBatch)
+		n := min(len(l.queue), l.maxBatch)
 		batch := l.queue[:n:n]
 		l.queue = l.queue[n:]
 		jobs := batch[:0]
@@ -201,30 +210,32 @@ func (l *lane) send(jobs []*job) {
 		for _, c := range j.cmds {
 			if err := c.Err(); err != nil && !answered(err) {
 				j.err = fmt.Errorf("%w: %w", ErrUnavailable, err)
-				failure = j.err
+				if !startsWith(err, moving) {
+					failure = j.err
+				}
 				break
 			}
 		}
 	}
 	if l.breaker.record(failure) {
-		l.redis.changed(l.name, true, failure)
+		l.redis.changed(l, true, failure)
 		l.redis.background(l.revive)
 	}
 }
 
-// revive closes the breaker once Redis answers a PING.
+// revive closes the breaker once Redis serves a probe.
 func (l *lane) revive(ctx context.Context) {
-	pause := 50 * time.Millisecond
+	pause := l.breaker.firstProbe()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(pause):
 		}
-		pause = min(2*pause, time.Second)
-		if l.redis.lanes.ping(ctx, l) == nil {
+		pause = max(pause, min(2*pause, time.Second))
+		if l.redis.lanes.probe(ctx, l) == nil {
 			l.breaker.close()
-			l.redis.changed(l.name, false, nil)
+			l.redis.changed(l, false, nil)
 			return
 		}
 	}
@@ -237,24 +248,40 @@ func (l *lane) close() {
 }
 
 // notServing are the first words of those error replies with which Redis says
-// that it cannot serve anybody at present.
+// that it cannot serve anybody at present, or not this connection.
+//
+// What it refuses to one command alone is that command's answer: without
+// memory for writes (OOM, MISCONF, NOREPLICAS) it still reads, so everybody
+// stays logged in, and NOPERM is a matter of a key or a command.
 var notServing = []string{
-	"LOADING", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "BUSY", "TRYAGAIN", "MOVED", "ASK", "UNBLOCKED",
-	"NOAUTH", "WRONGPASS", "NOPERM", "MISCONF", "NOREPLICAS", "OOM", "ERR max number of clients",
+	"LOADING", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "BUSY",
+	"NOAUTH", "WRONGPASS", "ERR max number of clients",
 }
+
+// moving are those with which a Cluster that is well says that a key is
+// between two masters just now. The command did not run.
+var moving = []string{"TRYAGAIN", "MOVED", "ASK"}
 
 // answered reports whether err is Redis' answer to the command itself, rather
 // than a failure to get one.
 func answered(err error) bool {
+	if err == redis.Nil { //nolint:errorlint // never wrapped, and by far the most frequent
+		return true
+	}
+	var reply redis.Error
+	return errors.As(err, &reply) && !startsWith(reply, notServing) && !startsWith(reply, moving) &&
+		!strings.Contains(reply.Error(), "-READONLY ") // from within a script, before Redis 7
+}
+
+func startsWith(err error, words []string) bool {
 	var reply redis.Error
 	if !errors.As(err, &reply) {
 		return false
 	}
-	text := reply.Error()
-	for _, w := range notServing {
-		if strings.HasPrefix(text, w) {
-			return false
+	for _, w := range words {
+		if strings.HasPrefix(reply.Error(), w) {
+			return true
 		}
 	}
-	return true
+	return false
 }

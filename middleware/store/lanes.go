@@ -16,7 +16,34 @@ const (
 	topologyEvery = 10 * time.Second
 )
 
-// lanes holds one lane per server: a single one, or one per Cluster master.
+// server is the lanes of one Redis server. Large values travel apart: a
+// decision on a limit must not wait behind somebody's megabyte.
+type server struct {
+	small, large lane
+}
+
+func newServer(r *Redis, name string) *server {
+	s := &server{
+		small: lane{name: name, redis: r, maxBatch: maxBatch, maxQueue: maxQueue},
+		large: lane{name: name + " (large values)", redis: r, maxBatch: maxLargeBatch, maxQueue: maxLargeQueue, large: true},
+	}
+	s.small.server, s.large.server = s, s
+	return s
+}
+
+func (s *server) lane(large bool) *lane {
+	if large {
+		return &s.large
+	}
+	return &s.small
+}
+
+func (s *server) close() {
+	s.small.close()
+	s.large.close()
+}
+
+// lanes holds the lanes of each server: of a single one, or of each Cluster master.
 //
 // In a Cluster the lanes only decide what travels together and whose breaker
 // applies; the ClusterClient still routes each command, and follows MOVED
@@ -25,20 +52,21 @@ type lanes struct {
 	redis   *Redis
 	cluster *redis.ClusterClient // nil for a single server
 
-	first *lane // the only lane, or the one used until the slots are known
+	first *server // the only one, or the one that stands for all until the slots are known
 
 	mu     sync.Mutex
-	byAddr map[string]*lane
-	table  atomic.Pointer[[slots]*lane]
+	byAddr map[string]*server
+	closed bool
+	table  atomic.Pointer[[slots]*server]
 }
 
 func newLanes(r *Redis) *lanes {
-	ls := &lanes{redis: r, byAddr: map[string]*lane{}}
-	ls.first = &lane{name: "redis", redis: r}
+	ls := &lanes{redis: r, byAddr: map[string]*server{}}
 	if c, ok := r.client.(*redis.ClusterClient); ok {
 		ls.cluster = c
-		ls.first.name = "cluster"
-		r.background(ls.follow)
+		ls.first = newServer(r, "cluster")
+	} else {
+		ls.first = newServer(r, "redis")
 	}
 	return ls
 }
@@ -46,8 +74,8 @@ func newLanes(r *Redis) *lanes {
 // many reports whether commands may belong to different lanes.
 func (ls *lanes) many() bool { return ls.cluster != nil && ls.table.Load() != nil }
 
-// of returns the lane of a command.
-func (ls *lanes) of(c redis.Cmder) *lane {
+// of returns the server that has a command's key.
+func (ls *lanes) of(c redis.Cmder) *server {
 	if ls.cluster == nil {
 		return ls.first
 	}
@@ -55,8 +83,8 @@ func (ls *lanes) of(c redis.Cmder) *lane {
 	if table == nil {
 		return ls.first
 	}
-	if l := table[slotOf(firstKey(c))]; l != nil {
-		return l
+	if s := table[slotOf(firstKey(c))]; s != nil {
+		return s
 	}
 	return ls.first
 }
@@ -68,11 +96,11 @@ type part struct {
 }
 
 // split deals the commands out to their lanes, in order.
-func (ls *lanes) split(cmds []redis.Cmder) []part {
+func (ls *lanes) split(cmds []redis.Cmder, large bool) []part {
 	var parts []part
 next:
 	for _, c := range cmds {
-		l := ls.of(c)
+		l := ls.of(c).lane(large)
 		for i := range parts {
 			if parts[i].lane == l {
 				parts[i].cmds = append(parts[i].cmds, c)
@@ -108,64 +136,81 @@ func (ls *lanes) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	table := new([slots]*lane)
+	table := new([slots]*server)
 	for _, r := range ranges {
 		if len(r.Nodes) == 0 {
 			continue
 		}
-		l := ls.at(r.Nodes[0].Addr)
+		master := ls.at(r.Nodes[0].Addr)
 		for s := max(r.Start, 0); s <= min(r.End, slots-1); s++ {
-			table[s] = l
+			table[s] = master
 		}
 	}
 	ls.table.Store(table)
 	return nil
 }
 
-// at returns the lane of the master at addr.
-func (ls *lanes) at(addr string) *lane {
+// at returns the master at addr.
+func (ls *lanes) at(addr string) *server {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	l, ok := ls.byAddr[addr]
+	s, ok := ls.byAddr[addr]
 	if !ok {
-		l = &lane{name: addr, redis: ls.redis}
-		ls.byAddr[addr] = l
+		s = newServer(ls.redis, addr)
+		if ls.closed {
+			s.close()
+		}
+		ls.byAddr[addr] = s
 	}
-	return l
+	return s
 }
 
-// ping asks the server behind a lane whether it is there. In a Cluster it also
-// asks for the topology again, since another server may have taken over.
-func (ls *lanes) ping(ctx context.Context, l *lane) error {
+// probe asks the server behind a lane whether it serves: by writing a key that
+// is gone a second later, since a replica, and a Cluster that is down, answer
+// a PING like any other. In a Cluster it also asks for the topology again, since
+// another server may have taken over.
+func (ls *lanes) probe(ctx context.Context, l *lane) error {
 	ctx, cancel := context.WithTimeout(ctx, ls.redis.timeout)
 	defer cancel()
+	write := redis.NewStatusCmd(ctx, "set", ls.redis.Key("probe"), "1", "px", 1000)
 	if ls.cluster == nil {
-		return ls.redis.client.Ping(ctx).Err()
+		return unserved(ls.redis.client.Process(ctx, write))
 	}
 	ls.cluster.ReloadState(ctx)
 	if err := ls.refresh(ctx); err != nil {
 		return err
 	}
-	if l == ls.first {
+	if l.server == ls.first {
 		return nil // it stands for the Cluster as a whole, which has just answered
 	}
-	slot, owns := ls.slotOn(l)
+	slot, owns := ls.slotOn(l.server)
 	if !owns {
 		return nil // its slots have moved; nothing will use this lane again
 	}
-	node, err := ls.cluster.MasterForKey(ctx, keyIn(slot))
+	key := ls.redis.Key("probe", "{"+keyIn(slot)+"}")
+	node, err := ls.cluster.MasterForKey(ctx, key)
 	if err != nil {
 		return err
 	}
-	return node.Ping(ctx).Err()
+	write.Args()[1] = key
+	return unserved(node.Process(ctx, write))
 }
 
-// slotOn returns a slot that the lane's server owns.
-func (ls *lanes) slotOn(l *lane) (int, bool) {
+// unserved drops an error that is Redis' answer to the probe: whoever answers
+// that there is no memory left, or no permission, is there.
+func unserved(err error) error {
+	if err != nil && answered(err) {
+		return nil
+	}
+	return err
+}
+
+// slotOn returns a slot that the server owns.
+func (ls *lanes) slotOn(s *server) (int, bool) {
 	if table := ls.table.Load(); table != nil {
-		for s, have := range table {
-			if have == l {
-				return s, true
+		for slot, have := range table {
+			if have == s {
+				return slot, true
 			}
 		}
 	}
@@ -175,9 +220,10 @@ func (ls *lanes) slotOn(l *lane) (int, bool) {
 func (ls *lanes) close() {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
+	ls.closed = true
 	ls.first.close()
-	for _, l := range ls.byAddr {
-		l.close()
+	for _, s := range ls.byAddr {
+		s.close()
 	}
 }
 

@@ -45,12 +45,12 @@ type Redis struct {
 	prefix  string
 	log     *slog.Logger
 
-	lanes    *lanes
-	timers   timerPool
-	jobs     jobPool
-	closing  chan struct{}
-	closed   sync.Once
-	watchers sync.WaitGroup
+	lanes   *lanes
+	timers  timerPool
+	jobs    jobPool
+	closing chan struct{}
+	closed  sync.Once
+	workers sync.WaitGroup
 
 	down     atomic.Int32 // how many lanes' breakers are open
 	trips    atomic.Int64
@@ -101,6 +101,9 @@ func Open(o Options) (*Redis, error) {
 		closing: make(chan struct{}),
 	}
 	r.lanes = newLanes(r)
+	if r.lanes.cluster != nil {
+		r.background(r.lanes.follow)
+	}
 	return r, nil
 }
 
@@ -145,7 +148,7 @@ func (r *Redis) Close() error {
 		close(r.closing)
 		r.lanes.close()
 		err = r.client.Close()
-		r.watchers.Wait()
+		r.workers.Wait()
 	})
 	return err
 }
@@ -157,6 +160,19 @@ func (r *Redis) Close() error {
 // ctx. What a command itself was answered (redis.Nil, a script's error) stays in the command.
 // After an error the commands may still be in flight: do not read or reuse them.
 func (r *Redis) Do(ctx context.Context, cmds ...redis.Cmder) error {
+	return r.do(ctx, cmds, false)
+}
+
+// DoLarge is [Redis.Do] for commands that carry or fetch large values, tens of
+// kilobytes and more. They travel in pipelines of their own, a few in each, so
+// that nobody's small command waits behind them, and that a link which is too
+// slow for them is not taken for an outage: they have a breaker of their own,
+// of which [Redis.Available] does not tell.
+func (r *Redis) DoLarge(ctx context.Context, cmds ...redis.Cmder) error {
+	return r.do(ctx, cmds, true)
+}
+
+func (r *Redis) do(ctx context.Context, cmds []redis.Cmder, large bool) error {
 	if len(cmds) == 0 {
 		return nil
 	}
@@ -166,18 +182,22 @@ func (r *Redis) Do(ctx context.Context, cmds ...redis.Cmder) error {
 	timer := r.timers.get(r.timeout)
 	defer r.timers.put(timer)
 
-	lane := r.lanes.of(cmds[0])
-	if r.lanes.many() {
-		if parts := r.lanes.split(cmds); len(parts) > 1 {
+	if len(cmds) > 1 && r.lanes.many() {
+		if parts := r.lanes.split(cmds, large); len(parts) > 1 {
 			return doParts(ctx, timer, parts)
 		}
 	}
-	return lane.do(ctx, timer, cmds)
+	return r.lanes.of(cmds[0]).lane(large).do(ctx, timer, cmds)
 }
 
 // doParts sends each lane its own commands, and waits for all of them. The
 // first error is the error of the whole: the caller needs every reply.
 func doParts(ctx context.Context, timer *time.Timer, parts []part) error {
+	for _, p := range parts { // before anything is sent that would be for nothing
+		if err := p.lane.breaker.refusal(); err != nil {
+			return err
+		}
+	}
 	jobs := make([]*job, 0, len(parts))
 	for _, p := range parts {
 		j, err := p.lane.enqueue(p.cmds)
@@ -201,14 +221,20 @@ func doParts(ctx context.Context, timer *time.Timer, parts []part) error {
 }
 
 // changed is told by a lane that its breaker has opened or closed.
-func (r *Redis) changed(name string, open bool, cause error) {
+func (r *Redis) changed(l *lane, open bool, cause error) {
+	if open {
+		r.log.Warn("redis is unavailable", "server", l.name, "error", cause)
+	} else {
+		r.log.Info("redis is back", "server", l.name)
+	}
+	if l.large {
+		return
+	}
 	var now int32
 	if open {
 		now = r.down.Add(1)
-		r.log.Warn("redis is unavailable", "server", name, "error", cause)
 	} else {
 		now = r.down.Add(-1)
-		r.log.Info("redis is back", "server", name)
 	}
 	if (open && now == 1) || (!open && now == 0) {
 		r.mu.Lock()
@@ -223,7 +249,7 @@ func (r *Redis) changed(name string, open bool, cause error) {
 // background runs f in a goroutine that Close waits for. ctx ends with Close.
 func (r *Redis) background(f func(ctx context.Context)) {
 	ctx, cancel := context.WithCancel(context.Background())
-	r.watchers.Go(func() {
+	r.workers.Go(func() {
 		defer cancel()
 		done := make(chan struct{})
 		go func() {

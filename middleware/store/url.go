@@ -23,13 +23,22 @@ func parseURL(raw string) (*redis.UniversalOptions, error) {
 		return nil, errors.New("the URL has no scheme; write redis://HOST:PORT")
 	}
 
+	if _, query, ok := strings.Cut(rest, "?"); ok {
+		if params, err := url.ParseQuery(query); err == nil && params.Has("max_retries") {
+			return nil, errors.New("max_retries has no effect here, since a request waits for one attempt; leave it out")
+		}
+	}
+
 	switch scheme {
 	case "redis", "rediss", "unix":
 		if strings.Contains(rest, ","+scheme+"://") {
-			rest = strings.ReplaceAll(rest, ","+scheme+"://", ",")
-			return parseMany(scheme, rest, "cluster")
+			one, err := oneUser(strings.Split(rest, ","+scheme+"://"))
+			if err != nil {
+				return nil, err
+			}
+			return parseMany(scheme, one, "cluster")
 		}
-		if scheme != "unix" && strings.Contains(authority(rest), ",") {
+		if _, hosts := userinfo(authority(rest)); scheme != "unix" && strings.Contains(hosts, ",") {
 			return parseMany(scheme, rest, "cluster")
 		}
 		single, err := redis.ParseURL(raw)
@@ -50,11 +59,8 @@ func parseURL(raw string) (*redis.UniversalOptions, error) {
 func parseMany(scheme, rest, kind string) (*redis.UniversalOptions, error) {
 	auth := authority(rest)
 	tail := rest[len(auth):]
-	userinfo := ""
-	if at := strings.LastIndexByte(auth, '@'); at >= 0 {
-		userinfo, auth = auth[:at+1], auth[at+1:]
-	}
-	addrs := strings.Split(auth, ",")
+	user, hosts := userinfo(auth)
+	addrs := strings.Split(hosts, ",")
 	for i, a := range addrs {
 		addrs[i] = strings.TrimSpace(a)
 		if addrs[i] == "" {
@@ -79,7 +85,7 @@ func parseMany(scheme, rest, kind string) (*redis.UniversalOptions, error) {
 		path = ""
 	}
 
-	first := scheme + "://" + userinfo + addrs[0] + path
+	first := scheme + "://" + user + addrs[0] + path
 	if len(params) > 0 {
 		first += "?" + params.Encode()
 	}
@@ -94,13 +100,41 @@ func parseMany(scheme, rest, kind string) (*redis.UniversalOptions, error) {
 		}
 	}
 	o := universal(single, addrs)
-	o.MasterName = master
+	if o.MasterName = master; master != "" && o.TLSConfig != nil {
+		// The name of the first Sentinel is not that of the others, nor that of
+		// the master: let each be verified by its own.
+		o.TLSConfig.ServerName = ""
+	}
 	o.SentinelUsername, o.SentinelPassword = sentinelUser, sentinelPassword
 	o.IsClusterMode = kind == "cluster"
 	if o.IsClusterMode && o.DB != 0 {
 		return nil, fmt.Errorf("a Cluster has database 0 alone, not %d; leave the path of the URL empty", o.DB)
 	}
 	return o, nil
+}
+
+// oneUser joins what follows the schemes of several URLs into one list of
+// addresses with the user that they have in common. A URL without one has that of the others.
+func oneUser(urls []string) (string, error) {
+	common := ""
+	for i, u := range urls {
+		user, _ := userinfo(authority(u))
+		switch {
+		case user == "" || user == common:
+		case common == "":
+			common = user
+		default:
+			return "", errors.New("the users or passwords of the URLs differ; a Cluster has the same on every node")
+		}
+		urls[i] = u[len(user):]
+	}
+	return common + strings.Join(urls, ","), nil
+}
+
+// userinfo splits an authority behind the @, if it has one.
+func userinfo(authority string) (user, hosts string) {
+	at := strings.LastIndexByte(authority, '@') + 1
+	return authority[:at], authority[at:]
 }
 
 // universal copies what a URL can say from a single server's options.
@@ -110,6 +144,8 @@ func universal(o *redis.Options, addrs []string) *redis.UniversalOptions {
 		ClientName:               o.ClientName,
 		DB:                       o.DB,
 		Protocol:                 o.Protocol,
+		MinRetryBackoff:          o.MinRetryBackoff,
+		MaxRetryBackoff:          o.MaxRetryBackoff,
 		Username:                 o.Username,
 		Password:                 o.Password,
 		TLSConfig:                o.TLSConfig,
@@ -119,8 +155,13 @@ func universal(o *redis.Options, addrs []string) *redis.UniversalOptions {
 		MinIdleConns:             o.MinIdleConns,
 		MaxIdleConns:             o.MaxIdleConns,
 		MaxActiveConns:           o.MaxActiveConns,
+		PipelinePoolSize:         o.PipelinePoolSize,
+		PipelineReadBufferSize:   o.PipelineReadBufferSize,
+		PipelineWriteBufferSize:  o.PipelineWriteBufferSize,
+		MaxConcurrentDials:       o.MaxConcurrentDials,
 		ConnMaxIdleTime:          o.ConnMaxIdleTime,
 		ConnMaxLifetime:          o.ConnMaxLifetime,
+		ConnMaxLifetimeJitter:    o.ConnMaxLifetimeJitter,
 		DialTimeout:              o.DialTimeout,
 		ReadTimeout:              o.ReadTimeout,
 		WriteTimeout:             o.WriteTimeout,

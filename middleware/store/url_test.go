@@ -31,6 +31,9 @@ func TestURLs(t *testing.T) {
 		"TLS cluster":                {"rediss+cluster://a:1,b:2", want{Addrs: []string{"a:1", "b:2"}, Cluster: true, TLS: true}},
 		"several URLs are a cluster": {"redis://a:1,redis://b:2", want{Addrs: []string{"a:1", "b:2"}, Cluster: true}},
 		"commas are a cluster":       {"redis://a:1,b:2", want{Addrs: []string{"a:1", "b:2"}, Cluster: true}},
+		"comma in a password":        {"redis://u:p,q@h:1", want{Addrs: []string{"h:1"}, User: "u", Password: "p,q"}},
+		"URLs with a password each":  {"redis://u:p@a:1,redis://u:p@b:2", want{Addrs: []string{"a:1", "b:2"}, Cluster: true, User: "u", Password: "p"}},
+		"a password for all":         {"redis://u:p@a:1,redis://b:2", want{Addrs: []string{"a:1", "b:2"}, Cluster: true, User: "u", Password: "p"}},
 		"sentinel":                   {"redis+sentinel://:p@a:1,b:2/mymaster?db=2&sentinel_password=s", want{Addrs: []string{"a:1", "b:2"}, Master: "mymaster", Password: "p", SentinelPassword: "s", DB: 2}},
 		"TLS sentinel":               {"rediss+sentinel://a:1/m", want{Addrs: []string{"a:1"}, Master: "m", TLS: true}},
 	} {
@@ -49,17 +52,19 @@ func TestURLs(t *testing.T) {
 
 func TestBadURLsSayWhatIsWrongAndKeepTheirSecrets(t *testing.T) {
 	for url, want := range map[string]string{
-		"":                                   "empty",
-		"localhost:6379":                     "scheme",
-		"http://localhost":                   `"http"`,
-		"redis+sentinel://a:1,b:2":           "master's name",
-		"redis+cluster://a:1,,b:2":           "empty",
-		"redis+cluster://a:1/2":              "database 0",
-		"redis://:hunter2@h:1/x":             "database",
-		"redis://:hunter2@h:port":            "port",
-		"redis+cluster://:hunter2@a:1,b:bad": "HOST:PORT",
-		"redis+cluster://:hunter2@a:1?no=1":  "no",
-		"redis://:hunter2%zz@h:1":            "escape",
+		"":                                    "empty",
+		"localhost:6379":                      "scheme",
+		"http://localhost":                    `"http"`,
+		"redis+sentinel://a:1,b:2":            "master's name",
+		"redis+cluster://a:1,,b:2":            "empty",
+		"redis+cluster://a:1/2":               "database 0",
+		"redis://:hunter2@h:1/x":              "database",
+		"redis://:hunter2@h:port":             "port",
+		"redis+cluster://:hunter2@a:1,b:bad":  "HOST:PORT",
+		"redis+cluster://:hunter2@a:1?no=1":   "no",
+		"redis://:hunter2%zz@h:1":             "escape",
+		"redis://:hunter2@a,redis://:other@b": "differ",
+		"redis://h:1?max_retries=3":           "max_retries",
 	} {
 		_, err := Open(Options{URL: url})
 		if err == nil {
