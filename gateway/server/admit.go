@@ -19,7 +19,7 @@ func (rt *route) admit(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		x, r := exchangeOf(c), c.Request()
 		who := ratelimit.Request{
-			Addr: x.who.Addr, Bucket: x.who.Bucket,
+			Addr: x.Info.Addr, Bucket: x.Info.Bucket,
 			Route: rt.name, Method: r.Method, Host: x.host, Header: r.Header,
 		}
 		if x.api != nil {
@@ -31,7 +31,7 @@ func (rt *route) admit(next echo.HandlerFunc) echo.HandlerFunc {
 			}
 		}
 
-		visit := rt.gen.sessions.Visit(r, rt.session)
+		visit := rt.visit(r)
 		x.visit = visit
 		outcome := rt.ask(r.Context(), visit, &who)
 		// The log tells of denied requests, too, by whom they were counted, so that
@@ -63,6 +63,14 @@ func (rt *route) admit(next echo.HandlerFunc) echo.HandlerFunc {
 		rt.gen.sessions.CutCookie(r.Header)
 		return next(c)
 	}
+}
+
+// visit looks for the request's session, if the route wants to know.
+func (rt *route) visit(r *http.Request) *session.Visit {
+	if rt.noVisit != nil {
+		return rt.noVisit
+	}
+	return rt.gen.sessions.Visit(r, rt.session)
 }
 
 // ask finds the session and asks the limits, in one round trip where that can

@@ -101,7 +101,7 @@ func (rt *route) upstreamField(r *http.Request, name string) []string {
 	case "X-Forwarded-Proto":
 		return []string{schemeOf(r)}
 	case "X-Forwarded-For", "Forwarded":
-		return []string{x.who.Addr.String()}
+		return []string{x.Info.Addr.String()}
 	}
 	h := http.Header{}
 	if values, ok := r.Header[name]; ok && !session.Reserved(name) {

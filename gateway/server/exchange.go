@@ -20,13 +20,12 @@ import (
 // Its fields are written by the request's own goroutine, and read in the end by
 // the access log. What a fill may write, when the log has long been written, is atomic.
 type exchange struct {
-	context.Context
+	clientip.Context // who asks
 
 	start time.Time
 	id    string
 	ids   [1]string // id, as a header's value
 	gen   *generation
-	who   clientip.Info
 	host  string           // normalised, without port: what routes are matched by
 	route *route           // nil until one fits
 	asked policies.Request // what the matcher looked at
@@ -101,8 +100,8 @@ func (x *exchange) entry(c echo.Context, uri string, took time.Duration) accessE
 		UserAgent: r.UserAgent(),
 		Referer:   r.Referer(),
 	}
-	if x.who.Addr.IsValid() {
-		e.ClientIP = x.who.Addr.String()
+	if x.Info.Addr.IsValid() {
+		e.ClientIP = x.Info.Addr.String()
 	}
 	if x.route != nil {
 		e.Route = x.route.name

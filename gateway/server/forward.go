@@ -2,13 +2,11 @@ package server
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"reflect"
 	"strings"
 
 	"github.com/headgate/headgate/gateway/proxy"
@@ -144,8 +142,7 @@ func (rt *route) takeResponse(res *http.Response) error {
 		return &proxy.Error{Status: session.Status(err), Kind: proxy.KindRefused, Err: err}
 	}
 	x.applied.Store(true)
-	// A client that leaves must not leave it half done.
-	cookie, err := x.visit.Apply(context.WithoutCancel(res.Request.Context()), actions)
+	cookie, err := x.visit.Apply(x, actions)
 	if err != nil {
 		return &proxy.Error{Status: session.Status(err), Kind: proxy.KindRefused, Err: err}
 	}
@@ -157,7 +154,7 @@ func (rt *route) takeResponse(res *http.Response) error {
 		rt.server.parts.lent.learn(rt.name, res.Request.Header.Get("Origin"), res.Header)
 	}
 	applyHeaderRules(res.Header, rt.policy.ResponseHeaders)
-	if cookie != nil || !reflect.DeepEqual(actions, session.Actions{}) {
+	if cookie != nil || actions.Any() {
 		// It is about this client's session, so it is for this client alone,
 		// whatever app and policy say.
 		for _, name := range []string{"Cdn-Cache-Control", "Surrogate-Control", "Expires"} {
@@ -175,7 +172,7 @@ func (x *exchange) endSession(c echo.Context) error {
 	if x.applied.Swap(true) {
 		return nil
 	}
-	cookie, err := x.visit.Apply(context.WithoutCancel(c.Request().Context()), session.Actions{})
+	cookie, err := x.visit.Apply(x, session.Actions{})
 	if err != nil {
 		return refuse(session.Status(err), "The session could not be ended.").with("Retry-After", "1").because(err)
 	}

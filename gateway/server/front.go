@@ -52,9 +52,8 @@ func (s *Server) begin(c echo.Context) *exchange {
 		start: s.options.Now(),
 		id:    requestID(r.Header),
 		gen:   gen,
-		who:   gen.resolver.Info(r),
 	}
-	x.Context = clientip.NewContext(r.Context(), x.who)
+	x.Context = clientip.Context{Context: r.Context(), Info: gen.resolver.Info(r)}
 	c.SetRequest(r.WithContext(x))
 	x.ids[0] = x.id // one array for both; clipped, so that whoever appends gets a copy
 	c.Request().Header[headerRequestID] = x.ids[:1:1]
@@ -176,7 +175,7 @@ func dispatch(c echo.Context) error {
 		Method:   r.Method,
 		Header:   r.Header,
 		RawQuery: r.URL.RawQuery,
-		ClientIP: x.who.Addr,
+		ClientIP: x.Info.Addr,
 	}
 	m := x.gen.matcher.Match(&x.asked)
 	switch m.Outcome {

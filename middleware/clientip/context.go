@@ -4,23 +4,24 @@ import "context"
 
 type infoKey struct{}
 
-// infoContext saves an allocation over context.WithValue, which would box the Info
-// besides.
-type infoContext struct {
+// Context is a context that carries an Info, in one allocation: context.WithValue would
+// box the Info besides. A context of one's own that embeds it needs none at all.
+type Context struct {
 	context.Context
-	info Info
+	Info Info
 }
 
-func (c *infoContext) Value(key any) any {
+// Value implements context.Context.
+func (c *Context) Value(key any) any {
 	if key == (infoKey{}) {
-		return &c.info
+		return &c.Info
 	}
 	return c.Context.Value(key)
 }
 
 // NewContext returns a context that carries info.
 func NewContext(ctx context.Context, info Info) context.Context {
-	return &infoContext{Context: ctx, info: info}
+	return &Context{Context: ctx, Info: info}
 }
 
 // FromContext is the Info that [NewContext] or the middleware put there; false if none

@@ -25,6 +25,11 @@ type Actions struct {
 	Logout LogoutScope
 }
 
+// Any reports whether the app server asks for anything.
+func (a Actions) Any() bool {
+	return a.Login != "" || a.Merge != nil || a.Renew || a.Logout != LogoutNone
+}
+
 // LogoutScope is how much a logout ends.
 type LogoutScope string
 

@@ -35,7 +35,7 @@ func (v *Visit) Apply(ctx context.Context, a Actions) (*http.Cookie, error) {
 	if v.route.Mode == Logout && a.Logout == LogoutNone {
 		a.Logout = LogoutSession
 	}
-	asked := a.Logout != LogoutNone || a.Login != "" || a.Merge != nil || a.Renew
+	asked := a.Any()
 	if !asked && v.session == nil {
 		return nil, nil
 	}

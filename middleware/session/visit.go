@@ -85,6 +85,10 @@ type Visit struct {
 
 // Visit looks at the request's cookies, without any I/O. The request's method,
 // host and headers must be as the client sent them until Decide was called.
+//
+// A route that is [Off] does not look at the request, which may be nil, and as
+// long as no Actions are applied its Visit does not change: one may serve all
+// requests at once.
 func (m *Manager) Visit(r *http.Request, route Route) *Visit {
 	v := &Visit{m: m, route: route, request: r}
 	if route.Mode == "" || route.Mode == Off {
