@@ -40,6 +40,8 @@ type http1Conn struct {
 	pending []framing // of the requests that the handler has not begun
 	readBy  time.Time // what net/http has set
 	bodyBy  time.Time // what the body's rate demands
+	armed   time.Time // what the socket has been told
+	reading bool      // a read is under way
 }
 
 // What is read where a request was refused.
@@ -125,7 +127,7 @@ func (c *http1Conn) headsDone() {
 		c.body.begin()
 	}
 	if c.framer.state == opaque {
-		c.passing.Store(true)
+		c.pass()
 	}
 }
 
@@ -179,9 +181,17 @@ func (c *http1Conn) state(s http.ConnState) {
 	case http.StateIdle:
 		c.serving.Store(false)
 	case http.StateHijacked:
-		c.passing.Store(true)
-		c.setBodyDeadline(time.Time{})
+		c.pass()
 	}
+}
+
+// pass lets the connection be what it was under net/http alone.
+func (c *http1Conn) pass() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.passing.Store(true)
+	c.bodyBy = time.Time{}
+	_ = c.arm()
 }
 
 // Write writes an answer. When no handler is at work, it is net/http's own
@@ -253,7 +263,7 @@ func (c *http1Conn) readInTime(p []byte) (int, error) {
 	for {
 		if !c.framer.inMessage() || c.body.off() {
 			c.setBodyDeadline(time.Time{})
-			n, err := c.Conn.Read(p)
+			n, err := c.read(p)
 			if err != nil && c.framer.inHead() && !c.serving.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
 				c.refuse(tooSlow("header"))
 			}
@@ -261,7 +271,7 @@ func (c *http1Conn) readInTime(p []byte) (int, error) {
 		}
 		start := time.Now()
 		c.setBodyDeadline(start.Add(c.body.credit))
-		n, err := c.Conn.Read(p)
+		n, err := c.read(p)
 		c.body.spend(time.Since(start), n)
 		if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && c.bodyDeadlineMet() {
 			if c.body.credit > 0 {
@@ -273,8 +283,31 @@ func (c *http1Conn) readInTime(p []byte) (int, error) {
 	}
 }
 
-// setBodyDeadline sets what a body's rate demands; zero lifts it. A
-// deadline that is about right is left: setting one costs as much as a small read.
+// read reads under the deadlines that are set by now.
+func (c *http1Conn) read(p []byte) (int, error) {
+	c.mu.Lock()
+	c.reading = true
+	_ = c.arm() // a closed connection will tell the read
+	c.mu.Unlock()
+	n, err := c.Conn.Read(p)
+	c.mu.Lock()
+	c.reading = false
+	c.mu.Unlock()
+	return n, err
+}
+
+// arm tells the socket the deadline, if it has not been told already.
+func (c *http1Conn) arm() error {
+	by := earlier(c.readBy, c.bodyBy)
+	if by.Equal(c.armed) {
+		return nil
+	}
+	c.armed = by
+	return c.Conn.SetReadDeadline(by)
+}
+
+// setBodyDeadline sets what a body's rate demands of the next read; zero lifts
+// it. A deadline that is about right is left: setting one costs as much as a small read.
 func (c *http1Conn) setBodyDeadline(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -287,7 +320,6 @@ func (c *http1Conn) setBodyDeadline(t time.Time) {
 		}
 	}
 	c.bodyBy = t
-	_ = c.Conn.SetReadDeadline(earlier(c.readBy, c.bodyBy)) // a closed connection will tell the read
 }
 
 // bodyDeadlineMet reports whether it was the body's deadline that has ended a
@@ -300,16 +332,17 @@ func (c *http1Conn) bodyDeadlineMet() bool {
 	return met
 }
 
-// SetReadDeadline sets net/http's deadline. It sets "none" several times per
-// request, when there is none: that is kept from the system.
+// SetReadDeadline sets net/http's deadline. It sets six per request, mostly to
+// lift them before anything is read: the socket, where each costs a timer, is
+// told by the next read. A read that is under way must know at once.
 func (c *http1Conn) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if t.IsZero() && c.readBy.IsZero() {
-		return nil
-	}
 	c.readBy = t
-	return c.Conn.SetReadDeadline(earlier(c.readBy, c.bodyBy))
+	if c.reading || c.passing.Load() {
+		return c.arm()
+	}
+	return nil
 }
 
 // SetDeadline sets both deadlines.
