@@ -18,7 +18,7 @@
 //
 // # What is tested
 //
-// The gateway that serves. Each test gets a server.Server of its own, built by
+// The gateway that serves. Each test gets a gateway of its own, built by
 // server.New from the policy, and its requests go through ServeHTTP: the same
 // normaliser, matcher, limits, sessions, cache and forwarding, in the same
 // order. Three things are put in from outside, through server.Options:
@@ -48,6 +48,6 @@
 // saw, and what remains of the limits are compared with what is expected.
 //
 // A failure tells the first request of a phase that was not as expected, what
-// differs, and what its Explain says of it. The test goes on: later
+// differs, and what the gateway's Explain says of it. The test goes on: later
 // steps may show more.
 package policytest
