@@ -147,13 +147,13 @@ func (rt *route) takeResponse(res *http.Response) error {
 		return &proxy.Error{Status: session.Status(err), Kind: proxy.KindRefused, Err: err}
 	}
 	x.loggedIn.Store(actions.Login != "")
-	res.Header.Del(headerRequestID) // the request has the gateway's
 	if rt.cors != nil {
 		removeCORS(res.Header)
 	} else {
 		rt.server.parts.lent.learn(rt.name, res.Request.Header.Get("Origin"), res.Header)
 	}
 	applyHeaderRules(res.Header, rt.policy.ResponseHeaders)
+	res.Header.Del(headerRequestID) // the request has the gateway's
 	if cookie != nil || actions.Any() {
 		// It is about this client's session, so it is for this client alone,
 		// whatever app and policy say.

@@ -191,3 +191,16 @@ routes: [{path: /gone, upstream: gone}, {path: /cached, upstream: shop, cache: p
 		t.Errorf("%s", log)
 	}
 }
+
+func TestAnAnswerHasOneRequestID(t *testing.T) {
+	t.Parallel()
+	shop := appFunc(t, func(w http.ResponseWriter, r *http.Request) { w.Header().Set("X-Request-Id", "the app's") })
+	g := start(t, `
+upstreams: {shop: {servers: [`+shop.URL+`]}}
+defaults: {response_headers: {set: {X-Request-Id: the policy's}}}
+routes: [{path: /*, upstream: shop}]
+`)
+	if ids := g.do("GET", "/", "X-Request-Id", "the-clients").Header.Values("X-Request-Id"); len(ids) != 1 || ids[0] != "the-clients" {
+		t.Errorf("%q", ids)
+	}
+}
