@@ -45,6 +45,7 @@ type Counters struct {
 	observer                   Observer
 	log                        *slog.Logger
 	local                      atomic.Bool  // local counters are in use, and must be dropped when Redis is back
+	failed                     atomic.Int64 // when Redis last failed to decide, in Unix nanoseconds
 	complained, dryRun, banned atomic.Int64 // when such a thing was last logged
 }
 
@@ -83,8 +84,8 @@ func NewCounters(o CountersOptions) (*Counters, error) {
 		c.redis = newRedisCounters(o.Redis)
 		c.listener = listen(c)
 		o.Redis.OnChange(func(available bool) {
-			if available {
-				c.redisIsBack()
+			if available { // or so it seems: see whether it decides
+				time.AfterFunc(settled, c.dropLocal)
 			}
 		})
 	}
@@ -106,8 +107,31 @@ func (c *Counters) clock() int64 {
 	return c.base.UnixMicro() + c.now().Sub(c.base).Microseconds()
 }
 
-// redisIsBack drops what was counted here while Redis was away.
-func (c *Counters) redisIsBack() {
+// settled is for how long Redis must not have failed before what was counted
+// here is dropped. A Redis that is back for a moment only, or that answers
+// and has no memory left to count in, must not give everybody a clean slate
+// each time.
+const settled = time.Second
+
+// countLocally notes that Redis failed to decide and this process does.
+func (c *Counters) countLocally() {
+	c.failed.Store(time.Now().UnixNano())
+	c.local.Store(true)
+}
+
+// redisDecided notes that Redis decided.
+func (c *Counters) redisDecided() {
+	if c.local.Load() {
+		c.dropLocal()
+	}
+}
+
+// dropLocal drops what was counted here while Redis was away, if it is back. In
+// a Cluster some may be away while others decide.
+func (c *Counters) dropLocal() {
+	if !c.redis.redis.Available() || time.Now().UnixNano()-c.failed.Load() < int64(settled) {
+		return
+	}
 	if c.local.Swap(false) {
 		c.memory.clear()
 		c.denied.clear()

@@ -215,8 +215,10 @@ func (l *Limiter) inRedis(ctx context.Context, o *Outcome, trip *store.Trip) boo
 	c.observer.RoundTrip(c.now().Sub(begin), err)
 	if err != nil {
 		c.complain("rate limits cannot be checked in Redis", err)
+		return false
 	}
-	return err == nil
+	c.redisDecided()
+	return true
 }
 
 // withoutRedis does what each limit's OnRedisError says.
@@ -238,14 +240,7 @@ func (l *Limiter) withoutRedis(o *Outcome) {
 	if o.unavailable || !local {
 		return
 	}
-	if !c.local.Swap(true) && c.redis.redis.Available() {
-		// One slow answer is not an outage: nothing will announce the end of it.
-		time.AfterFunc(time.Second, func() {
-			if c.redis.redis.Available() {
-				c.redisIsBack()
-			}
-		})
-	}
+	c.countLocally()
 	l.inMemory(o, FromLocal)
 }
 
@@ -278,14 +273,14 @@ func (l *Limiter) conclude(o *Outcome, r *Request) {
 
 // hold is how long a denial may be remembered. Where the limits of a request
 // lie in several slots, one may deny for the sake of a reservation that is about
-// to be refunded; and where resets cannot be heard of, one may have come. Both are
-// asked again after a second.
+// to be refunded; where resets cannot be heard of, one may have come; and what was
+// counted here during an outage ends with it. These are asked again after a second.
 func (c *Counters) hold(items []item) time.Duration {
 	if c.redis == nil {
 		return MaxWindow
 	}
 	scattered := c.redis.cluster && slices.ContainsFunc(items, func(it item) bool { return it.tag != items[0].tag })
-	if scattered || !c.listener.hears() {
+	if scattered || c.local.Load() || !c.listener.hears() {
 		return time.Second
 	}
 	return MaxWindow

@@ -140,3 +140,25 @@ func TestARedisThatRefusesToWriteIsTakenAsAway(t *testing.T) {
 		return len(d) == 1 && d[0].Source == ratelimit.FromRedis
 	})
 }
+
+// Redis answers, but has no memory to count in. What is counted here meanwhile must
+// hold for as long as that lasts.
+func TestLocalCountersLastAsLongAsRedisCannotCount(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	c := newCounters(t, ratelimit.CountersOptions{Redis: impatient(t, s.URL)})
+	l := newLimiter(t, c, limit("x", ratelimit.FixedWindow, 5, time.Hour))
+	if err := s.Client.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	admitted := 0
+	for end := time.Now().Add(3500 * time.Millisecond); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if check(l, from("192.0.2.1")).Allowed() {
+			admitted++
+		}
+		check(l, from("192.0.2.2")) // others are there too
+	}
+	if admitted != 5 {
+		t.Errorf("%d admitted of 5 an hour", admitted)
+	}
+}
