@@ -63,6 +63,10 @@ func (p *problem) because(err error) *problem {
 
 // problemOf finds the problem in any error that a handler may return.
 func problemOf(err error) *problem {
+	if he, ok := err.(*echo.HTTPError); ok { // the cache's may have a problem for its cause
+		detail, _ := he.Message.(string)
+		return refuse(he.Code, detail).because(he.Internal)
+	}
 	var p *problem
 	if errors.As(err, &p) {
 		return p

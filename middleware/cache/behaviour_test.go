@@ -75,6 +75,24 @@ func TestRFC9211CacheStatus(t *testing.T) {
 	}
 }
 
+// After a purge there is nothing that could have been another variant.
+func TestRFC9211PurgedIsAMissOfTheURI(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.serves(200, "body", "Cache-Control: max-age=60", "Vary: Foo")
+	s.get("/x")
+	if err := s.cache.Purge(context.Background(), cache.Purge{URL: "http://shop.test/x"}); err != nil {
+		t.Fatal(err)
+	}
+	if a := s.get("/x", "Foo: 1"); !strings.Contains(a.cacheStatus(), "fwd=uri-miss") {
+		t.Errorf("after a purge: %s", a.cacheStatus())
+	}
+	s.clock.step(time.Hour)
+	if a := s.get("/x", "Foo: 2"); !strings.Contains(a.cacheStatus(), "fwd=uri-miss") {
+		t.Errorf("with nothing but the expired: %s", a.cacheStatus())
+	}
+}
+
 func TestKeySeparatesWhatDiffers(t *testing.T) {
 	t.Parallel()
 	cases := []struct {

@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"runtime/debug"
 	"time"
@@ -50,7 +51,7 @@ func (c *Cache) run(f *flight, j *job) {
 			return
 		}
 	}
-	t := &fetch{c: c, f: f, j: j, base: found.entry, stored: found.variants, lease: held}
+	t := &fetch{c: c, f: f, j: j, base: found.entry, stored: found.variants, others: found.others, lease: held}
 	t.do()
 }
 
@@ -100,6 +101,7 @@ type fetch struct {
 	j      *job
 	base   *entry   // selected and stale: to validate, or to stand in
 	stored []*entry // everything under the key
+	others bool     // some of it is valid, if not for this request
 	lease  *lease
 
 	head       bool // a HEAD goes to the origin
@@ -220,8 +222,10 @@ func (t *fetch) onNotModified(a *arrival) {
 				mine.header[name] = values
 			}
 		}
-		mine.received, mine.initialAge = a.received, 0
-		t.c.forget(t.j.hash, t.base)
+		mine.received, mine.initialAge = a.received, initialAge(a.header, responseDate(a.header, a.received), a.requested, a.received)
+		if !personalUpdate(why) {
+			t.c.forget(t.j.hash, t.base)
+		}
 		t.f.resolve(outcome{entry: mine, own: true, status: status, why: why})
 		return
 	}
@@ -235,16 +239,27 @@ func (t *fetch) onNotModified(a *arrival) {
 		}
 	}
 	kept := t.c.keep(t.j, updated...)
+	t.supersede(e)
 	t.f.resolve(outcome{entry: e, status: status})
 	t.c.share(t.j, kept)
 }
 
+// supersede removes what was validated where what came of it does not take its
+// place by itself, as it varies on something else: with a later Date the old
+// one would be chosen for ever.
+func (t *fetch) supersede(e *entry) {
+	if t.base != nil && !sameVariant(e, t.base) {
+		t.c.forget(t.j.hash, t.base)
+	}
+}
+
 // onHeadResponse passes the answer to a HEAD on, and compares it with what is
 // stored, RFC 9111 section 4.3.5: a representation that has changed makes the
-// stored one invalid, and one that has not is freshened.
+// stored one invalid, and one that has not is freshened. An error that may
+// pass, or the answer to the client's own condition, says nothing about it.
 func (t *fetch) onHeadResponse(a *arrival) {
 	t.c.fetchWhole.set(t.f.key, fetchWholeTTL)
-	if t.base != nil {
+	if t.base != nil && a.status < 500 && a.status != http.StatusNotModified && a.status != http.StatusTooManyRequests {
 		if e := t.headUpdate(a); e != nil {
 			t.c.share(t.j, t.c.keep(t.j, e))
 		} else {
@@ -257,7 +272,7 @@ func (t *fetch) onHeadResponse(a *arrival) {
 }
 
 func (t *fetch) headUpdate(a *arrival) *entry {
-	if a.status != t.base.status || a.status == http.StatusNotModified {
+	if a.status != t.base.status {
 		return nil
 	}
 	for _, name := range []string{"Etag", "Last-Modified", "Content-Length"} {
@@ -330,7 +345,7 @@ func (t *fetch) forward() string {
 		return fwdStale
 	case len(t.j.req.Header["Range"]) > 0 && t.j.asIs:
 		return fwdPartial
-	case len(t.stored) > 0:
+	case t.others:
 		return fwdVaryMiss
 	}
 	return fwdURIMiss
@@ -384,6 +399,7 @@ func (t *fetch) conclude(w *capture, err error) {
 			full := t.entry.with(b)
 			full.bodyID = randomID()
 			kept = t.c.keep(t.j, full)
+			t.supersede(full)
 		}
 	}
 	t.stream.finish(nil, w.trailer())
@@ -397,6 +413,9 @@ func (t *fetch) fail(err error) {
 		t.c.unreachable.set(t.f.key, unreachableTTL)
 		t.f.resolve(outcome{entry: t.base, status: outcomeStatus{fwd: fwdStale, detail: "unreachable"}})
 		return
+	}
+	if t.base != nil && t.base.neverStale {
+		err = notReused(err)
 	}
 	o := outcome{err: err, status: outcomeStatus{fwd: t.forward(), detail: "error"}}
 	var p *panicked
@@ -418,6 +437,16 @@ func unreachable(err error) bool {
 	}
 	var p *panicked
 	return !errors.As(err, &p)
+}
+
+// notReused is the error instead of a stored response that must be validated,
+// when the origin cannot be reached: a 504, RFC 9111 section 5.2.2.2.
+func notReused(err error) error {
+	var he *echo.HTTPError
+	if !errors.As(err, &he) || he.Code != http.StatusBadGateway {
+		return err
+	}
+	return echo.NewHTTPError(http.StatusGatewayTimeout, "The stored answer must be validated, and the app server cannot be reached.").SetInternal(fmt.Errorf("cache: a stale answer is not allowed: %w", err))
 }
 
 // sharedFailure reports whether an error goes for everybody who waits: that

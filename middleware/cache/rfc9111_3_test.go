@@ -163,7 +163,9 @@ func TestRFC9111UpdatingStoredHeaderFields(t *testing.T) {
 		{"Content-Type", "text/plain", "text/html", true}, {"Content-Location", "/old", "/new", true},
 		{"Content-Security-Policy", "default-src 'self'", "default-src 'none'", true}, {"X-Frame-Options", "deny", "sameorigin", true},
 		{"Expires", "Sun, 01 Mar 2026 13:00:00 GMT", "Sun, 01 Mar 2026 14:00:00 GMT", true},
-		{"Content-Length", "4", "5", false}, {"Content-Encoding", "x-old", "x-new", false}, {"Content-Md5", "old", "new", false},
+		{"Content-Length", "4", "5", false}, {"Content-Encoding", "x-old", "x-new", false}, {"Content-Digest", "old", "new", false},
+		{"Content-Md5", "old", "new", true}, {"X-Content-Foo", "old", "new", true},
+		{"Proxy-Authenticate", "", "Basic", false}, {"Keep-Alive", "", "timeout=5", false}, {"Warning", "", `110 - "stale"`, false},
 		{"Content-Range", "old", "new", false},
 	}
 	for _, tc := range cases {

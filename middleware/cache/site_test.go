@@ -49,7 +49,8 @@ type site struct {
 
 	mu     sync.Mutex
 	origin echo.HandlerFunc
-	seen   []*http.Request // what reached the origin
+	front  echo.MiddlewareFunc // before the cache; nil: none
+	seen   []*http.Request     // what reached the origin
 }
 
 type siteOption func(*siteConfig)
@@ -84,7 +85,14 @@ func newSite(t testing.TB, options ...siteOption) *site {
 	}
 	e := echo.New()
 	e.HideBanner = true
-	e.Use(s.cache.Middleware(cfg.rule, cfg.route))
+	e.Use(func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			if s.front != nil {
+				return s.front(next)(c)
+			}
+			return next(c)
+		}
+	}, s.cache.Middleware(cfg.rule, cfg.route))
 	e.Any("/*", func(c echo.Context) error {
 		s.calls.Add(1)
 		s.mu.Lock()

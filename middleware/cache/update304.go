@@ -3,11 +3,11 @@ package cache
 import "net/http"
 
 // notUpdated are the fields of a stored response that a 304 does not replace,
-// RFC 9111 section 3.2: those that describe the stored bytes, and those that
-// describe the 304's own, empty, content.
+// RFC 9111 section 3.2: the length, what the stored bytes could not be read
+// without, and what describes the 304's own, empty, content.
 var notUpdated = map[string]bool{
 	"Content-Length": true, "Content-Encoding": true, "Content-Range": true,
-	"Content-Md5": true, "Content-Digest": true, "Etag": true,
+	"Content-Digest": true, "Etag": true,
 }
 
 // selectedBy reports whether a 304 that came for a validation with e's
@@ -65,4 +65,14 @@ func (s *storing) forbiddenUpdate(a *arrival) string {
 	check := *a
 	check.status = http.StatusOK
 	return s.forbidden(&check, &d)
+}
+
+// personalUpdate reports whether the reason why a 304 is not stored lies with
+// the one who asked: it then says nothing against what is stored for others.
+func personalUpdate(why string) bool {
+	switch why {
+	case whySetCookie, whyControl, whyRequestNoStore, whyAuthorization, whySession, whyCookie:
+		return true
+	}
+	return false
 }
