@@ -67,10 +67,9 @@ type Server struct {
 	MaxBody Size `yaml:"max_body"`
 	// The largest sum of request line and headers; 431 above it. Default 64KiB.
 	MaxHeaderBytes Size `yaml:"max_header_bytes"`
-	// How long a client may take to send its request's headers. Default 10s.
-	// Hazard: 0 is no bound, and lets a slow client hold a connection for ever.
+	// How long a client may take to send its request's headers, and to complete a TLS handshake; at most 5m. Default 10s.
 	ReadHeaderTimeout Duration `yaml:"read_header_timeout"`
-	// How long an idle keep-alive connection is kept. Default 2m.
+	// How long an idle keep-alive connection is kept; at least 1s. Default 2m.
 	IdleTimeout Duration `yaml:"idle_timeout"`
 	// How many connections one client address may hold at once, by its ipv6_prefix.
 	// Those of trusted proxies are not counted. 0 is no bound. Default 0.
@@ -117,7 +116,7 @@ type Redis struct {
 	URLFile FilePath `yaml:"url_file"`
 	// The most that one request waits for Redis. Default 100ms.
 	Timeout Duration `yaml:"timeout"`
-	// What every key in Redis begins with. Default "headgate:". Two gateways that
+	// What every key in Redis begins with; not empty. Default "headgate:". Two gateways that
 	// should not share anything need different ones.
 	KeyPrefix string `yaml:"key_prefix"`
 }

@@ -15,7 +15,7 @@ type Session struct {
 	AbsoluteTimeout Duration `yaml:"absolute_timeout"`
 	// How often a session gets a new ID. 0 is only at login and when the app asks. Default 1h.
 	RotateEvery Duration `yaml:"rotate_every"`
-	// How many sessions a user may have at once; the oldest ends when there are more. 0 is no bound. Default 10.
+	// How many sessions a user may have at once, 1 to 1000; the oldest ends when there are more. Default 10.
 	MaxPerUser int `yaml:"max_per_user"`
 	// Where a browser is sent when a session is required, with ?next=/local/path added; API clients get 401. Default /login.
 	LoginPath string `yaml:"login_path"`

@@ -312,7 +312,9 @@ func (c *checker) combinations(r *Route, path string) {
 	for i, tag := range r.Purge {
 		c.tag(item(join(path, "purge"), i), tag)
 	}
-	if len(r.Purge) > 0 && !takes("POST", "PUT", "PATCH", "DELETE") {
+	if len(r.Purge) > 0 && r.Upstream == "" {
+		c.warn(join(path, "purge"), "move it to the route that changes things", "nothing is ever purged, as the gateway itself answers on this route")
+	} else if len(r.Purge) > 0 && !takes("POST", "PUT", "PATCH", "DELETE") {
 		c.warn(join(path, "purge"), "move it to the route that changes things", "nothing is ever purged, as the route takes no POST, PUT, PATCH or DELETE")
 	}
 	if c.at.has(join(path, "cache")) && r.Cache != "" {

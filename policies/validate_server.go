@@ -32,6 +32,12 @@ func (c *checker) server() {
 		c.bad("server.shutdown_delay", "make it shorter, or shutdown_grace longer",
 			"it is part of shutdown_grace, %s, and leaves nothing of it", s.ShutdownGrace)
 	}
+	if s.ReadHeaderTimeout <= 0 || s.ReadHeaderTimeout > seconds(300) {
+		c.bad("server.read_header_timeout", "choose one up to 5m", "a slow client could hold a connection for ever")
+	}
+	if s.IdleTimeout < seconds(1) {
+		c.bad("server.idle_timeout", "choose 1s or more", "every request would need a connection of its own")
+	}
 	c.protocols()
 	if s.TLS != nil {
 		if s.TLS.CertFile == "" {
@@ -92,6 +98,9 @@ func (c *checker) redis() {
 	}
 	if r.Timeout < seconds(1)/1000 || r.Timeout > seconds(60) {
 		c.bad("redis.timeout", "choose one from 1ms to 1m", "requests can't wait that long for Redis")
+	}
+	if r.KeyPrefix == "" {
+		c.bad("redis.key_prefix", `leave it out for "headgate:"`, "the prefix is empty, and keys of other programs could be taken for the gateway's")
 	}
 	if strings.ContainsAny(r.KeyPrefix, "{}") {
 		c.bad("redis.key_prefix", "remove the braces", "braces say which slot of a Cluster a key is in, and this puts all into one")

@@ -29,7 +29,7 @@ func (c *checker) session() {
 	if s.RotateEvery > 0 && s.RotateEvery < seconds(60) {
 		c.bad("session.rotate_every", "choose 1m or more, or 0s for only at login", "IDs would be renewed before their old ones have ended")
 	}
-	c.between("session.max_per_user", s.MaxPerUser, 0, 10_000)
+	c.between("session.max_per_user", s.MaxPerUser, 1, 1000)
 	c.localPath("session.login_path", s.LoginPath)
 	if s.CSRF != nil {
 		for i, origin := range s.CSRF.TrustedOrigins {

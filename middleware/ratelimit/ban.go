@@ -51,7 +51,8 @@ func newBans(c *Counters, maxBytes int64) *bans {
 	}
 }
 
-// note counts a denial, and begins the ban that it completes.
+// note counts a denial, and begins the ban that it completes: that denial's
+// answer then tells of the ban, rather than send the client back into it.
 func (b *bans) note(it *item, now int64) {
 	full := false
 	b.counts.Update(it.key, time.UnixMicro(now), func(c banCount, ok bool) (banCount, int, time.Time, bool) {
@@ -64,6 +65,7 @@ func (b *bans) note(it *item, now int64) {
 	})
 	if full {
 		b.begin(it, it.limit.Ban.For, now, b.counters.denied.version(it.key))
+		it.Decision = banDecision(it, it.limit.Ban.For)
 	}
 	if b.counters.redis != nil {
 		b.share(it, full)
@@ -73,11 +75,16 @@ func (b *bans) note(it *item, now int64) {
 // begin bans a key in this instance.
 func (b *bans) begin(it *item, d time.Duration, now int64, version uint64) {
 	ban := *it
-	ban.Decision = Decision{Limit: it.capacity(), Reset: d, RetryAfter: d, Banned: true}
+	ban.Decision = banDecision(it, d)
 	b.counters.denied.remember(&ban, now, d, version)
 	if b.counters.seldom(&b.counters.banned, time.Second) {
 		b.counters.log.Info("banned", "limit", it.limit.Name, "key", it.key.digest, "for", d)
 	}
+}
+
+// banDecision is what a limit says to a key that is banned for so long.
+func banDecision(it *item, d time.Duration) Decision {
+	return Decision{Limit: it.capacity(), Reset: d, RetryAfter: d, Banned: true}
 }
 
 // share leaves a denial for the next flush, and sees to it that there is one.

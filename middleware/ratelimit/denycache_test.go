@@ -185,13 +185,13 @@ func TestABanShutsOutWhoKeepsBeingDenied(t *testing.T) {
 	x.Ban = ratelimit.Ban{After: 5, For: 10 * time.Minute}
 	l := newLimiter(t, c, x)
 	last := func() ratelimit.Decision { return check(l, from("192.0.2.1")).Decisions()[0].Decision }
-	for i := range 7 {
+	for i := range 6 {
 		if d := last(); d.Banned {
 			t.Fatalf("banned by request %d", i+1)
 		}
 	}
 	if d := last(); !d.Banned || d.RetryAfter != 10*time.Minute {
-		t.Fatalf("after five denials: %+v", d)
+		t.Fatalf("the fifth denial, which completes the ban: %+v", d)
 	}
 	clk.add(9*time.Minute + 59*time.Second) // the window is long over
 	if d := last(); !d.Banned || d.RetryAfter != time.Second {

@@ -105,7 +105,12 @@ func (o *Outcome) writeDraft(h http.Header) {
 	default:
 		addField(h, "Ratelimit-Policy", policyOf(o.items))
 	}
-	if len(state) > 0 {
+	switch {
+	case len(state) == 0:
+	case h["Ratelimit"] == nil:
+		o.field[0] = string(state)
+		h["Ratelimit"] = o.field[:1:1]
+	default:
 		addField(h, "Ratelimit", string(state))
 	}
 }

@@ -13,6 +13,7 @@ type Outcome struct {
 	space       [3]item // items, in most cases
 	allowed     bool
 	unavailable bool
+	field       [1]string // RateLimit's value: an http.Header wants a slice
 }
 
 // Allowed reports whether the request may pass.
