@@ -125,13 +125,16 @@ func normalHost(host, scheme string) string {
 			break
 		}
 	}
-	port := ""
+	name, port := host, ""
 	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
-		host, port = host[:i], host[i:]
+		name, port = host[:i], host[i:]
 	}
-	host = strings.TrimSuffix(host, ".")
-	if port == "" || port == ":" || (port == ":80" && scheme == "http") || (port == ":443" && scheme == "https") {
-		return host
+	bare := strings.TrimSuffix(name, ".")
+	switch {
+	case port == "" || port == ":" || (port == ":80" && scheme == "http") || (port == ":443" && scheme == "https"):
+		return bare
+	case bare == name:
+		return host // nothing to put together
 	}
-	return host + port
+	return bare + port
 }

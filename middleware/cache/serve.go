@@ -19,8 +19,7 @@ func (x *exchange) serveEntry(e *entry, status outcomeStatus) error {
 		return nil
 	}
 	addFields(h, e.header)
-	x.setAge(h, e)
-	status.set(h, x.m.cache.name)
+	x.describe(h, e, &status)
 
 	code, part := e.status, byteRange{0, e.body.size}
 	if x.ranged && e.status == http.StatusOK && !x.head && ifRangeHolds(e, req.Header, x.now) {
@@ -78,8 +77,21 @@ func addField(h http.Header, name string, values []string) {
 	h[name] = values[:len(values):len(values)]
 }
 
-func (x *exchange) setAge(h http.Header, e *entry) {
-	h["Age"] = []string{strconv.FormatInt(int64(e.age(x.now)/time.Second), 10)}
+// describe says of a stored answer how old it is, and what the cache made of
+// the request. The texts of both fields are one allocation, and so are the
+// slices that an http.Header wants around them.
+func (x *exchange) describe(h http.Header, e *entry, status *outcomeStatus) {
+	var buf [128]byte
+	text := strconv.AppendInt(buf[:0], int64(e.age(x.now)/time.Second), 10)
+	age := len(text)
+	both := string(status.append(text, x.m.cache.name))
+	values := [2]string{both[:age], both[age:]}
+	h["Age"] = values[0:1:1]
+	if old := h["Cache-Status"]; len(old) > 0 {
+		h["Cache-Status"] = append(old[:len(old):len(old)], values[1])
+		return
+	}
+	h["Cache-Status"] = values[1:2:2]
 }
 
 // writeNotModified answers 304 with the fields that RFC 9110 section 15.4.5
@@ -96,8 +108,7 @@ func (x *exchange) writeNotModified(e *entry, status *outcomeStatus) {
 		}
 		addField(h, name, values)
 	}
-	x.setAge(h, e)
-	status.set(h, x.m.cache.name)
+	x.describe(h, e, status)
 	res.WriteHeader(http.StatusNotModified)
 }
 
@@ -132,8 +143,7 @@ func (x *exchange) serveShared(e *entry, s *stream, r *reader, status outcomeSta
 		return nil
 	}
 	addFields(h, e.header)
-	x.setAge(h, e)
-	status.set(h, x.m.cache.name)
+	x.describe(h, e, &status)
 	res.WriteHeader(e.status)
 	x.copyBody(s, r)
 	return nil
