@@ -232,7 +232,7 @@ func (l *lane) revive(ctx context.Context) {
 			return
 		case <-time.After(pause):
 		}
-		pause = max(pause, min(2*pause, time.Second))
+		pause = max(pause, min(2*pause, 250*time.Millisecond))
 		if l.redis.lanes.probe(ctx, l) == nil {
 			l.breaker.close()
 			l.redis.changed(l, false, nil)
