@@ -29,6 +29,9 @@ func (rt *route) forward(u *proxy.Upstream) echo.HandlerFunc {
 	})
 	return func(c echo.Context) error {
 		x := exchangeOf(c)
+		if _, err := policies.NormalizePath(rt.forwardedPath(policies.RawPath(c.Request().URL), x.match)); err != nil {
+			return refuse(http.StatusBadRequest, "What this route makes of the path could be read as another one.").because(err)
+		}
 		err := h.Forward(upgradable{c.Response(), x}, c.Request())
 		if err == nil {
 			return nil
@@ -107,7 +110,8 @@ func (rt *route) rewritePath(pr *httputil.ProxyRequest, x *exchange) {
 	if forwarded == routed {
 		return
 	}
-	// Once more: what was put together may need it.
+	// Once more: what was put together may need it. forward has refused what
+	// cannot be normalised.
 	if path, err := policies.NormalizePath(forwarded); err == nil {
 		pr.Out.URL.Path, pr.Out.URL.RawPath = path.Path, path.RawPath
 	}

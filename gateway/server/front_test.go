@@ -277,3 +277,33 @@ func TestUnknownMethodsPass(t *testing.T) {
 		t.Errorf("CONNECT: %d", a.StatusCode)
 	}
 }
+
+func TestWhatARewriteMakesOfAPathIsNormalisedOrRefused(t *testing.T) {
+	t.Parallel()
+	g := start(t, `
+upstreams: {shop: {servers: [`+app(t, "a").URL+`]}}
+routes:
+  - {path: /api/*, upstream: shop, strip_prefix: /api}
+  - {path: /u/:id, upstream: shop, rewrite: "/users/:id;v=1"}
+  - {path: /x/*, upstream: shop, rewrite: "/x%2F*"}
+`)
+	for target, want := range map[string]string{
+		"/api":          "/",
+		"/api/":         "/",
+		"/api/a%2Fb?q":  "/a%2Fb?q",
+		"/api/api/x":    "/api/x",
+		"/u/7":          "/users/7;v=1",
+		"/u/a%2Fb":      "/users/a%2Fb;v=1",
+		"/x/..%3Bv=1/y": "400",
+	} {
+		a := g.rawTarget(target)
+		got := fmt.Sprint(a.StatusCode)
+		if a.StatusCode == 200 {
+			line, _, _ := strings.Cut(a.text, "\n")
+			got = strings.TrimPrefix(line, "GET ")
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", target, got, want)
+		}
+	}
+}
