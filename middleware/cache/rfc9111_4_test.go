@@ -121,6 +121,16 @@ func TestRFC9111Freshness(t *testing.T) {
 		{name: "9213: an empty field falls back", fields: []string{"CDN-Cache-Control: ", "Cache-Control: max-age=60"}, reused: true},
 		{name: "9213: a string is no integer", fields: []string{`CDN-Cache-Control: max-age="60"`}},
 		{name: "9213: a decimal is no integer", fields: []string{`CDN-Cache-Control: max-age=60.0`}},
+		{name: "9213 2.1: a value of the wrong type is not consumed, and the field still counts", fields: []string{`CDN-Cache-Control: max-age="60"`, "Cache-Control: max-age=60"}},
+		{name: "9213 2.1: more digits than an integer has is invalid and falls back", fields: []string{"CDN-Cache-Control: max-age=9999999999999999", "Cache-Control: max-age=1"}, step: 5 * time.Second},
+		{name: "9213 2.1: as many digits as an integer has", fields: []string{"CDN-Cache-Control: max-age=999999999999999", "Cache-Control: no-store"}, reused: true},
+		{name: "9213 2.1: lines are one dictionary", fields: []string{"CDN-Cache-Control: public", "CDN-Cache-Control: max-age=60", "Cache-Control: no-store"}, reused: true},
+		{name: "8941 3.2: of duplicate keys the last counts", fields: []string{"CDN-Cache-Control: max-age=1, max-age=60"}, step: 5 * time.Second, reused: true},
+		{name: "8941 3.2: no-store=?0 is not no-store", fields: []string{"CDN-Cache-Control: no-store=?0, max-age=60"}, reused: true},
+		{name: "1.2.2: a sign is no digit", fields: cc("max-age=+60")},
+		{name: "5.2: a semicolon separates nothing", fields: cc("max-age=60; foo")},
+		{name: "5.2: tabs around members", fields: cc("foo,\tmax-age=60\t,bar"), reused: true},
+		{name: "5.1: an empty first member is ignored as a whole", fields: []string{"Cache-Control: max-age=60", "Age: , 7200"}, reused: true},
 		{name: "9213: an unknown member with parameters", fields: []string{`CDN-Cache-Control: max-age=60;a=b, foo=(1 2)`}, reused: true},
 	}
 	for _, tc := range cases {
