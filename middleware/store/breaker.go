@@ -53,7 +53,9 @@ func (b *breaker) record(err error) (opened bool) {
 
 // firstProbe is how long after it opened the breaker is probed first.
 func (b *breaker) firstProbe() time.Duration {
-	return min(50*time.Millisecond<<min(b.openings.Load()-1, 10), 10*time.Second)
+	// A pipeline that was under way may have succeeded since: then it is 0.
+	again := max(b.openings.Load(), 1) - 1
+	return min(50*time.Millisecond<<min(again, 10), 10*time.Second)
 }
 
 func (b *breaker) close() {

@@ -84,7 +84,7 @@ func TestAReplicaIsNotTakenForItsMaster(t *testing.T) {
 	var changes atomic.Int32
 	r.OnChange(func(bool) { changes.Add(1) })
 	host, port, _ := strings.Cut(master.Addr, ":")
-	if err := server.Client.SlaveOf(t.Context(), host, port).Err(); err != nil {
+	if err := server.Client.ReplicaOf(t.Context(), host, port).Err(); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the breaker opens", func() bool {
@@ -97,7 +97,7 @@ func TestAReplicaIsNotTakenForItsMaster(t *testing.T) {
 	if n := changes.Load(); n != 1 {
 		t.Errorf("the breaker opened and closed %d times", n)
 	}
-	if err := server.Client.SlaveOf(t.Context(), "no", "one").Err(); err != nil {
+	if err := server.Client.ReplicaOf(t.Context(), "no", "one").Err(); err != nil {
 		t.Fatal(err)
 	}
 	recovers(t, r)
