@@ -19,7 +19,7 @@ import (
 
 var increment = store.NewScript(`return redis.call("incr", KEYS[1])`)
 
-// opens waits until the breaker is open, and then tells how often it changed.
+// opens waits until the breaker is open.
 func opens(t *testing.T, r *store.Redis) {
 	t.Helper()
 	eventually(t, "the breaker opens", func() bool { _ = r.Do(t.Context(), cmd("get", "x")); return !r.Available() })
