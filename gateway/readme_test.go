@@ -82,7 +82,7 @@ func TestREADMEs429IsWhatTheGatewaySends(t *testing.T) {
 	for _, name := range []string{"Cache-Control", "Content-Type", "RateLimit", "RateLimit-Policy", "Retry-After"} {
 		got.WriteString(name + ": " + header.Get(name) + "\n")
 	}
-	got.WriteString("\n" + body + "\n")
+	got.WriteString("\n" + strings.TrimSpace(body) + "\n")
 	seconds := regexp.MustCompile(`;t=\d+|Retry-After: \d+`)
 	if seconds.ReplaceAllString(got.String(), "N") != seconds.ReplaceAllString(want, "N") {
 		t.Errorf("the gateway sends\n%s\nwhere the README has\n%s", &got, want)

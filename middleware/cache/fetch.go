@@ -388,7 +388,9 @@ func (t *fetch) conclude(w *capture, err error) {
 		err = http.ErrContentLength
 	}
 	if err != nil {
-		// The answer has begun: all that is left is to break it off.
+		// The answer has begun: all that is left is to break it off. Whoever
+		// comes from here on must not join it.
+		t.c.flights.remove(t.f)
 		t.stream.finish(errors.Join(errAborted, err), nil)
 		return
 	}
