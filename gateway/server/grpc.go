@@ -15,16 +15,6 @@ import (
 // "unexpected content-type"; a body they do not read. So the answer is one that
 // the protocol has for it: Trailers-Only, a header section with grpc-status.
 
-// isGRPC reports whether the client reads its answer's outcome from grpc-status.
-// gRPC-Web does not: there the trailers are part of the body.
-func isGRPC(r *http.Request) bool {
-	if r.ProtoMajor < 2 {
-		return false
-	}
-	rest, ok := strings.CutPrefix(r.Header.Get("Content-Type"), "application/grpc")
-	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
-}
-
 // The codes of https://grpc.io/docs/guides/status-codes/ that the gateway answers with.
 const (
 	grpcUnknown           = 2

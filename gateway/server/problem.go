@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/headgate/headgate/gateway/proxy"
+	"github.com/headgate/headgate/gateway/server/wire"
 	"github.com/labstack/echo/v4"
 )
 
@@ -103,7 +104,7 @@ func (p *problem) write(c echo.Context) {
 	for k, vs := range p.Header {
 		h[k] = append(h[k], vs...)
 	}
-	if isGRPC(c.Request()) {
+	if wire.IsGRPC(c.Request()) {
 		p.writeGRPC(c)
 		return
 	}

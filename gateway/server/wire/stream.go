@@ -23,7 +23,7 @@ func (h *handler) serveHTTP2(w http.ResponseWriter, r *http.Request) {
 	s := &stream{ResponseWriter: w, control: http.NewResponseController(w), stall: h.options.WriteStall}
 	s.writing.bark = func() { _ = s.control.SetWriteDeadline(longAgo) }
 	defer s.end()
-	if r.ContentLength != 0 && h.options.MinBodyRate > 0 && !isGRPC(r) {
+	if r.ContentLength != 0 && h.options.MinBodyRate > 0 && !IsGRPC(r) {
 		b := &streamBody{ReadCloser: r.Body, stream: s, rate: bodyRate{min: h.options.MinBodyRate, grace: h.options.BodyGrace}}
 		b.rate.begin()
 		b.reading.bark = func() { _ = s.control.SetReadDeadline(longAgo) }
@@ -75,9 +75,15 @@ func headerSize(r *http.Request) int {
 	return n
 }
 
-// isGRPC reports whether both sides may be silent in the middle of a message exchange.
-func isGRPC(r *http.Request) bool {
-	return strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc")
+// IsGRPC reports whether a request is gRPC's: both sides may be silent in the
+// middle of a message exchange, and the client reads the outcome from
+// grpc-status. gRPC-Web is neither: there the trailers are part of the body.
+func IsGRPC(r *http.Request) bool {
+	if r.ProtoMajor < 2 {
+		return false
+	}
+	rest, ok := strings.CutPrefix(r.Header.Get("Content-Type"), "application/grpc")
+	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
 }
 
 // stream is the answer on an HTTP/2 stream. A client can keep the connection
