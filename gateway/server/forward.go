@@ -29,10 +29,11 @@ func (rt *route) forward(u *proxy.Upstream) echo.HandlerFunc {
 	})
 	return func(c echo.Context) error {
 		x := exchangeOf(c)
-		if _, err := policies.NormalizePath(rt.forwardedPath(policies.RawPath(c.Request().URL), x.match)); err != nil {
+		r, err := rt.rewritten(c.Request(), x.match)
+		if err != nil {
 			return refuse(http.StatusBadRequest, "What this route makes of the path could be read as another one.").because(err)
 		}
-		err := h.Forward(upgradable{c.Response(), x}, c.Request())
+		err = h.Forward(upgradable{c.Response(), x}, r)
 		if err == nil {
 			return nil
 		}
@@ -89,7 +90,6 @@ func (x *exchange) answeredBy(err error) {
 // and then says who is asking, which no rule can change.
 func (rt *route) rewriteRequest(pr *httputil.ProxyRequest) {
 	x := exchangeFrom(pr.In.Context())
-	rt.rewritePath(pr, x)
 	applyHeaderRules(pr.Out.Header, rt.policy.RequestHeaders)
 	rt.announce(pr.Out.Header, x)
 }
@@ -103,18 +103,24 @@ func (rt *route) announce(h http.Header, x *exchange) {
 	}
 }
 
-// rewritePath applies strip_prefix or rewrite.
-func (rt *route) rewritePath(pr *httputil.ProxyRequest, x *exchange) {
-	routed := policies.RawPath(pr.In.URL)
-	forwarded := rt.forwardedPath(routed, x.match)
+// rewritten returns the request with the path that the app gets: itself, unless
+// strip_prefix or rewrite makes another one. That is normalised once more, as
+// what was put together may need it.
+func (rt *route) rewritten(r *http.Request, m policies.Match) (*http.Request, error) {
+	routed := policies.RawPath(r.URL)
+	forwarded := rt.forwardedPath(routed, m)
 	if forwarded == routed {
-		return
+		return r, nil
 	}
-	// Once more: what was put together may need it. forward has refused what
-	// cannot be normalised.
-	if path, err := policies.NormalizePath(forwarded); err == nil {
-		pr.Out.URL.Path, pr.Out.URL.RawPath = path.Path, path.RawPath
+	path, err := policies.NormalizePath(forwarded)
+	if err != nil {
+		return nil, err
 	}
+	u := *r.URL
+	u.Path, u.RawPath = path.Path, path.RawPath
+	r = r.WithContext(r.Context())
+	r.URL = &u
+	return r, nil
 }
 
 // forwardedPath returns the escaped path that the app gets.
