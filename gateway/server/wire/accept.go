@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// acceptor is a listener whose connections are sockets that may stay.
+// acceptor accepts the connections that may stay.
 type acceptor struct {
 	net.Listener
 	peers  *peers
@@ -61,18 +61,4 @@ func passes(err error) bool {
 		}
 	}
 	return false
-}
-
-// plain is the listener that net/http accepts from where there is no TLS.
-type plain struct {
-	*acceptor
-	options *Options
-}
-
-func (l plain) Accept() (net.Conn, error) {
-	s, err := l.accept()
-	if err != nil {
-		return nil, err
-	}
-	return newHTTP1Conn(s, s, l.options, l.options.H2C), nil
 }

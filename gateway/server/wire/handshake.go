@@ -11,72 +11,9 @@ import (
 	"sync"
 )
 
-// secured is the listener that net/http accepts from where there is TLS. It
-// hands out connections whose handshake is done, so that one that is slow
-// keeps nobody waiting.
-type secured struct {
-	*acceptor
-	server *Server
-	ready  chan net.Conn
-	failed chan error // what has ended accepting
-	done   chan struct{}
-	once   sync.Once
-	work   sync.WaitGroup // accepting, and handshakes
-}
-
-func newSecured(a *acceptor, s *Server) *secured {
-	l := &secured{acceptor: a, server: s, ready: make(chan net.Conn), failed: make(chan error, 1), done: make(chan struct{})}
-	l.work.Go(l.run)
-	return l
-}
-
-// run accepts until the listener is closed.
-func (l *secured) run() {
-	for {
-		s, err := l.accept()
-		if err != nil {
-			l.failed <- err
-			return
-		}
-		l.work.Go(func() { l.secure(s) })
-	}
-}
-
-// secure hands the socket over, once TLS is spoken on it.
-func (l *secured) secure(s *socket) {
-	c, err := l.server.handshake(s)
-	if err != nil {
-		l.log.Debug("no TLS connection", "peer", s.RemoteAddr(), "error", err)
-		s.Close()
-		return
-	}
-	select {
-	case l.ready <- c:
-	case <-l.done:
-		c.Close()
-	}
-}
-
-func (l *secured) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.ready:
-		return c, nil
-	case err := <-l.failed:
-		return nil, err
-	case <-l.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *secured) Close() error {
-	err := l.Listener.Close()
-	l.once.Do(func() { close(l.done) })
-	return err
-}
-
-// handshake returns the connection as net/http must have it: only a *tls.Conn
-// can speak HTTP/2 there.
-func (s *Server) handshake(sock *socket) (net.Conn, error) {
+// handshake returns the connection on which TLS is spoken. It is run beside the
+// accept loop, so that one that is slow keeps nobody waiting.
+func (s *Server) handshake(sock *socket) (*tls.Conn, error) {
 	e, ok := s.handshakes.add(sock)
 	if !ok {
 		return nil, net.ErrClosed
@@ -94,10 +31,7 @@ func (s *Server) handshake(sock *socket) (net.Conn, error) {
 		}
 		return nil, err
 	}
-	if c.ConnectionState().NegotiatedProtocol == protoHTTP2 {
-		return c, nil
-	}
-	return tlsHTTP1Conn{newHTTP1Conn(c, sock, s.options, false), c}, nil
+	return c, nil
 }
 
 // looksLikeHTTP reports whether the first bytes are of a method and not of TLS.

@@ -1,359 +1,487 @@
 package wire
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
 	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// http1Conn is a connection that net/http reads HTTP/1 from. It follows the
-// framing of what is read, and ends the stream at the first request that could be read in two ways.
+// http1Conn serves HTTP/1 on one connection. One goroutine reads a request,
+// runs the handler and sees the answer out, over and over:
 //
-// What is refused ends in bytes that are valid nowhere, and then in a read
-// error. In a header, that makes net/http answer by itself and close; Write
-// puts our answer in the place of that one. In a body, the handler finds it
-// malformed, and answers. (A read error alone would not do: net/http takes one for a
-// client that is gone, cancels the request that it may be working on, and says nothing.)
+//	await -> readHead -> handle -> finish
+//
+// Nothing is read ahead of a request that is not sound, so that nothing behind it can be served.
 type http1Conn struct {
 	net.Conn // *socket, or *tls.Conn on one
 	socket   *socket
-	options  *Options
+	server   *Server
+	tls      *tls.ConnectionState
+	remote   string // what requests say of it
+	limits   limits
 
-	// These belong to whoever reads, which is one goroutine at a time.
-	framer framer
-	body   bodyRate
-	poison string // what is left to be read after a refusal
+	// The buffer belongs to whoever reads: the connection's goroutine, the
+	// handler's by way of the request's body, or the watch, one at a time.
+	buf   []byte
+	r, w  int // what has arrived is buf[r:w]
+	watch watch
 
-	refused atomic.Pointer[RequestError]
-	inBody  atomic.Bool // refused within a body, so that the handler answers; set before refused
-	serving atomic.Bool // the handler runs, or its answer is being sent
-	passing atomic.Bool // upgraded or HTTP/2: not our concern any more
-	closing atomic.Bool
-	told    bool // our own answer is out; belongs to the connection's goroutine
+	state atomic.Int32 // connState
 
-	mu      sync.Mutex
-	pending []framing // of the requests that the handler has not begun
-	readBy  time.Time // what net/http has set
-	bodyBy  time.Time // what the body's rate demands
-	armed   time.Time // what the socket has been told
-	reading bool      // a read is under way
+	deadline readDeadline
+	headBy   time.Time // zero while a head need not be waited for
 }
 
-// What is read where a request was refused.
+// What a connection is doing, for Shutdown.
+type connState = int32
+
 const (
-	// endOfHead is invalid in a header, and does not end one. Between two
-	// requests, net/http gives up silently on less than four bytes.
-	endOfHead = "\x00\x00\x00\x00"
-	// endOfBody is invalid in, and in the place of, a chunk's size line, the end
-	// of a chunk, and a trailer. Of the latter net/http wants the end.
-	endOfBody = "\x00\n\r\n\r\n"
+	connNew    connState = iota // accepted, and has said nothing yet
+	connActive                  // a request has begun
+	connIdle                    // between two requests
+	connClosed                  // by Shutdown
 )
 
-func newHTTP1Conn(c net.Conn, s *socket, o *Options, h2c bool) *http1Conn {
-	return &http1Conn{
-		Conn:    c,
-		socket:  s,
-		options: o,
-		framer:  newFramer(limits{header: o.MaxHeaderBytes, fields: o.MaxHeaderFields, h2c: h2c}),
-		body:    bodyRate{min: o.MinBodyRate, grace: o.BodyGrace},
+const (
+	readBuffer = 4 << 10
+	// maxDiscard is how much of a body that the handler has left is read, in the
+	// hope of using the connection again.
+	maxDiscard = 256 << 10
+)
+
+func newHTTP1Conn(c net.Conn, sock *socket, s *Server) *http1Conn {
+	hc := &http1Conn{
+		Conn: c, socket: sock, server: s,
+		remote: c.RemoteAddr().String(),
+		limits: limits{header: s.options.MaxHeaderBytes, fields: s.options.MaxHeaderFields},
+		buf:    make([]byte, readBuffer),
 	}
+	hc.watch.done = make(chan struct{}, 1)
+	hc.deadline.conn = c
+	if t, ok := c.(*tls.Conn); ok {
+		state := t.ConnectionState()
+		hc.tls = &state
+	}
+	return hc
 }
 
-// tlsHTTP1Conn is how net/http learns of the TLS beneath, for Request.TLS. A
-// plain connection must not have the method.
-type tlsHTTP1Conn struct {
-	*http1Conn
-	tls *tls.Conn
+// errOver ends a connection on which there is nothing more to say.
+var errOver = errors.New("wire: the connection is over")
+
+// serve serves until the connection ends, or is somebody else's: errNotHTTP1
+// says that it is HTTP/2's.
+func (c *http1Conn) serve() error {
+	var err error
+	for first := true; err == nil; first = false {
+		err = c.serveOne(first)
+	}
+	var offence *RequestError
+	switch {
+	case errors.Is(err, errNotHTTP1), errors.Is(err, http.ErrHijacked):
+		return err
+	case errors.As(err, &offence):
+		c.refuse(offence)
+	}
+	c.Conn.Close()
+	return err
 }
 
-func (c tlsHTTP1Conn) ConnectionState() tls.ConnectionState { return c.tls.ConnectionState() }
-
-// http1 returns the http1Conn that net/http has been given, or nil.
-func http1(c net.Conn) *http1Conn {
-	switch c := c.(type) {
-	case *http1Conn:
-		return c
-	case tlsHTTP1Conn:
-		return c.http1Conn
+// serveOne serves one request. Its error ends the connection.
+func (c *http1Conn) serveOne(first bool) error {
+	if err := c.await(first); err != nil {
+		return err
+	}
+	h, err := c.readHead(first)
+	if err != nil {
+		return err
+	}
+	if err := c.handle(&h); err != nil {
+		return err
+	}
+	c.shrink()
+	if !c.state.CompareAndSwap(connActive, connIdle) {
+		return errOver
 	}
 	return nil
 }
 
-// Read reads what net/http may see.
-func (c *http1Conn) Read(p []byte) (int, error) {
-	if c.passing.Load() {
-		return c.Conn.Read(p)
+// await waits for a request's first byte.
+func (c *http1Conn) await(first bool) error {
+	wait := c.server.options.IdleTimeout
+	if first {
+		wait = c.server.options.ReadHeaderTimeout
 	}
+	c.deadline.reset()
+	for c.r == c.w {
+		c.deadline.within(wait)
+		if err := c.fill(); err != nil {
+			return err
+		}
+	}
+	if !c.state.CompareAndSwap(connIdle, connActive) && !c.state.CompareAndSwap(connNew, connActive) {
+		return errOver
+	}
+	return nil
+}
+
+// errNotHTTP1 says that HTTP/2 is spoken, as far as one can see.
+var errNotHTTP1 = errors.New("wire: not HTTP/1")
+
+// readHead reads a request's head. Its error is a *RequestError where the
+// client is to be told.
+func (c *http1Conn) readHead(first bool) (head, error) {
+	c.headBy = time.Time{}
+	if err := c.skipEmptyLine(); err != nil {
+		return head{}, err
+	}
+	if first && c.server.options.H2C {
+		if err := c.sniffPreface(); err != nil {
+			return head{}, err
+		}
+	}
+	var scan headScanner
 	for {
-		if err := c.refused.Load(); err != nil {
-			if c.poison == "" {
-				return 0, err
-			}
-			n := copy(p, c.poison)
-			c.poison = c.poison[n:]
-			return n, nil
-		}
-		n, err := c.readInTime(p)
-		if n == 0 {
-			if c.refused.Load() != nil {
-				continue
-			}
-			return 0, err
-		}
-		passed, offence := c.framer.scan(p[:n])
-		c.headsDone()
+		n, offence := scan.next(c.buf[c.r:c.w], c.limits)
 		if offence != nil {
-			c.refuse(offence)
-			err = nil // there is something to say first
+			return head{}, offence
 		}
-		if passed > 0 || err != nil {
-			return passed, err
+		if n > 0 {
+			h, offence := parseHead(c.buf[c.r:c.r+n], scan.lines)
+			c.r += n
+			if offence != nil {
+				return head{}, offence
+			}
+			if !c.server.options.HTTP1 {
+				return head{}, &RequestError{Status: http.StatusHTTPVersionNotSupported, Reason: "only HTTP/2 is served here"}
+			}
+			return h, nil
+		}
+		if err := c.fillHead(); err != nil {
+			return head{}, err
 		}
 	}
 }
 
-// headsDone hands over the framings that the framer has found.
-func (c *http1Conn) headsDone() {
-	if len(c.framer.heads) > 0 {
-		c.mu.Lock()
-		c.pending = append(c.pending, c.framer.heads...)
-		c.mu.Unlock()
-		c.framer.heads = c.framer.heads[:0]
-		c.body.begin()
+// fillHead waits for more of a head, within its time.
+func (c *http1Conn) fillHead() error {
+	if c.headBy.IsZero() {
+		c.headBy = time.Now().Add(c.server.options.ReadHeaderTimeout)
+		c.deadline.by(c.headBy)
 	}
-	if c.framer.state == opaque {
-		c.pass()
+	err := c.fill()
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return tooSlow("header")
+	}
+	return err
+}
+
+// skipEmptyLine skips one empty line before a request, RFC 9112 section 2.2.
+func (c *http1Conn) skipEmptyLine() error {
+	if c.buf[c.r] != '\r' {
+		return nil
+	}
+	for c.w-c.r < 3 {
+		if c.w-c.r == 2 && c.buf[c.r+1] != '\n' {
+			break
+		}
+		if err := c.fillHead(); err != nil {
+			return err
+		}
+	}
+	if c.buf[c.r+1] != '\n' {
+		return bad("a carriage return stands alone before the request line")
+	}
+	c.r += 2
+	return nil
+}
+
+// sniffPreface finds out whether the connection begins with HTTP/2's preface.
+func (c *http1Conn) sniffPreface() error {
+	const line = len("PRI * HTTP/2.0\r\n")
+	for {
+		seen := c.buf[c.r:c.w]
+		n := min(len(seen), len(preface))
+		switch {
+		case string(seen[:n]) != preface[:n]:
+			if n > line && string(seen[:line]) == preface[:line] {
+				return bad("the HTTP/2 connection preface is malformed")
+			}
+			return nil
+		case n == len(preface):
+			return errNotHTTP1
+		}
+		if err := c.fillHead(); err != nil {
+			return err
+		}
 	}
 }
 
-// refuse ends what is read from the connection.
-func (c *http1Conn) refuse(err *RequestError) {
+// handle runs the handler and sees the answer out. Its error ends the connection.
+func (c *http1Conn) handle(h *head) error {
+	x := newExchange(c, h)
+	c.watch.begin(x)
+	if x.body == nil {
+		c.bodyRead()
+	}
+	whole := c.run(x)
+	c.watch.end()
+	x.ctx.end()
 	switch {
-	case !c.framer.inMessage():
-		c.poison = endOfHead
-	case c.framer.state == inBody || c.framer.state == inChunk: // too slow: any bytes would pass for data
-		c.inBody.Store(true)
-	default:
-		c.inBody.Store(true)
-		c.poison = endOfBody
+	case c.watch.hijacked.Load():
+		return http.ErrHijacked
+	case !whole: // the client must see that the answer is not
+		return errOver
 	}
-	c.refused.Store(err)
-	c.options.Refused(c.RemoteAddr(), err)
+	return c.finish(x)
 }
 
-// begin is called before the handler, for each request. It reports whether
-// net/http has read the same request as the framer.
-func (c *http1Conn) begin(r *http.Request) bool {
-	c.serving.Store(true)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.pending) == 0 {
-		return false
-	}
-	f := c.pending[0]
-	c.pending = c.pending[:copy(c.pending, c.pending[1:])]
-	return int64(f) == r.ContentLength
-}
-
-// bodyRefused returns why the body of the request that the handler is at, or
-// was last, has been refused; nil if it was not. What has been read ahead may
-// have been refused already, when requests are pipelined.
-func (c *http1Conn) bodyRefused() *RequestError {
-	if !c.inBody.Load() {
-		return nil
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.pending) > 0 {
-		return nil
-	}
-	return c.refused.Load()
-}
-
-// state follows net/http's states of the connection.
-func (c *http1Conn) state(s http.ConnState) {
-	switch s {
-	case http.StateIdle:
-		c.serving.Store(false)
-	case http.StateHijacked:
-		c.pass()
-	}
-}
-
-// pass lets the connection be what it was under net/http alone.
-func (c *http1Conn) pass() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.passing.Store(true)
-	c.bodyBy = time.Time{}
-	_ = c.arm()
-}
-
-// Write writes an answer. When no handler is at work, it is net/http's own
-// answer to what it could not read, and comes in one piece. Ours says the same in the form of the gateway's others.
-func (c *http1Conn) Write(p []byte) (int, error) {
-	if c.serving.Load() || c.passing.Load() {
-		return c.Conn.Write(p)
-	}
-	if c.told || c.bodyRefused() != nil { // the latter has been answered by the handler
-		return len(p), nil
-	}
-	c.told = true
-	err := c.refused.Load()
-	if err == nil || c.inBody.Load() {
-		err = notUnderstood(p)
-		c.refused.Store(err)
-		c.options.Refused(c.RemoteAddr(), err)
-	}
-	if _, werr := c.Conn.Write(err.message(c.options.Now())); werr != nil {
-		return 0, werr
-	}
-	return len(p), nil
-}
-
-// notUnderstood returns the error that net/http's answer stands for.
-func notUnderstood(answer []byte) *RequestError {
-	status := 0
-	if len(answer) > len("HTTP/1.1 400") {
-		for _, c := range answer[len("HTTP/1.1 "):len("HTTP/1.1 400")] {
-			status = status*10 + int(c-'0')
+// run calls the handler, and reports whether it returned rather than panicked.
+func (c *http1Conn) run(x *exchange) (whole bool) {
+	defer func() {
+		if whole {
+			return
 		}
-	}
-	switch status {
-	case http.StatusExpectationFailed:
-		return &RequestError{Status: status, Reason: "of the expectations, only \"100-continue\" is supported"}
-	case http.StatusRequestHeaderFieldsTooLarge, http.StatusNotImplemented, http.StatusHTTPVersionNotSupported:
-		return &RequestError{Status: status}
-	default:
-		return bad("the request line or a header line is malformed")
-	}
+		if p := recover(); p != nil && p != http.ErrAbortHandler {
+			c.server.options.Logger.Error("a handler panicked", "peer", c.remote, "panic", p)
+		}
+		if x.body != nil {
+			x.body.settle(0)
+		}
+	}()
+	c.server.options.Handler.ServeHTTP(&x.answer, x.request)
+	return true
 }
 
-// Close closes the connection. A client that has been refused may still be
+// finish sends what is left of the answer. Its error says that no other request
+// may follow.
+func (c *http1Conn) finish(x *exchange) error {
+	err := x.answer.finish()
+	if err == nil && x.answer.close {
+		err = errOver
+	}
+	limit := 0
+	if err == nil {
+		limit = maxDiscard
+	}
+	if x.body != nil && !x.body.settle(limit) {
+		err = errOver
+		c.linger()
+	} else if err != nil && c.r < c.w {
+		c.linger() // a pipelined request will not be read
+	}
+	return err
+}
+
+// refuse answers what has not become a request, and ends the connection.
+func (c *http1Conn) refuse(offence *RequestError) {
+	c.server.options.Refused(c.RemoteAddr(), offence)
+	_, _ = c.Conn.Write(offence.message(c.server.options.Now())) // the client may be gone
+	c.linger()
+}
+
+// linger ends our side and reads on for a moment. A client may still be
 // sending; were we to close at once, the reset that its data then meets would
 // take our answer away from it (RFC 9112 section 9.6).
-func (c *http1Conn) Close() error {
-	if c.closing.Swap(true) {
-		return c.socket.Close()
+func (c *http1Conn) linger() {
+	if t, ok := c.Conn.(*tls.Conn); ok {
+		_ = t.CloseWrite()
 	}
-	if c.refused.Load() != nil && !c.passing.Load() {
-		if t, ok := c.Conn.(*tls.Conn); ok {
-			_ = t.CloseWrite()
-		}
-		c.socket.linger()
-	}
-	return c.Conn.Close()
+	c.socket.linger()
 }
 
-// CloseWrite lets net/http end its side first, for the same reason.
-func (c *http1Conn) CloseWrite() error {
-	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return w.CloseWrite()
+// writeBoth writes a and b behind it.
+func (c *http1Conn) writeBoth(a, b []byte) error {
+	if c.Conn == net.Conn(c.socket) {
+		return c.socket.writeBoth(a, b)
 	}
-	return errors.ErrUnsupported
+	for _, p := range [][]byte{a, b} { // TLS
+		if len(p) == 0 {
+			continue
+		}
+		if _, err := c.Conn.Write(p); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// readInTime reads, for as long as a body's rate allows where it is one.
-func (c *http1Conn) readInTime(p []byte) (int, error) {
-	for {
-		if !c.framer.inMessage() || c.body.off() {
-			c.setBodyDeadline(time.Time{})
-			n, err := c.read(p)
-			if err != nil && c.framer.inHead() && !c.serving.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
-				c.refuse(tooSlow("header"))
-			}
-			return n, err
+// fill reads more into the buffer, or waits for the watch that is doing so. It
+// makes room where there is none.
+func (c *http1Conn) fill() error {
+	if n, err, was := c.watch.await(); was {
+		c.w += n
+		if n > 0 {
+			return nil
 		}
-		start := time.Now()
-		c.setBodyDeadline(start.Add(c.body.credit))
-		n, err := c.read(p)
-		c.body.spend(time.Since(start), n)
-		if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && c.bodyDeadlineMet() {
-			if c.body.credit > 0 {
-				continue
-			}
-			c.refuse(tooSlow("body"))
-		}
-		return n, err
+		return err
+	}
+	c.makeRoom()
+	n, err := c.readSome(c.buf[c.w:])
+	c.w += n
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+// makeRoom moves what is in the buffer to its front, or makes it larger.
+func (c *http1Conn) makeRoom() {
+	if c.r == c.w {
+		c.r, c.w = 0, 0
+	}
+	if c.w < len(c.buf) {
+		return
+	}
+	buf := c.buf
+	if c.r == 0 {
+		buf = make([]byte, 2*len(c.buf)) // bounded by the limits on heads and lines
+	}
+	c.w = copy(buf, c.buf[c.r:c.w])
+	c.buf, c.r = buf, 0
+}
+
+// shrink gives up a buffer that was made larger, and is not needed any more.
+func (c *http1Conn) shrink() {
+	if len(c.buf) > readBuffer && c.w-c.r <= readBuffer {
+		buf := make([]byte, readBuffer)
+		c.w = copy(buf, c.buf[c.r:c.w])
+		c.buf, c.r = buf, 0
 	}
 }
 
-// read reads under the deadlines that are set by now.
-func (c *http1Conn) read(p []byte) (int, error) {
-	c.mu.Lock()
-	c.reading = true
-	_ = c.arm() // a closed connection will tell the read
-	c.mu.Unlock()
+// readSome reads from the connection under the deadlines that are set.
+func (c *http1Conn) readSome(p []byte) (int, error) {
+	c.deadline.arm()
 	n, err := c.Conn.Read(p)
-	c.mu.Lock()
-	c.reading = false
-	c.mu.Unlock()
+	c.deadline.disarm()
 	return n, err
 }
 
-// arm tells the socket the deadline, if it has not been told already.
-func (c *http1Conn) arm() error {
-	by := earlier(c.readBy, c.bodyBy)
-	if by.Equal(c.armed) {
+// take reads a body's data: what is in the buffer, or else straight from the
+// connection where that saves a copy.
+func (c *http1Conn) take(p []byte, b *requestBody) (int, error) {
+	if c.r == c.w {
+		if len(p) >= readBuffer {
+			return c.readInTime(p, b)
+		}
+		if err := c.fillInTime(b); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, c.buf[c.r:c.w])
+	c.r += n
+	return n, nil
+}
+
+var errLineTooLong = errors.New("wire: a line is too long")
+
+// takeLine reads a line of a body's framing, of at most so many bytes, with
+// its end. It is valid until the next read.
+func (c *http1Conn) takeLine(most int, b *requestBody) ([]byte, error) {
+	for looked := 0; ; {
+		seen := c.buf[c.r:c.w]
+		if i := bytes.IndexByte(seen[looked:], '\n'); i >= 0 {
+			n := looked + i + 1
+			if n > most {
+				return nil, errLineTooLong
+			}
+			c.r += n
+			return seen[:n], nil
+		}
+		if len(seen) >= most {
+			return nil, errLineTooLong
+		}
+		looked = len(seen)
+		if err := c.fillInTime(b); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// hasLine reports whether a whole line has arrived.
+func (c *http1Conn) hasLine() bool { return bytes.IndexByte(c.buf[c.r:c.w], '\n') >= 0 }
+
+func (c *http1Conn) fillInTime(b *requestBody) error {
+	c.makeRoom()
+	n, err := c.readInTime(c.buf[c.w:], b)
+	c.w += n
+	if n > 0 {
 		return nil
 	}
-	c.armed = by
-	return c.Conn.SetReadDeadline(by)
+	return err
 }
 
-// setBodyDeadline sets what a body's rate demands of the next read; zero lifts
-// it. A deadline that is about right is left: setting one costs as much as a small read.
-func (c *http1Conn) setBodyDeadline(t time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if t.IsZero() == c.bodyBy.IsZero() {
-		if t.IsZero() {
-			return
+// readInTime reads for as long as the body's rate allows.
+func (c *http1Conn) readInTime(p []byte, b *requestBody) (int, error) {
+	if b.rate.off() {
+		n, err := c.readSome(p)
+		return n, unlessSome(n, err)
+	}
+	for {
+		start := time.Now()
+		c.deadline.about(start.Add(b.rate.credit), b.rate.grace/8)
+		n, err := c.readSome(p)
+		b.rate.spend(time.Since(start), n)
+		if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && c.deadline.wasOurs() {
+			if b.rate.credit > 0 {
+				continue
+			}
+			return 0, tooSlow("body")
 		}
-		if d := t.Sub(c.bodyBy); -c.body.grace/8 < d && d < c.body.grace/8 {
-			return
-		}
+		return n, unlessSome(n, err)
 	}
-	c.bodyBy = t
 }
 
-// bodyDeadlineMet reports whether it was the body's deadline that has ended a
-// read, and forgets that deadline.
-func (c *http1Conn) bodyDeadlineMet() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	met := c.readBy.IsZero() || c.bodyBy.Before(c.readBy)
-	c.bodyBy = time.Time{}
-	return met
-}
-
-// SetReadDeadline sets net/http's deadline. It sets six per request, mostly to
-// lift them before anything is read: the socket, where each costs a timer, is
-// told by the next read. A read that is under way must know at once.
-func (c *http1Conn) SetReadDeadline(t time.Time) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.readBy = t
-	if c.reading || c.passing.Load() {
-		return c.arm()
+// unlessSome drops an error that came with data: the next read has it too.
+func unlessSome(n int, err error) error {
+	if n > 0 {
+		return nil
 	}
-	return nil
+	return err
 }
 
-// SetDeadline sets both deadlines.
-func (c *http1Conn) SetDeadline(t time.Time) error {
-	return errors.Join(c.SetReadDeadline(t), c.Conn.SetWriteDeadline(t))
+// bodyRead is called when the request has been read to its end.
+func (c *http1Conn) bodyRead() {
+	c.deadline.reset()
+	c.watch.allow()
 }
 
-// earlier returns the earlier of two deadlines, where zero is none.
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
+// abortRead ends a read that is under way.
+func (c *http1Conn) abortRead() { c.deadline.abort() }
+
+var continueMessage = []byte("HTTP/1.1 100 Continue\r\n\r\n")
+
+// sendContinue asks the client for the body, unless the answer has begun.
+func (c *http1Conn) sendContinue(b *requestBody) {
+	if b.asking.CompareAndSwap(mustAsk, asked) {
+		_, _ = c.Conn.Write(continueMessage) // a failure shows when the body is read
 	}
-	return a
+}
+
+// replayed is a connection whose beginning has been read already.
+type replayed struct {
+	net.Conn
+	rest []byte
+}
+
+func (r *replayed) Read(p []byte) (int, error) {
+	if len(r.rest) == 0 {
+		return r.Conn.Read(p)
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
+// CloseWrite ends our side.
+func (r *replayed) CloseWrite() error {
+	if w, ok := r.Conn.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }

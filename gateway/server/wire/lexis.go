@@ -5,7 +5,7 @@ import "math"
 // resembles reports whether name is this one for somebody who is careless
 // about case, and about which separators stand between the words, as CGI-like
 // interfaces are, or about spaces around it. want is in lower case.
-func resembles(name []byte, want string) bool {
+func resembles[T string | []byte](name T, want string) bool {
 	for len(name) > len(want) && !isAlnum(name[0]) {
 		name = name[1:]
 	}
@@ -15,7 +15,8 @@ func resembles(name []byte, want string) bool {
 	if len(name) != len(want) {
 		return false
 	}
-	for i, c := range name {
+	for i := range len(name) {
+		c := name[i]
 		if isAlnum(c) {
 			c |= 0x20 // digits have that bit set already
 		} else {
@@ -28,24 +29,8 @@ func resembles(name []byte, want string) bool {
 	return true
 }
 
-// equalFold compares without regard to ASCII case. want is in lower case.
-func equalFold(s []byte, want string) bool {
-	if len(s) != len(want) {
-		return false
-	}
-	for i, c := range s {
-		if 'A' <= c && c <= 'Z' {
-			c |= 0x20
-		}
-		if c != want[i] {
-			return false
-		}
-	}
-	return true
-}
-
 // trim removes optional whitespace, RFC 9110 section 5.6.3, from both ends.
-func trim(s []byte) []byte {
+func trim[T string | []byte](s T) T {
 	for len(s) > 0 && (s[0] == ' ' || s[0] == '\t') {
 		s = s[1:]
 	}

@@ -28,9 +28,17 @@ type socket struct {
 //
 // The deadline is moved on when a quarter of it has passed, so that most
 // writes need not set it; it may pass when nothing is written, to no effect.
-func (s *socket) Write(p []byte) (int, error) {
+func (s *socket) Write(p []byte) (n int, err error) {
+	err = s.write(func() error {
+		n, err = s.Conn.Write(p)
+		return err
+	})
+	return n, err
+}
+
+func (s *socket) write(write func() error) error {
 	if s.stall <= 0 {
-		return s.Conn.Write(p)
+		return write()
 	}
 	now := time.Now()
 	s.mu.Lock()
@@ -39,11 +47,21 @@ func (s *socket) Write(p []byte) (int, error) {
 		_ = s.Conn.SetWriteDeadline(earlier(s.writeBy, s.stallBy)) // a closed connection will tell the write
 	}
 	s.mu.Unlock()
-	n, err := s.Conn.Write(p)
+	err := write()
 	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) && s.stalled() {
 		s.Close()
 	}
-	return n, err
+	return err
+}
+
+// writeBoth writes a and b behind it, in one system call where the connection
+// allows it.
+func (s *socket) writeBoth(a, b []byte) error {
+	buffers := net.Buffers{a, b}
+	return s.write(func() error {
+		_, err := buffers.WriteTo(s.Conn)
+		return err
+	})
 }
 
 // stalled reports whether it was our deadline that has ended a write.

@@ -15,7 +15,7 @@ import (
 
 // serveHTTP2 serves one stream of an HTTP/2 connection. net/http has its
 // framing in hand; a stream can still be slow where its connection is not.
-func (h *handler) serveHTTP2(w http.ResponseWriter, r *http.Request) {
+func (h *http2Handler) serveHTTP2(w http.ResponseWriter, r *http.Request) {
 	if err := h.checkHTTP2(r); err != nil {
 		h.refuse(w, r, err)
 		return
@@ -36,7 +36,7 @@ func (h *handler) serveHTTP2(w http.ResponseWriter, r *http.Request) {
 // checkHTTP2 does for HTTP/2 what net/http does for HTTP/1 alone. What it lets
 // pass could become another request where the request goes on over HTTP/1 (RFC 9113
 // section 10.3).
-func (h *handler) checkHTTP2(r *http.Request) *RequestError {
+func (h *http2Handler) checkHTTP2(r *http.Request) *RequestError {
 	if headerSize(r) > h.options.MaxHeaderBytes {
 		return tooLarge(h.options.MaxHeaderBytes)
 	}
