@@ -129,9 +129,9 @@ func (a *answer) decide(mode bodyMode) {
 		a.close = true
 	}
 	switch {
-	case a.close:
+	case a.close && !a.http10: // there it is the default
 		out = append(out, "Connection: close\r\n"...)
-	case a.http10:
+	case !a.close && a.http10:
 		out = append(out, "Connection: keep-alive\r\n"...)
 	}
 	*a.out = append(out, "\r\n"...)

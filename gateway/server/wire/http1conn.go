@@ -103,7 +103,6 @@ func (c *http1Conn) serveOne(first bool) error {
 	if err := c.handle(&h); err != nil {
 		return err
 	}
-	c.shrink()
 	if !c.state.CompareAndSwap(connActive, connIdle) {
 		return errOver
 	}
@@ -153,6 +152,7 @@ func (c *http1Conn) readHead(first bool) (head, error) {
 		if n > 0 {
 			h, offence := parseHead(c.buf[c.r:c.r+n], scan.lines)
 			c.r += n
+			c.shrink()
 			if offence != nil {
 				return head{}, offence
 			}
@@ -345,7 +345,8 @@ func (c *http1Conn) makeRoom() {
 	c.buf, c.r = buf, 0
 }
 
-// shrink gives up a buffer that was made larger, and is not needed any more.
+// shrink gives up a buffer that was made larger, and is not needed any more. It
+// is called before the handler: after that the watch may be reading into it.
 func (c *http1Conn) shrink() {
 	if len(c.buf) > readBuffer && c.w-c.r <= readBuffer {
 		buf := make([]byte, readBuffer)

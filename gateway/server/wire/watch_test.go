@@ -1,0 +1,117 @@
+package wire_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/headgate/headgate/gateway/server/wire"
+)
+
+func TestContextEndsWhenTheClientLeaves(t *testing.T) {
+	t.Parallel()
+	for name, request := range map[string]string{
+		"no body":        "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+		"a body":         post("Content-Length: 3") + "abc",
+		"a chunked body": chunks("3\r\nabc\r\n0\r\n\r\n"),
+		"a large header": get("X: " + strings.Repeat("x", 9000)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			waits, left := make(chan bool, 1), make(chan error, 1)
+			addr, _ := start(t, wire.Options{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				derived, cancel := context.WithCancel(r.Context())
+				defer cancel()
+				_, _ = io.Copy(io.Discard, r.Body)
+				waits <- true
+				<-derived.Done()
+				left <- r.Context().Err()
+			})})
+			c := dial(t, addr)
+			send(t, c, request)
+			<-waits
+			c.Close()
+			select {
+			case err := <-left:
+				if err != context.Canceled {
+					t.Errorf("the context says %v", err)
+				}
+			case <-time.After(20 * time.Second):
+				t.Fatal("the context outlives its client")
+			}
+		})
+	}
+}
+
+// What the watch reads is the next request, whatever became of the buffer.
+func TestWatchedRequestsFollowOneAnother(t *testing.T) {
+	t.Parallel()
+	addr, _ := start(t, wire.Options{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = r.Context().Done()
+		time.Sleep(time.Millisecond) // so that the read is under way more often than not
+		n, _ := io.Copy(io.Discard, r.Body)
+		if _, err := io.WriteString(w, strings.Repeat("y", int(n))+r.Header.Get("X")); err != nil {
+			t.Error(err)
+		}
+	})})
+	c := dial(t, addr)
+	var want []string
+	for i := range 20 {
+		value := strings.Repeat("x", i%4*4000)
+		body := strings.Repeat("b", i%3*5000)
+		want = append(want, strings.Repeat("y", len(body))+value)
+		send(t, c, "POST / HTTP/1.1\r\nHost: a\r\nX: "+value+"\r\nContent-Length: "+itoa(len(body))+"\r\n\r\n"+body)
+		if i%2 == 0 {
+			time.Sleep(2 * time.Millisecond) // alone; else pipelined
+		}
+	}
+	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	all, _ := replies(t, c)
+	if len(all) != len(want) {
+		t.Fatalf("%d answers", len(all))
+	}
+	for i, r := range all {
+		if r.Text != want[i] {
+			t.Errorf("answer %d has %d bytes, not %d", i, len(r.Text), len(want[i]))
+		}
+	}
+}
+
+// A context that outlives its request has ended, and watches nobody.
+func TestContextOfAnAnsweredRequestHasEnded(t *testing.T) {
+	t.Parallel()
+	kept := make(chan context.Context, 2)
+	addr, _ := start(t, wire.Options{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		kept <- r.Context()
+		if r.Context().Err() != nil {
+			t.Error("the context has ended before its request")
+		}
+	})})
+	c := dial(t, addr)
+	send(t, c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"+marker)
+	if all, _ := replies(t, c); len(all) != 2 {
+		t.Fatalf("answers %v", statuses(all))
+	}
+	for range 2 {
+		ctx := <-kept
+		select {
+		case <-ctx.Done():
+		default:
+			t.Error("the context goes on")
+		}
+		if ctx.Err() == nil || ctx.Value(http.LocalAddrContextKey) == nil {
+			t.Error("the context has no error, or no address")
+		}
+		child, cancel := context.WithTimeout(ctx, time.Hour)
+		if child.Err() == nil {
+			t.Error("what is derived from it goes on")
+		}
+		cancel()
+	}
+}
