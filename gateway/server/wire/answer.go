@@ -278,8 +278,8 @@ func (a *answer) finish() error {
 		a.WriteHeader(http.StatusOK)
 	}
 	switch {
-	case a.open && a.toHEAD && a.written == 0:
-		a.decide(withoutBody) // of what GET would get, nothing is known
+	case a.open && a.toHEAD && (a.written == 0 || a.written > heldMost):
+		a.decide(withoutBody) // what GET would get is not known, or has no length either
 	case a.open && (a.http10 || !a.hasTrailer()):
 		a.length = a.written
 		a.decide(byLength)

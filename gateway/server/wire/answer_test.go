@@ -145,6 +145,9 @@ func ask(t *testing.T, addr, request, method string) (a answered) {
 		break
 	}
 	a.Header.Del("Content-Type") // guessed by net/http
+	if a.Close {
+		a.Header.Del("Connection") // there are several ways to say it
+	}
 	if d := a.Header.Get("Date"); d != "" && !strings.HasPrefix(d, "Sat, 01 Jan 2000") {
 		if _, err := http.ParseTime(d); err != nil {
 			t.Errorf("Date: %q", d)
@@ -193,6 +196,9 @@ func TestAnswersAreNetHTTPs(t *testing.T) {
 			if (name == "hints" || name == "a trailer") && strings.Contains(kind, "1.0") {
 				continue // ours are better; see below
 			}
+			if (strings.Contains(name, "half") || strings.Contains(name, "less")) && strings.Contains(kind, "never") {
+				continue // net/http keeps the connection open, and waits for a body that is not coming
+			}
 			t.Run(name+", "+kind, func(t *testing.T) {
 				t.Parallel()
 				method, _, _ := strings.Cut(kind, ",")
@@ -219,7 +225,7 @@ func TestNoInterimAnswersForHTTP10(t *testing.T) {
 func TestTrailersThatCannotBeSent(t *testing.T) {
 	t.Parallel()
 	addr, _ := start(t, wire.Options{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Trailer", "X-Sum, Content-Length")
+		w.Header().Set("Trailer", "X-Sum")
 		say(w, "body")
 		w.Header().Set("X-Sum", "42")
 		w.Header().Set(http.TrailerPrefix+"Content-Length", "1")
