@@ -1,7 +1,7 @@
 # `make test` is all that a fresh machine with Go needs: it installs
 # redis-server and haproxy where they are missing, and runs every test.
 
-.PHONY: test test-servers build check fmt generate bench
+.PHONY: test test-servers build check fmt generate bench conformance
 
 test: test-servers
 	go test -race -timeout 30m ./...
@@ -35,3 +35,9 @@ generate:
 
 bench:
 	go test -run '^$$' -bench . -benchtime 1s ./...
+
+# The public HTTP caching test suite, from npm; it needs node. The floors are
+# those of its release 0.4.5, see tools/conformance.
+conformance:
+	go run ./tools/conformance -strict -required 140 -optimal 77
+	go run ./tools/conformance -strict -required 140 -optimal 77 -redis

@@ -58,7 +58,7 @@ func (u *Upstream) setDefaults() {
 		Ejection:       &Ejection{},
 		ConnectTimeout: seconds(5),
 		Timeout:        seconds(30),
-		IdleTimeout:    seconds(90),
+		IdleTimeout:    seconds(4),
 		Retries:        1,
 		RetryBudget:    0.2,
 		Protocol:       UpstreamAuto,

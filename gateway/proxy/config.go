@@ -52,7 +52,7 @@ const (
 const (
 	DefaultTimeout        = 30 * time.Second
 	DefaultConnectTimeout = 5 * time.Second
-	DefaultIdleTimeout    = 90 * time.Second
+	DefaultIdleTimeout    = 4 * time.Second
 	DefaultRetryBudget    = 0.2
 
 	DefaultHealthInterval = 2 * time.Second
@@ -93,7 +93,8 @@ type Config struct {
 	ConnectTimeout time.Duration
 	// IdleTimeout is how long an unused keep-alive connection is kept. It
 	// should be below the servers' own: a request that meets a server's close
-	// half-way fails if it is not idempotent. Zero: DefaultIdleTimeout.
+	// half-way fails if it is not idempotent or there is no other server.
+	// Zero: DefaultIdleTimeout, which is below the 5 s of Node and Apache.
 	IdleTimeout time.Duration
 	// StreamTimeout is the longest silence of a server within a response's
 	// body; then the response is aborted. It does not apply to upgraded

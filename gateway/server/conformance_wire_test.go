@@ -66,9 +66,10 @@ func TestConformanceOnTheWireThroughTheGateway(t *testing.T) {
 			}
 		}
 	})
-	t.Run("9110 15.2: 103 is passed on, and is no part of what is stored", func(t *testing.T) {
+	t.Run("9110 15.2: 102 and 103 are passed on, and are no part of what is stored", func(t *testing.T) {
 		t.Parallel()
 		g, asked := setup(t, func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusProcessing)
 			w.Header().Set("Link", "</a>; rel=preload")
 			w.WriteHeader(http.StatusEarlyHints)
 			w.Header().Del("Link")
@@ -91,7 +92,7 @@ func TestConformanceOnTheWireThroughTheGateway(t *testing.T) {
 			}
 			res.Body.Close()
 		}
-		if fmt.Sprint(hints) != "[0 103 </a>; rel=preload]" || asked.Load() != 1 {
+		if fmt.Sprint(hints) != "[0 102  0 103 </a>; rel=preload]" || asked.Load() != 1 {
 			t.Errorf("hints %q, asked %d times", hints, asked.Load())
 		}
 	})

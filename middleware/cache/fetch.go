@@ -121,8 +121,8 @@ func (t *fetch) do() {
 	for {
 		t.head = t.j.head && t.j.asIs
 		w, err := t.ask()
-		if t.again {
-			t.again, t.validating = false, false
+		if t.again { // and what comes now is of use
+			t.again, t.validating, t.dropped = false, false, false
 			continue
 		}
 		t.conclude(w, err)

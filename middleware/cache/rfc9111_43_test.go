@@ -194,10 +194,14 @@ func TestRFC9111Validation(t *testing.T) {
 				w.WriteHeader(304)
 				return
 			}
+			w.Header().Set("Cache-Control", "max-age=10")
 			io.WriteString(w, "asked again")
 		})
-		if a := s.get("/x"); a.body != "asked again" || a.StatusCode != 200 {
-			t.Fatalf("%d %q", a.StatusCode, a.body)
+		for range 2 {
+			if a := s.get("/x"); a.body != "asked again" || a.StatusCode != 200 || a.err != nil {
+				t.Fatalf("%d %q %v", a.StatusCode, a.body, a.err)
+			}
+			s.expectCalls(3) // also of a client that tries again when it is cut off
 		}
 	})
 	t.Run("4.3.4: all variants with the same strong tag are freshened", func(t *testing.T) {
