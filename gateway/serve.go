@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"sync/atomic"
 	"syscall"
 
@@ -88,17 +87,6 @@ func serve(cmd *cobra.Command, files []string, watch bool) error {
 		broken = err
 	}
 	return failed(broken)
-}
-
-// tuneGC has the garbage collector run less often than Go's default, which is a
-// fifth of a small request's CPU, until the heap comes near a gibibyte. Who has
-// set GOGC or GOMEMLIMIT knows better.
-func tuneGC() {
-	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
-		return
-	}
-	debug.SetGCPercent(400)
-	debug.SetMemoryLimit(1 << 30)
 }
 
 // policyLoader loads the policy files again, and knows which ones it was made

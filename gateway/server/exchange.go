@@ -48,6 +48,12 @@ type exchange struct {
 	upstream atomic.Pointer[url.URL] // of the server that was asked last
 }
 
+// newExchange returns the exchange that becomes a request's context. Over
+// HTTP/1 the listener calls it, and begin has no need to copy the request.
+func newExchange(ctx context.Context) context.Context {
+	return &exchange{Context: clientip.Context{Context: ctx}}
+}
+
 type exchangeKey struct{}
 
 // Value makes the exchange findable through contexts that wrap it.

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/headgate/headgate/gateway/proxy"
-	"github.com/headgate/headgate/middleware/clientip"
 	"github.com/headgate/headgate/policies"
 	"github.com/labstack/echo/v4"
 )
@@ -47,16 +46,16 @@ func (s *Server) front(c echo.Context) {
 func (s *Server) begin(c echo.Context) *exchange {
 	r := c.Request()
 	proxy.StripConnection(r.Header)
-	gen := s.current.Load()
-	x := &exchange{
-		start: s.options.Now(),
-		id:    requestID(r.Header),
-		gen:   gen,
+	x, made := r.Context().(*exchange)
+	if !made {
+		x = newExchange(r.Context()).(*exchange)
+		r = r.WithContext(x)
+		c.SetRequest(r)
 	}
-	x.Context = clientip.Context{Context: r.Context(), Info: gen.resolver.Info(r)}
-	c.SetRequest(r.WithContext(x))
+	x.start, x.id, x.gen = s.options.Now(), requestID(r.Header), s.current.Load()
+	x.Info = x.gen.resolver.Info(r)
 	x.ids[0] = x.id // one array for both; clipped, so that whoever appends gets a copy
-	c.Request().Header[headerRequestID] = x.ids[:1:1]
+	r.Header[headerRequestID] = x.ids[:1:1]
 	c.Response().Header()[headerRequestID] = x.ids[:1:1]
 	s.metrics.inFlight.Inc()
 	return x

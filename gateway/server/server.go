@@ -147,6 +147,7 @@ func (s *Server) buildPublic() error {
 	p := s.options.Policy.Server
 	o := wire.Options{
 		Handler:             s,
+		Context:             newExchange,
 		HTTP1:               slices.Contains(p.Protocols, policies.ServerHTTP1),
 		HTTP2:               slices.Contains(p.Protocols, policies.ServerHTTP2),
 		H2C:                 slices.Contains(p.Protocols, policies.ServerH2C),

@@ -29,7 +29,7 @@ type answer struct {
 	http10     bool
 	close      bool // the connection ends with this answer
 	fullDuplex bool
-	timed      bool // the handler has set a deadline for writing
+	timed      bool // the handler has set a deadline
 
 	status   int // zero until the final one is written
 	mode     bodyMode
@@ -291,9 +291,6 @@ func (a *answer) finish() error {
 		*a.out = a.appendTrailer(append(*a.out, "0\r\n"...))
 	}
 	a.flush()
-	if a.timed {
-		a.fail(a.conn.Conn.SetWriteDeadline(time.Time{}))
-	}
 	putBuffer(a.out)
 	putBuffer(a.held)
 	a.out, a.held = nil, nil
@@ -319,7 +316,10 @@ func (a *answer) interim(status int) {
 }
 
 // SetReadDeadline is for http.ResponseController.
-func (a *answer) SetReadDeadline(t time.Time) error { return a.conn.deadline.setUser(t) }
+func (a *answer) SetReadDeadline(t time.Time) error {
+	a.timed = true
+	return a.conn.deadline.setUser(t)
+}
 
 // SetWriteDeadline is for http.ResponseController.
 func (a *answer) SetWriteDeadline(t time.Time) error {

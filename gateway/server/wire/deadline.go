@@ -30,11 +30,12 @@ func (d *readDeadline) reset() {
 // by sets our own deadline.
 func (d *readDeadline) by(t time.Time) { d.about(t, 0) }
 
-// within sets our own deadline to so long from now. One that was set before,
-// and leaves three quarters of that, is as good.
+// within sets our own deadline to so long from now, and forgets the handler's.
+// One that was set before, and leaves three quarters of that, is as good.
 func (d *readDeadline) within(wait time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.user, d.aborted = time.Time{}, false
 	d.own = d.armed
 	if left := time.Until(d.armed); left < wait/4*3 || left > wait {
 		d.own = time.Now().Add(wait)

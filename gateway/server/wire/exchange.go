@@ -8,27 +8,29 @@ import (
 )
 
 // exchange is one request and its answer. It is never used again for another
-// one: handlers may keep its parts for as long as they like.
+// one: handlers may keep its parts for as long as they like, but for the answer.
 type exchange struct {
 	conn    *http1Conn
+	head    head
 	request *http.Request
 	body    *requestBody // nil where there is none
 	ctx     requestContext
 	answer  answer
 }
 
-func newExchange(c *http1Conn, h *head) *exchange {
-	x := &exchange{conn: c}
-	x.ctx.x = x
+// begin makes the request of a head that has been read.
+func (x *exchange) begin() {
+	c, h := x.conn, &x.head
 	last := h.close || h.minor == 0 && !h.keepAlive
+	x.ctx.x = x
 	x.answer = answer{
-		x: x, conn: c, header: make(http.Header, 8),
+		x: x, conn: c, header: c.header,
 		toHEAD: h.method == http.MethodHead, http10: h.minor == 0,
 		close: last || c.server.draining.Load() && h.header["Upgrade"] == nil,
 	}
 
 	var empty http.Request
-	r := empty.WithContext(&x.ctx)
+	r := empty.WithContext(c.server.options.Context(&x.ctx))
 	r.Method, r.URL, r.RequestURI, r.Host = h.method, h.url, h.target, h.host
 	r.Proto, r.ProtoMajor, r.ProtoMinor = h.proto, 1, h.minor
 	r.Header, r.Trailer = h.header, h.trailer
@@ -44,7 +46,6 @@ func newExchange(c *http1Conn, h *head) *exchange {
 		}
 	}
 	x.request = r
-	return x
 }
 
 // requestContext is a request's context. It ends with the answer, or when the client

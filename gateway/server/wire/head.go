@@ -81,7 +81,7 @@ func checkVersion(line []byte) *RequestError {
 type head struct {
 	method, target, proto string
 	minor                 int
-	url                   *url.URL
+	url                   *url.URL // plainURL, mostly
 	host                  string
 	header                http.Header
 	trailer               http.Header // announced, without values; nil where none is
@@ -89,6 +89,10 @@ type head struct {
 
 	close, keepAlive bool // what Connection says
 	expect           bool // 100 (Continue)
+
+	// Room for what most requests need, so that it need not be allocated piece by piece.
+	plainURL url.URL
+	values   [12]string
 }
 
 // framing is how long a request's body is: a number of bytes, or chunked.
@@ -96,26 +100,29 @@ type framing int64
 
 const chunked framing = -1
 
-// parseHead reads a head that headScanner has found the end of. It copies the
+// parse reads a head that headScanner has found the end of. It copies the
 // bytes once: all strings of the request are parts of one.
-func parseHead(data []byte, lines int) (h head, err *RequestError) {
+func (h *head) parse(data []byte, lines int) *RequestError {
 	text := string(data)
 	line, rest, _ := strings.Cut(text, "\r\n")
-	if err = h.requestLine(line); err != nil {
-		return h, err
+	if err := h.requestLine(line); err != nil {
+		return err
 	}
 	fields := lines - 2 // without the request line, and the empty line
 	h.header = make(http.Header, fields)
-	values := make([]string, fields) // of which each field has one, in most requests
+	values := h.values[:] // one for each field: most have no more
+	if fields > len(values) {
+		values = make([]string, fields)
+	}
 	var f fieldsSeen
 	for i := range fields {
 		line, rest, _ = strings.Cut(rest, "\r\n")
 		name, value, err := splitField(line)
 		if err != nil {
-			return h, err
+			return err
 		}
 		if err := f.framing(name, value); err != nil {
-			return h, err
+			return err
 		}
 		key := textproto.CanonicalMIMEHeaderKey(name)
 		if already := h.header[key]; already != nil {
@@ -125,10 +132,11 @@ func parseHead(data []byte, lines int) (h head, err *RequestError) {
 		values[i] = value
 		h.header[key] = values[i : i+1 : i+1]
 	}
+	var err *RequestError
 	if h.body, err = f.decide(h.minor); err != nil {
-		return h, err
+		return err
 	}
-	return h, h.interpret()
+	return h.interpret()
 }
 
 // requestLine reads method, target and version, RFC 9112 section 3.
@@ -139,19 +147,19 @@ func (h *head) requestLine(line string) *RequestError {
 	if !ok1 || !ok2 || !isToken(method) || target == "" || len(proto) != len("HTTP/1.1") {
 		return bad(malformed)
 	}
-	u, ok := parseTarget(method, target)
-	if !ok {
+	if !h.parseTarget(method, target) {
 		return bad(malformed)
 	}
-	h.method, h.target, h.proto, h.url = method, target, proto, u
+	h.method, h.target, h.proto = method, target, proto
 	h.minor = int(proto[len(proto)-1] - '0')
 	return nil
 }
 
 // parseTarget understands a request's target as net/http does.
-func parseTarget(method, target string) (*url.URL, bool) {
-	if u, ok := plainTarget(target); ok {
-		return u, true
+func (h *head) parseTarget(method, target string) bool {
+	if h.plainURL.Path, h.plainURL.RawQuery = plainTarget(target); h.plainURL.Path != "" {
+		h.url = &h.plainURL
+		return true
 	}
 	text := target
 	authority := method == http.MethodConnect && target[0] != '/'
@@ -160,33 +168,32 @@ func parseTarget(method, target string) (*url.URL, bool) {
 	}
 	u, err := url.ParseRequestURI(text)
 	if err != nil {
-		return nil, false
+		return false
 	}
 	if authority {
 		u.Scheme = ""
 	}
-	return u, true
+	h.url = u
+	return true
 }
 
 // plainTarget is the quick way for most targets: a path that needs no
-// decoding, and a query.
-func plainTarget(target string) (*url.URL, bool) {
+// decoding, and a query. The path is empty where it is not of that kind.
+func plainTarget(target string) (path, query string) {
 	if target[0] != '/' {
-		return nil, false
+		return "", ""
 	}
-	path, query := target, ""
 	for i := range len(target) {
 		c := target[i]
 		if isAlnum(c) || c == '-' || c == '.' || c == '_' || c == '~' || c == '/' && (i != 1) {
 			continue
 		}
 		if c != '?' || i+1 == len(target) || !isClean(target[i:]) {
-			return nil, false
+			return "", ""
 		}
-		path, query = target[:i], target[i+1:]
-		break
+		return target[:i], target[i+1:]
 	}
-	return &url.URL{Path: path, RawQuery: query}, true
+	return target, ""
 }
 
 // splitField takes a header line apart, RFC 9112 section 5.

@@ -31,6 +31,8 @@ type http1Conn struct {
 	r, w  int // what has arrived is buf[r:w]
 	watch watch
 
+	header http.Header // of answers, one after the other
+
 	state atomic.Int32 // connState
 
 	deadline readDeadline
@@ -60,6 +62,7 @@ func newHTTP1Conn(c net.Conn, sock *socket, s *Server) *http1Conn {
 		remote: c.RemoteAddr().String(),
 		limits: limits{header: s.options.MaxHeaderBytes, fields: s.options.MaxHeaderFields},
 		buf:    make([]byte, readBuffer),
+		header: make(http.Header, 8),
 	}
 	hc.watch.done = make(chan struct{}, 1)
 	hc.deadline.conn = c
@@ -96,11 +99,11 @@ func (c *http1Conn) serveOne(first bool) error {
 	if err := c.await(first); err != nil {
 		return err
 	}
-	h, err := c.readHead(first)
-	if err != nil {
+	x := &exchange{conn: c}
+	if err := c.readHead(&x.head, first); err != nil {
 		return err
 	}
-	if err := c.handle(&h); err != nil {
+	if err := c.handle(x); err != nil {
 		return err
 	}
 	if !c.state.CompareAndSwap(connActive, connIdle) {
@@ -115,7 +118,6 @@ func (c *http1Conn) await(first bool) error {
 	if first {
 		wait = c.server.options.ReadHeaderTimeout
 	}
-	c.deadline.reset()
 	for c.r == c.w {
 		c.deadline.within(wait)
 		if err := c.fill(); err != nil {
@@ -133,36 +135,36 @@ var errNotHTTP1 = errors.New("wire: not HTTP/1")
 
 // readHead reads a request's head. Its error is a *RequestError where the
 // client is to be told.
-func (c *http1Conn) readHead(first bool) (head, error) {
+func (c *http1Conn) readHead(h *head, first bool) error {
 	c.headBy = time.Time{}
 	if err := c.skipEmptyLine(); err != nil {
-		return head{}, err
+		return err
 	}
 	if first && c.server.options.H2C {
 		if err := c.sniffPreface(); err != nil {
-			return head{}, err
+			return err
 		}
 	}
 	var scan headScanner
 	for {
 		n, offence := scan.next(c.buf[c.r:c.w], c.limits)
 		if offence != nil {
-			return head{}, offence
+			return offence
 		}
 		if n > 0 {
-			h, offence := parseHead(c.buf[c.r:c.r+n], scan.lines)
+			offence := h.parse(c.buf[c.r:c.r+n], scan.lines)
 			c.r += n
 			c.shrink()
 			if offence != nil {
-				return head{}, offence
+				return offence
 			}
 			if !c.server.options.HTTP1 {
-				return head{}, &RequestError{Status: http.StatusHTTPVersionNotSupported, Reason: "only HTTP/2 is served here"}
+				return &RequestError{Status: http.StatusHTTPVersionNotSupported, Reason: "only HTTP/2 is served here"}
 			}
-			return h, nil
+			return nil
 		}
 		if err := c.fillHead(); err != nil {
-			return head{}, err
+			return err
 		}
 	}
 }
@@ -222,12 +224,12 @@ func (c *http1Conn) sniffPreface() error {
 }
 
 // handle runs the handler and sees the answer out. Its error ends the connection.
-func (c *http1Conn) handle(h *head) error {
-	x := newExchange(c, h)
-	c.watch.begin(x)
-	if x.body == nil {
-		c.bodyRead()
+func (c *http1Conn) handle(x *exchange) error {
+	x.begin()
+	if x.body == nil && !c.headBy.IsZero() {
+		c.deadline.reset()
 	}
+	c.watch.begin(x)
 	whole := c.run(x)
 	c.watch.end()
 	x.ctx.end()
@@ -261,6 +263,7 @@ func (c *http1Conn) run(x *exchange) (whole bool) {
 // may follow.
 func (c *http1Conn) finish(x *exchange) error {
 	err := x.answer.finish()
+	clear(c.header)
 	if err == nil && x.answer.close {
 		err = errOver
 	}
@@ -268,11 +271,15 @@ func (c *http1Conn) finish(x *exchange) error {
 	if err == nil {
 		limit = maxDiscard
 	}
-	if x.body != nil && !x.body.settle(limit) {
-		err = errOver
+	switch {
+	case x.body != nil && !x.body.settle(limit):
 		c.linger()
-	} else if err != nil && c.r < c.w {
+		return errOver
+	case err != nil && c.r < c.w:
 		c.linger() // a pipelined request will not be read
+	case err == nil && x.answer.timed:
+		c.deadline.reset()
+		err = c.Conn.SetWriteDeadline(time.Time{})
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +17,10 @@ type Options struct {
 	// Handler answers the requests. It sees r.TLS set on all that came over
 	// TLS, and OPTIONS * like any other request.
 	Handler http.Handler
+
+	// Context wraps a request's context, so that the Handler need not copy the
+	// request to give it another one. Over HTTP/2 it is not called. Nil: the context stays as it is.
+	Context func(context.Context) context.Context
 
 	// HTTP1, HTTP2 and H2C are the protocols that are spoken. HTTP2 is spoken
 	// over TLS alone, H2C (HTTP/2 with prior knowledge) without TLS alone.
@@ -115,6 +120,9 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.MaxHandshakes, 1024)
 	if o.Peer == nil {
 		o.Peer = func(a netip.AddrPort) (netip.Addr, bool) { return a.Addr().Unmap().WithZone(""), true }
+	}
+	if o.Context == nil {
+		o.Context = func(ctx context.Context) context.Context { return ctx }
 	}
 	if o.Refused == nil {
 		o.Refused = func(net.Addr, *RequestError) {}

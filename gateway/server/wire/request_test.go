@@ -235,7 +235,8 @@ func BenchmarkHead(b *testing.B) {
 				if err != nil || n != len(data) {
 					b.Fatal(n, err)
 				}
-				if _, err := parseHead(data, s.lines); err != nil {
+				var h head
+				if err := h.parse(data, s.lines); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -40,10 +40,9 @@ func (s *socket) write(write func() error) error {
 	if s.stall <= 0 {
 		return write()
 	}
-	now := time.Now()
 	s.mu.Lock()
-	if s.stallBy.Sub(now) < s.stall/4*3 {
-		s.stallBy = now.Add(s.stall)
+	if time.Until(s.stallBy) < s.stall/4*3 {
+		s.stallBy = time.Now().Add(s.stall)
 		_ = s.Conn.SetWriteDeadline(earlier(s.writeBy, s.stallBy)) // a closed connection will tell the write
 	}
 	s.mu.Unlock()

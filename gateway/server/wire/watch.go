@@ -32,7 +32,7 @@ type watch struct {
 func (w *watch) begin(x *exchange) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.x, w.allowed, w.wanted = x, false, false
+	w.x, w.allowed, w.wanted = x, x.body == nil, false
 }
 
 func (w *watch) end() {

@@ -1,0 +1,60 @@
+package server_test
+
+import (
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+
+	"github.com/headgate/headgate/gateway/server"
+	"github.com/headgate/headgate/policies"
+)
+
+// discarding takes an answer and keeps nothing of it.
+type discarding struct{ header http.Header }
+
+func (d *discarding) Header() http.Header         { return d.header }
+func (d *discarding) Write(p []byte) (int, error) { return len(p), nil }
+func (d *discarding) WriteHeader(int)             {}
+
+// BenchmarkAnswer is what the gateway's own part in an answer costs: all but
+// the connection.
+func BenchmarkAnswer(b *testing.B) {
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=3600")
+		w.Header().Set("Content-Type", "text/plain")
+		_, _ = w.Write(make([]byte, 1024))
+	}))
+	b.Cleanup(app.Close)
+	g := start(b, `
+upstreams: {app: {servers: ["`+app.URL+`"]}}
+limits: {narrow: {requests: 1, window: 24h}}
+caches: {pages: {}}
+routes:
+  - {name: denied, path: /denied, upstream: app, limits: narrow}
+  - {name: cached, path: /cached, upstream: app, cache: pages}
+`, func(o *server.Options) { o.AccessLog, o.Policy.Server.AccessLog = nil, policies.AccessLogOff })
+	for path, status := range map[string]int{"/denied": 429, "/cached": 200} {
+		for range 3 {
+			g.do("GET", path)
+		}
+		if a := g.do("GET", path); a.StatusCode != status {
+			b.Fatalf("%s: %d", path, a.StatusCode)
+		}
+		b.Run(path[1:], func(b *testing.B) {
+			b.ReportAllocs()
+			header := http.Header{"User-Agent": {"bench"}, "Accept": {"*/*"}}
+			r := httptest.NewRequest("GET", "http://shop.example"+path, nil)
+			r.RemoteAddr = "127.0.0.1:4711"
+			w := &discarding{header: http.Header{}}
+			for b.Loop() {
+				clear(w.header)
+				clear(r.Header)
+				maps.Copy(r.Header, header)
+				r.URL, r.RequestURI, r.Host = &url.URL{Path: path}, path, "shop.example"
+				g.ServeHTTP(w, r)
+			}
+		})
+	}
+}
