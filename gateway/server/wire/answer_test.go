@@ -241,12 +241,22 @@ func TestTrailersThatCannotBeSent(t *testing.T) {
 // What an app leaves unsaid about its type is not for a gateway to guess.
 func TestTypeIsNotGuessed(t *testing.T) {
 	t.Parallel()
-	addr, _ := start(t, wire.Options{Handler: answers["short"]})
-	send(t, dial(t, addr), "")
-	c := dial(t, addr)
-	send(t, c, get("Connection: close"))
-	if all, _ := replies(t, c); len(all) != 1 || all[0].Header["Content-Type"] != nil {
-		t.Errorf("%v", all)
+	addr, _ := start(t, wire.Options{HTTP1: true, H2C: true, Handler: answers["short"]})
+	for name, set := range map[string]func(*http.Protocols){
+		"HTTP/1.1": func(p *http.Protocols) { p.SetHTTP1(true) },
+		"HTTP/2":   func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) },
+	} {
+		cl := client(set)
+		defer cl.CloseIdleConnections()
+		res, err := cl.Get("http://" + addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if _, typed := res.Header["Content-Type"]; typed || err != nil || string(body) != "short" {
+			t.Errorf("%s: %v, %q, %v", name, res.Header, body, err)
+		}
 	}
 }
 

@@ -18,6 +18,7 @@ func (h *http2Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h.draining.Load() {
 		w.Header()["Connection"] = []string{"close"} // it becomes a GOAWAY
 	}
+	w.Header()["Content-Type"] = nil // or else net/http guesses one where the app has none
 	h.serveHTTP2(w, r)
 }
 

@@ -17,9 +17,8 @@ import (
 	"github.com/headgate/headgate/gateway/server/wire"
 )
 
-// Who sees to what: in "net/http" rows, net/http alone keeps the handler from
-// meeting more than it should (what we add is the form of the answer); in
-// "wire" rows it does not, and the framer makes the difference. In the other
+// Who would see to what: in "net/http" rows, net/http's server would keep the
+// handler from meeting more than it should, too; in "wire" rows it would not. In the other
 // rows there is nothing to be refused.
 //
 // marker follows each attack on the same connection. The handler must never

@@ -8,7 +8,6 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // requestBody is what a request brings behind its head. Handlers read it, often
@@ -198,12 +197,4 @@ func (b *requestBody) discard(limit int) bool {
 		limit -= n
 	}
 	return false
-}
-
-// wait is what a read from the socket on the body's behalf waits for at most.
-func (b *requestBody) wait(now time.Time) time.Time {
-	if b.rate.off() {
-		return time.Time{}
-	}
-	return now.Add(b.rate.credit)
 }
