@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/headgate/headgate/middleware/store"
@@ -43,6 +44,7 @@ func (l *lentCORS) learn(route, origin string, answer http.Header) {
 		return
 	}
 	now := l.now()
+	origin = strings.Clone(origin) // what is held must not hold the whole request's head
 	l.grants.Update(lentKey{route, origin}, now, func(old http.Header, ok bool) (http.Header, int, time.Time, bool) {
 		grant, size := http.Header{}, len(route)+len(origin)
 		for _, name := range grantHeaders {

@@ -66,9 +66,10 @@ func selectorsOf(names []string, field func(name string) []string) []selector {
 	s := make([]selector, len(names))
 	for i, name := range names {
 		values := field(name)
-		s[i] = selector{name: name, value: normalField(name, values), present: len(values) > 0}
+		// Copies: a server may keep a request's whole head for as long as one value of it is held.
+		s[i] = selector{name: name, value: strings.Clone(normalField(name, values)), present: len(values) > 0}
 		if len(values) == 1 {
-			s[i].raw = values[0]
+			s[i].raw = strings.Clone(values[0])
 		}
 	}
 	return s

@@ -100,8 +100,12 @@ type framing int64
 
 const chunked framing = -1
 
+// largeHead is where a value gets a copy of its own, so that whoever keeps it does
+// not keep all of a large head.
+const largeHead = 4 << 10
+
 // parse reads a head that headScanner has found the end of. It copies the
-// bytes once: all strings of the request are parts of one.
+// bytes once: all strings of the request are parts of one, mostly.
 func (h *head) parse(data []byte, lines int) *RequestError {
 	text := string(data)
 	line, rest, _ := strings.Cut(text, "\r\n")
@@ -123,6 +127,9 @@ func (h *head) parse(data []byte, lines int) *RequestError {
 		}
 		if err := f.framing(name, value); err != nil {
 			return err
+		}
+		if len(data) > largeHead {
+			value = strings.Clone(value)
 		}
 		key := textproto.CanonicalMIMEHeaderKey(name)
 		if already := h.header[key]; already != nil {
@@ -150,9 +157,23 @@ func (h *head) requestLine(line string) *RequestError {
 	if !h.parseTarget(method, target) {
 		return bad(malformed)
 	}
-	h.method, h.target, h.proto = method, target, proto
+	h.method, h.target, h.proto = known(method), target, known(proto)
 	h.minor = int(proto[len(proto)-1] - '0')
 	return nil
+}
+
+// known returns a constant for what is known, so that whoever keeps a method
+// keeps nothing else.
+func known(s string) string {
+	for _, k := range [...]string{
+		http.MethodGet, http.MethodPost, http.MethodHead, http.MethodPut, http.MethodDelete,
+		http.MethodPatch, http.MethodOptions, "HTTP/1.1", "HTTP/1.0",
+	} {
+		if s == k {
+			return k
+		}
+	}
+	return s
 }
 
 // parseTarget understands a request's target as net/http does.
