@@ -57,6 +57,9 @@ type body struct {
 	size   int64
 }
 
+// loaded reports whether the body is here, and not in Redis alone.
+func (b *body) loaded() bool { return b.size == 0 || len(b.chunks) > 0 }
+
 func (e *entry) age(now time.Time) time.Duration {
 	return e.initialAge + max(0, now.Sub(e.received))
 }

@@ -230,18 +230,27 @@ func (t *fetch) onNotModified(a *arrival) {
 		return
 	}
 	updated := []*entry{e}
+	var elsewhere []*entry // whose bodies are in Redis alone
 	for _, other := range t.stored {
-		if other != t.base && strongETag(e.etag) && other.etag == e.etag && !sameVariant(other, t.base) {
-			if u, _ := t.j.storing.freshened(other, a, false); u != nil {
-				u.admits &= other.admits
-				updated = append(updated, u)
-			}
+		if other == t.base || !strongETag(e.etag) || other.etag != e.etag || sameVariant(other, t.base) ||
+			t.c.purges.checkEntry(other) == void {
+			continue
+		}
+		u, _ := t.j.storing.freshened(other, a, false)
+		if u == nil {
+			continue
+		}
+		u.admits &= other.admits
+		if other.body.loaded() {
+			updated = append(updated, u)
+		} else {
+			elsewhere = append(elsewhere, u)
 		}
 	}
 	kept := t.c.keep(t.j, updated...)
 	t.supersede(e)
 	t.f.resolve(outcome{entry: e, status: status})
-	t.c.share(t.j, kept)
+	t.c.share(t.j, append(kept, elsewhere...))
 }
 
 // supersede removes what was validated where what came of it does not take its
