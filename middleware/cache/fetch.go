@@ -117,6 +117,9 @@ type fetch struct {
 func (t *fetch) do() {
 	defer t.release()
 	t.j.storing.stamp = t.c.purges.now() // from before the fetch begins
+	if t.base != nil && t.c.purges.checkEntry(t.base) == void {
+		t.base = nil // purged while this fetch waited for its turn
+	}
 	t.validating = t.base != nil && t.base.canValidate() && !(t.j.head && t.j.asIs)
 	for {
 		t.head = t.j.head && t.j.asIs

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -72,5 +73,56 @@ func TestNotModifiedOfOneVariantDoesNotReviveAPurgedOne(t *testing.T) {
 	s.get("/x", "Accept-Language: de") // validates
 	if a := s.get("/x", "Accept-Language: en"); a.hit() {
 		t.Errorf("revived: %s", a.cacheStatus())
+	}
+}
+
+// What a fetch had found before it waited for another instance's lease was
+// validated although it had been purged meanwhile, and the 304 gave it a stamp
+// from after the purge.
+func TestWhatIsPurgedWhileItsValidationWaitsIsNotValidated(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, 2, redistest.Start(t).URL)
+	var filled atomic.Bool
+	g := newGate()
+	current := func(w http.ResponseWriter) {
+		w.Header().Set("Cache-Control", "max-age=10")
+		w.Header().Set("Etag", `"v"`)
+		w.Header().Set("Cache-Tag", "t")
+	}
+	f.respond(func(w http.ResponseWriter, r *http.Request) {
+		if !filled.Load() {
+			current(w)
+			io.WriteString(w, "old")
+			return
+		}
+		if f.calls.Load() == 2 {
+			g.wait()
+			w.WriteHeader(500)
+			return
+		}
+		current(w)
+		if r.Header.Get("If-None-Match") != "" {
+			w.WriteHeader(304)
+			return
+		}
+		io.WriteString(w, "new")
+	})
+	f.sites[0].get("/x")
+	eventually(t, "the entry is in Redis", func() bool {
+		return f.sites[1].do("GET", "/x", "Cache-Control: only-if-cached").StatusCode == 200
+	})
+	filled.Store(true)
+	f.sites[0].clock.step(20 * time.Second)
+	go f.sites[0].try(context.Background(), "GET", "/x")
+	<-g.entered
+	go f.sites[1].try(context.Background(), "GET", "/x")
+	time.Sleep(300 * time.Millisecond) // it waits for the lease
+	if err := f.sites[0].cache.Purge(context.Background(), cache.Purge{Tag: "t"}); err != nil {
+		t.Fatal(err)
+	}
+	g.release()
+	time.Sleep(300 * time.Millisecond)
+	if a := f.sites[1].get("/x"); a.body != "new" {
+		t.Errorf("%q %s", a.body, a.cacheStatus())
 	}
 }
