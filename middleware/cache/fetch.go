@@ -375,6 +375,10 @@ func (t *fetch) onBody(p []byte) (int, error) {
 	if err := t.stream.write(t.f.ctx, p); err != nil {
 		return 0, err
 	}
+	if t.entry != nil && !t.stream.isKept() {
+		t.entry = nil // it outgrew what is kept: nobody has anything to wait for
+		t.open()
+	}
 	return len(p), nil
 }
 

@@ -157,3 +157,88 @@ func TestAPurgeOfVeryManyTagsEnds(t *testing.T) {
 		t.Errorf("%v %+v", err, a)
 	}
 }
+
+// The lease on a fetch was held, and renewed with every byte, for a body that
+// had already outgrown max_body: other instances waited until its slowest
+// client had all of it, and then one took the lease after the other.
+func TestABodyThatOutgrowsItsLimitHoldsUpNoOtherInstance(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, 2, redistest.Start(t).URL, withRule(cache.Rule{MaxBody: 64 << 10}),
+		withOptions(func(o *cache.Options) { o.Lease = 600 * time.Millisecond }))
+	stop := make(chan struct{})
+	defer close(stop)
+	began := make(chan struct{}, 64)
+	f.respond(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		for i := 0; i < 400; i++ {
+			if _, err := w.Write(make([]byte, 16<<10)); err != nil {
+				return
+			}
+			w.(http.Flusher).Flush()
+			if i == 8 {
+				began <- struct{}{}
+			}
+			select {
+			case <-stop:
+				return
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	})
+	go f.sites[0].try(context.Background(), "GET", "/big")
+	<-began
+	begin := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	req, _ := http.NewRequestWithContext(ctx, "GET", f.sites[1].server.URL+"/big", nil)
+	req.Host = "shop.test"
+	res, err := f.sites[1].client.Do(req)
+	if err != nil {
+		t.Fatalf("after %v: %v", time.Since(begin), err)
+	}
+	res.Body.Close()
+	if took := time.Since(begin); took > 2*time.Second {
+		t.Errorf("the other instance waited %v", took)
+	}
+}
+
+// Nor does one that never ends, such as an event stream under a rule with a
+// TTL: no other instance ever got its first byte.
+func TestASlowBodyHoldsUpNoOtherInstance(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, 2, redistest.Start(t).URL, withRule(cache.Rule{TTL: time.Minute}),
+		withOptions(func(o *cache.Options) { o.Lease = 600 * time.Millisecond }))
+	stop := make(chan struct{})
+	defer close(stop)
+	began := make(chan struct{}, 64)
+	f.respond(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		for i := 0; ; i++ {
+			io.WriteString(w, "data: tick\n\n")
+			w.(http.Flusher).Flush()
+			if i == 1 {
+				began <- struct{}{}
+			}
+			select {
+			case <-stop:
+				return
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	})
+	go f.sites[0].try(context.Background(), "GET", "/events")
+	<-began
+	begin := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	defer cancel()
+	req, _ := http.NewRequestWithContext(ctx, "GET", f.sites[1].server.URL+"/events", nil)
+	req.Host = "shop.test"
+	res, err := f.sites[1].client.Do(req)
+	if err != nil {
+		t.Fatalf("after %v: %v", time.Since(begin), err)
+	}
+	res.Body.Close()
+	if took := time.Since(begin); took > 6*time.Second {
+		t.Errorf("the other instance waited %v", took)
+	}
+}
