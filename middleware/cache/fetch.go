@@ -313,7 +313,7 @@ func (t *fetch) onResponse(a *arrival) {
 	if t.j.asIs && t.base == nil && t.worthFetchingWhole(a, limit) {
 		t.c.fetchWhole.set(t.f.key, fetchWholeTTL)
 	}
-	if e == nil && a.status < 500 && t.base != nil {
+	if e == nil && a.status < 500 && t.base != nil && why != whyRequestNoStore {
 		t.c.forget(t.j.hash, t.base) // section 4: it has been superseded
 	}
 	if e == nil {

@@ -186,6 +186,14 @@ func (x *exchange) join() (f *flight, leads bool) {
 		}
 		return x.lead(newFlight(ctx, key), true), true
 	}
+	if x.cc.noStore {
+		// Its answer may not be stored (RFC 9111 section 5.2.1.5): a client
+		// that says so must not have others wait for that.
+		if f := c.flights.current(key); f != nil {
+			return f, false
+		}
+		return x.lead(newFlight(ctx, key), true), true
+	}
 	if x.alone() || (x.head && x.base != nil && !c.fetchWhole.has(key)) {
 		return x.lead(newFlight(ctx, key), true), true
 	}
@@ -230,6 +238,7 @@ func (x *exchange) refresh(e *entry) {
 		f.abandon()
 		j := x.job(f.ctx)
 		j.refresh = true
+		j.storing.noStore = false // it is the cache's own request
 		c.start(f, j)
 	}
 	f.leave()

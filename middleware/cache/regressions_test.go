@@ -242,3 +242,64 @@ func TestASlowBodyHoldsUpNoOtherInstance(t *testing.T) {
 		t.Errorf("the other instance waited %v", took)
 	}
 }
+
+// A request with no-store led the fetch that others waited for. Two of them at
+// a time kept a key uncached (hit for miss) for everybody.
+func TestANoStoreClientSendsNobodyElseToTheOrigin(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	g := newGate()
+	s.respond(func(w http.ResponseWriter, r *http.Request) {
+		g.wait()
+		w.Header().Set("Cache-Control", "max-age=60")
+		io.WriteString(w, "top")
+	})
+	go s.try(context.Background(), "GET", "/top", "Cache-Control: no-store")
+	<-g.entered
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		crowd(t, 40, func(int) (*answer, error) { return s.try(context.Background(), "GET", "/top") })
+	}()
+	time.Sleep(200 * time.Millisecond)
+	g.release()
+	<-done
+	if n := s.calls.Load(); n > 2 {
+		t.Errorf("the origin was asked %d times", n)
+	}
+	s.get("/top")
+	if a := s.get("/top"); !a.hit() {
+		t.Errorf("not stored: %s", a.cacheStatus())
+	}
+}
+
+// The refresh that such a request caused was not stored, and what it was to
+// replace was removed.
+func TestANoStoreClientTakesAwayNothingThatIsStored(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.serves(200, "x", "Cache-Control: max-age=10, stale-while-revalidate=100")
+	s.get("/x")
+	s.clock.step(20 * time.Second)
+	if a := s.get("/x", "Cache-Control: no-store"); !a.hit() {
+		t.Fatal(a.cacheStatus())
+	}
+	s.cache.Settle()
+	if a := s.get("/x"); !a.hit() {
+		t.Errorf("gone: %s", a.cacheStatus())
+	}
+}
+
+// Nor does its own answer say anything against what is stored for others.
+func TestANoStoreClientDoesNotTakeAwayWhatStandsIn(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.serves(200, "x", "Cache-Control: max-age=10, stale-if-error=100")
+	s.get("/x")
+	s.clock.step(20 * time.Second)
+	s.get("/x", "Cache-Control: no-store")
+	s.serves(500, "broken")
+	if a := s.get("/x"); a.StatusCode != 200 {
+		t.Errorf("gone: %d %s", a.StatusCode, a.cacheStatus())
+	}
+}
