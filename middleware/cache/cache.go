@@ -73,6 +73,7 @@ type Cache struct {
 
 	uncacheable *marks // hit for miss
 	fetchWhole  *marks
+	unstorable  *marks // fetched whole in vain
 	unreachable *marks
 
 	mu      sync.Mutex
@@ -122,7 +123,7 @@ func New(o Options) (*Cache, error) {
 		name: o.Name, now: o.Now, log: o.Logger, observer: o.Observer,
 		purges: newPurges(), flights: newFlights(),
 		uncacheable: newMarks(4<<20, o.Now), fetchWhole: newMarks(4<<20, o.Now),
-		unreachable: newMarks(4<<20, o.Now),
+		unstorable: newMarks(4<<20, o.Now), unreachable: newMarks(4<<20, o.Now),
 	}
 	c.filling.limit = o.FillBytes
 	var err error

@@ -24,6 +24,7 @@ type job struct {
 	want    wanted
 
 	head    bool // the request is a HEAD
+	whole   bool // it asks for something else than the whole, which is fetched all the same
 	asIs    bool // with nothing stored: forward HEAD, preconditions and Range as they are
 	solo    bool // on behalf of one request: no lease
 	renew   bool // what is stored and fresh is not good enough
@@ -318,6 +319,7 @@ func (t *fetch) onResponse(a *arrival) {
 	}
 	if e == nil {
 		t.open()
+		t.inVain()
 	}
 	t.f.resolve(outcome{
 		stream: t.stream, arrival: a, shared: e, leader: t.stream.join(), bare: t.j.asIs && t.base == nil,
@@ -333,6 +335,14 @@ func (t *fetch) open() {
 		t.c.uncacheable.set(t.f.key, hitForMissTTL)
 	}
 	t.lease.open()
+}
+
+// inVain remembers that it was of no use to fetch the whole for a HEAD, a
+// conditional or a range request: the next ones go to the origin as they are.
+func (t *fetch) inVain() {
+	if t.j.whole {
+		t.c.unstorable.set(t.f.key, fetchWholeTTL)
+	}
 }
 
 // worthFetchingWhole reports whether the next request like this one, which got
@@ -378,6 +388,7 @@ func (t *fetch) onBody(p []byte) (int, error) {
 	if t.entry != nil && !t.stream.isKept() {
 		t.entry = nil // it outgrew what is kept: nobody has anything to wait for
 		t.open()
+		t.inVain()
 	}
 	return len(p), nil
 }

@@ -16,6 +16,12 @@ const hitForMissTTL = 5 * time.Second
 // the cache fetch the whole response.
 const fetchWholeTTL = time.Minute
 
+// fetchesWhole reports whether the next request of the kind has the whole
+// fetched, because that has not lately been in vain.
+func (c *Cache) fetchesWhole(key flightKey) bool {
+	return c.fetchWhole.has(key) && !c.unstorable.has(key)
+}
+
 // unreachableTTL is for how long, after the origin could not be reached and
 // something stale stood in, the stale is served without asking again: else
 // every request would wait for the origin's timeout.

@@ -179,7 +179,7 @@ func (x *exchange) join() (f *flight, leads bool) {
 		return nil, false
 	}
 	asIs := x.head || x.conditional || x.ranged
-	if asIs && x.attempt == 0 && x.base == nil && !c.fetchWhole.has(key) {
+	if asIs && x.attempt == 0 && x.base == nil && !c.fetchesWhole(key) {
 		// The first of its kind goes as it is, unless somebody is at it.
 		if f := c.flights.current(key); f != nil {
 			return f, false
@@ -194,7 +194,7 @@ func (x *exchange) join() (f *flight, leads bool) {
 		}
 		return x.lead(newFlight(ctx, key), true), true
 	}
-	if x.alone() || (x.head && x.base != nil && !c.fetchWhole.has(key)) {
+	if x.alone() || (x.head && x.base != nil && !c.fetchesWhole(key)) {
 		return x.lead(newFlight(ctx, key), true), true
 	}
 	f, leads = c.flights.join(ctx, key)
@@ -213,7 +213,8 @@ func (x *exchange) alone() bool {
 func (x *exchange) lead(f *flight, solo bool) *flight {
 	j := x.job(f.ctx)
 	j.solo = solo
-	j.asIs = solo && (x.head || x.conditional || x.ranged)
+	special := x.head || x.conditional || x.ranged
+	j.asIs, j.whole = solo && special, !solo && special
 	j.renew = x.want.strict && x.alone()
 	x.m.cache.start(f, j)
 	return f

@@ -303,3 +303,54 @@ func TestANoStoreClientDoesNotTakeAwayWhatStandsIn(t *testing.T) {
 		t.Errorf("gone: %d %s", a.StatusCode, a.cacheStatus())
 	}
 }
+
+// After a first 304, the whole was fetched for every conditional request of
+// the next minute, also where it can't be stored: whoever had the page was
+// sent all of it again.
+func TestConditionalRequestsForWhatIsNotStoredStayConditional(t *testing.T) {
+	t.Parallel()
+	for _, control := range []string{"private", "no-store", "max-age=60"} {
+		s := newSite(t, withRule(cache.Rule{MaxBody: 10}))
+		s.respond(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Cache-Control", control)
+			w.Header().Set("Etag", `"v"`)
+			if r.Header.Get("If-None-Match") == `"v"` {
+				w.WriteHeader(304)
+				return
+			}
+			io.WriteString(w, "twenty bytes of body")
+		})
+		var statuses []int
+		for range 6 {
+			statuses = append(statuses, s.get("/x", `If-None-Match: "v"`).StatusCode)
+		}
+		whole := 0
+		for _, c := range statuses {
+			if c == 200 {
+				whole++
+			}
+		}
+		if whole > 1 {
+			t.Errorf("%s: %v", control, statuses)
+		}
+	}
+}
+
+// And every HEAD but the first became a GET.
+func TestHeadOfWhatIsNotStoredStaysAHead(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	var gets atomic.Int64
+	s.respond(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == "GET" {
+			gets.Add(1)
+		}
+		w.Header().Set("Cache-Control", "no-store")
+	})
+	for range 6 {
+		s.do("HEAD", "/x")
+	}
+	if n := gets.Load(); n > 1 {
+		t.Errorf("%d GETs", n)
+	}
+}
