@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -352,5 +353,22 @@ func TestHeadOfWhatIsNotStoredStaysAHead(t *testing.T) {
 	}
 	if n := gets.Load(); n > 1 {
 		t.Errorf("%d GETs", n)
+	}
+}
+
+// A Date more than 292 years ago is as long ago as a Duration holds: the age
+// of such an answer overflowed, and made it fresh with a negative Age.
+func TestADateLongPastMakesNothingFresh(t *testing.T) {
+	t.Parallel()
+	for _, date := range []string{"Mon, 01 Jan 0001 00:00:00 GMT", "Fri, 01 Jan 1600 00:00:00 GMT"} {
+		s := newSite(t)
+		s.serves(200, "x", "Cache-Control: max-age=60", `ETag: "v"`, "Date: "+date)
+		s.get("/x")
+		for range 4 {
+			s.clock.step(100 * time.Second)
+			if a := s.get("/x"); a.hit() || strings.HasPrefix(a.Header.Get("Age"), "-") {
+				t.Errorf("Date %s: %s, Age %s", date, a.cacheStatus(), a.Header.Get("Age"))
+			}
+		}
 	}
 }
