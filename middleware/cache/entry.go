@@ -92,7 +92,7 @@ func (e *entry) weight() int64 {
 		}
 	}
 	for i := range e.vary {
-		n += int64(len(e.vary[i].name)+len(e.vary[i].value)) + 40
+		n += int64(len(e.vary[i].name)+len(e.vary[i].value)+len(e.vary[i].raw)) + 56
 	}
 	for _, c := range e.body.chunks {
 		n += int64(cap(c)) + 24

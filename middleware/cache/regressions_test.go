@@ -372,3 +372,20 @@ func TestADateLongPastMakesNothingFresh(t *testing.T) {
 		}
 	}
 }
+
+// The selecting fields as clients had sent them did not count as bytes of the
+// local tier, though they take several KiB each where the client wants them
+// to.
+func TestSelectingFieldsCountInTheLocalTier(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.serves(200, "x", "Cache-Control: max-age=60", "Vary: Accept-Language")
+	const size = 4000
+	for i := range 20 {
+		s.get(fmt.Sprintf("/%d", i), "Accept-Language: de,"+strings.Repeat(" ", size)+",en")
+	}
+	eventually(t, "stored", func() bool { return s.cache.Stats().LocalEntries == 20 })
+	if n := s.cache.Stats().LocalBytes; n < 20*size {
+		t.Errorf("%d bytes for 20 entries with %d bytes of selecting fields each", n, size)
+	}
+}
