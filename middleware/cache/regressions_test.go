@@ -389,3 +389,17 @@ func TestSelectingFieldsCountInTheLocalTier(t *testing.T) {
 		t.Errorf("%d bytes for 20 entries with %d bytes of selecting fields each", n, size)
 	}
 }
+
+// With a Vary on a field that clients make as long as a header may be, 32
+// variants of a megabyte each were read from Redis at every miss of the
+// resource.
+func TestHugeSelectingFieldsAreNotStored(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.serves(200, "x", "Cache-Control: max-age=60", "Vary: User-Agent")
+	long := "User-Agent: " + strings.Repeat("x", 200_000)
+	s.get("/x", long)
+	if a := s.get("/x", long); a.hit() || !strings.Contains(a.cacheStatus(), "detail=header-too-large") {
+		t.Error(a.cacheStatus())
+	}
+}
