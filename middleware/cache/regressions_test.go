@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labstack/echo/v4"
+
 	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/middleware/store/redistest"
 )
@@ -401,5 +403,27 @@ func TestHugeSelectingFieldsAreNotStored(t *testing.T) {
 	s.get("/x", long)
 	if a := s.get("/x", long); a.hit() || !strings.Contains(a.cacheStatus(), "detail=header-too-large") {
 		t.Error(a.cacheStatus())
+	}
+}
+
+// The key held the filtered query, not the filter: after a reload that put
+// lang into the key, what had been stored for any lang answered requests
+// without one. And what was stored before the rule had a tag was not purged by
+// it.
+func TestARuleThatIsEditedStartsClean(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, withRule(cache.Rule{Query: []string{"id"}}))
+	s.serves(200, "german", "Cache-Control: max-age=60")
+	s.get("/x?id=1&lang=de")
+	s.serves(200, "default", "Cache-Control: max-age=60")
+	for what, edited := range map[string]cache.Rule{
+		"query": {Name: "test", Query: []string{"id", "lang"}},
+		"tags":  {Name: "test", Query: []string{"id"}, Tags: []string{"products"}},
+	} {
+		reloaded := s.cache.Middleware(edited, cache.MiddlewareOptions{})
+		s.front = func(echo.HandlerFunc) echo.HandlerFunc { return reloaded(s.origin) }
+		if a := s.get("/x?id=1"); a.body != "default" {
+			t.Errorf("%s: %q", what, a.body)
+		}
 	}
 }
