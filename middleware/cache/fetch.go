@@ -45,6 +45,9 @@ func (c *Cache) run(f *flight, j *job) {
 		f.resolve(found.outcome())
 		return
 	}
+	if found.verdict == staleRefresh && found.tier == TierRedis && !j.refresh && !j.renew && c.localUsable() {
+		return // it is in the local tier now: served from there while it is refreshed
+	}
 	var held *lease
 	if c.remote != nil && !j.solo && !found.unsure {
 		var done bool

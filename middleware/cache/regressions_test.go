@@ -427,3 +427,30 @@ func TestARuleThatIsEditedStartsClean(t *testing.T) {
 		}
 	}
 }
+
+// An instance that had the stale entry in Redis and not in its local tier made
+// its client wait for the origin, or for another instance's lease on the
+// refresh.
+func TestStaleWhileRevalidateHoldsForWhatRedisHas(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, 3, redistest.Start(t).URL)
+	f.serves(200, "one", "Cache-Control: max-age=10, stale-while-revalidate=600")
+	f.sites[0].get("/x")
+	eventually(t, "the entry is in Redis", func() bool {
+		return f.sites[2].do("GET", "/x", "Cache-Control: only-if-cached").StatusCode == 200
+	})
+	f.sites[0].clock.step(20 * time.Second)
+	g := newGate()
+	defer g.release()
+	f.respond(func(w http.ResponseWriter, r *http.Request) {
+		g.wait()
+		w.Header().Set("Cache-Control", "max-age=10, stale-while-revalidate=600")
+		io.WriteString(w, "two")
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	a, err := f.sites[1].try(ctx, "GET", "/x")
+	if err != nil || a.body != "one" {
+		t.Errorf("%v %+v", err, a)
+	}
+}
