@@ -454,3 +454,31 @@ func TestStaleWhileRevalidateHoldsForWhatRedisHas(t *testing.T) {
 		t.Errorf("%v %+v", err, a)
 	}
 }
+
+// Trailers went to all who waited for the answer, though no check of what may
+// be shared sees them: a Set-Cookie there was everybody's.
+func TestTrailersAreForTheOneWhoAsked(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	g := newGate()
+	s.respond(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Trailer", "Set-Cookie, X-User")
+		io.WriteString(w, "x")
+		w.(http.Flusher).Flush()
+		g.wait()
+		w.Header().Set("Set-Cookie", "id=1")
+		w.Header().Set("X-User", "me")
+	})
+	go s.try(context.Background(), "GET", "/x")
+	<-g.entered
+	var got *answer
+	done := make(chan struct{})
+	go func() { defer close(done); got, _ = s.try(context.Background(), "GET", "/x") }()
+	time.Sleep(200 * time.Millisecond)
+	g.release()
+	<-done
+	if len(got.Trailer) > 0 {
+		t.Errorf("%v %s", got.Trailer, got.cacheStatus())
+	}
+}
