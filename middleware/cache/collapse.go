@@ -28,6 +28,7 @@ type flight struct {
 	// as long as that one is there.
 	interim    chan interim
 	leaderGone chan struct{}
+	hitForMiss bool // nobody is to wait for it
 
 	ctx    context.Context
 	cancel context.CancelFunc

@@ -324,9 +324,13 @@ func (t *fetch) onResponse(a *arrival) {
 		t.open()
 		t.inVain()
 	}
+	detail := why
+	if e == nil && t.f.hitForMiss {
+		detail = "hit-for-miss"
+	}
 	t.f.resolve(outcome{
 		stream: t.stream, arrival: a, shared: e, leader: t.stream.join(), bare: t.j.asIs && t.base == nil,
-		status: outcomeStatus{fwd: t.forward(), stored: e != nil, detail: why}, why: why,
+		status: outcomeStatus{fwd: t.forward(), stored: e != nil, detail: detail}, why: why,
 	})
 }
 

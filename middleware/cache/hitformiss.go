@@ -6,9 +6,10 @@ import (
 	"github.com/headgate/headgate/middleware/store"
 )
 
-// hitForMissTTL is for how long requests for a key go straight to the origin,
+// hitForMissTTL is for how long requests for a key go to the origin at once,
 // each by itself, after requests had waited there for an answer that could not
-// be shared.
+// be shared. The first of their answers that can be is stored and ends it: what
+// one client provoked, say with a field that the origin refuses, is not for long.
 const hitForMissTTL = 5 * time.Second
 
 // fetchWholeTTL is for how long it is remembered that a HEAD, a conditional or

@@ -128,9 +128,6 @@ func (m *route) serve(c echo.Context) error {
 			return x.onlyStored()
 		}
 		f, leads := x.join()
-		if f == nil {
-			return x.pass(fwdURIMiss, "hit-for-miss")
-		}
 		done, err := x.await(f, leads)
 		if done {
 			return err
@@ -171,12 +168,14 @@ func (x *exchange) fromLocal() (done bool, err error) {
 }
 
 // join gives the flight to wait for: one under way, or a new one that this
-// request leads. It is nil if waiting is known to be of no use.
+// request leads: for itself alone if waiting is known to be of no use.
 func (x *exchange) join() (f *flight, leads bool) {
 	c, ctx := x.m.cache, x.c.Request().Context()
 	key := x.flightKey()
-	if c.uncacheable.has(key) {
-		return nil, false
+	if c.uncacheable.has(key) { // a hit for a miss, whose answer may be stored
+		f = newFlight(ctx, key)
+		f.hitForMiss = true
+		return x.lead(f, true), true
 	}
 	asIs := x.head || x.conditional || x.ranged
 	if asIs && x.attempt == 0 && x.base == nil && !c.fetchesWhole(key) {

@@ -482,3 +482,25 @@ func TestTrailersAreForTheOneWhoAsked(t *testing.T) {
 		t.Errorf("%v %s", got.Trailer, got.cacheStatus())
 	}
 }
+
+// Hit for miss went around the cache, so that nothing was stored for its five
+// seconds: two requests at a time that the origin refuses were enough to send
+// everybody else there, one by one.
+func TestHitForMissEndsWhenAnAnswerCanBeShared(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.respond(func(w http.ResponseWriter, r *http.Request) {
+		time.Sleep(100 * time.Millisecond)
+		if r.Header.Get("X-Refused") != "" {
+			w.WriteHeader(400)
+			return
+		}
+		w.Header().Set("Cache-Control", "max-age=60")
+	})
+	crowd(t, 10, func(int) (*answer, error) { return s.try(context.Background(), "GET", "/x", "X-Refused: 1") })
+	s.get("/x")
+	s.cache.Settle()
+	if a := s.get("/x"); !a.hit() {
+		t.Error(a.cacheStatus())
+	}
+}
