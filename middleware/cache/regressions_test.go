@@ -504,3 +504,14 @@ func TestHitForMissEndsWhenAnAnswerCanBeShared(t *testing.T) {
 		t.Error(a.cacheStatus())
 	}
 }
+
+// A 206 came with the Content-Digest of the 200, which is of other bytes.
+func TestAPartDoesNotCarryTheDigestOfTheWhole(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.serves(200, "0123456789", "Cache-Control: max-age=60", "Content-Digest: sha-256=:AAAA:")
+	s.get("/x")
+	if a := s.get("/x", "Range: bytes=0-3"); a.StatusCode != 206 || a.Header.Get("Content-Digest") != "" {
+		t.Errorf("%d %v", a.StatusCode, a.Header)
+	}
+}

@@ -25,6 +25,9 @@ func (x *exchange) serveEntry(e *entry, status outcomeStatus) error {
 	if x.ranged && e.status == http.StatusOK && !x.head && ifRangeHolds(e, req.Header, x.now) {
 		if lines := req.Header["Range"]; len(lines) == 1 {
 			r, answer := parseRange(lines[0], e.body.size)
+			if answer != rangeIgnored {
+				delete(h, "Content-Digest") // of this message's content (RFC 9530 section 2)
+			}
 			switch answer {
 			case rangePartial:
 				code, part = http.StatusPartialContent, r
