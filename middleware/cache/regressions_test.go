@@ -515,3 +515,28 @@ func TestAPartDoesNotCarryTheDigestOfTheWhole(t *testing.T) {
 		t.Errorf("%d %v", a.StatusCode, a.Header)
 	}
 }
+
+// The list of live instances was evicted, and written anew by whoever purged:
+// the purge was confirmed without those that had not been heard of since,
+// while their leases ran.
+func TestAPurgeWaitsForInstancesOfALostList(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	f := newFleet(t, 2, server.URL)
+	f.serves(200, "x", "Cache-Control: max-age=600")
+	f.sites[1].get("/x")
+	eventually(t, "both follow the log", func() bool { return f.sites[1].get("/x").hit() && f.sites[0].get("/x").hit() })
+	ctx := context.Background()
+	list := f.stores[0].Key("cache", "{purge}", "instances")
+	f.stores[1].Close()                                        // the other instance hears nothing from here on
+	if err := server.Client.Del(ctx, list).Err(); err != nil { // evicted
+		t.Fatal(err)
+	}
+	eventually(t, "the list is written again", func() bool { return server.Client.Exists(ctx, list).Val() == 1 })
+	if err := f.sites[0].cache.Purge(ctx, cache.Purge{URL: "http://shop.test/x"}); err != nil {
+		t.Fatal(err)
+	}
+	if a := f.sites[1].get("/x"); a.hit() {
+		t.Errorf("purged, and served: %s", a.cacheStatus())
+	}
+}
