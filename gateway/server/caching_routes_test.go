@@ -2,8 +2,11 @@ package server_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // Routes of one path, upstream and cache that make different requests of the
@@ -37,5 +40,28 @@ routes:
 				t.Errorf("a visitor got %q, staff %q", got, staff)
 			}
 		})
+	}
+}
+
+// The app had answered and its answer had been refused, as it could not be
+// followed; the cache took that for an app that is away, and sent the stale page
+// as a success.
+func TestAStalePageDoesNotStandInForARefusedAnswer(t *testing.T) {
+	t.Parallel()
+	var n atomic.Int64
+	app := appFunc(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=1")
+		if n.Add(1) > 1 {
+			w.Header().Set("Headgate-Session-Merge", "no JSON")
+		}
+		io.WriteString(w, "page")
+	})
+	g := start(t, fmt.Sprintf(withCache, "", app.URL))
+	if a := g.do("GET", "/mine/x"); a.StatusCode != 200 {
+		t.Fatalf("%d %s", a.StatusCode, a.text)
+	}
+	time.Sleep(1100 * time.Millisecond)
+	if a := g.do("GET", "/mine/x"); a.StatusCode != 502 {
+		t.Errorf("%d %q %s", a.StatusCode, a.text, a.Header.Get("Cache-Status"))
 	}
 }

@@ -464,9 +464,17 @@ func (t *fetch) fail(err error) {
 	t.f.resolve(o)
 }
 
+// ErrRefused is to be found (errors.Is) in the error of a next handler that had
+// an answer from the origin and refused it, for reasons of this request. Nothing
+// stale stands in for that, and nobody else is given the error.
+var ErrRefused = errors.New("cache: the origin's answer was refused")
+
 // unreachable reports whether an error means that the origin gave no answer,
-// and not that something on the way refused the request.
+// and not that something on the way refused the request, or the answer.
 func unreachable(err error) bool {
+	if errors.Is(err, ErrRefused) {
+		return false
+	}
 	var he *echo.HTTPError
 	if errors.As(err, &he) {
 		return he.Code >= 500
@@ -489,6 +497,9 @@ func notReused(err error) error {
 // the origin is away is nobody's secret, and sending all of them there as well
 // would not help it.
 func sharedFailure(err error) bool {
+	if errors.Is(err, ErrRefused) {
+		return false
+	}
 	var he *echo.HTTPError
 	return errors.As(err, &he) && (he.Code == 502 || he.Code == 503 || he.Code == 504)
 }

@@ -78,7 +78,8 @@ func Middleware(o Options) echo.MiddlewareFunc {
 // The handler may be called without a client, in another goroutine, with an
 // echo.Context made for the purpose: the request and its context's values are
 // the client's, what was kept with Context.Set is not. An error that it
-// returns is passed on and never stored.
+// returns is passed on and never stored; where it means that there was no
+// answer, a stale one may stand in (see [ErrRefused]).
 func (c *Cache) Middleware(r Rule, o MiddlewareOptions) echo.MiddlewareFunc {
 	compiled, err := r.compile()
 	if err != nil {
