@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/headgate/headgate/middleware/store"
@@ -71,7 +72,8 @@ type Cache struct {
 	filling budget
 	keys    keyBuffers
 
-	uncacheable *marks // hit for miss
+	uncacheable *marks       // hit for miss
+	detached    atomic.Int64 // flights that nobody waits for
 	fetchWhole  *marks
 	unstorable  *marks // fetched whole in vain
 	unreachable *marks

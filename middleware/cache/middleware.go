@@ -223,6 +223,7 @@ func (x *exchange) lead(f *flight, solo bool) *flight {
 // start runs a flight in a goroutine of its own. After Close there are none:
 // the flight is over at once, and its request goes to the origin by itself.
 func (c *Cache) start(f *flight, j *job) {
+	f.detached = &c.detached // before anybody can be the last to leave it
 	if !c.spawn(func() { c.run(f, j) }) {
 		c.flights.remove(f)
 		f.resolve(outcome{retry: true})

@@ -540,3 +540,30 @@ func TestAPurgeWaitsForInstancesOfALostList(t *testing.T) {
 		t.Errorf("purged, and served: %s", a.cacheStatus())
 	}
 }
+
+// Each fetch went on for a minute after its client had left, without a bound
+// on how many: one client that asks and leaves could take all connections to
+// the app.
+func TestClientsThatAskAndLeaveDoNotFillTheOrigin(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	entered := make(chan struct{}, 1)
+	var under atomic.Int64
+	s.respond(func(w http.ResponseWriter, r *http.Request) {
+		under.Add(1)
+		defer under.Add(-1)
+		entered <- struct{}{}
+		<-r.Context().Done()
+	})
+	for i := range 700 {
+		ctx, leave := context.WithCancel(context.Background())
+		go func() {
+			<-entered
+			leave()
+		}()
+		if a, err := s.try(ctx, "GET", fmt.Sprintf("/%d", i)); err == nil {
+			t.Fatal(a.cacheStatus())
+		}
+	}
+	eventually(t, "most of them end", func() bool { return under.Load() <= 512 })
+}
