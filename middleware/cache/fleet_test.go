@@ -217,6 +217,34 @@ func TestPurgeIsInForceEverywhereWhenItReturns(t *testing.T) {
 	server.AssertEveryKeyExpires(t)
 }
 
+func TestSoftPurgeLeavesWhatMayBeServedStale(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, 2, redistest.Start(t).URL)
+	f.serves(200, "old", "Cache-Control: max-age=600, stale-while-revalidate=60", "Cache-Tag: a")
+	f.sites[0].get("/x")
+	eventually(t, "both have it", func() bool { return f.sites[0].get("/x").hit() && f.sites[1].get("/x").hit() })
+	g := newGate()
+	defer g.release()
+	f.respond(func(w http.ResponseWriter, r *http.Request) {
+		g.wait()
+		w.Header().Set("Cache-Control", "max-age=600")
+		io.WriteString(w, "new")
+	})
+	if err := f.sites[0].cache.Purge(context.Background(), cache.Purge{Tag: "a", Soft: true}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	for i, s := range f.sites {
+		if a, err := s.try(ctx, "GET", "/x"); err != nil || a.body != "old" || !a.hit() {
+			t.Fatalf("instance %d: %v, %+v", i, err, a)
+		}
+	}
+	<-g.entered // it is fetched again all the same
+	g.release()
+	eventually(t, "it is replaced", func() bool { return f.sites[0].get("/x").body == "new" && f.sites[1].get("/x").body == "new" })
+}
+
 func TestPurgeLeavesTheRest(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, 1, redistest.Start(t).URL)
