@@ -73,6 +73,7 @@ func TestNotModifiedOfOneVariantDoesNotReviveAPurgedOne(t *testing.T) {
 	if err := s.cache.Purge(context.Background(), cache.Purge{Tag: "en"}); err != nil {
 		t.Fatal(err)
 	}
+	s.cache.Settle()
 	s.clock.step(20 * time.Second)
 	s.get("/x", "Accept-Language: de") // validates
 	if a := s.get("/x", "Accept-Language: en"); a.hit() {
@@ -283,6 +284,7 @@ func TestANoStoreClientTakesAwayNothingThatIsStored(t *testing.T) {
 	s := newSite(t)
 	s.serves(200, "x", "Cache-Control: max-age=10, stale-while-revalidate=100")
 	s.get("/x")
+	s.cache.Settle()
 	s.clock.step(20 * time.Second)
 	if a := s.get("/x", "Cache-Control: no-store"); !a.hit() {
 		t.Fatal(a.cacheStatus())
@@ -299,8 +301,10 @@ func TestANoStoreClientDoesNotTakeAwayWhatStandsIn(t *testing.T) {
 	s := newSite(t)
 	s.serves(200, "x", "Cache-Control: max-age=10, stale-if-error=100")
 	s.get("/x")
+	s.cache.Settle()
 	s.clock.step(20 * time.Second)
 	s.get("/x", "Cache-Control: no-store")
+	s.cache.Settle()
 	s.serves(500, "broken")
 	if a := s.get("/x"); a.StatusCode != 200 {
 		t.Errorf("gone: %d %s", a.StatusCode, a.cacheStatus())
@@ -367,6 +371,7 @@ func TestADateLongPastMakesNothingFresh(t *testing.T) {
 		s.serves(200, "x", "Cache-Control: max-age=60", `ETag: "v"`, "Date: "+date)
 		s.get("/x")
 		for range 4 {
+			s.cache.Settle()
 			s.clock.step(100 * time.Second)
 			if a := s.get("/x"); a.hit() || strings.HasPrefix(a.Header.Get("Age"), "-") {
 				t.Errorf("Date %s: %s, Age %s", date, a.cacheStatus(), a.Header.Get("Age"))
