@@ -91,7 +91,7 @@ type Server struct {
 type Admin struct {
 	// Address of the admin listener, or off for none. Default "127.0.0.1:9901".
 	Listen string `yaml:"listen"`
-	// Bearer token that guards everything but /livez and /readyz. Off loopback it is required. Default: none.
+	// Bearer token that guards everything but /livez and /readyz. Off loopback it is required. A request to a cached route that carries it in Headgate-Cache-Bypass goes past the cache to the app. Default: none.
 	Token Secret `yaml:"token"`
 	// A file that holds the token, instead of token.
 	TokenFile FilePath `yaml:"token_file"`

@@ -3,6 +3,7 @@ package server
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -61,12 +62,35 @@ func (rt *route) cached(next echo.HandlerFunc) echo.HandlerFunc {
 		return c.Invalidation(cache.InvalidationOptions{Tags: rt.policy.Purge})(next)
 	}
 	return c.Middleware(rule, cache.MiddlewareOptions{
-		Partition:     rt.policy.Upstream,
+		Partition:     rt.partition(),
 		LiveSession:   personal,
 		Bypass:        bypass(rt.gen.policy.Server.Admin.Token),
 		UpstreamField: rt.upstreamField,
 		PurgeTags:     rt.policy.Purge,
 	})(next)
+}
+
+// partition separates what routes have the app answer: their upstream, and
+// whatever they change about request and answer. Two routes may have the same
+// path, upstream and cache, and be told apart by a header or the client's
+// address; what one of them rewrites is not for the visitors of the other. An
+// edited route starts clean.
+func (rt *route) partition() string {
+	p := rt.policy
+	if p.StripPrefix == "" && p.Rewrite == "" && len(p.RequestHeaders.Remove)+len(p.RequestHeaders.Set)+len(p.RequestHeaders.Add) == 0 &&
+		len(p.ResponseHeaders.Remove)+len(p.ResponseHeaders.Set)+len(p.ResponseHeaders.Add) == 0 && p.PreserveHost && p.CORS == nil {
+		return p.Upstream
+	}
+	changes := []any{p.PreserveHost, p.StripPrefix, p.Rewrite, p.RequestHeaders, p.ResponseHeaders, p.CORS != nil}
+	if p.Rewrite != "" {
+		changes = append(changes, p.Path) // of which it is made
+	}
+	text, err := json.Marshal(changes)
+	if err != nil {
+		panic(err) // strings and booleans
+	}
+	sum := sha256.Sum256(text)
+	return fmt.Sprintf("%s as %x", p.Upstream, sum[:8])
 }
 
 // personal reports whether the app is told who asks: its answer may then

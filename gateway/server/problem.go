@@ -8,6 +8,7 @@ import (
 
 	"github.com/headgate/headgate/gateway/proxy"
 	"github.com/headgate/headgate/gateway/server/wire"
+	"github.com/headgate/headgate/middleware/cache"
 	"github.com/labstack/echo/v4"
 )
 
@@ -40,6 +41,14 @@ func (p *problem) As(target any) bool {
 	}
 	*he = echo.NewHTTPError(p.Status)
 	return true
+}
+
+// Is tells the cache that the app has answered, and that its answer was refused:
+// it could not be followed, or the session not be saved. A stale page would be a
+// success that isn't one.
+func (p *problem) Is(target error) bool {
+	var failure *proxy.Error
+	return target == cache.ErrRefused && errors.As(p.Cause, &failure) && failure.Kind == proxy.KindRefused
 }
 
 // refuse returns a problem with this status.

@@ -10,6 +10,9 @@ type budget struct {
 }
 
 func (b *budget) take(n int64) bool {
+	if n > b.limit { // which also keeps the sum from overflowing
+		return false
+	}
 	if b.used.Add(n) > b.limit {
 		b.used.Add(-n)
 		return false

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/headgate/headgate/middleware/store"
@@ -71,8 +72,10 @@ type Cache struct {
 	filling budget
 	keys    keyBuffers
 
-	uncacheable *marks // hit for miss
+	uncacheable *marks       // hit for miss
+	detached    atomic.Int64 // flights that nobody waits for
 	fetchWhole  *marks
+	unstorable  *marks // fetched whole in vain
 	unreachable *marks
 
 	mu      sync.Mutex
@@ -122,7 +125,7 @@ func New(o Options) (*Cache, error) {
 		name: o.Name, now: o.Now, log: o.Logger, observer: o.Observer,
 		purges: newPurges(), flights: newFlights(),
 		uncacheable: newMarks(4<<20, o.Now), fetchWhole: newMarks(4<<20, o.Now),
-		unreachable: newMarks(4<<20, o.Now),
+		unstorable: newMarks(4<<20, o.Now), unreachable: newMarks(4<<20, o.Now),
 	}
 	c.filling.limit = o.FillBytes
 	var err error

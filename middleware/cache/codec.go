@@ -98,14 +98,23 @@ func decodeEntry(b []byte) (*entry, error) {
 	}
 	e.bodyID = r.text()
 	e.body.size = r.number()
-	if r.failed || len(r.b) > 0 || e.status < 200 || e.status > 599 || e.body.size < 0 || !isBodyID(e.bodyID) ||
-		e.lifetime < 0 || e.initialAge < 0 || e.staleIfError < 0 || e.staleWhileRevalidate < 0 || e.source > lifetimeHeuristic {
+	if r.failed || len(r.b) > 0 || e.status < 200 || e.status > 599 || !isBodyID(e.bodyID) || e.source > lifetimeHeuristic ||
+		e.body.size < 0 || e.body.size > maxStoredBody || e.received.UnixMilli() < 0 || e.received.UnixMilli() >= 1e13 {
 		return nil, errCorrupt
+	}
+	for _, d := range []time.Duration{e.lifetime, e.initialAge, e.staleIfError, e.staleWhileRevalidate} {
+		if d < 0 || d > 2*maxDelta {
+			return nil, errCorrupt
+		}
 	}
 	e.variant = variantOf(e.vary)
 	e.setValidators(e.received)
 	return e, nil
 }
+
+// maxStoredBody is more than any body has that is stored: its chunks are counted
+// in six digits (see blobPrefix).
+const maxStoredBody = 999_999 * redisChunk
 
 // validField refuses what would split a response.
 func validField(name string, values []string) bool {

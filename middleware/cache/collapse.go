@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -28,6 +29,7 @@ type flight struct {
 	// as long as that one is there.
 	interim    chan interim
 	leaderGone chan struct{}
+	hitForMiss bool // nobody is to wait for it
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -38,7 +40,8 @@ type flight struct {
 	resolved   bool
 	abandoned  bool // by the request that caused it
 	ended      bool
-	timer      *time.Timer // ends it when nobody is interested for long
+	timer      *time.Timer   // ends it when nobody is interested for long
+	detached   *atomic.Int64 // the cache's count of such flights; counted while timer is set
 }
 
 type interim struct {
@@ -129,14 +132,26 @@ func (f *flight) enter() {
 	defer f.mu.Unlock()
 	f.interested++
 	f.waited = f.waited || !f.resolved
+	f.reattach()
+}
+
+// reattach is called with the lock held when somebody is interested again, or
+// the flight is over.
+func (f *flight) reattach() {
 	if f.timer != nil {
 		f.timer.Stop()
 		f.timer = nil
+		f.detached.Add(-1)
 	}
 }
 
-// detachedLimit bounds a fetch that nobody waits for any more.
-const detachedLimit = time.Minute
+// detachedLimit bounds a fetch that nobody waits for any more, and maxDetached
+// their number: clients that ask and leave must not fill the origin with what
+// nobody wants.
+const (
+	detachedLimit = time.Minute
+	maxDetached   = 512
+)
 
 // leave is called by each request when it is done with the flight, in whatever
 // way. A fetch that nobody wants goes on if its answer may be stored.
@@ -148,6 +163,11 @@ func (f *flight) leave() {
 		return
 	}
 	if f.resolved && (f.outcome.stream == nil || !f.outcome.stream.isKept()) {
+		f.cancel()
+		return
+	}
+	if f.detached.Add(1) > maxDetached {
+		f.detached.Add(-1)
 		f.cancel()
 		return
 	}
@@ -188,10 +208,7 @@ func (f *flight) end() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.ended = true
-	if f.timer != nil {
-		f.timer.Stop()
-		f.timer = nil
-	}
+	f.reattach()
 }
 
 // contended reports whether others waited for the outcome.

@@ -57,6 +57,9 @@ type body struct {
 	size   int64
 }
 
+// loaded reports whether the body is here, and not in Redis alone.
+func (b *body) loaded() bool { return b.size == 0 || len(b.chunks) > 0 }
+
 func (e *entry) age(now time.Time) time.Duration {
 	return e.initialAge + max(0, now.Sub(e.received))
 }
@@ -89,7 +92,7 @@ func (e *entry) weight() int64 {
 		}
 	}
 	for i := range e.vary {
-		n += int64(len(e.vary[i].name)+len(e.vary[i].value)) + 40
+		n += int64(len(e.vary[i].name)+len(e.vary[i].value)+len(e.vary[i].raw)) + 56
 	}
 	for _, c := range e.body.chunks {
 		n += int64(cap(c)) + 24

@@ -24,6 +24,7 @@ type job struct {
 	want    wanted
 
 	head    bool // the request is a HEAD
+	whole   bool // it asks for something else than the whole, which is fetched all the same
 	asIs    bool // with nothing stored: forward HEAD, preconditions and Range as they are
 	solo    bool // on behalf of one request: no lease
 	renew   bool // what is stored and fresh is not good enough
@@ -43,6 +44,9 @@ func (c *Cache) run(f *flight, j *job) {
 	if found.serves(j) {
 		f.resolve(found.outcome())
 		return
+	}
+	if found.verdict == staleRefresh && found.tier == TierRedis && !j.refresh && !j.renew && c.localUsable() {
+		return // it is in the local tier now: served from there while it is refreshed
 	}
 	var held *lease
 	if c.remote != nil && !j.solo && !found.unsure {
@@ -117,6 +121,9 @@ type fetch struct {
 func (t *fetch) do() {
 	defer t.release()
 	t.j.storing.stamp = t.c.purges.now() // from before the fetch begins
+	if t.base != nil && t.c.purges.checkEntry(t.base) == void {
+		t.base = nil // purged while this fetch waited for its turn
+	}
 	t.validating = t.base != nil && t.base.canValidate() && !(t.j.head && t.j.asIs)
 	for {
 		t.head = t.j.head && t.j.asIs
@@ -230,18 +237,27 @@ func (t *fetch) onNotModified(a *arrival) {
 		return
 	}
 	updated := []*entry{e}
+	var elsewhere []*entry // whose bodies are in Redis alone
 	for _, other := range t.stored {
-		if other != t.base && strongETag(e.etag) && other.etag == e.etag && !sameVariant(other, t.base) {
-			if u, _ := t.j.storing.freshened(other, a, false); u != nil {
-				u.admits &= other.admits
-				updated = append(updated, u)
-			}
+		if other == t.base || !strongETag(e.etag) || other.etag != e.etag || sameVariant(other, t.base) ||
+			t.c.purges.checkEntry(other) == void {
+			continue
+		}
+		u, _ := t.j.storing.freshened(other, a, false)
+		if u == nil {
+			continue
+		}
+		u.admits &= other.admits
+		if other.body.loaded() {
+			updated = append(updated, u)
+		} else {
+			elsewhere = append(elsewhere, u)
 		}
 	}
 	kept := t.c.keep(t.j, updated...)
 	t.supersede(e)
 	t.f.resolve(outcome{entry: e, status: status})
-	t.c.share(t.j, kept)
+	t.c.share(t.j, append(kept, elsewhere...))
 }
 
 // supersede removes what was validated where what came of it does not take its
@@ -301,15 +317,20 @@ func (t *fetch) onResponse(a *arrival) {
 	if t.j.asIs && t.base == nil && t.worthFetchingWhole(a, limit) {
 		t.c.fetchWhole.set(t.f.key, fetchWholeTTL)
 	}
-	if e == nil && a.status < 500 && t.base != nil {
+	if e == nil && a.status < 500 && t.base != nil && why != whyRequestNoStore {
 		t.c.forget(t.j.hash, t.base) // section 4: it has been superseded
 	}
 	if e == nil {
 		t.open()
+		t.inVain()
+	}
+	detail := why
+	if e == nil && t.f.hitForMiss {
+		detail = "hit-for-miss"
 	}
 	t.f.resolve(outcome{
 		stream: t.stream, arrival: a, shared: e, leader: t.stream.join(), bare: t.j.asIs && t.base == nil,
-		status: outcomeStatus{fwd: t.forward(), stored: e != nil, detail: why}, why: why,
+		status: outcomeStatus{fwd: t.forward(), stored: e != nil, detail: detail}, why: why,
 	})
 }
 
@@ -321,6 +342,14 @@ func (t *fetch) open() {
 		t.c.uncacheable.set(t.f.key, hitForMissTTL)
 	}
 	t.lease.open()
+}
+
+// inVain remembers that it was of no use to fetch the whole for a HEAD, a
+// conditional or a range request: the next ones go to the origin as they are.
+func (t *fetch) inVain() {
+	if t.j.whole {
+		t.c.unstorable.set(t.f.key, fetchWholeTTL)
+	}
 }
 
 // worthFetchingWhole reports whether the next request like this one, which got
@@ -362,6 +391,11 @@ func (t *fetch) onBody(p []byte) (int, error) {
 	t.lease.alive()
 	if err := t.stream.write(t.f.ctx, p); err != nil {
 		return 0, err
+	}
+	if t.entry != nil && !t.stream.isKept() {
+		t.entry = nil // it outgrew what is kept: nobody has anything to wait for
+		t.open()
+		t.inVain()
 	}
 	return len(p), nil
 }
@@ -430,9 +464,17 @@ func (t *fetch) fail(err error) {
 	t.f.resolve(o)
 }
 
+// ErrRefused is to be found (errors.Is) in the error of a next handler that had
+// an answer from the origin and refused it, for reasons of this request. Nothing
+// stale stands in for that, and nobody else is given the error.
+var ErrRefused = errors.New("cache: the origin's answer was refused")
+
 // unreachable reports whether an error means that the origin gave no answer,
-// and not that something on the way refused the request.
+// and not that something on the way refused the request, or the answer.
 func unreachable(err error) bool {
+	if errors.Is(err, ErrRefused) {
+		return false
+	}
 	var he *echo.HTTPError
 	if errors.As(err, &he) {
 		return he.Code >= 500
@@ -455,6 +497,9 @@ func notReused(err error) error {
 // the origin is away is nobody's secret, and sending all of them there as well
 // would not help it.
 func sharedFailure(err error) bool {
+	if errors.Is(err, ErrRefused) {
+		return false
+	}
 	var he *echo.HTTPError
 	return errors.As(err, &he) && (he.Code == 502 || he.Code == 503 || he.Code == 504)
 }

@@ -217,6 +217,34 @@ func TestPurgeIsInForceEverywhereWhenItReturns(t *testing.T) {
 	server.AssertEveryKeyExpires(t)
 }
 
+func TestSoftPurgeLeavesWhatMayBeServedStale(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, 2, redistest.Start(t).URL)
+	f.serves(200, "old", "Cache-Control: max-age=600, stale-while-revalidate=60", "Cache-Tag: a")
+	f.sites[0].get("/x")
+	eventually(t, "both have it", func() bool { return f.sites[0].get("/x").hit() && f.sites[1].get("/x").hit() })
+	g := newGate()
+	defer g.release()
+	f.respond(func(w http.ResponseWriter, r *http.Request) {
+		g.wait()
+		w.Header().Set("Cache-Control", "max-age=600")
+		io.WriteString(w, "new")
+	})
+	if err := f.sites[0].cache.Purge(context.Background(), cache.Purge{Tag: "a", Soft: true}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	for i, s := range f.sites {
+		if a, err := s.try(ctx, "GET", "/x"); err != nil || a.body != "old" || !a.hit() {
+			t.Fatalf("instance %d: %v, %+v", i, err, a)
+		}
+	}
+	<-g.entered // it is fetched again all the same
+	g.release()
+	eventually(t, "it is replaced", func() bool { return f.sites[0].get("/x").body == "new" && f.sites[1].get("/x").body == "new" })
+}
+
 func TestPurgeLeavesTheRest(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, 1, redistest.Start(t).URL)
@@ -352,26 +380,67 @@ func TestPurgeWhileRedisIsAwayIsRepeatedWhenItIsBack(t *testing.T) {
 
 func TestEvictedChunkIsAMiss(t *testing.T) {
 	t.Parallel()
+	for _, evicted := range []string{":0", ":1", ":2"} { // the last one too
+		server := redistest.Start(t)
+		f := newFleet(t, 2, server.URL)
+		body := strings.Repeat("x", 600_000)
+		f.serves(200, body, "Cache-Control: max-age=600")
+		f.sites[0].get("/x")
+		chunks := func() []string {
+			keys, _ := server.Client.Keys(context.Background(), "*:b:*").Result()
+			return keys
+		}
+		eventually(t, "three chunks are stored", func() bool { return len(chunks()) == 3 })
+		eventually(t, "the metadata is stored", func() bool {
+			keys, _ := server.Client.Keys(context.Background(), "*}:i").Result()
+			return len(keys) == 1
+		})
+		for _, key := range chunks() {
+			if strings.HasSuffix(key, evicted) {
+				server.Client.Del(context.Background(), key)
+			}
+		}
+		if a := f.sites[1].get("/x"); a.body != body || a.hit() {
+			t.Fatalf("%s: %d bytes, %s", evicted, len(a.body), a.cacheStatus())
+		}
+		if n := f.calls.Load(); n != 2 {
+			t.Fatalf("%s: the origin was asked %d times", evicted, n)
+		}
+	}
+}
+
+func TestRedisTierComparesTheTextOfTheKey(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
-	f := newFleet(t, 2, server.URL)
-	body := strings.Repeat("x", 600_000)
-	f.serves(200, body, "Cache-Control: max-age=600")
-	f.sites[0].get("/x")
-	chunks := func() []string {
-		keys, _ := server.Client.Keys(context.Background(), "*:b:*").Result()
-		return keys
-	}
-	eventually(t, "three chunks are stored", func() bool { return len(chunks()) == 3 })
-	eventually(t, "the metadata is stored", func() bool {
-		keys, _ := server.Client.Keys(context.Background(), "*}:i").Result()
-		return len(keys) == 1
+	f := newFleet(t, 3, server.URL)
+	f.respond(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=600")
+		w.Header().Set("X-Path", r.URL.Path)
 	})
-	server.Client.Del(context.Background(), chunks()[1])
-	if a := f.sites[1].get("/x"); a.body != body || a.hit() {
-		t.Fatalf("%d bytes, %s", len(a.body), a.cacheStatus())
+	indexOf := func(path string, besides string) (index string) {
+		f.sites[0].get(path)
+		eventually(t, "the metadata is stored", func() bool {
+			keys, _ := server.Client.Keys(context.Background(), "*}:i").Result()
+			for _, k := range keys {
+				if k != besides {
+					index = k
+				}
+			}
+			return index != ""
+		})
+		return index
 	}
-	if n := f.calls.Load(); n != 2 {
-		t.Fatalf("the origin was asked %d times", n)
+	a := indexOf("/a", "")
+	b := indexOf("/b", a)
+	// As if the keys had one hash.
+	if n, err := server.Client.Copy(context.Background(), a, b, 0, true).Result(); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	if got := f.sites[1].get("/a"); !got.hit() || got.Header.Get("X-Path") != "/a" {
+		t.Fatalf("%s", got.cacheStatus())
+	}
+	if got := f.sites[2].get("/b"); got.Header.Get("X-Path") != "/b" {
+		t.Errorf("/b was answered with %s", got.Header.Get("X-Path"))
 	}
 }
 

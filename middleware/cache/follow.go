@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -206,7 +207,20 @@ func (r *remote) purge(ctx context.Context, tags []tag, soft bool) error {
 	return r.awaitEverybody(ctx, at)
 }
 
+// write adds purges to the log, in pieces: an epoch that fills a page of the
+// log could never be read past.
 func (r *remote) write(ctx context.Context, tags []tag, soft bool) (at stamp, unsure bool, err error) {
+	for piece := range slices.Chunk(tags, logPage/4) {
+		var lost bool
+		if at, lost, err = r.writePiece(ctx, piece, soft); err != nil {
+			return at, false, err
+		}
+		unsure = unsure || lost
+	}
+	return at, unsure, nil
+}
+
+func (r *remote) writePiece(ctx context.Context, tags []tag, soft bool) (at stamp, unsure bool, err error) {
 	known, kind := r.purges.now(), "h"
 	if soft {
 		kind = "s"

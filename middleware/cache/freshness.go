@@ -94,7 +94,8 @@ func responseDate(h http.Header, received time.Time) time.Time {
 func initialAge(h http.Header, date, requested, received time.Time) time.Duration {
 	apparent := max(0, received.Sub(date))
 	corrected := ageValue(h["Age"]) + max(0, received.Sub(requested))
-	return max(apparent, corrected)
+	// Bounded, for a Date in the year 1 is further off than a Duration holds.
+	return min(max(apparent, corrected), maxDelta)
 }
 
 // ageValue reads Age, RFC 9111 section 5.1: of a list the first member counts,

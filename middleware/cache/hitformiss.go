@@ -6,15 +6,22 @@ import (
 	"github.com/headgate/headgate/middleware/store"
 )
 
-// hitForMissTTL is for how long requests for a key go straight to the origin,
+// hitForMissTTL is for how long requests for a key go to the origin at once,
 // each by itself, after requests had waited there for an answer that could not
-// be shared.
+// be shared. The first of their answers that can be is stored and ends it: what
+// one client provoked, say with a field that the origin refuses, is not for long.
 const hitForMissTTL = 5 * time.Second
 
 // fetchWholeTTL is for how long it is remembered that a HEAD, a conditional or
 // a range request has already gone to the origin as it was: the next one makes
 // the cache fetch the whole response.
 const fetchWholeTTL = time.Minute
+
+// fetchesWhole reports whether the next request of the kind has the whole
+// fetched, because that has not lately been in vain.
+func (c *Cache) fetchesWhole(key flightKey) bool {
+	return c.fetchWhole.has(key) && !c.unstorable.has(key)
+}
 
 // unreachableTTL is for how long, after the origin could not be reached and
 // something stale stood in, the stale is served without asking again: else

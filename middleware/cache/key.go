@@ -43,6 +43,7 @@ func (p *keyBuffers) put(b *[]byte) {
 // the origin's business (and, in front of it, the gateway's normalisation).
 func appendKey(b []byte, rule *rule, partition, scheme, host string, u *url.URL, header http.Header) []byte {
 	b = appendPart(b, rule.Name)
+	b = appendPart(b, rule.identity)
 	b = appendPart(b, partition)
 	b = appendPart(b, scheme)
 	b = appendPart(b, host)

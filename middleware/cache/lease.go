@@ -111,15 +111,26 @@ func (r *remote) acquire(ctx context.Context, index, key, waiting string, versio
 	return l, answer
 }
 
+// bodyLeases is for how many leases a body may take while other instances wait
+// for it. They have none of its bytes before it is whole, which an event stream
+// never is: better that each of them asks the origin once.
+const bodyLeases = 3
+
 // renew keeps the lease until it is released, or nothing happens any more.
 func (l *lease) renew() {
 	tick := time.NewTicker(l.r.lease / 3)
 	defer tick.Stop()
-	for {
+	for ticks := 0; ; {
 		select {
 		case <-l.stop:
 			return
 		case <-tick.C:
+		}
+		if l.flowing.Load() {
+			if ticks++; ticks > 3*bodyLeases {
+				l.open()
+				return
+			}
 		}
 		if l.flowing.Load() && !l.bytes.Swap(false) {
 			continue // a stalled body: let the lease run out

@@ -78,7 +78,8 @@ func Middleware(o Options) echo.MiddlewareFunc {
 // The handler may be called without a client, in another goroutine, with an
 // echo.Context made for the purpose: the request and its context's values are
 // the client's, what was kept with Context.Set is not. An error that it
-// returns is passed on and never stored.
+// returns is passed on and never stored; where it means that there was no
+// answer, a stale one may stand in (see [ErrRefused]).
 func (c *Cache) Middleware(r Rule, o MiddlewareOptions) echo.MiddlewareFunc {
 	compiled, err := r.compile()
 	if err != nil {
@@ -128,9 +129,6 @@ func (m *route) serve(c echo.Context) error {
 			return x.onlyStored()
 		}
 		f, leads := x.join()
-		if f == nil {
-			return x.pass(fwdURIMiss, "hit-for-miss")
-		}
 		done, err := x.await(f, leads)
 		if done {
 			return err
@@ -171,22 +169,32 @@ func (x *exchange) fromLocal() (done bool, err error) {
 }
 
 // join gives the flight to wait for: one under way, or a new one that this
-// request leads. It is nil if waiting is known to be of no use.
+// request leads: for itself alone if waiting is known to be of no use.
 func (x *exchange) join() (f *flight, leads bool) {
 	c, ctx := x.m.cache, x.c.Request().Context()
 	key := x.flightKey()
-	if c.uncacheable.has(key) {
-		return nil, false
+	if c.uncacheable.has(key) { // a hit for a miss, whose answer may be stored
+		f = newFlight(ctx, key)
+		f.hitForMiss = true
+		return x.lead(f, true), true
 	}
 	asIs := x.head || x.conditional || x.ranged
-	if asIs && x.attempt == 0 && x.base == nil && !c.fetchWhole.has(key) {
+	if asIs && x.attempt == 0 && x.base == nil && !c.fetchesWhole(key) {
 		// The first of its kind goes as it is, unless somebody is at it.
 		if f := c.flights.current(key); f != nil {
 			return f, false
 		}
 		return x.lead(newFlight(ctx, key), true), true
 	}
-	if x.alone() || (x.head && x.base != nil && !c.fetchWhole.has(key)) {
+	if x.cc.noStore {
+		// Its answer may not be stored (RFC 9111 section 5.2.1.5): a client
+		// that says so must not have others wait for that.
+		if f := c.flights.current(key); f != nil {
+			return f, false
+		}
+		return x.lead(newFlight(ctx, key), true), true
+	}
+	if x.alone() || (x.head && x.base != nil && !c.fetchesWhole(key)) {
 		return x.lead(newFlight(ctx, key), true), true
 	}
 	f, leads = c.flights.join(ctx, key)
@@ -205,7 +213,8 @@ func (x *exchange) alone() bool {
 func (x *exchange) lead(f *flight, solo bool) *flight {
 	j := x.job(f.ctx)
 	j.solo = solo
-	j.asIs = solo && (x.head || x.conditional || x.ranged)
+	special := x.head || x.conditional || x.ranged
+	j.asIs, j.whole = solo && special, !solo && special
 	j.renew = x.want.strict && x.alone()
 	x.m.cache.start(f, j)
 	return f
@@ -214,6 +223,7 @@ func (x *exchange) lead(f *flight, solo bool) *flight {
 // start runs a flight in a goroutine of its own. After Close there are none:
 // the flight is over at once, and its request goes to the origin by itself.
 func (c *Cache) start(f *flight, j *job) {
+	f.detached = &c.detached // before anybody can be the last to leave it
 	if !c.spawn(func() { c.run(f, j) }) {
 		c.flights.remove(f)
 		f.resolve(outcome{retry: true})
@@ -230,6 +240,7 @@ func (x *exchange) refresh(e *entry) {
 		f.abandon()
 		j := x.job(f.ctx)
 		j.refresh = true
+		j.storing.noStore = false // it is the cache's own request
 		c.start(f, j)
 	}
 	f.leave()

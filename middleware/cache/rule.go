@@ -13,10 +13,12 @@ import (
 // origin says may be cached for as long as it says, and nothing else.
 //
 // Rules belong to a generation of the policy and may be replaced at any time;
-// what a Cache stores under a Name stays usable by the next Rule of that name.
+// what a Cache stores under a Name stays usable by the next Rule of that name,
+// unless its Tags, Query, IgnoreQuery or KeyHeaders are other ones.
 type Rule struct {
 	// Name is the first part of every key: two rules of one name, on the same
-	// partition, share their entries. Required.
+	// partition, share their entries, if their Tags, Query, IgnoreQuery and
+	// KeyHeaders are the same. Required.
 	Name string
 
 	// TTL is the freshness of responses for which the origin gives none
@@ -72,6 +74,7 @@ type rule struct {
 	ignoreQuery, query, ignoreCookies globs
 	keyHeaders                        []string
 	tags                              []tag
+	identity                          string // see identify
 }
 
 const defaultMaxBody = 1 << 20
@@ -127,5 +130,20 @@ func (r Rule) compile() (*rule, error) {
 		}
 		c.tags = append(c.tags, tagOf(tagName, name))
 	}
+	c.identity = c.identify()
 	return c, nil
+}
+
+// identify spells what decides which answers one key may stand for, and which
+// purges reach them. It is part of the key, so that an edited rule starts clean:
+// what was stored for every ?lang must not answer once lang is in the key.
+func (c *rule) identify() string {
+	if len(c.IgnoreQuery)+len(c.Query)+len(c.Tags) == 0 {
+		return ""
+	}
+	var b []byte
+	for _, list := range [][]string{c.IgnoreQuery, c.Query, c.Tags} {
+		b = appendPart(b, strings.Join(list, "\x00"))
+	}
+	return string(b)
 }

@@ -121,6 +121,10 @@ local from = known_epoch
 if id ~= known_id then from = 0 end
 local acked = from
 local records = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. from, '+inf', 'WITHSCORES', 'LIMIT', 0, page)
+if redis.call('EXISTS', KEYS[3]) == 0 then
+  -- Lost: somebody whom it named may have a lease yet. Purges wait for that one.
+  redis.call('HSET', KEYS[3], '?', (now_ms() + lease) .. ' 0 ?')
+end
 redis.call('HSET', KEYS[3], instance, (now_ms() + lease) .. ' ' .. acked .. ' ' .. id)
 redis.call('PEXPIRE', KEYS[3], 60000)
 return {id, epoch, floor, records}

@@ -25,6 +25,9 @@ func (x *exchange) serveEntry(e *entry, status outcomeStatus) error {
 	if x.ranged && e.status == http.StatusOK && !x.head && ifRangeHolds(e, req.Header, x.now) {
 		if lines := req.Header["Range"]; len(lines) == 1 {
 			r, answer := parseRange(lines[0], e.body.size)
+			if answer != rangeIgnored {
+				delete(h, "Content-Digest") // of this message's content (RFC 9530 section 2)
+			}
 			switch answer {
 			case rangePartial:
 				code, part = http.StatusPartialContent, r
@@ -128,7 +131,7 @@ func (x *exchange) serveOwn(o *outcome) error {
 	}
 	status.set(res.Header(), x.m.cache.name)
 	res.WriteHeader(o.arrival.status)
-	x.copyBody(o.stream, o.leader)
+	x.copyBody(o.stream, o.leader, true)
 	return nil
 }
 
@@ -145,13 +148,15 @@ func (x *exchange) serveShared(e *entry, s *stream, r *reader, status outcomeSta
 	addFields(h, e.header)
 	x.describe(h, e, &status)
 	res.WriteHeader(e.status)
-	x.copyBody(s, r)
+	x.copyBody(s, r, false)
 	return nil
 }
 
 // copyBody writes a response under way to the client. If it ends early, so
-// does the client's: it must never take a part for the whole.
-func (x *exchange) copyBody(s *stream, r *reader) {
+// does the client's: it must never take a part for the whole. Trailers are for
+// the request that the origin answered: they are not among what is stored, and
+// no check has seen them.
+func (x *exchange) copyBody(s *stream, r *reader, own bool) {
 	if x.head {
 		return
 	}
@@ -161,6 +166,8 @@ func (x *exchange) copyBody(s *stream, r *reader) {
 		switch {
 		case end && err != nil:
 			panic(http.ErrAbortHandler)
+		case end && !own:
+			return
 		case end:
 			for name, values := range s.trailer {
 				res.Header()[http.TrailerPrefix+name] = values

@@ -96,7 +96,7 @@ func (s *storing) newEntry(a *arrival) (e *entry, why string) {
 	if (e.lifetime <= e.initialAge || e.noCache) && !e.canValidate() && e.staleWhileRevalidate == 0 && e.staleIfError == 0 {
 		return nil, whyNoFreshness
 	}
-	if headerSize(e.header) > maxStoredHeader {
+	if headerSize(e.header) > maxStoredHeader || selectingSize(e.vary) > maxSelecting {
 		return nil, whyHeader
 	}
 	return e, ""
@@ -110,6 +110,18 @@ func headerSize(h http.Header) (n int) {
 		for _, v := range values {
 			n += len(name) + len(v) + 4
 		}
+	}
+	return n
+}
+
+// maxSelecting bounds the selecting fields of one entry, in bytes. They are the
+// client's to make long, and every look for the resource in Redis reads those
+// of all its variants.
+const maxSelecting = 8 << 10
+
+func selectingSize(selectors []selector) (n int) {
+	for i := range selectors {
+		n += len(selectors[i].value)
 	}
 	return n
 }

@@ -1,0 +1,41 @@
+package cache
+
+import (
+	"math"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Numbers beyond anything that was ever written overflowed in the arithmetic on
+// them: an age became negative, hence fresh, and a body's size took less than
+// nothing of the budget.
+func TestMetadataWithNumbersBeyondReasonIsRefused(t *testing.T) {
+	t.Parallel()
+	made := func(change func(*entry)) []byte {
+		e := &entry{keyText: "key", status: 200, header: http.Header{"A": {"1"}}, date: fuzzNow, received: fuzzNow,
+			lifetime: time.Minute, bodyID: strings.Repeat("ab", 16), body: body{size: 5}}
+		change(e)
+		return encodeEntry(e)
+	}
+	if _, err := decodeEntry(made(func(*entry) {})); err != nil {
+		t.Fatal(err)
+	}
+	for what, change := range map[string]func(*entry){
+		"initial age": func(e *entry) { e.initialAge = math.MaxInt64 },
+		"lifetime":    func(e *entry) { e.lifetime = math.MaxInt64 },
+		"stale":       func(e *entry) { e.staleIfError = math.MaxInt64 },
+		"received":    func(e *entry) { e.received = time.Date(-200_000, 1, 1, 0, 0, 0, 0, time.UTC) },
+		"size":        func(e *entry) { e.body.size = math.MaxInt64 },
+	} {
+		if e, err := decodeEntry(made(change)); err == nil {
+			t.Errorf("%s: %+v was read, of age %v", what, e, e.age(fuzzNow))
+		}
+	}
+	b := budget{limit: 100}
+	b.take(1)
+	if b.take(math.MaxInt64) {
+		t.Error("the budget gave more than it has")
+	}
+}

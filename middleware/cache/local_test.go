@@ -1,0 +1,31 @@
+package cache
+
+import (
+	"crypto/sha256"
+	"testing"
+	"time"
+)
+
+// A hash is never trusted alone: two keys of one hash do not answer for each
+// other, nor does what is stored for one keep what is stored for the other.
+func TestLocalTierComparesTheTextOfTheKey(t *testing.T) {
+	t.Parallel()
+	tier, err := newLocalTier(1<<20, time.Now, func(int64) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tier.cache.StopAllGoroutines()
+	hash := keyHash(sha256.Sum256([]byte("collision")))
+	mine := &entry{keyText: "mine", received: time.Now(), lifetime: time.Minute}
+	tier.put(hash, mine)
+	if r := tier.get(hash, []byte("mine")); r == nil || r.variants[0] != mine {
+		t.Fatal("not stored")
+	}
+	if tier.get(hash, []byte("other's")) != nil {
+		t.Error("a key of the same hash was answered")
+	}
+	tier.put(hash, &entry{keyText: "other's", received: time.Now(), lifetime: time.Minute})
+	if r := tier.get(hash, []byte("other's")); r == nil || len(r.variants) != 1 {
+		t.Errorf("%+v", r)
+	}
+}
