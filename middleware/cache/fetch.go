@@ -256,6 +256,7 @@ func (t *fetch) onNotModified(a *arrival) {
 	}
 	kept := t.c.keep(t.j, updated...)
 	t.supersede(e)
+	t.c.flights.remove(t.f)
 	t.f.resolve(outcome{entry: e, status: status})
 	t.c.share(t.j, append(kept, elsewhere...))
 }
@@ -438,6 +439,7 @@ func (t *fetch) conclude(w *capture, err error) {
 			t.supersede(full)
 		}
 	}
+	t.c.flights.remove(t.f) // and is not to join what has ended, while Redis is told
 	t.stream.finish(nil, w.trailer())
 	t.c.share(t.j, kept)
 }
