@@ -231,9 +231,18 @@ func (s *stream) finish(err error, trailer http.Header) {
 		err = errAborted
 	}
 	s.done, s.err, s.trailer = true, err, trailer
-	s.budget.give(s.taken) // from here on it is the local tier's, or garbage
-	s.taken = 0
+	s.releaseLocked()
 	s.notify()
+}
+
+// releaseLocked gives the budget back once the memory may be: when the stream
+// has ended and its readers, of which some may be slow, have had it. From
+// there on it is the local tier's, or garbage.
+func (s *stream) releaseLocked() {
+	if s.done && len(s.readers) == 0 {
+		s.budget.give(s.taken)
+		s.taken = 0
+	}
 }
 
 // whole gives the body of a stream that is about to end well, if all of it was
@@ -279,6 +288,7 @@ func (r *reader) leave() {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
 	delete(r.s.readers, r)
+	r.s.releaseLocked()
 	r.s.notify()
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -172,4 +173,32 @@ func TestFillsTogetherStayInTheirBudget(t *testing.T) {
 	if st := s.cache.Stats(); st.LocalEntries != 0 || st.FillingBytes != 0 {
 		t.Fatalf("%+v", st)
 	}
+}
+
+// What slow clients have yet to be sent is in memory, and counts until they
+// have it: whoever reads slowly enough could have filled the memory with
+// responses that counted for nothing once they had come from the origin.
+func TestWhatSlowClientsHoldCounts(t *testing.T) {
+	t.Parallel()
+	const size = 24 << 20
+	s := newSite(t, withOptions(func(o *cache.Options) { o.LocalBytes, o.FillBytes = 1<<20, 32<<20 }), withRule(cache.Rule{MaxBody: size}))
+	s.respond(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Content-Length", strconv.Itoa(size))
+		_, _ = w.Write(make([]byte, size))
+	})
+	slow, err := net.Dial("tcp", s.server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slow.Close()
+	if _, err := io.WriteString(slow, "GET /slow HTTP/1.1\r\nHost: "+s.host()+"\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the origin has sent all of it", func() bool { return s.calls.Load() == 1 && s.cache.Stats().Fetches == 0 })
+	if held := s.cache.Stats().FillingBytes; held < size {
+		t.Errorf("%d bytes count while a client holds %d", held, size)
+	}
+	slow.Close()
+	eventually(t, "they are given back", func() bool { return s.cache.Stats().FillingBytes == 0 })
 }
