@@ -10,7 +10,7 @@ import (
 type Outcome struct {
 	limiter     *Limiter
 	items       []item
-	space       [3]item // items, in most cases
+	space       [2]item // items, in most cases
 	allowed     bool
 	unavailable bool
 	field       [1]string // RateLimit's value: an http.Header wants a slice

@@ -1,6 +1,9 @@
 package wire
 
-import "math"
+import (
+	"math"
+	"strings"
+)
 
 // resembles reports whether name is this one for somebody who is careless
 // about case, and about which separators stand between the words, as CGI-like
@@ -66,17 +69,20 @@ func unhex(c byte) (byte, bool) {
 // isToken reports whether s is a token, RFC 9110 section 5.6.2.
 func isToken[T string | []byte](s T) bool {
 	for i := range len(s) {
-		c := s[i]
-		if !isAlnum(c) {
-			switch c {
-			case '!', '#', '$', '%', '&', '\'', '*', '+', '-', '.', '^', '_', '`', '|', '~':
-			default:
-				return false
-			}
+		if s[i] >= 0x80 || !tokenChars[s[i]] {
+			return false
 		}
 	}
 	return len(s) > 0
 }
+
+// tokenChars are those that a token is made of.
+var tokenChars = func() (chars [0x80]bool) {
+	for c := range byte(0x80) {
+		chars[c] = isAlnum(c) || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
+	}
+	return chars
+}()
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
