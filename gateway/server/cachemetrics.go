@@ -12,6 +12,7 @@ type cacheMetrics struct {
 	lookups   *prometheus.CounterVec // rule, result, reason
 	requests  *series[lookup, prometheus.Counter]
 	collapsed *prometheus.CounterVec // rule
+	unstored  *prometheus.CounterVec // rule, reason
 	stored    *prometheus.CounterVec // rule
 	bytes     *prometheus.CounterVec // rule
 	purges    *prometheus.CounterVec // kind, soft
@@ -33,6 +34,7 @@ func newCacheMetrics() *cacheMetrics {
 			return lookups.WithLabelValues(l.rule, l.result, l.reason)
 		}),
 		collapsed: counter("headgate_cache_collapsed_total", "Requests answered by a fetch that another request had begun.", "rule"),
+		unstored:  counter("headgate_cache_not_stored_total", "Answers of app servers on cached routes that were not stored, by the reason, which Cache-Status has, too.", "rule", "reason"),
 		stored:    counter("headgate_cache_stored_total", "Responses stored.", "rule"),
 		bytes:     counter("headgate_cache_stored_bytes_total", "Bytes of the bodies of stored responses.", "rule"),
 		purges:    counter("headgate_cache_purges_total", "Purges that this instance began.", "kind", "soft"),
@@ -48,7 +50,7 @@ func (m *cacheMetrics) register(r *prometheus.Registry, stats func() cache.Stats
 	gauge := func(name, help string, value func(cache.Stats) float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(stats()) })
 	}
-	r.MustRegister(m.lookups, m.collapsed, m.stored, m.bytes, m.purges, m.evictions,
+	r.MustRegister(m.lookups, m.collapsed, m.unstored, m.stored, m.bytes, m.purges, m.evictions,
 		gauge("headgate_cache_local_entries", "Resources in the local tier.", func(s cache.Stats) float64 { return float64(s.LocalEntries) }),
 		gauge("headgate_cache_local_bytes", "Bytes that the local tier takes.", func(s cache.Stats) float64 { return float64(s.LocalBytes) }),
 		gauge("headgate_cache_filling_bytes", "Bytes of responses on their way into the cache.", func(s cache.Stats) float64 { return float64(s.FillingBytes) }),
@@ -67,6 +69,9 @@ func (m *cacheMetrics) Request(r cache.Result) {
 		result, reason = "hit", string(r.Tier)
 	}
 	m.requests.of(lookup{r.Rule, result, reason}).Inc()
+	if r.Forward != "" && r.Detail != "" {
+		m.unstored.WithLabelValues(r.Rule, r.Detail).Inc()
+	}
 	if r.Collapsed {
 		m.collapsed.WithLabelValues(r.Rule).Inc()
 	}
