@@ -10,7 +10,9 @@ type Cache struct {
 	ForceTTL Duration `yaml:"force_ttl"`
 	// How long after its end an answer is still served while one request fetches a new one (RFC 5861). Default 0s.
 	StaleWhileRevalidate Duration `yaml:"stale_while_revalidate"`
-	// How long after its end an answer is still served when the origin fails (RFC 5861). Default 0s.
+	// How long after its end an answer is still served when the origin answers 500, 502, 503 or 504 (RFC 5861). Where
+	// it cannot be reached at all, an answer stands in for ten minutes at least, unless it says must-revalidate or
+	// the like (RFC 9111 section 4.2.4). Default 0s.
 	StaleIfError Duration `yaml:"stale_if_error"`
 	// Tags for purging, besides the origin's Cache-Tag, Surrogate-Key and Cache-Groups. Default: none.
 	Tags Strings `yaml:"tags"`
