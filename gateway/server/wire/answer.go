@@ -104,7 +104,7 @@ func (a *answer) meetRequest() {
 	if b == nil {
 		return
 	}
-	if b.asking.CompareAndSwap(mustAsk, neverAsked) {
+	if b.neverAsk() {
 		a.close = true // whether the body comes now is anybody's guess
 	}
 	if !a.fullDuplex && !a.close && !b.settleEarly() { // there are clients that read only when all is sent
@@ -305,9 +305,14 @@ func (a *answer) interim(status int) {
 	if a.http10 {
 		return
 	}
-	if b := a.x.body; b != nil && status == http.StatusContinue && !b.asking.CompareAndSwap(mustAsk, asked) {
-		return // it is not waited for
+	if status != http.StatusContinue || a.x.body == nil {
+		a.sendInterim(status)
+		return
 	}
+	a.x.body.ask(func() { a.sendInterim(status) }) // unless it is not waited for
+}
+
+func (a *answer) sendInterim(status int) {
 	buf := getBuffer()
 	defer putBuffer(buf)
 	*buf = append(appendFields(appendStatus((*buf)[:0], a.http10, status), a.header), "\r\n"...)

@@ -327,11 +327,9 @@ func (c *http1Conn) abortRead() { c.deadline.abort() }
 
 var continueMessage = []byte("HTTP/1.1 100 Continue\r\n\r\n")
 
-// sendContinue asks the client for the body, unless the answer has begun.
-func (c *http1Conn) sendContinue(b *requestBody) {
-	if b.asking.CompareAndSwap(mustAsk, asked) {
-		_, _ = c.Conn.Write(continueMessage) // a failure shows when the body is read
-	}
+// sendContinue asks the client for the body.
+func (c *http1Conn) sendContinue() {
+	_, _ = c.Conn.Write(continueMessage) // a failure shows when the body is read
 }
 
 // replayed is a connection whose beginning has been read already.
