@@ -225,7 +225,7 @@ func (c *http1Conn) sniffPreface() error {
 // handle runs the handler and sees the answer out. Its error ends the connection.
 func (c *http1Conn) handle(x *exchange) error {
 	x.begin()
-	if x.body == nil && !c.headBy.IsZero() {
+	if x.body == nil && !c.headBy.IsZero() || x.body != nil && x.body.rate.off() {
 		c.deadline.reset()
 	}
 	c.watch.begin(x)

@@ -110,6 +110,20 @@ func TestSlowBodyIsCutOff(t *testing.T) {
 	}
 }
 
+// Without a minimum any speed will do: the head's deadline is not the body's.
+func TestBodyWithoutAMinimumRateMayTakeItsTime(t *testing.T) {
+	t.Parallel()
+	h := &recorder{}
+	addr, _ := start(t, wire.Options{Handler: h, MinBodyRate: -1, ReadHeaderTimeout: 50 * time.Millisecond, IdleTimeout: 50 * time.Millisecond})
+	c := dial(t, addr)
+	send(t, c, post("Content-Length: 3", "Connection: close"))
+	time.Sleep(150 * time.Millisecond)
+	send(t, c, "abc")
+	if all, _ := replies(t, c); len(all) != 1 || all[0].StatusCode != 200 || h.all()[0].Body != "abc" {
+		t.Errorf("answers %v", statuses(all))
+	}
+}
+
 // What the gateway takes itself must not be held against the client, nor what
 // comes between a request and its answer.
 func TestSlowHandlerIsNotTakenForASlowClient(t *testing.T) {
