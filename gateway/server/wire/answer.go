@@ -264,12 +264,17 @@ func (a *answer) FlushError() error {
 	if a.status == 0 {
 		a.WriteHeader(http.StatusOK)
 	}
+	a.sendAll()
+	return a.err
+}
+
+// sendAll sends what has been written so far.
+func (a *answer) sendAll() {
 	if a.open {
 		a.decideUnknown()
 	}
 	sendHeldAnd(a, "")
 	a.flush()
-	return a.err
 }
 
 // finish sends what is left. Its error says that the answer is not whole.
@@ -347,11 +352,14 @@ func (a *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, http.ErrHijacked
 	}
 	if a.status != 0 {
-		a.flush()
+		a.sendAll()
 	}
 	c.deadline.abort()
 	if n, _, was := c.watch.await(); was {
 		c.w += n
+	}
+	if a.x.body != nil {
+		a.x.body.abandon()
 	}
 	c.deadline.reset()
 	c.server.conns.remove(c)
@@ -359,9 +367,7 @@ func (a *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	ahead := c.buf[c.r:c.w]
-	r := bufio.NewReader(io.MultiReader(bytes.NewReader(ahead), c.Conn))
-	if len(ahead) > 0 {
-		_, _ = r.Peek(1) // so that Buffered tells of it
-	}
+	r := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(ahead), c.Conn), max(readBuffer, len(ahead)))
+	_, _ = r.Peek(len(ahead)) // so that Buffered tells of all of it
 	return c.Conn, bufio.NewReadWriter(r, bufio.NewWriter(c.Conn)), nil
 }

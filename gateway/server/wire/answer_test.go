@@ -384,3 +384,88 @@ func TestHijackedConnectionLosesNothing(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A body that is being read elsewhere takes nothing more from a connection
+// that is taken over.
+func TestHijackingEndsTheBody(t *testing.T) {
+	t.Parallel()
+	hijacked := make(chan bool, 1)
+	addr, _ := start(t, wire.Options{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		read := make(chan error, 1)
+		go func() {
+			_, err := io.Copy(io.Discard, r.Body)
+			read <- err
+		}()
+		time.Sleep(10 * time.Millisecond) // so that the read is under way more often than not
+		c, rw, err := http.NewResponseController(w).Hijack()
+		hijacked <- true
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		if err := <-read; err == nil {
+			t.Error("the body is whole")
+		}
+		text, err := io.ReadAll(rw)
+		fmt.Fprintf(c, "%s %v", text, err)
+	})})
+	for range 5 {
+		c := dial(t, addr)
+		send(t, c, post("Content-Length: 1000"))
+		<-hijacked
+		send(t, c, "mine")
+		_ = c.(*net.TCPConn).CloseWrite()
+		if text, err := io.ReadAll(c); err != nil || string(text) != "mine <nil>" {
+			t.Errorf("%q, %v", text, err)
+		}
+	}
+}
+
+// There are those who, like gateway/proxy, take what is buffered from the
+// reader, and read on from the connection.
+func TestAllThatWasSentAheadIsBuffered(t *testing.T) {
+	t.Parallel()
+	addr, _ := start(t, wire.Options{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		early, err := rw.Reader.Peek(rw.Reader.Buffered())
+		if err != nil {
+			t.Error(err)
+		}
+		late, err := io.ReadAll(c)
+		fmt.Fprintf(c, "%d %v", len(early)+len(late), err)
+	})})
+	for _, n := range []int{0, 1, 4096, 4097, 7000} {
+		c := dial(t, addr)
+		send(t, c, get("X: "+strings.Repeat("x", 9000))+strings.Repeat("y", n))
+		_ = c.(*net.TCPConn).CloseWrite()
+		if text, err := io.ReadAll(c); err != nil || string(text) != itoa(n)+" <nil>" {
+			t.Errorf("of %d bytes came %q, %v", n, text, err)
+		}
+	}
+}
+
+// What was written before a connection is taken over is sent.
+func TestAnswerBeforeHijackingIsSent(t *testing.T) {
+	t.Parallel()
+	addr, _ := start(t, wire.Options{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		say(w, "before")
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		_, _ = io.WriteString(c, "0\r\n\r\n")
+	})})
+	c := dial(t, addr)
+	send(t, c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	if all, _ := replies(t, c); len(all) != 1 || all[0].Text != "before" {
+		t.Errorf("%v", all)
+	}
+}

@@ -173,6 +173,18 @@ func (b *requestBody) end(err error) error {
 	return err
 }
 
+// abandon leaves the rest of the body to whoever has hijacked the connection.
+// A read that is under way has been told to end; none may begin.
+func (b *requestBody) abandon() {
+	b.closed.Store(true)
+	b.neverAsk()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err == nil {
+		b.err = http.ErrBodyReadAfterClose
+	}
+}
+
 // settle ends the handler's reading, and reports whether the body has been read
 // to its end. It takes in up to limit bytes that the handler has left.
 func (b *requestBody) settle(limit int) bool {
