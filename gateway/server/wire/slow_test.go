@@ -253,6 +253,42 @@ func TestClientThatTakesNothingIsCutOff(t *testing.T) {
 	}
 }
 
+// A large write may take longer than the limit, if only the client goes on to take it.
+func TestClientThatTakesALargeWriteSlowlyIsNotCutOff(t *testing.T) {
+	t.Parallel()
+	const size, stall = 16 << 20, 300 * time.Millisecond
+	for name, before := range map[string]string{"alone": "", "behind others": "before"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ended := make(chan error, 1)
+			addr, _ := start(t, wire.Options{WriteStall: stall, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Length", itoa(len(before)+size))
+				say(w, before)
+				if before == "" {
+					flush(w)
+				}
+				_, err := w.Write(make([]byte, size))
+				ended <- err
+			})})
+			c := dial(t, addr)
+			if err := c.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil {
+				t.Fatal(err)
+			}
+			send(t, c, get("Connection: close"))
+			buf := make([]byte, size/32)
+			got := 0
+			for range 33 {
+				n, _ := io.ReadFull(c, buf)
+				got += n
+				time.Sleep(stall / 10)
+			}
+			if err := <-ended; err != nil || got < size {
+				t.Errorf("%d bytes, %v", got, err)
+			}
+		})
+	}
+}
+
 func TestPausesInAnAnswerAreNoStall(t *testing.T) {
 	t.Parallel()
 	const stall = 50 * time.Millisecond
