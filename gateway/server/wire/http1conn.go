@@ -236,6 +236,9 @@ func (c *http1Conn) handle(x *exchange) error {
 	case c.watch.hijacked.Load():
 		return http.ErrHijacked
 	case !whole: // the client must see that the answer is not
+		if x.answer.mode == byClose {
+			c.socket.breakOff()
+		}
 		return errOver
 	}
 	return c.finish(x)

@@ -120,6 +120,15 @@ func (s *socket) linger() {
 	_, _ = io.CopyN(io.Discard, s.Conn, lingerBytes)
 }
 
+// breakOff closes the connection so that the client sees an error, and no
+// proper end.
+func (s *socket) breakOff() {
+	if c, ok := s.Conn.(interface{ SetLinger(int) error }); ok {
+		_ = c.SetLinger(0)
+	}
+	s.Close()
+}
+
 // Close closes the connection. More than once is the same as once.
 func (s *socket) Close() error {
 	err := s.Conn.Close()
