@@ -86,7 +86,7 @@ func (a *answer) WriteHeader(status int) {
 		a.announce(line)
 	}
 	switch {
-	case status == http.StatusNoContent || status == http.StatusNotModified || status == http.StatusSwitchingProtocols:
+	case !bodyAllowed(status):
 		a.decide(withoutBody)
 	default:
 		if lengths := a.header["Content-Length"]; len(lengths) > 0 {
@@ -96,6 +96,12 @@ func (a *answer) WriteHeader(status int) {
 			}
 		}
 	}
+}
+
+// bodyAllowed reports whether answers of this status have a body, RFC 9110
+// section 6.4.1.
+func bodyAllowed(status int) bool {
+	return status != http.StatusNoContent && status != http.StatusNotModified && status != http.StatusSwitchingProtocols
 }
 
 // meetRequest sees to what has not been read of the request when the answer begins.
@@ -153,7 +159,7 @@ func write[T string | []byte](a *answer, p T) (int, error) {
 	switch {
 	case len(p) == 0:
 		return 0, a.err
-	case a.mode == withoutBody:
+	case a.mode == withoutBody && !bodyAllowed(a.status):
 		return 0, http.ErrBodyNotAllowed
 	case a.mode == byLength && a.written+int64(len(p)) > a.length:
 		return 0, http.ErrContentLength

@@ -223,6 +223,21 @@ func TestHalfAnAnswerThatEndsWithTheConnectionIsBrokenOff(t *testing.T) {
 	}
 }
 
+// To a handler HEAD is like GET, also when the header has been sent.
+func TestAnswerToHEADMayBeWritten(t *testing.T) {
+	t.Parallel()
+	got := make(chan error, 1)
+	addr, _ := start(t, wire.Options{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		flush(w)
+		_, err := io.WriteString(w, "x")
+		got <- err
+	})})
+	send(t, dial(t, addr), "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
+	if err := <-got; err != nil {
+		t.Error(err)
+	}
+}
+
 // RFC 9110 section 15.2: a server must not send a 1xx response to an HTTP/1.0 client.
 func TestNoInterimAnswersForHTTP10(t *testing.T) {
 	t.Parallel()
