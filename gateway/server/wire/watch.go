@@ -41,6 +41,16 @@ func (w *watch) end() {
 	w.x = nil
 }
 
+// leave ends the context of the request that is being answered: its connection
+// has been closed, whether or not that can be watched for.
+func (w *watch) leave() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.x != nil {
+		w.x.ctx.end()
+	}
+}
+
 // allow says that the request has been read to its end.
 func (w *watch) allow() {
 	w.mu.Lock()
