@@ -228,6 +228,28 @@ func TestSlowBodyOfAnHTTP2StreamIsCutOff(t *testing.T) {
 	}
 }
 
+// A client that sends more than is read behind its answer still has time to
+// see that there is one: a reset would take it away on many systems.
+func TestRefusedUploadIsNotResetAtOnce(t *testing.T) {
+	t.Parallel()
+	addr, _ := start(t, wire.Options{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+	})})
+	c := dial(t, addr)
+	send(t, c, post("Content-Length: 100000000"))
+	if res, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || res.StatusCode != 413 {
+		t.Fatal(res, err)
+	}
+	begun := time.Now()
+	send(t, c, strings.Repeat("x", 300<<10))
+	for time.Since(begun) < 250*time.Millisecond {
+		if _, err := c.Write([]byte("x")); err != nil && time.Since(begun) < 250*time.Millisecond {
+			t.Fatalf("after %v: %v", time.Since(begun), err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
 // A client that takes nothing must not hold what it has asked for.
 func TestClientThatTakesNothingIsCutOff(t *testing.T) {
 	t.Parallel()

@@ -116,8 +116,11 @@ func (s *socket) linger() {
 	if s.CloseWrite() != nil {
 		return
 	}
-	_ = s.SetReadDeadline(time.Now().Add(lingerTime))
-	_, _ = io.CopyN(io.Discard, s.Conn, lingerBytes)
+	until := time.Now().Add(lingerTime)
+	_ = s.SetReadDeadline(until)
+	if _, err := io.CopyN(io.Discard, s.Conn, lingerBytes); err == nil {
+		time.Sleep(time.Until(until)) // that was all we read; the rest holds the client up, and it looks for an answer
+	}
 }
 
 // breakOff closes the connection so that the client sees an error, and no
