@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -219,6 +220,17 @@ func TestHalfAnAnswerThatEndsWithTheConnectionIsBrokenOff(t *testing.T) {
 	c := dial(t, addr)
 	send(t, c, "GET / HTTP/1.0\r\n\r\n")
 	if text, err := io.ReadAll(c); err == nil || isTimeout(err) {
+		t.Errorf("%q, %v", text, err)
+	}
+}
+
+// A handler that ends its goroutine, as a test's Fatal does, ends the connection.
+func TestHandlerThatExits(t *testing.T) {
+	t.Parallel()
+	addr, _ := start(t, wire.Options{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { runtime.Goexit() })})
+	c := dial(t, addr)
+	send(t, c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	if text, err := io.ReadAll(c); isTimeout(err) || len(text) > 0 {
 		t.Errorf("%q, %v", text, err)
 	}
 }

@@ -78,18 +78,23 @@ var errOver = errors.New("wire: the connection is over")
 // serve serves until the connection ends, or is somebody else's: errNotHTTP1
 // says that it is HTTP/2's.
 func (c *http1Conn) serve() error {
+	handedOver := false
+	defer func() { // also where a handler ends this goroutine
+		if !handedOver && !c.watch.hijacked.Load() {
+			c.Conn.Close()
+		}
+	}()
 	var err error
 	for first := true; err == nil; first = false {
 		err = c.serveOne(first)
 	}
 	var offence *RequestError
 	switch {
-	case errors.Is(err, errNotHTTP1), errors.Is(err, http.ErrHijacked):
-		return err
+	case errors.Is(err, errNotHTTP1):
+		handedOver = true
 	case errors.As(err, &offence):
 		c.refuse(offence)
 	}
-	c.Conn.Close()
 	return err
 }
 
