@@ -51,6 +51,7 @@ var answers = map[string]http.HandlerFunc{
 	},
 	"closing":   func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Connection", "close"); say(w, "bye") },
 	"with Date": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Date", "Sat, 01 Jan 2000 00:00:00 GMT") },
+	"no Date":   func(w http.ResponseWriter, _ *http.Request) { w.Header()["Date"] = nil },
 	"lines in a value": func(w http.ResponseWriter, _ *http.Request) {
 		w.Header()["X"] = []string{"a\r\nSet-Cookie: b", " two "}
 		w.Header()["Bad Name"] = []string{"c"}
