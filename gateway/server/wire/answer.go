@@ -86,7 +86,7 @@ func (a *answer) WriteHeader(status int) {
 		a.announce(line)
 	}
 	switch {
-	case status == http.StatusNoContent || status == http.StatusNotModified || status == http.StatusSwitchingProtocols:
+	case !bodyAllowed(status):
 		a.decide(withoutBody)
 	default:
 		if lengths := a.header["Content-Length"]; len(lengths) > 0 {
@@ -98,13 +98,19 @@ func (a *answer) WriteHeader(status int) {
 	}
 }
 
+// bodyAllowed reports whether answers of this status have a body, RFC 9110
+// section 6.4.1.
+func bodyAllowed(status int) bool {
+	return status != http.StatusNoContent && status != http.StatusNotModified && status != http.StatusSwitchingProtocols
+}
+
 // meetRequest sees to what has not been read of the request when the answer begins.
 func (a *answer) meetRequest() {
 	b := a.x.body
 	if b == nil {
 		return
 	}
-	if b.asking.CompareAndSwap(mustAsk, neverAsked) {
+	if b.neverAsk() {
 		a.close = true // whether the body comes now is anybody's guess
 	}
 	if !a.fullDuplex && !a.close && !b.settleEarly() { // there are clients that read only when all is sent
@@ -153,7 +159,7 @@ func write[T string | []byte](a *answer, p T) (int, error) {
 	switch {
 	case len(p) == 0:
 		return 0, a.err
-	case a.mode == withoutBody:
+	case a.mode == withoutBody && !bodyAllowed(a.status):
 		return 0, http.ErrBodyNotAllowed
 	case a.mode == byLength && a.written+int64(len(p)) > a.length:
 		return 0, http.ErrContentLength
@@ -264,12 +270,17 @@ func (a *answer) FlushError() error {
 	if a.status == 0 {
 		a.WriteHeader(http.StatusOK)
 	}
+	a.sendAll()
+	return a.err
+}
+
+// sendAll sends what has been written so far.
+func (a *answer) sendAll() {
 	if a.open {
 		a.decideUnknown()
 	}
 	sendHeldAnd(a, "")
 	a.flush()
-	return a.err
 }
 
 // finish sends what is left. Its error says that the answer is not whole.
@@ -305,9 +316,14 @@ func (a *answer) interim(status int) {
 	if a.http10 {
 		return
 	}
-	if b := a.x.body; b != nil && status == http.StatusContinue && !b.asking.CompareAndSwap(mustAsk, asked) {
-		return // it is not waited for
+	if status != http.StatusContinue || a.x.body == nil {
+		a.sendInterim(status)
+		return
 	}
+	a.x.body.ask(func() { a.sendInterim(status) }) // unless it is not waited for
+}
+
+func (a *answer) sendInterim(status int) {
 	buf := getBuffer()
 	defer putBuffer(buf)
 	*buf = append(appendFields(appendStatus((*buf)[:0], a.http10, status), a.header), "\r\n"...)
@@ -342,11 +358,14 @@ func (a *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, http.ErrHijacked
 	}
 	if a.status != 0 {
-		a.flush()
+		a.sendAll()
 	}
 	c.deadline.abort()
 	if n, _, was := c.watch.await(); was {
 		c.w += n
+	}
+	if a.x.body != nil {
+		a.x.body.abandon()
 	}
 	c.deadline.reset()
 	c.server.conns.remove(c)
@@ -354,9 +373,7 @@ func (a *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	ahead := c.buf[c.r:c.w]
-	r := bufio.NewReader(io.MultiReader(bytes.NewReader(ahead), c.Conn))
-	if len(ahead) > 0 {
-		_, _ = r.Peek(1) // so that Buffered tells of it
-	}
+	r := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(ahead), c.Conn), max(readBuffer, len(ahead)))
+	_, _ = r.Peek(len(ahead)) // so that Buffered tells of all of it
 	return c.Conn, bufio.NewReadWriter(r, bufio.NewWriter(c.Conn)), nil
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -50,6 +51,7 @@ var answers = map[string]http.HandlerFunc{
 	},
 	"closing":   func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Connection", "close"); say(w, "bye") },
 	"with Date": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Date", "Sat, 01 Jan 2000 00:00:00 GMT") },
+	"no Date":   func(w http.ResponseWriter, _ *http.Request) { w.Header()["Date"] = nil },
 	"lines in a value": func(w http.ResponseWriter, _ *http.Request) {
 		w.Header()["X"] = []string{"a\r\nSet-Cookie: b", " two "}
 		w.Header()["Bad Name"] = []string{"c"}
@@ -193,7 +195,7 @@ func TestAnswersAreNetHTTPs(t *testing.T) {
 			if name == "what was read" && (strings.Contains(kind, "never") || strings.Contains(kind, "too large")) {
 				continue // it waits for what does not come
 			}
-			if (name == "hints" || name == "a trailer") && strings.Contains(kind, "1.0") {
+			if (name == "hints" || name == "a trailer" || name == "half a chunked body and a panic") && strings.Contains(kind, "1.0") {
 				continue // ours are better; see below
 			}
 			if (strings.Contains(name, "half") || strings.Contains(name, "less")) && strings.Contains(kind, "never") {
@@ -208,6 +210,44 @@ func TestAnswersAreNetHTTPs(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A client of HTTP/1.0 has nothing but the connection's end to tell half of an
+// answer from all of it.
+func TestHalfAnAnswerThatEndsWithTheConnectionIsBrokenOff(t *testing.T) {
+	t.Parallel()
+	addr, _ := start(t, wire.Options{Handler: answers["half a chunked body and a panic"]})
+	c := dial(t, addr)
+	send(t, c, "GET / HTTP/1.0\r\n\r\n")
+	if text, err := io.ReadAll(c); err == nil || isTimeout(err) {
+		t.Errorf("%q, %v", text, err)
+	}
+}
+
+// A handler that ends its goroutine, as a test's Fatal does, ends the connection.
+func TestHandlerThatExits(t *testing.T) {
+	t.Parallel()
+	addr, _ := start(t, wire.Options{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { runtime.Goexit() })})
+	c := dial(t, addr)
+	send(t, c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	if text, err := io.ReadAll(c); isTimeout(err) || len(text) > 0 {
+		t.Errorf("%q, %v", text, err)
+	}
+}
+
+// To a handler HEAD is like GET, also when the header has been sent.
+func TestAnswerToHEADMayBeWritten(t *testing.T) {
+	t.Parallel()
+	got := make(chan error, 1)
+	addr, _ := start(t, wire.Options{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		flush(w)
+		_, err := io.WriteString(w, "x")
+		got <- err
+	})})
+	send(t, dial(t, addr), "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
+	if err := <-got; err != nil {
+		t.Error(err)
 	}
 }
 
@@ -382,5 +422,90 @@ func TestHijackedConnectionLosesNothing(t *testing.T) {
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A body that is being read elsewhere takes nothing more from a connection
+// that is taken over.
+func TestHijackingEndsTheBody(t *testing.T) {
+	t.Parallel()
+	hijacked := make(chan bool, 1)
+	addr, _ := start(t, wire.Options{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		read := make(chan error, 1)
+		go func() {
+			_, err := io.Copy(io.Discard, r.Body)
+			read <- err
+		}()
+		time.Sleep(10 * time.Millisecond) // so that the read is under way more often than not
+		c, rw, err := http.NewResponseController(w).Hijack()
+		hijacked <- true
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		if err := <-read; err == nil {
+			t.Error("the body is whole")
+		}
+		text, err := io.ReadAll(rw)
+		fmt.Fprintf(c, "%s %v", text, err)
+	})})
+	for range 5 {
+		c := dial(t, addr)
+		send(t, c, post("Content-Length: 1000"))
+		<-hijacked
+		send(t, c, "mine")
+		_ = c.(*net.TCPConn).CloseWrite()
+		if text, err := io.ReadAll(c); err != nil || string(text) != "mine <nil>" {
+			t.Errorf("%q, %v", text, err)
+		}
+	}
+}
+
+// There are those who, like gateway/proxy, take what is buffered from the
+// reader, and read on from the connection.
+func TestAllThatWasSentAheadIsBuffered(t *testing.T) {
+	t.Parallel()
+	addr, _ := start(t, wire.Options{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		early, err := rw.Reader.Peek(rw.Reader.Buffered())
+		if err != nil {
+			t.Error(err)
+		}
+		late, err := io.ReadAll(c)
+		fmt.Fprintf(c, "%d %v", len(early)+len(late), err)
+	})})
+	for _, n := range []int{0, 1, 4096, 4097, 7000} {
+		c := dial(t, addr)
+		send(t, c, get("X: "+strings.Repeat("x", 9000))+strings.Repeat("y", n))
+		_ = c.(*net.TCPConn).CloseWrite()
+		if text, err := io.ReadAll(c); err != nil || string(text) != itoa(n)+" <nil>" {
+			t.Errorf("of %d bytes came %q, %v", n, text, err)
+		}
+	}
+}
+
+// What was written before a connection is taken over is sent.
+func TestAnswerBeforeHijackingIsSent(t *testing.T) {
+	t.Parallel()
+	addr, _ := start(t, wire.Options{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		say(w, "before")
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		_, _ = io.WriteString(c, "0\r\n\r\n")
+	})})
+	c := dial(t, addr)
+	send(t, c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	if all, _ := replies(t, c); len(all) != 1 || all[0].Text != "before" {
+		t.Errorf("%v", all)
 	}
 }

@@ -15,7 +15,7 @@ import (
 // the body, and the end.
 func (a *answer) appendHead(b []byte) []byte {
 	b = appendStatus(b, a.http10, a.status)
-	if a.header["Date"] == nil { // RFC 9110 section 6.6.1
+	if _, set := a.header["Date"]; !set { // RFC 9110 section 6.6.1; nil is a handler's way to have none
 		b = append(b, "Date: "...)
 		b = append(a.conn.server.date.append(b), "\r\n"...)
 	}

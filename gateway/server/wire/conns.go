@@ -74,5 +74,6 @@ func (s *conns) close() {
 	s.ends = true
 	for c := range s.open {
 		c.socket.Close() // not c.Conn: TLS would say goodbye first, and wait for whoever writes
+		c.watch.leave()
 	}
 }

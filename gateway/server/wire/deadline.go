@@ -57,7 +57,7 @@ func (d *readDeadline) about(t time.Time, slack time.Duration) {
 func (d *readDeadline) wasOurs() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	ours := !d.aborted && (d.user.IsZero() || d.own.Before(d.user))
+	ours := !d.aborted && !d.own.IsZero() && (d.user.IsZero() || d.own.Before(d.user))
 	d.own = time.Time{}
 	return ours
 }

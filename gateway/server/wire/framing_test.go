@@ -2,6 +2,7 @@ package wire_test
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -180,6 +181,53 @@ func TestBodyThatIsExpectedToBeAskedFor(t *testing.T) {
 		if s.Body != "abc" || s.BodyError != nil {
 			t.Errorf("the handler met %+v", s)
 		}
+	}
+}
+
+// slowToAsk is a listener on whose connections a 100 (Continue) takes its time.
+type slowToAsk struct{ net.Listener }
+
+func (l slowToAsk) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return slowToAskConn{c}, err
+}
+
+type slowToAskConn struct{ net.Conn }
+
+func (c slowToAskConn) Write(p []byte) (int, error) {
+	if bytes.HasPrefix(p, []byte("HTTP/1.1 100 ")) {
+		time.Sleep(50 * time.Millisecond)
+	}
+	return c.Conn.Write(p)
+}
+
+// A body that is read while the answer begins is asked for before that, or not
+// at all: within the answer, 100 (Continue) would be a part of it.
+func TestBodyIsNotAskedForWithinTheAnswer(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr, _ := serve(t, wire.Options{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		read := make(chan bool)
+		go func() {
+			defer close(read)
+			_, _ = r.Body.Read(make([]byte, 1))
+		}()
+		time.Sleep(10 * time.Millisecond)
+		say(w, "answer")
+		flush(w)
+		<-read
+	})}, slowToAsk{l})
+	c := dial(t, addr)
+	send(t, c, post("Content-Length: 3", "Expect: 100-continue"))
+	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := io.ReadAll(c); err != nil || bytes.LastIndex(text, []byte("HTTP/1.1 100 ")) > 0 {
+		t.Errorf("%q, %v", text, err)
 	}
 }
 

@@ -209,10 +209,11 @@ func plainTarget(target string) (path, query string) {
 		if isAlnum(c) || c == '-' || c == '.' || c == '_' || c == '~' || c == '/' && (i != 1) {
 			continue
 		}
-		if c != '?' || i+1 == len(target) || !isClean(target[i:]) {
+		query := target[i:]
+		if c != '?' || len(query) == 1 || !isClean(query) || strings.IndexByte(query, '\t') >= 0 {
 			return "", ""
 		}
-		return target[:i], target[i+1:]
+		return target[:i], query[1:]
 	}
 	return target, ""
 }

@@ -78,18 +78,23 @@ var errOver = errors.New("wire: the connection is over")
 // serve serves until the connection ends, or is somebody else's: errNotHTTP1
 // says that it is HTTP/2's.
 func (c *http1Conn) serve() error {
+	handedOver := false
+	defer func() { // also where a handler ends this goroutine
+		if !handedOver && !c.watch.hijacked.Load() {
+			c.Conn.Close()
+		}
+	}()
 	var err error
 	for first := true; err == nil; first = false {
 		err = c.serveOne(first)
 	}
 	var offence *RequestError
 	switch {
-	case errors.Is(err, errNotHTTP1), errors.Is(err, http.ErrHijacked):
-		return err
+	case errors.Is(err, errNotHTTP1):
+		handedOver = true
 	case errors.As(err, &offence):
 		c.refuse(offence)
 	}
-	c.Conn.Close()
 	return err
 }
 
@@ -225,7 +230,7 @@ func (c *http1Conn) sniffPreface() error {
 // handle runs the handler and sees the answer out. Its error ends the connection.
 func (c *http1Conn) handle(x *exchange) error {
 	x.begin()
-	if x.body == nil && !c.headBy.IsZero() {
+	if x.body == nil && !c.headBy.IsZero() || x.body != nil && x.body.rate.off() {
 		c.deadline.reset()
 	}
 	c.watch.begin(x)
@@ -236,6 +241,9 @@ func (c *http1Conn) handle(x *exchange) error {
 	case c.watch.hijacked.Load():
 		return http.ErrHijacked
 	case !whole: // the client must see that the answer is not
+		if x.answer.mode == byClose {
+			c.socket.breakOff()
+		}
 		return errOver
 	}
 	return c.finish(x)
@@ -327,11 +335,9 @@ func (c *http1Conn) abortRead() { c.deadline.abort() }
 
 var continueMessage = []byte("HTTP/1.1 100 Continue\r\n\r\n")
 
-// sendContinue asks the client for the body, unless the answer has begun.
-func (c *http1Conn) sendContinue(b *requestBody) {
-	if b.asking.CompareAndSwap(mustAsk, asked) {
-		_, _ = c.Conn.Write(continueMessage) // a failure shows when the body is read
-	}
+// sendContinue asks the client for the body.
+func (c *http1Conn) sendContinue() {
+	_, _ = c.Conn.Write(continueMessage) // a failure shows when the body is read
 }
 
 // replayed is a connection whose beginning has been read already.

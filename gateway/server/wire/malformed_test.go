@@ -168,6 +168,7 @@ var malformedRequests = []malformed{
 	{"tab for a blank", "net/http", "GET\t/attack\tHTTP/1.1\r\nHost: a\r\n\r\n", 400, "", false},
 	{"blank in the target", "net/http", "GET /att ack HTTP/1.1\r\nHost: a\r\n\r\n", 400, "", false},
 	{"control character in the target", "net/http", "GET /att\x01ack HTTP/1.1\r\nHost: a\r\n\r\n", 400, "", false},
+	{"tab in the query", "net/http", "GET /attack?a\tb HTTP/1.1\r\nHost: a\r\n\r\n", 400, "", false},
 	{"NUL in the target", "net/http", "GET /att\x00ack HTTP/1.1\r\nHost: a\r\n\r\n", 400, "", false},
 	{"target without slash", "net/http", "GET attack HTTP/1.1\r\nHost: a\r\n\r\n", 400, "", false},
 	{"method with a colon", "net/http", "GE:T /attack HTTP/1.1\r\nHost: a\r\n\r\n", 400, "", false},

@@ -15,7 +15,10 @@ func (c *http1Conn) fill() error {
 		if n > 0 {
 			return nil
 		}
-		return err
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+		// It may have been a deadline of the request before; ours is in force below.
 	}
 	c.makeRoom()
 	n, err := c.readSome(c.buf[c.w:])

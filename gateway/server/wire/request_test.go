@@ -148,6 +148,8 @@ var fragments = []string{
 	"GET / HTTP/1.1\r\n", "POST /x HTTP/1.1\r\n", "POST /y HTTP/1.0\r\n", "PRI * HTTP/2.0\r\n", "SM\r\n\r\n", "BREW / HTTP/1.2\r\n",
 	"Host: a\r\n", "Content-Length: 5\r\n", "content-length:  0\r\n", "Content-Length: 12\r\n", "Transfer-Encoding: chunked\r\n",
 	"TRANSFER-ENCODING:\tchunked \r\n", "Transfer-Encoding: gzip, chunked\r\n", "Transfer-Encoding:\r\n", " chunked\r\n", "X: y\r\n",
+	"GET /a?b=c HTTP/1.1\r\n", "GET http://b/%41?c HTTP/1.1\r\n", "OPTIONS * HTTP/1.1\r\n", "GET /?", "?", "#", "%", " HTTP/1.1\r\n",
+	"Host: \r\n", "Connection: keep-alive\r\n", "Pragma: no-cache\r\n", "Trailer: Host\r\n",
 	"Connection: close\r\n", "Expect: 100-continue\r\n", "Trailer: X\r\n", "Transfer_Encoding: chunked\r\n",
 	"\r\n", "\r\n\r\n", "\n", "\r", " ", "\t", "\x00", ":", ";", "0\r\n", "0\r\n\r\n", "5\r\nabcde\r\n", "5;x=y\r\nabcde\r\n", "a\r\n", "abcde", "abcdefghijkl",
 	"GET / HTTP/1.1\r\nHost: a\r\n\r\n",

@@ -20,7 +20,9 @@ type requestBody struct {
 	closed  atomic.Bool // by the handler
 	aborted atomic.Bool // the handler is gone; no read goes on
 	refusal atomic.Pointer[RequestError]
-	asking  atomic.Int32 // whether the client waits to be asked for it: 100 (Continue)
+
+	askMu  sync.Mutex   // held while the client is asked: the answer must not begin before that is done
+	asking atomic.Int32 // whether the client waits to be asked for it: 100 (Continue)
 
 	mu     sync.Mutex // held by whoever reads
 	length bool       // by Content-Length: left counts; otherwise chunked
@@ -49,6 +51,24 @@ func newRequestBody(c *http1Conn, h *head) *requestBody {
 	return b
 }
 
+// ask asks the client for the body, unless that has been done, or the answer
+// has begun. What is sent for it must not come to lie within the answer.
+func (b *requestBody) ask(send func()) {
+	b.askMu.Lock()
+	defer b.askMu.Unlock()
+	if b.asking.CompareAndSwap(mustAsk, asked) {
+		send()
+	}
+}
+
+// neverAsk is called when the answer begins. It reports whether the client
+// still waited to be asked.
+func (b *requestBody) neverAsk() bool {
+	b.askMu.Lock()
+	defer b.askMu.Unlock()
+	return b.asking.CompareAndSwap(mustAsk, neverAsked)
+}
+
 // Read implements io.Reader. A body that is malformed or too slow ends in a
 // *RequestError, one that breaks off in io.ErrUnexpectedEOF.
 func (b *requestBody) Read(p []byte) (int, error) {
@@ -72,7 +92,7 @@ func (b *requestBody) read(p []byte) (int, error) {
 		return 0, b.err
 	}
 	if b.asking.Load() == mustAsk {
-		b.conn.sendContinue(b)
+		b.ask(b.conn.sendContinue)
 	}
 	n, err := b.readData(p)
 	if err == nil && b.whole() {
@@ -151,6 +171,18 @@ func (b *requestBody) end(err error) error {
 	}
 	b.err = err
 	return err
+}
+
+// abandon leaves the rest of the body to whoever has hijacked the connection.
+// A read that is under way has been told to end; none may begin.
+func (b *requestBody) abandon() {
+	b.closed.Store(true)
+	b.neverAsk()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err == nil {
+		b.err = http.ErrBodyReadAfterClose
+	}
 }
 
 // settle ends the handler's reading, and reports whether the body has been read

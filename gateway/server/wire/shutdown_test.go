@@ -143,6 +143,37 @@ func TestLullAnswersWhatIsOnItsWay(t *testing.T) {
 	}
 }
 
+// Whatever the client has sent ahead, so that it cannot be watched.
+func TestCloseEndsTheContextsOfRequestsInFlight(t *testing.T) {
+	t.Parallel()
+	for name, request := range map[string]string{
+		"alone":            "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+		"with a pipeline":  "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET",
+		"with half a body": post("Content-Length: 3") + "a",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			waits, ended := make(chan bool, 1), make(chan bool, 1)
+			addr, s := start(t, wire.Options{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				done := r.Context().Done()
+				waits <- true
+				<-done
+				ended <- true
+			})})
+			send(t, dial(t, addr), request)
+			<-waits
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+			select {
+			case <-ended:
+			case <-time.After(10 * time.Second):
+				t.Error("a context outlives the server")
+			}
+		})
+	}
+}
+
 func TestServerThatIsClosedLeavesNothingBehind(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	cert, key := keyPair(t, t.TempDir(), "a")

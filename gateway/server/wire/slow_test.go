@@ -110,6 +110,20 @@ func TestSlowBodyIsCutOff(t *testing.T) {
 	}
 }
 
+// Without a minimum any speed will do: the head's deadline is not the body's.
+func TestBodyWithoutAMinimumRateMayTakeItsTime(t *testing.T) {
+	t.Parallel()
+	h := &recorder{}
+	addr, _ := start(t, wire.Options{Handler: h, MinBodyRate: -1, ReadHeaderTimeout: 50 * time.Millisecond, IdleTimeout: 50 * time.Millisecond})
+	c := dial(t, addr)
+	send(t, c, post("Content-Length: 3", "Connection: close"))
+	time.Sleep(150 * time.Millisecond)
+	send(t, c, "abc")
+	if all, _ := replies(t, c); len(all) != 1 || all[0].StatusCode != 200 || h.all()[0].Body != "abc" {
+		t.Errorf("answers %v", statuses(all))
+	}
+}
+
 // What the gateway takes itself must not be held against the client, nor what
 // comes between a request and its answer.
 func TestSlowHandlerIsNotTakenForASlowClient(t *testing.T) {
@@ -214,6 +228,28 @@ func TestSlowBodyOfAnHTTP2StreamIsCutOff(t *testing.T) {
 	}
 }
 
+// A client that sends more than is read behind its answer still has time to
+// see that there is one: a reset would take it away on many systems.
+func TestRefusedUploadIsNotResetAtOnce(t *testing.T) {
+	t.Parallel()
+	addr, _ := start(t, wire.Options{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+	})})
+	c := dial(t, addr)
+	send(t, c, post("Content-Length: 100000000"))
+	if res, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || res.StatusCode != 413 {
+		t.Fatal(res, err)
+	}
+	begun := time.Now()
+	send(t, c, strings.Repeat("x", 300<<10))
+	for time.Since(begun) < 250*time.Millisecond {
+		if _, err := c.Write([]byte("x")); err != nil && time.Since(begun) < 250*time.Millisecond {
+			t.Fatalf("after %v: %v", time.Since(begun), err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
 // A client that takes nothing must not hold what it has asked for.
 func TestClientThatTakesNothingIsCutOff(t *testing.T) {
 	t.Parallel()
@@ -236,6 +272,42 @@ func TestClientThatTakesNothingIsCutOff(t *testing.T) {
 	case <-ended:
 	case <-time.After(20 * time.Second):
 		t.Error("the handler still writes")
+	}
+}
+
+// A large write may take longer than the limit, if only the client goes on to take it.
+func TestClientThatTakesALargeWriteSlowlyIsNotCutOff(t *testing.T) {
+	t.Parallel()
+	const size, stall = 16 << 20, 300 * time.Millisecond
+	for name, before := range map[string]string{"alone": "", "behind others": "before"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ended := make(chan error, 1)
+			addr, _ := start(t, wire.Options{WriteStall: stall, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Length", itoa(len(before)+size))
+				say(w, before)
+				if before == "" {
+					flush(w)
+				}
+				_, err := w.Write(make([]byte, size))
+				ended <- err
+			})})
+			c := dial(t, addr)
+			if err := c.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil {
+				t.Fatal(err)
+			}
+			send(t, c, get("Connection: close"))
+			buf := make([]byte, size/32)
+			got := 0
+			for range 33 {
+				n, _ := io.ReadFull(c, buf)
+				got += n
+				time.Sleep(stall / 10)
+			}
+			if err := <-ended; err != nil || got < size {
+				t.Errorf("%d bytes, %v", got, err)
+			}
+		})
 	}
 }
 

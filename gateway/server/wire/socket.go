@@ -23,44 +23,51 @@ type socket struct {
 	stallBy time.Time // ours
 }
 
-// Write writes within the stall limit. Beyond it the connection is closed, for
+// Write writes within the stall limit, which begins anew when the client has
+// taken some: a large write may take its time. Beyond it the connection is closed, for
 // net/http's HTTP/2 does not end one just because nothing can be written.
 //
 // The deadline is moved on when a quarter of it has passed, so that most
 // writes need not set it; it may pass when nothing is written, to no effect.
 func (s *socket) Write(p []byte) (n int, err error) {
-	err = s.write(func() error {
-		n, err = s.Conn.Write(p)
-		return err
+	err = s.write(func() (int64, error) {
+		m, err := s.Conn.Write(p[n:])
+		n += m
+		return int64(m), err
 	})
 	return n, err
 }
 
-func (s *socket) write(write func() error) error {
+// write calls write, which sends what is left, and calls it again when the
+// limit has passed but the client has taken some.
+func (s *socket) write(write func() (taken int64, err error)) error {
 	if s.stall <= 0 {
-		return write()
+		_, err := write()
+		return err
 	}
-	s.mu.Lock()
-	if time.Until(s.stallBy) < s.stall/4*3 {
-		s.stallBy = time.Now().Add(s.stall)
-		_ = s.Conn.SetWriteDeadline(earlier(s.writeBy, s.stallBy)) // a closed connection will tell the write
+	for {
+		s.mu.Lock()
+		if time.Until(s.stallBy) < s.stall/4*3 {
+			s.stallBy = time.Now().Add(s.stall)
+			_ = s.Conn.SetWriteDeadline(earlier(s.writeBy, s.stallBy)) // a closed connection will tell the write
+		}
+		s.mu.Unlock()
+		taken, err := write()
+		switch {
+		case err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || !s.stalled():
+			return err
+		case taken == 0:
+			s.Close()
+			return err
+		}
 	}
-	s.mu.Unlock()
-	err := write()
-	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) && s.stalled() {
-		s.Close()
-	}
-	return err
 }
 
 // writeBoth writes a and b behind it, in one system call where the connection
 // allows it.
 func (s *socket) writeBoth(a, b []byte) error {
 	buffers := net.Buffers{a, b}
-	return s.write(func() error {
-		_, err := buffers.WriteTo(s.Conn)
-		return err
-	})
+	return s.write(func() (int64, error) { return buffers.WriteTo(s.Conn) })
 }
 
 // stalled reports whether it was our deadline that has ended a write.
@@ -109,8 +116,20 @@ func (s *socket) linger() {
 	if s.CloseWrite() != nil {
 		return
 	}
-	_ = s.SetReadDeadline(time.Now().Add(lingerTime))
-	_, _ = io.CopyN(io.Discard, s.Conn, lingerBytes)
+	until := time.Now().Add(lingerTime)
+	_ = s.SetReadDeadline(until)
+	if _, err := io.CopyN(io.Discard, s.Conn, lingerBytes); err == nil {
+		time.Sleep(time.Until(until)) // that was all we read; the rest holds the client up, and it looks for an answer
+	}
+}
+
+// breakOff closes the connection so that the client sees an error, and no
+// proper end.
+func (s *socket) breakOff() {
+	if c, ok := s.Conn.(interface{ SetLinger(int) error }); ok {
+		_ = c.SetLinger(0)
+	}
+	s.Close()
 }
 
 // Close closes the connection. More than once is the same as once.

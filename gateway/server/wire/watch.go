@@ -41,6 +41,16 @@ func (w *watch) end() {
 	w.x = nil
 }
 
+// leave ends the context of the request that is being answered: its connection
+// has been closed, whether or not that can be watched for.
+func (w *watch) leave() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.x != nil {
+		w.x.ctx.end()
+	}
+}
+
 // allow says that the request has been read to its end.
 func (w *watch) allow() {
 	w.mu.Lock()
@@ -76,6 +86,9 @@ func (w *watch) start() {
 
 func (w *watch) read(c *http1Conn, x *exchange) {
 	n, err := c.readSome(c.buf[c.w:])
+	for n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && w.goesOn(c, x) {
+		n, err = c.readSome(c.buf[c.w:])
+	}
 	w.mu.Lock()
 	w.n, w.err = n, err
 	w.mu.Unlock()
@@ -83,6 +96,15 @@ func (w *watch) read(c *http1Conn, x *exchange) {
 		x.ctx.end() // its client is gone; to no effect if it has been answered
 	}
 	w.done <- struct{}{}
+}
+
+// goesOn reports whether to go on when a deadline has passed: it may have been
+// for the request's head. To lift it beforehand would cost every request as much, and most are answered
+// long before. The lock is held so that it is not the next request's that is forgotten.
+func (w *watch) goesOn(c *http1Conn, x *exchange) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.x == x && c.deadline.wasOurs()
 }
 
 // await waits for the read that is under way, and returns what it has brought;

@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"bufio"
 	"context"
 	"io"
 	"net"
@@ -44,6 +45,76 @@ func TestContextEndsWhenTheClientLeaves(t *testing.T) {
 				t.Fatal("the context outlives its client")
 			}
 		})
+	}
+}
+
+// The time for a request's head, or between requests, is not the time for its answer.
+func TestClientIsWatchedForAsLongAsTheAnswerTakes(t *testing.T) {
+	t.Parallel()
+	const timeout = 50 * time.Millisecond
+	for name, pieces := range map[string][]string{
+		"head at once":   {"GET / HTTP/1.1\r\nHost: a\r\n\r\n"},
+		"head in pieces": {"GET / HTTP/1.1\r\n", "Host: a\r\n\r\n"},
+		"with a body":    {post("Content-Length: 3"), "abc"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			waits, release, left := make(chan bool, 1), make(chan bool, 1), make(chan bool, 1)
+			addr, _ := start(t, wire.Options{ReadHeaderTimeout: timeout, IdleTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body)
+				done := r.Context().Done()
+				waits <- true
+				select {
+				case <-done:
+					left <- true
+				case <-release:
+				}
+			})})
+			c := dial(t, addr)
+			for i := range 3 { // the last time, the client leaves
+				for _, p := range pieces {
+					send(t, c, p)
+					time.Sleep(time.Millisecond)
+				}
+				select {
+				case <-waits:
+				case <-time.After(10 * time.Second):
+					t.Fatalf("request %d is not served", i)
+				}
+				time.Sleep(3 * timeout)
+				if i == 2 {
+					c.Close()
+					break
+				}
+				release <- true
+				if res, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || res.StatusCode != 200 {
+					t.Fatalf("answer %d: %v, %v", i, res, err)
+				}
+			}
+			select {
+			case <-left:
+			case <-time.After(10 * time.Second):
+				t.Error("the context outlives its client")
+			}
+		})
+	}
+}
+
+// A deadline that the handler has set, and that ends the watching, is not the next request's.
+func TestHandlersReadDeadlineEndsWithItsRequest(t *testing.T) {
+	t.Parallel()
+	addr, _ := start(t, wire.Options{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = r.Context().Done()
+		if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(-time.Second)); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	})})
+	c := dial(t, addr)
+	for range 3 {
+		if !asks(t, c) {
+			t.Fatal("not served")
+		}
 	}
 }
 
