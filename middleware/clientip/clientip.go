@@ -119,6 +119,9 @@ func peer(r *http.Request) netip.Addr {
 	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && local.Network() == "unix" {
 		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
+	if addr, err := netip.ParseAddrPort(r.RemoteAddr); err == nil { // as net/http writes it
+		return addr.Addr().Unmap().WithZone("")
+	}
 	addr, _ := parseNode(r.RemoteAddr)
 	return addr
 }

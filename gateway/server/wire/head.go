@@ -92,7 +92,7 @@ type head struct {
 
 	// Room for what most requests need, so that it need not be allocated piece by piece.
 	plainURL url.URL
-	values   [12]string
+	values   [8]string
 }
 
 // framing is how long a request's body is: a number of bytes, or chunked.
