@@ -27,7 +27,8 @@
 // target hold requests against http.ReadRequest, and a table of handlers holds
 // answers against http.Server. The differences are these. A request that could be read in two ways is
 // refused with 400, and not one byte behind the offence is taken for
-// another one. The type of an answer is not guessed. The client is watched only
+// another one. What is left of a request's body can't be read any more once the answer has begun,
+// unless full duplex is enabled; net/http waits for the first 2 KiB. The type of an answer is not guessed. The client is watched only
 // from when somebody asks the request's context for its Done channel.
 //
 // # When things fail

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 )
@@ -80,6 +81,9 @@ var errOver = errors.New("wire: the connection is over")
 func (c *http1Conn) serve() error {
 	handedOver := false
 	defer func() { // also where a handler ends this goroutine
+		if p := recover(); p != nil {
+			c.server.options.Logger.Error("serving a connection panicked", "peer", c.remote, "panic", p, "stack", string(debug.Stack()))
+		}
 		if !handedOver && !c.watch.hijacked.Load() {
 			c.Conn.Close()
 		}
@@ -116,17 +120,29 @@ func (c *http1Conn) serveOne(first bool) error {
 	return nil
 }
 
-// await waits for a request's first byte.
+// await waits for a request's first byte. It skips one empty line before it (RFC
+// 9112 section 2.2), which is not the beginning of a request yet.
 func (c *http1Conn) await(first bool) error {
 	wait := c.server.options.IdleTimeout
 	if first {
 		wait = c.server.options.ReadHeaderTimeout
 	}
-	for c.r == c.w {
-		c.deadline.within(wait)
-		if err := c.fill(); err != nil {
-			return err
+	c.stopWatch()
+	for skipped := false; ; {
+		seen := c.buf[c.r:c.w]
+		switch {
+		case len(seen) > 1 && !skipped && string(seen[:2]) == "\r\n":
+			c.r += 2
+			skipped = true
+			continue
+		case len(seen) == 0, len(seen) == 1 && !skipped && seen[0] == '\r':
+			c.deadline.within(wait)
+			if err := c.fill(); err != nil {
+				return err
+			}
+			continue
 		}
+		break
 	}
 	if !c.state.CompareAndSwap(connIdle, connActive) && !c.state.CompareAndSwap(connNew, connActive) {
 		return errOver
@@ -141,8 +157,8 @@ var errNotHTTP1 = errors.New("wire: not HTTP/1")
 // client is to be told.
 func (c *http1Conn) readHead(h *head, first bool) error {
 	c.headBy = time.Time{}
-	if err := c.skipEmptyLine(); err != nil {
-		return err
+	if c.buf[c.r] == '\r' {
+		return bad("a carriage return, or more than one empty line, stands before the request line")
 	}
 	if first && c.server.options.H2C {
 		if err := c.sniffPreface(); err != nil {
@@ -184,26 +200,6 @@ func (c *http1Conn) fillHead() error {
 		return tooSlow("header")
 	}
 	return err
-}
-
-// skipEmptyLine skips one empty line before a request, RFC 9112 section 2.2.
-func (c *http1Conn) skipEmptyLine() error {
-	if c.buf[c.r] != '\r' {
-		return nil
-	}
-	for c.w-c.r < 3 {
-		if c.w-c.r == 2 && c.buf[c.r+1] != '\n' {
-			break
-		}
-		if err := c.fillHead(); err != nil {
-			return err
-		}
-	}
-	if c.buf[c.r+1] != '\n' {
-		return bad("a carriage return stands alone before the request line")
-	}
-	c.r += 2
-	return nil
 }
 
 // sniffPreface finds out whether the connection begins with HTTP/2's preface.
@@ -256,7 +252,7 @@ func (c *http1Conn) run(x *exchange) (whole bool) {
 			return
 		}
 		if p := recover(); p != nil && p != http.ErrAbortHandler {
-			c.server.options.Logger.Error("a handler panicked", "peer", c.remote, "panic", p)
+			c.server.options.Logger.Error("a handler panicked", "peer", c.remote, "panic", p, "stack", string(debug.Stack()))
 		}
 		if x.body != nil {
 			x.body.settle(0)

@@ -34,6 +34,18 @@ func (c *http1Conn) fill() error {
 	return err
 }
 
+// stopWatch ends a watch that goes on waiting for the client to leave, although
+// the next request has begun.
+func (c *http1Conn) stopWatch() {
+	if !c.watch.inTheWay(c.r < c.w) {
+		return
+	}
+	c.deadline.abort()
+	n, _, _ := c.watch.await()
+	c.w += n
+	c.deadline.reset()
+}
+
 // makeRoom moves what is in the buffer to its front, or makes it larger.
 func (c *http1Conn) makeRoom() {
 	if c.r == c.w {

@@ -53,11 +53,12 @@ func TestSlowHeaderIsAnsweredWith408(t *testing.T) {
 func TestIdleConnectionIsClosedSilently(t *testing.T) {
 	t.Parallel()
 	addr, _ := start(t, wire.Options{Handler: &recorder{}, IdleTimeout: 50 * time.Millisecond, ReadHeaderTimeout: 50 * time.Millisecond})
-	for name, text := range map[string]string{"new": "", "kept alive": "GET / HTTP/1.1\r\nHost: a\r\n\r\n"} {
+	for name, text := range map[string]string{"new": "", "kept alive": "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+		"an empty line behind": post("Content-Length: 1") + "x\r\n"} {
 		c := dial(t, addr)
 		send(t, c, text)
 		all, closed := replies(t, c)
-		if len(all) != strings.Count(text, "GET") || !closed {
+		if len(all) != strings.Count(text, "HTTP/1.1") || !closed {
 			t.Errorf("%s: answers %v, closed: %v", name, statuses(all), closed)
 		}
 	}

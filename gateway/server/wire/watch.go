@@ -70,41 +70,49 @@ func (w *watch) want(x *exchange) {
 }
 
 // start begins to read where everything is as it must be. A client that has
-// sent its next request already can't be watched.
+// filled the buffer with what it sends ahead can't be watched.
 func (w *watch) start() {
 	if w.x == nil || !w.allowed || !w.wanted || w.active {
 		return
 	}
 	c := w.x.conn
-	if c.r < c.w {
+	if c.r == 0 && c.w == len(c.buf) {
 		return
 	}
 	c.makeRoom()
-	w.active = true
+	w.active, w.n = true, 0
 	go w.read(c, w.x)
 }
 
+// read reads until the client has left, the handler has returned, or there is
+// no room for more of what is sent ahead.
 func (w *watch) read(c *http1Conn, x *exchange) {
-	n, err := c.readSome(c.buf[c.w:])
-	for n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && w.goesOn(c, x) {
-		n, err = c.readSome(c.buf[c.w:])
-	}
-	w.mu.Lock()
-	w.n, w.err = n, err
-	w.mu.Unlock()
-	if n == 0 && err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-		x.ctx.end() // its client is gone; to no effect if it has been answered
+	for n := 0; ; {
+		m, err := c.readSome(c.buf[c.w+n:])
+		n += m
+		if !w.goesOn(c, x, n, err) {
+			break
+		}
 	}
 	w.done <- struct{}{}
 }
 
-// goesOn reports whether to go on when a deadline has passed: it may have been
-// for the request's head. To lift it beforehand would cost every request as much, and most are answered
-// long before. The lock is held so that it is not the next request's that is forgotten.
-func (w *watch) goesOn(c *http1Conn, x *exchange) bool {
+// goesOn notes what a read has brought, and reports whether to go on.
+//
+// A deadline that has passed may have been for the request's head: to lift it
+// beforehand would cost every request as much, and most are answered long before.
+func (w *watch) goesOn(c *http1Conn, x *exchange, n int, err error) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.x == x && c.deadline.wasOurs()
+	w.n, w.err = n, err
+	switch {
+	case err == nil:
+		return w.x == x && c.w+n < len(c.buf)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return w.x == x && c.deadline.wasOurs()
+	}
+	x.ctx.end() // its client is gone; to no effect if it has been answered
+	return false
 }
 
 // await waits for the read that is under way, and returns what it has brought;
@@ -121,6 +129,14 @@ func (w *watch) await() (n int, err error, was bool) {
 	defer w.mu.Unlock()
 	w.active = false
 	return w.n, w.err, true
+}
+
+// inTheWay reports whether a read is under way although the next request has
+// begun, with what was sent ahead or what the read itself has brought.
+func (w *watch) inTheWay(sentAhead bool) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.active && (sentAhead || w.n > 0)
 }
 
 // hijack ends all watching. It reports false where that has happened before.

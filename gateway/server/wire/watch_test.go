@@ -186,3 +186,65 @@ func TestContextOfAnAnsweredRequestHasEnded(t *testing.T) {
 		cancel()
 	}
 }
+
+// Whatever the client sends ahead, its leaving is noticed: or else one byte
+// would do to have an app server work on for nobody.
+func TestClientThatSendsAheadIsWatched(t *testing.T) {
+	t.Parallel()
+	for name, ahead := range map[string][2]string{
+		"with the request":         {"\r\n", ""},
+		"a request with it":        {marker, ""},
+		"later":                    {"", "\r\n"},
+		"a request, later":         {"", marker},
+		"some with it, some later": {"GET /", " HTTP/1.1\r\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			waits, left := make(chan bool, 2), make(chan bool, 2)
+			addr, _ := start(t, wire.Options{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				done := r.Context().Done()
+				waits <- true
+				<-done
+				left <- true
+			})})
+			c := dial(t, addr)
+			send(t, c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"+ahead[0])
+			<-waits
+			time.Sleep(10 * time.Millisecond)
+			send(t, c, ahead[1])
+			time.Sleep(10 * time.Millisecond)
+			c.Close()
+			select {
+			case <-left:
+			case <-time.After(20 * time.Second):
+				t.Fatal("nobody noticed that the client is gone")
+			}
+		})
+	}
+}
+
+// What was sent ahead while the client was watched is served at once, and not
+// when more of it comes.
+func TestRequestSentAheadOfAWatchedOneIsServed(t *testing.T) {
+	t.Parallel()
+	entered, goOn := make(chan bool), make(chan bool)
+	addr, _ := start(t, wire.Options{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/" {
+			_ = r.Context().Done()
+			entered <- true
+			<-goOn
+		}
+		_, _ = io.WriteString(w, r.URL.Path)
+	})})
+	for _, before := range []string{"", "GET /marker HTTP/1.1\r\nHo"} {
+		c := dial(t, addr)
+		send(t, c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"+before)
+		<-entered
+		send(t, c, marker[len(before):])
+		time.Sleep(20 * time.Millisecond)
+		goOn <- true
+		if all, closed := replies(t, c); len(all) != 2 || all[1].Text != "/marker" || !closed {
+			t.Errorf("%d answers, closed %v", len(all), closed)
+		}
+	}
+}
