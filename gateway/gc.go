@@ -1,50 +1,21 @@
 package main
 
-import (
-	"os"
-	"runtime"
-	"runtime/debug"
-	"runtime/metrics"
-)
+import "os"
 
-// heapFloor is how much garbage may gather before the collector runs, however
-// little of the heap is in use.
-const heapFloor = 32 << 20
+// ballastSize is how much garbage gathers, at least, before the collector runs.
+const ballastSize = 32 << 20
 
-// tuneGC has the garbage collector run less often than Go's default while the
-// heap is small. By default it runs whenever the heap has doubled: of the few
-// MiB that most gateways use, that is dozens of times a second under load, and a fifth of a
-// small request's CPU. A large heap (a large cache) is collected as usual. Who has set GOGC or
-// GOMEMLIMIT knows better.
-func tuneGC() {
+// newBallast returns memory that is never touched, to be held for as long as
+// the gateway runs. The system gives no pages for it; but the collector, which
+// by default runs when the heap has doubled, counts it. Of the few MiB
+// that most gateways use, that would be dozens of times a second under load, and a fifth of a
+// small request's CPU. Who has set GOGC or GOMEMLIMIT knows better: nil.
+//
+// (A higher GOGC would do as much for a small heap, but let a large one, with a large
+// cache, grow to several times its size.)
+func newBallast() []byte {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
-		return
+		return nil
 	}
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	percent := 100
-	afterEachGC(func() {
-		metrics.Read(live)
-		want := gcPercent(live[0].Value.Uint64())
-		if want*4 < percent*3 || percent*4 < want*3 { // setting it stops the world for a moment
-			percent = want
-			debug.SetGCPercent(percent)
-		}
-	})
-}
-
-// gcPercent is the GOGC with which as much garbage as heapFloor gathers, and
-// never less than Go's default.
-func gcPercent(live uint64) int {
-	return max(100, int(heapFloor*100/max(live, 1<<20)))
-}
-
-// afterEachGC calls f now, and on the finalizers' goroutine after each collection.
-func afterEachGC(f func()) {
-	type sentinel struct{ _ *byte }
-	var again func(*sentinel)
-	again = func(s *sentinel) {
-		f()
-		runtime.SetFinalizer(s, again)
-	}
-	again(new(sentinel))
+	return make([]byte, ballastSize)
 }

@@ -1,31 +1,45 @@
 package main
 
 import (
+	"os"
 	"runtime"
+	"strconv"
+	"strings"
 	"testing"
-	"time"
 )
 
-func TestSmallHeapsAreCollectedLessOften(t *testing.T) {
-	for _, tt := range []struct {
-		live uint64
-		want int
-	}{{0, 3200}, {4 << 20, 800}, {16 << 20, 200}, {32 << 20, 100}, {8 << 30, 100}} {
-		if got := gcPercent(tt.live); got != tt.want {
-			t.Errorf("%d MiB: %d %%, not %d", tt.live>>20, got, tt.want)
+func TestBallastTakesNoMemoryAndMovesTheCollectorsGoal(t *testing.T) {
+	resident := func() int64 {
+		text, err := os.ReadFile("/proc/self/statm")
+		if err != nil {
+			t.Skip("this system has no /proc")
 		}
+		pages, err := strconv.ParseInt(strings.Fields(string(text))[1], 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pages * int64(os.Getpagesize())
 	}
-}
-
-func TestEachCollectionIsNoticed(t *testing.T) {
-	noticed := make(chan bool, 100)
-	afterEachGC(func() { noticed <- true })
-	for range 3 {
-		select {
-		case <-noticed:
-			runtime.GC()
-		case <-time.After(20 * time.Second):
-			t.Fatal("a collection went unnoticed")
-		}
+	goal := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.NextGC
+	}
+	t.Setenv("GOGC", "")
+	t.Setenv("GOMEMLIMIT", "")
+	before, memory := goal(), resident()
+	ballast := newBallast()
+	after := goal()
+	if grown := resident() - memory; grown > ballastSize/2 {
+		t.Errorf("it takes %d MiB", grown>>20)
+	}
+	if after < before+ballastSize {
+		t.Errorf("the collector's goal was %d MiB, and is %d", before>>20, after>>20)
+	}
+	runtime.KeepAlive(ballast)
+	t.Setenv("GOGC", "100")
+	if newBallast() != nil {
+		t.Error("GOGC is set, and there is a ballast")
 	}
 }

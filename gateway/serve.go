@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 
@@ -39,7 +40,8 @@ func serve(cmd *cobra.Command, files []string, watch bool) error {
 	}
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 	redis.SetLogger(redisLog{log})
-	tuneGC()
+	ballast := newBallast()
+	defer runtime.KeepAlive(ballast)
 	loader := &policyLoader{names: files}
 	loader.current.Store(policy)
 	s, err := server.New(server.Options{
