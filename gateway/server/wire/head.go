@@ -107,8 +107,10 @@ const largeHead = 4 << 10
 // parse reads a head that headScanner has found the end of. It copies the
 // bytes once: all strings of the request are parts of one, mostly.
 func (h *head) parse(data []byte, lines int) *RequestError {
-	text := string(data)
-	line, rest, _ := strings.Cut(text, "\r\n")
+	line, rest, ok := cutLine(string(data))
+	if !ok {
+		return bad("a carriage return stands alone")
+	}
 	if err := h.requestLine(line); err != nil {
 		return err
 	}
@@ -120,7 +122,9 @@ func (h *head) parse(data []byte, lines int) *RequestError {
 	}
 	var f fieldsSeen
 	for i := range fields {
-		line, rest, _ = strings.Cut(rest, "\r\n")
+		if line, rest, ok = cutLine(rest); !ok {
+			return bad("a carriage return stands alone")
+		}
 		name, value, err := splitField(line)
 		if err != nil {
 			return err
@@ -144,6 +148,16 @@ func (h *head) parse(data []byte, lines int) *RequestError {
 		return err
 	}
 	return h.interpret()
+}
+
+// cutLine cuts a head at the end of its first line. It is false where a carriage
+// return is none.
+func cutLine(s string) (line, rest string, ok bool) {
+	i := strings.IndexByte(s, '\r')
+	if i < 0 || i+1 == len(s) || s[i+1] != '\n' {
+		return "", "", false
+	}
+	return s[:i], s[i+2:], true
 }
 
 // requestLine reads method, target and version, RFC 9112 section 3.

@@ -30,35 +30,12 @@ type socket struct {
 // The deadline is moved on when a quarter of it has passed, so that most
 // writes need not set it; it may pass when nothing is written, to no effect.
 func (s *socket) Write(p []byte) (n int, err error) {
-	err = s.write(func() (int64, error) {
+	for {
+		s.allowTime()
 		m, err := s.Conn.Write(p[n:])
 		n += m
-		return int64(m), err
-	})
-	return n, err
-}
-
-// write calls write, which sends what is left, and calls it again when the
-// limit has passed but the client has taken some.
-func (s *socket) write(write func() (taken int64, err error)) error {
-	if s.stall <= 0 {
-		_, err := write()
-		return err
-	}
-	for {
-		s.mu.Lock()
-		if time.Until(s.stallBy) < s.stall/4*3 {
-			s.stallBy = time.Now().Add(s.stall)
-			_ = s.Conn.SetWriteDeadline(earlier(s.writeBy, s.stallBy)) // a closed connection will tell the write
-		}
-		s.mu.Unlock()
-		taken, err := write()
-		switch {
-		case err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || !s.stalled():
-			return err
-		case taken == 0:
-			s.Close()
-			return err
+		if err == nil || !s.goesOn(m > 0, err) {
+			return n, err
 		}
 	}
 }
@@ -67,7 +44,38 @@ func (s *socket) write(write func() (taken int64, err error)) error {
 // allows it.
 func (s *socket) writeBoth(a, b []byte) error {
 	buffers := net.Buffers{a, b}
-	return s.write(func() (int64, error) { return buffers.WriteTo(s.Conn) })
+	for {
+		s.allowTime()
+		m, err := buffers.WriteTo(s.Conn) // which takes what is written out
+		if err == nil || !s.goesOn(m > 0, err) {
+			return err
+		}
+	}
+}
+
+// allowTime moves the deadline on, if much of it has passed.
+func (s *socket) allowTime() {
+	if s.stall <= 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Until(s.stallBy) < s.stall/4*3 {
+		s.stallBy = time.Now().Add(s.stall)
+		_ = s.Conn.SetWriteDeadline(earlier(s.writeBy, s.stallBy)) // a closed connection will tell the write
+	}
+}
+
+// goesOn reports whether a write that has failed is to go on: the limit has
+// passed, and the client has taken some. If it has taken none, the connection is closed.
+func (s *socket) goesOn(taken bool, err error) bool {
+	if s.stall <= 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !s.stalled() {
+		return false
+	}
+	if !taken {
+		s.Close()
+	}
+	return taken
 }
 
 // stalled reports whether it was our deadline that has ended a write.
