@@ -60,8 +60,8 @@ func (l *lentCORS) learn(route, origin string, answer http.Header) {
 // lendCORS lends to an answer that the gateway is about to give itself. Where the
 // policy has CORS for the route, that has spoken already.
 func (rt *route) lendCORS(c echo.Context) {
-	if rt.cors == nil {
-		rt.server.parts.lent.lend(rt.name, c.Request().Header.Get("Origin"), c.Response().Header())
+	if origins := c.Request().Header["Origin"]; rt.cors == nil && len(origins) > 0 {
+		rt.server.parts.lent.lend(rt.name, origins[0], c.Response().Header())
 	}
 }
 

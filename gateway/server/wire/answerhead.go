@@ -139,15 +139,16 @@ type dates struct {
 }
 
 type date struct {
-	second int64
-	text   string
+	until time.Time // by the system's clock, which costs less than the time of day
+	text  string
 }
 
 func (d *dates) append(b []byte) []byte {
-	now := d.now()
 	last := d.last.Load()
-	if last == nil || last.second != now.Unix() {
-		last = &date{now.Unix(), now.UTC().Format(http.TimeFormat)}
+	if last == nil || time.Until(last.until) <= 0 {
+		now := d.now()
+		left := time.Second - time.Duration(now.Nanosecond())
+		last = &date{time.Now().Add(left), now.UTC().Format(http.TimeFormat)}
 		d.last.Store(last)
 	}
 	return append(b, last.text...)

@@ -13,9 +13,8 @@ func BenchmarkFields(b *testing.B) {
 		"Retry-After": {"103677"}, "X-Request-Id": {"GIPWEKNHEY7LH5DSCF6LOSJUIO"},
 	}
 	buf := make([]byte, 0, 4096)
-	var room [24]field
 	b.ReportAllocs()
 	for b.Loop() {
-		buf = appendFields(buf[:0], h, room[:0])
+		buf = appendFields(buf[:0], h)
 	}
 }
