@@ -223,7 +223,7 @@ func free() string {
 
 // start starts everything and returns who is to be measured, those of one work together.
 func (l *lab) start() ([]*contender, error) {
-	origin, nginx, bare, redis := free(), free(), free(), free()
+	origin, nginx, logging, bare, redis := free(), free(), free(), free(), free()
 	l.write("body", strings.Repeat("x", 1024))
 	must := func(pid int, err error) int {
 		if err != nil {
@@ -239,7 +239,8 @@ func (l *lab) start() ([]*contender, error) {
 			}
 		}()
 		must(l.run(origin, "nginx", "-c", l.write("origin.conf", originConf(l.dir, origin))))
-		nginxPID := must(l.run(nginx, "nginx", "-c", l.write("nginx.conf", nginxConf(l.dir, nginx, origin))))
+		nginxPID := must(l.run(nginx, "nginx", "-c", l.write("nginx.conf", nginxConf(l.dir, "nginx", nginx, origin, "crit"))))
+		loggingPID := must(l.run(logging, "nginx", "-c", l.write("logging.conf", nginxConf(l.dir, "logging", logging, origin, "error"))))
 		self, err := os.Executable()
 		if err != nil {
 			panic(err)
@@ -267,6 +268,7 @@ func (l *lab) start() ([]*contender, error) {
 		add(limited, "Headgate (local)", local, "/limited", 200, localPID, 0, 0)
 		add(limited, "Headgate (Redis)", shared, "/limited", 200, sharedPID, redisPID, 0)
 		add(denied, "nginx (local)", nginx, "/denied", 429, nginxPID, 0, 20)
+		add(denied, "nginx, logging each", logging, "/denied", 429, loggingPID, 0, 20) // which is its default
 		add(denied, "Headgate (Redis)", shared, "/denied", 429, sharedPID, redisPID, 20)
 		add(cached, "nginx", nginx, "/cached", 200, nginxPID, 0, 5)
 		add(cached, "Headgate (local tier)", shared, "/cached", 200, sharedPID, redisPID, 5)
@@ -295,13 +297,13 @@ http {
 }`, dir, addr)
 }
 
-func nginxConf(dir, addr, origin string) string {
+func nginxConf(dir, name, addr, origin, errorLevel string) string {
 	return fmt.Sprintf(`
-worker_processes 1; daemon off; pid %[1]s/nginx.pid; error_log %[1]s/nginx.err crit;
+worker_processes 1; daemon off; pid %[1]s/%[4]s.pid; error_log %[1]s/%[4]s.err %[5]s;
 events { worker_connections 4096; }
 http {
 	access_log off; keepalive_requests 10000000;
-	proxy_cache_path %[1]s/cache keys_zone=c:10m;
+	proxy_cache_path %[1]s/%[4]s-cache keys_zone=c:10m;
 	limit_req_zone $binary_remote_addr zone=wide:10m rate=1000000r/s;
 	limit_req_zone $binary_remote_addr zone=narrow:10m rate=1r/m;
 	limit_req_status 429;
@@ -314,7 +316,7 @@ http {
 		location /denied { limit_req zone=narrow; proxy_pass http://origin; }
 		location /cached { proxy_cache c; proxy_cache_valid 200 1h; proxy_pass http://origin; }
 	}
-}`, dir, addr, origin)
+}`, dir, addr, origin, name, errorLevel)
 }
 
 func policy(addr, origin, redis string) string {
