@@ -326,9 +326,6 @@ func (c *http1Conn) bodyRead() {
 	c.watch.allow()
 }
 
-// abortRead ends a read that is under way.
-func (c *http1Conn) abortRead() { c.deadline.abort() }
-
 var continueMessage = []byte("HTTP/1.1 100 Continue\r\n\r\n")
 
 // sendContinue asks the client for the body.

@@ -8,7 +8,7 @@ import (
 // resembles reports whether name is this one for somebody who is careless
 // about case, and about which separators stand between the words, as CGI-like
 // interfaces are, or about spaces around it. want is in lower case.
-func resembles[T string | []byte](name T, want string) bool {
+func resembles(name, want string) bool {
 	for len(name) > len(want) && !isAlnum(name[0]) {
 		name = name[1:]
 	}
@@ -33,7 +33,7 @@ func resembles[T string | []byte](name T, want string) bool {
 }
 
 // trim removes optional whitespace, RFC 9110 section 5.6.3, from both ends.
-func trim[T string | []byte](s T) T {
+func trim(s string) string {
 	for len(s) > 0 && (s[0] == ' ' || s[0] == '\t') {
 		s = s[1:]
 	}
@@ -44,7 +44,7 @@ func trim[T string | []byte](s T) T {
 }
 
 // parseLength reads a Content-Length: digits alone, RFC 9110 section 8.6.
-func parseLength[T string | []byte](s T) (framing, bool) {
+func parseLength(s string) (framing, bool) {
 	var n int64
 	for i := range len(s) {
 		c := s[i]
@@ -67,7 +67,7 @@ func unhex(c byte) (byte, bool) {
 }
 
 // isToken reports whether s is a token, RFC 9110 section 5.6.2.
-func isToken[T string | []byte](s T) bool {
+func isToken(s string) bool {
 	for i := range len(s) {
 		if s[i] >= 0x80 || !tokenChars[s[i]] {
 			return false

@@ -190,7 +190,7 @@ func (b *requestBody) abandon() {
 func (b *requestBody) settle(limit int) bool {
 	if !b.mu.TryLock() {
 		b.aborted.Store(true)
-		b.conn.abortRead()
+		b.conn.deadline.abort()
 		b.mu.Lock()
 	}
 	whole, left := b.err == io.EOF, b.left
