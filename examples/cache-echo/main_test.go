@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/middleware/store"
-	"github.com/headgate/headgate/middleware/store/redistest"
+	"github.com/headgate/headgate/internal/redistest"
 )
 
 // instances are two servers over the same numbers: on Redis with a cache each,

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/examples/shop/app"
-	"github.com/headgate/headgate/middleware/store/redistest"
+	"github.com/headgate/headgate/internal/redistest"
 	"github.com/headgate/headgate/policies"
 )
 

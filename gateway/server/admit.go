@@ -5,7 +5,7 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/headgate/headgate/gateway/server/wire"
+	"github.com/headgate/headgate/gateway/listener"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/session"
 	"github.com/headgate/headgate/middleware/store"
@@ -138,7 +138,7 @@ func (x *exchange) deny(c echo.Context, o *ratelimit.Outcome) error {
 	if o.Unavailable() {
 		x.cause = errors.New("rate limits cannot be checked without Redis")
 	}
-	if wire.IsGRPC(c.Request()) {
+	if listener.IsGRPC(c.Request()) {
 		return denyGRPC(c, o)
 	}
 	x.route.lendCORS(c)

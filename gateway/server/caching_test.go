@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/headgate/headgate/middleware/store/redistest"
+	"github.com/headgate/headgate/internal/redistest"
 )
 
 const withCache = `

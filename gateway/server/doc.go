@@ -3,7 +3,7 @@
 //
 // # How a request passes through
 //
-// Package wire hands a request over whose framing can be read in one way only.
+// Package listener hands a request over whose framing can be read in one way only.
 // front.go is the front door: the request gets an ID, its client's address and
 // the generation of the policy that it will end with (begin), host and path get the
 // one form that everything behind sees (normalise), and the matcher finds the

@@ -9,8 +9,8 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/headgate/headgate/gateway/proxy"
-	"github.com/headgate/headgate/gateway/server/wire"
+	"github.com/headgate/headgate/middleware/proxy"
+	"github.com/headgate/headgate/gateway/listener"
 	"github.com/headgate/headgate/middleware/session"
 	"github.com/headgate/headgate/policies"
 	"github.com/labstack/echo/v4"
@@ -50,11 +50,11 @@ func (rt *route) forward(u *proxy.Upstream) echo.HandlerFunc {
 
 // refusalOf returns why the listener has cut off the request's body, if that
 // is what went wrong. Over HTTP/1 the connection knows, over HTTP/2 the error.
-func refusalOf(r *http.Request, err error) *wire.RequestError {
-	if refusal := wire.Refusal(r.Context()); refusal != nil {
+func refusalOf(r *http.Request, err error) *listener.RequestError {
+	if refusal := listener.Refusal(r.Context()); refusal != nil {
 		return refusal
 	}
-	var refusal *wire.RequestError
+	var refusal *listener.RequestError
 	errors.As(err, &refusal)
 	return refusal
 }

@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/headgate/headgate/gateway/proxy"
+	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/policies"
 	"github.com/labstack/echo/v4"
 )

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/gateway/server"
-	"github.com/headgate/headgate/middleware/store/redistest"
+	"github.com/headgate/headgate/internal/redistest"
 	"github.com/headgate/headgate/policies"
 	"go.uber.org/goleak"
 )

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/headgate/headgate/gateway/server"
-	"github.com/headgate/headgate/middleware/store/redistest"
+	"github.com/headgate/headgate/internal/redistest"
 )
 
 const perIP = `

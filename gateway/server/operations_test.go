@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/headgate/headgate/middleware/store/redistest"
+	"github.com/headgate/headgate/internal/redistest"
 )
 
 func TestOperatorsAreToldWhoseMistakeItIs(t *testing.T) {

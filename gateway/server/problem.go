@@ -6,8 +6,8 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/headgate/headgate/gateway/proxy"
-	"github.com/headgate/headgate/gateway/server/wire"
+	"github.com/headgate/headgate/middleware/proxy"
+	"github.com/headgate/headgate/gateway/listener"
 	"github.com/headgate/headgate/middleware/cache"
 	"github.com/labstack/echo/v4"
 )
@@ -113,7 +113,7 @@ func (p *problem) write(c echo.Context) {
 	for k, vs := range p.Header {
 		h[k] = append(h[k], vs...)
 	}
-	if wire.IsGRPC(c.Request()) {
+	if listener.IsGRPC(c.Request()) {
 		p.writeGRPC(c)
 		return
 	}

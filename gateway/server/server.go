@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/gateway/admin"
-	"github.com/headgate/headgate/gateway/server/wire"
+	"github.com/headgate/headgate/gateway/listener"
 	"github.com/headgate/headgate/policies"
 	"github.com/labstack/echo/v4"
 )
@@ -87,7 +87,7 @@ type Server struct {
 	current   atomic.Pointer[generation]
 	revisions revisions
 
-	public    *wire.Server
+	public    *listener.Server
 	adminHTTP *http.Server
 	listeners []net.Listener // while there are any
 	addr      atomic.Pointer[string]
@@ -145,7 +145,7 @@ func New(o Options) (_ *Server, err error) {
 // buildPublic sets up the listener's HTTP side.
 func (s *Server) buildPublic() error {
 	p := s.options.Policy.Server
-	o := wire.Options{
+	o := listener.Options{
 		Handler:             s,
 		Context:             newExchange,
 		HTTP1:               slices.Contains(p.Protocols, policies.ServerHTTP1),
@@ -165,7 +165,7 @@ func (s *Server) buildPublic() error {
 		o.CertFile, o.KeyFile = string(p.TLS.CertFile), string(p.TLS.KeyFile)
 	}
 	var err error
-	if s.public, err = wire.New(o); err != nil {
+	if s.public, err = listener.New(o); err != nil {
 		return fmt.Errorf("server: %w", err)
 	}
 	return nil
@@ -185,7 +185,7 @@ func (s *Server) peer(addr netip.AddrPort) (bucket netip.Addr, counted bool) {
 }
 
 // refused notes a request that was refused before it became one.
-func (s *Server) refused(peer net.Addr, err *wire.RequestError) {
+func (s *Server) refused(peer net.Addr, err *listener.RequestError) {
 	s.metrics.count("", "", err.Status)
 	if s.accessLog == nil {
 		return

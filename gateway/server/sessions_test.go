@@ -10,7 +10,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/headgate/headgate/middleware/store/redistest"
+	"github.com/headgate/headgate/internal/redistest"
 )
 
 // shopApp is an app server that logs users in and keeps a cart in their sessions.

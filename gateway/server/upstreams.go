@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/headgate/headgate/gateway/proxy"
+	"github.com/headgate/headgate/middleware/proxy"
 )
 
 // retireAfter is how long an upstream that the policy no longer has lives on,

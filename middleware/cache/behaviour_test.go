@@ -14,7 +14,7 @@ import (
 
 	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/middleware/store"
-	"github.com/headgate/headgate/middleware/store/redistest"
+	"github.com/headgate/headgate/internal/redistest"
 )
 
 // TestRFC9211CacheStatus: what the field says of each way through the cache.

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/middleware/cache"
-	"github.com/headgate/headgate/middleware/store/redistest"
+	"github.com/headgate/headgate/internal/redistest"
 )
 
 // counting answers with a version, which only purges may make visible.

@@ -15,7 +15,7 @@ import (
 
 	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/middleware/store"
-	"github.com/headgate/headgate/middleware/store/redistest"
+	"github.com/headgate/headgate/internal/redistest"
 )
 
 // manner is how the model's origin answers, and what RFC 9111 then allows.

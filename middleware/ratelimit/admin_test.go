@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/middleware/ratelimit"
-	"github.com/headgate/headgate/middleware/store/redistest"
+	"github.com/headgate/headgate/internal/redistest"
 )
 
 func TestInspectingConsumesNothing(t *testing.T) {

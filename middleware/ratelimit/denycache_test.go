@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/middleware/ratelimit"
-	"github.com/headgate/headgate/middleware/store/redistest"
+	"github.com/headgate/headgate/internal/redistest"
 )
 
 // counting are the commands by which a check, a flush or a reset reaches Redis.

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/middleware/ratelimit"
-	"github.com/headgate/headgate/middleware/store/redistest"
+	"github.com/headgate/headgate/internal/redistest"
 )
 
 // redises are what the exactness suite runs on.

@@ -8,7 +8,7 @@ import (
 
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/store"
-	"github.com/headgate/headgate/middleware/store/redistest"
+	"github.com/headgate/headgate/internal/redistest"
 	"github.com/labstack/echo/v4"
 )
 

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/middleware/ratelimit"
-	"github.com/headgate/headgate/middleware/store/redistest"
+	"github.com/headgate/headgate/internal/redistest"
 	"github.com/redis/go-redis/v9"
 )
 

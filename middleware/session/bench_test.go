@@ -8,7 +8,7 @@ import (
 
 	"github.com/headgate/headgate/middleware/session"
 	"github.com/headgate/headgate/middleware/store"
-	"github.com/headgate/headgate/middleware/store/redistest"
+	"github.com/headgate/headgate/internal/redistest"
 )
 
 // visitOnce is what the gateway does for one request, its limits' script

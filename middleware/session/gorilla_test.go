@@ -17,7 +17,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/headgate/headgate/middleware/session"
-	"github.com/headgate/headgate/middleware/store/redistest"
+	"github.com/headgate/headgate/internal/redistest"
 )
 
 const cookieName = "__Host-session"

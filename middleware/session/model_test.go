@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/headgate/headgate/middleware/session"
-	"github.com/headgate/headgate/middleware/store/redistest"
+	"github.com/headgate/headgate/internal/redistest"
 )
 
 // Redis and the in-process store must not differ in anything that a client can

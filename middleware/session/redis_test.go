@@ -13,7 +13,7 @@ import (
 
 	"github.com/headgate/headgate/middleware/session"
 	"github.com/headgate/headgate/middleware/store"
-	"github.com/headgate/headgate/middleware/store/redistest"
+	"github.com/headgate/headgate/internal/redistest"
 )
 
 func TestADumpOfRedisHoldsNoUsableCookie(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/middleware/store"
-	"github.com/headgate/headgate/middleware/store/redistest"
+	"github.com/headgate/headgate/internal/redistest"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 )

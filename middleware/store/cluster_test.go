@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/middleware/store"
-	"github.com/headgate/headgate/middleware/store/redistest"
+	"github.com/headgate/headgate/internal/redistest"
 )
 
 // count2 counts on the first of two keys, which during a migration may lie apart.

@@ -1,0 +1,79 @@
+package listener
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// conns are the HTTP/1 connections that are being served.
+type conns struct {
+	mu   sync.Mutex
+	open map[*http1Conn]time.Time // since when
+	ends bool                     // no more are taken
+}
+
+// add takes a connection, unless the server is being closed.
+func (s *conns) add(c *http1Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ends {
+		return false
+	}
+	if s.open == nil {
+		s.open = map[*http1Conn]time.Time{}
+	}
+	s.open[c] = time.Now()
+	return true
+}
+
+// remove forgets a connection: it has ended, or belongs to somebody else.
+func (s *conns) remove(c *http1Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, c)
+}
+
+// patience is how long a connection that has said nothing yet is given to, when the
+// server goes: a request may be on its way.
+const patience = 5 * time.Second
+
+// closeIdle closes connections between two requests, and reports whether there are no others.
+func (s *conns) closeIdle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ends = true
+	for c, since := range s.open {
+		if c.state.CompareAndSwap(connIdle, connClosed) ||
+			time.Since(since) > patience && c.state.CompareAndSwap(connNew, connClosed) {
+			go c.Conn.Close() // over TLS it says goodbye, which may take a while
+		}
+		if c.state.Load() == connClosed {
+			delete(s.open, c)
+		}
+	}
+	return len(s.open) == 0
+}
+
+// drain closes connections as they become idle, until there are none or ctx ends.
+func (s *conns) drain(ctx context.Context) error {
+	for pause := time.Millisecond; !s.closeIdle(); pause = min(2*pause, 500*time.Millisecond) {
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// close closes all of them at once.
+func (s *conns) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ends = true
+	for c := range s.open {
+		c.socket.Close() // not c.Conn: TLS would say goodbye first, and wait for whoever writes
+		c.watch.leave()
+	}
+}

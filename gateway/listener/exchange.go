@@ -1,0 +1,138 @@
+package listener
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// exchange is one request and its answer. It is never used again for another
+// one: handlers may keep its parts for as long as they like, but for the answer.
+type exchange struct {
+	conn    *http1Conn
+	head    head
+	request *http.Request
+	body    *requestBody // nil where there is none
+	ctx     requestContext
+	answer  answer
+}
+
+// begin makes the request of a head that has been read.
+func (x *exchange) begin() {
+	c, h := x.conn, &x.head
+	last := h.close || h.minor == 0 && !h.keepAlive
+	x.ctx.x = x
+	x.answer = answer{
+		x: x, conn: c, header: c.header,
+		toHEAD: h.method == http.MethodHead, http10: h.minor == 0,
+		close: last || c.server.draining.Load() && h.header["Upgrade"] == nil,
+	}
+
+	var empty http.Request
+	r := empty.WithContext(c.server.options.Context(&x.ctx))
+	r.Method, r.URL, r.RequestURI, r.Host = h.method, h.url, h.target, h.host
+	r.Proto, r.ProtoMajor, r.ProtoMinor = h.proto, 1, h.minor
+	r.Header, r.Trailer = h.header, h.trailer
+	r.ContentLength, r.Body = int64(h.body), http.NoBody
+	r.RemoteAddr, r.TLS = c.remote, c.tls
+	r.Close = last
+	if h.body != 0 {
+		x.body = newRequestBody(c, h)
+		x.body.request = r
+		r.Body = x.body
+		if h.body == chunked {
+			r.TransferEncoding = []string{"chunked"}
+		}
+	}
+	x.request = r
+}
+
+// requestContext is a request's context. It ends with the answer, or when the client
+// leaves; that is watched for from when Done is first called.
+type requestContext struct {
+	x *exchange
+
+	mu     sync.Mutex
+	inner  context.Context // made when it is needed
+	cancel context.CancelFunc
+	ended  bool
+}
+
+type connKey struct{}
+
+// Refusal returns why the body of the request with this context has been cut
+// off: it was malformed, or too slow. It is nil as long as there is no such reason. A
+// handler asks when reading the body has failed, to answer with the right
+// status.
+func Refusal(ctx context.Context) *RequestError {
+	if x, _ := ctx.Value(connKey{}).(*exchange); x != nil && x.body != nil {
+		return x.body.refusal.Load()
+	}
+	return nil
+}
+
+// lazily returns the context that does the work. It is one of package
+// context's, which knows its own kind: contexts derived from ours need no
+// goroutine then.
+func (c *requestContext) lazily() context.Context {
+	if c.inner == nil {
+		c.inner, c.cancel = context.WithCancel(context.Background())
+		if c.ended {
+			c.cancel()
+		}
+	}
+	return c.inner
+}
+
+// Done implements context.Context.
+func (c *requestContext) Done() <-chan struct{} {
+	c.mu.Lock()
+	inner, ended := c.lazily(), c.ended
+	c.mu.Unlock()
+	if !ended {
+		c.x.conn.watch.want(c.x)
+	}
+	return inner.Done()
+}
+
+// Err implements context.Context.
+func (c *requestContext) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return context.Canceled
+	}
+	return nil
+}
+
+// Deadline implements context.Context: there is none.
+func (c *requestContext) Deadline() (deadline time.Time, ok bool) { return time.Time{}, false }
+
+// Value implements context.Context. It knows what net/http's does.
+func (c *requestContext) Value(key any) any {
+	switch key {
+	case connKey{}:
+		return c.x
+	case http.LocalAddrContextKey:
+		return c.x.conn.LocalAddr()
+	case http.ServerContextKey:
+		return c.x.conn.server.http
+	}
+	c.mu.Lock()
+	inner := c.inner
+	c.mu.Unlock()
+	if inner == nil {
+		return nil
+	}
+	return inner.Value(key)
+}
+
+// end cancels the context.
+func (c *requestContext) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended = true; c.cancel != nil {
+		c.cancel()
+	}
+}

@@ -1,0 +1,72 @@
+package listener
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// RequestError is why a request was refused, or its body cut off, before or
+// while the Handler dealt with it.
+type RequestError struct {
+	// Status is that of the answer: 400, 408, 417, 431, 501 or 505.
+	Status int
+	// Reason says in half a sentence what is wrong. It repeats nothing that the
+	// client has sent.
+	Reason string
+}
+
+func (e *RequestError) Error() string { return "request refused: " + e.Reason }
+
+func bad(reason string) *RequestError {
+	return &RequestError{Status: http.StatusBadRequest, Reason: reason}
+}
+
+func tooLarge(limit int) *RequestError {
+	return &RequestError{Status: http.StatusRequestHeaderFieldsTooLarge,
+		Reason: "the request line and header are larger than the " + strconv.Itoa(limit) + " bytes that are allowed"}
+}
+
+func tooSlow(what string) *RequestError {
+	return &RequestError{Status: http.StatusRequestTimeout, Reason: "the " + what + " came too slowly"}
+}
+
+// problem is the answer's body, RFC 9457. Without a type it is about:blank:
+// the status says all there is to say.
+func (e *RequestError) problem() []byte {
+	body, err := json.Marshal(struct {
+		Title  string `json:"title"`
+		Status int    `json:"status"`
+		Detail string `json:"detail,omitempty"`
+	}{http.StatusText(e.Status), e.Status, e.Reason})
+	if err != nil { // strings and an int
+		panic(err)
+	}
+	return body
+}
+
+// message is the whole answer as it goes over an HTTP/1 connection that is closed next.
+func (e *RequestError) message(now time.Time) []byte {
+	body := e.problem()
+	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: application/problem+json\r\n"+
+		"Cache-Control: no-store\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+		e.Status, http.StatusText(e.Status), now.UTC().Format(http.TimeFormat), len(body), body)
+}
+
+// write answers a request that net/http has passed to the handler.
+func (e *RequestError) write(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	if r.ProtoMajor == 1 {
+		h.Set("Connection", "close")
+	}
+	body := e.problem()
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(e.Status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body) // the client may be gone
+	}
+}

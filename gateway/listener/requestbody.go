@@ -1,0 +1,232 @@
+package listener
+
+import (
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+)
+
+// requestBody is what a request brings behind its head. Handlers read it, often
+// on another goroutine than their own; what they leave is the connection's to
+// deal with.
+type requestBody struct {
+	conn    *http1Conn
+	request *http.Request
+	rate    bodyRate
+	closed  atomic.Bool // by the handler
+	aborted atomic.Bool // the handler is gone; no read goes on
+	refusal atomic.Pointer[RequestError]
+
+	askMu  sync.Mutex   // held while the client is asked: the answer must not begin before that is done
+	asking atomic.Int32 // whether the client waits to be asked for it: 100 (Continue)
+
+	mu     sync.Mutex // held by whoever reads
+	length bool       // by Content-Length: left counts; otherwise chunked
+	left   int64
+	chunks chunks
+	err    error // how it ended: io.EOF, or why it can't be read any further
+}
+
+// Of requests with Expect: 100-continue, RFC 9110 section 10.1.1.
+const (
+	needNotAsk int32 = iota
+	mustAsk
+	asked
+	neverAsked // the answer began before
+)
+
+func newRequestBody(c *http1Conn, h *head) *requestBody {
+	b := &requestBody{conn: c, rate: bodyRate{min: c.server.options.MinBodyRate, grace: c.server.options.BodyGrace}}
+	b.rate.begin()
+	if h.expect {
+		b.asking.Store(mustAsk)
+	}
+	if h.body != chunked {
+		b.length, b.left = true, int64(h.body)
+	}
+	return b
+}
+
+// ask asks the client for the body, unless that has been done, or the answer
+// has begun. What is sent for it must not come to lie within the answer.
+func (b *requestBody) ask(send func()) {
+	b.askMu.Lock()
+	defer b.askMu.Unlock()
+	if b.asking.CompareAndSwap(mustAsk, asked) {
+		send()
+	}
+}
+
+// neverAsk is called when the answer begins. It reports whether the client
+// still waited to be asked.
+func (b *requestBody) neverAsk() bool {
+	b.askMu.Lock()
+	defer b.askMu.Unlock()
+	return b.asking.CompareAndSwap(mustAsk, neverAsked)
+}
+
+// Read implements io.Reader. A body that is malformed or too slow ends in a
+// *RequestError, one that breaks off in io.ErrUnexpectedEOF.
+func (b *requestBody) Read(p []byte) (int, error) {
+	if b.closed.Load() {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	return b.read(p)
+}
+
+// Close implements io.Closer. The rest is not read here: whether it is worth it
+// is seen when the handler returns.
+func (b *requestBody) Close() error {
+	b.closed.Store(true)
+	return nil
+}
+
+func (b *requestBody) read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err != nil || len(p) == 0 {
+		return 0, b.err
+	}
+	if b.asking.Load() == mustAsk {
+		b.ask(b.conn.sendContinue)
+	}
+	n, err := b.readData(p)
+	if err == nil && b.whole() {
+		err = io.EOF
+	}
+	if err != nil {
+		err = b.end(err)
+	}
+	return n, err
+}
+
+// whole reports whether all has been read, so that the last bytes come with io.EOF.
+func (b *requestBody) whole() bool {
+	if b.length {
+		return b.left == 0
+	}
+	return b.chunks.state == atEnd
+}
+
+// readData reads some of what is the body proper.
+func (b *requestBody) readData(p []byte) (int, error) {
+	if b.length {
+		n, err := b.conn.take(p[:min(int64(len(p)), b.left)], b)
+		b.left -= int64(n)
+		return n, err
+	}
+	for b.chunks.state != inData {
+		if b.chunks.state == atEnd {
+			return 0, io.EOF
+		}
+		if err := b.nextLine(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := b.conn.take(p[:min(int64(len(p)), b.chunks.left)], b)
+	b.chunks.took(n)
+	// What has come already tells whether this was all, and whether it is sound.
+	for err == nil && b.chunks.state != inData && b.chunks.state != atEnd && b.conn.hasLine() {
+		err = b.nextLine()
+	}
+	return n, err
+}
+
+// nextLine reads a line of the chunked framing.
+func (b *requestBody) nextLine() error {
+	line, err := b.conn.takeLine(b.chunks.most(), b)
+	if errors.Is(err, errLineTooLong) {
+		err = b.chunks.tooLong()
+	} else if err == nil {
+		if offence := b.chunks.line(line); offence != nil {
+			err = offence
+		}
+	}
+	return err
+}
+
+// end notes how the body has ended, and returns it as the handler is told.
+func (b *requestBody) end(err error) error {
+	var offence *RequestError
+	switch {
+	case err == io.EOF && b.whole():
+		if len(b.chunks.fields) > 0 {
+			if b.request.Trailer == nil {
+				b.request.Trailer = http.Header{}
+			}
+			maps.Copy(b.request.Trailer, b.chunks.fields)
+		}
+		b.conn.bodyRead()
+	case err == io.EOF:
+		err = io.ErrUnexpectedEOF
+	case errors.As(err, &offence):
+		b.refusal.Store(offence) // the handler finds it malformed, and answers
+		b.conn.server.options.Refused(b.conn.RemoteAddr(), offence)
+	case errors.Is(err, os.ErrDeadlineExceeded) && !b.aborted.Load():
+		return err // the handler's own deadline; it may go on
+	}
+	b.err = err
+	return err
+}
+
+// abandon leaves the rest of the body to whoever has hijacked the connection.
+// A read that is under way has been told to end; none may begin.
+func (b *requestBody) abandon() {
+	b.closed.Store(true)
+	b.neverAsk()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err == nil {
+		b.err = http.ErrBodyReadAfterClose
+	}
+}
+
+// settle ends the handler's reading, and reports whether the body has been read
+// to its end. It takes in up to limit bytes that the handler has left.
+func (b *requestBody) settle(limit int) bool {
+	if !b.mu.TryLock() {
+		b.aborted.Store(true)
+		b.conn.deadline.abort()
+		b.mu.Lock()
+	}
+	whole, left := b.err == io.EOF, b.left
+	unread := b.err == nil && b.asking.Load() != mustAsk && b.asking.Load() != neverAsked
+	b.mu.Unlock()
+	if unread && !b.aborted.Load() && left <= int64(limit) {
+		whole = b.discard(limit)
+	}
+	b.closed.Store(true)
+	return whole
+}
+
+// settleEarly is settle when the answer begins: what the handler has not read by
+// then it will not get.
+func (b *requestBody) settleEarly() bool {
+	b.mu.Lock()
+	whole, open, left := b.err == io.EOF, b.err == nil, b.left
+	b.mu.Unlock()
+	if !open {
+		return whole
+	}
+	b.closed.Store(true)
+	return left <= maxDiscard && b.discard(maxDiscard)
+}
+
+// discard reads what is left, up to a limit.
+func (b *requestBody) discard(limit int) bool {
+	buf := getBuffer()
+	defer putBuffer(buf)
+	scratch := (*buf)[:cap(*buf)]
+	for limit > 0 {
+		n, err := b.read(scratch[:min(len(scratch), limit)])
+		if err != nil {
+			return err == io.EOF
+		}
+		limit -= n
+	}
+	return false
+}

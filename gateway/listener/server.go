@@ -1,0 +1,228 @@
+package listener
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Server is a public listener. All methods are safe for concurrent use.
+type Server struct {
+	options    *Options
+	http       *http.Server // for HTTP/2
+	tls        *tls.Config  // nil without
+	peers      *peers
+	handshakes handshakes
+	conns      conns // of HTTP/1
+	date       dates
+
+	draining atomic.Bool // answers end their connection
+
+	mu        sync.Mutex
+	listeners map[net.Listener]struct{}
+	closeOnce sync.Once
+	closed    chan struct{}
+}
+
+// ALPN names, RFC 7301.
+const (
+	protoHTTP1 = "http/1.1"
+	protoHTTP2 = "h2"
+)
+
+// Timeouts of HTTP/2 connections. One that has been silent for as long as the
+// first is asked whether anybody is there, and closed if no answer comes.
+const (
+	pingAfter   = 30 * time.Second
+	pingTimeout = 15 * time.Second
+)
+
+// New makes a server. The certificate is loaded here, and an error if it cannot be.
+func New(o Options) (*Server, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		options:    &o,
+		peers:      newPeers(o.MaxConnectionsPerIP, o.Peer),
+		handshakes: handshakes{max: o.MaxHandshakes},
+		date:       dates{now: o.Now},
+		listeners:  map[net.Listener]struct{}{},
+		closed:     make(chan struct{}),
+	}
+	if o.CertFile != "" {
+		cert, err := loadCertificate(o.CertFile, o.KeyFile, o.Logger, o.Now)
+		if err != nil {
+			return nil, fmt.Errorf("listener: %w", err)
+		}
+		s.tls = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: cert.get}
+		if o.HTTP2 {
+			s.tls.NextProtos = append(s.tls.NextProtos, protoHTTP2)
+		}
+		if o.HTTP1 {
+			s.tls.NextProtos = append(s.tls.NextProtos, protoHTTP1)
+		}
+	}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP2(o.HTTP2 && s.tls != nil)
+	protocols.SetUnencryptedHTTP2(o.H2C)
+	s.http = &http.Server{
+		Handler:                      &http2Handler{next: o.Handler, options: s.options, draining: &s.draining},
+		DisableGeneralOptionsHandler: true,
+		ReadHeaderTimeout:            o.ReadHeaderTimeout,
+		IdleTimeout:                  o.IdleTimeout,
+		MaxHeaderBytes:               2 * o.MaxHeaderBytes, // the handler keeps to the limit itself, and has a better answer
+		Protocols:                    protocols,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: o.MaxStreams,
+			SendPingTimeout:      pingAfter,
+			PingTimeout:          pingTimeout,
+		},
+		ErrorLog: slog.NewLogLogger(clientFaults{o.Logger.Handler()}, slog.LevelDebug),
+	}
+	return s, nil
+}
+
+// Serve accepts connections and serves them until Shutdown or Close, when it
+// returns http.ErrServerClosed; any other error says why the listener does not
+// work any more. It closes the listener. Several may be served at once.
+func (s *Server) Serve(l net.Listener) error {
+	defer l.Close()
+	if !s.track(l) {
+		return http.ErrServerClosed
+	}
+	defer s.untrack(l)
+	h2 := newHandover(l.Addr())
+	var work sync.WaitGroup
+	if s.options.HTTP2 || s.options.H2C {
+		work.Go(func() { _ = s.http.Serve(h2) }) // it ends when h2 is closed, by itself or below
+		defer work.Wait()
+		defer h2.Close()
+	}
+	a := &acceptor{Listener: l, peers: s.peers, stall: s.options.WriteStall, log: s.options.Logger, closed: s.closed}
+	for {
+		sock, err := a.accept()
+		switch {
+		case err != nil && s.isClosed():
+			return http.ErrServerClosed
+		case err != nil:
+			return err
+		case s.tls != nil:
+			go s.serveTLS(sock, h2)
+		default:
+			go s.serveHTTP1(sock, sock, h2)
+		}
+	}
+}
+
+// serveTLS serves a connection once TLS is spoken on it.
+func (s *Server) serveTLS(sock *socket, h2 *handover) {
+	c, err := s.handshake(sock)
+	if err != nil {
+		s.options.Logger.Debug("no TLS connection", "peer", sock.RemoteAddr(), "error", err)
+		sock.Close()
+		return
+	}
+	if c.ConnectionState().NegotiatedProtocol == protoHTTP2 {
+		h2.give(c)
+		return
+	}
+	s.serveHTTP1(c, sock, h2)
+}
+
+// serveHTTP1 serves a connection on which HTTP/1 is spoken, unless it turns out
+// to be HTTP/2.
+func (s *Server) serveHTTP1(c net.Conn, sock *socket, h2 *handover) {
+	hc := newHTTP1Conn(c, sock, s)
+	if !s.conns.add(hc) {
+		c.Close()
+		return
+	}
+	defer s.conns.remove(hc)
+	if err := hc.serve(); errors.Is(err, errNotHTTP1) {
+		h2.give(&replayed{Conn: c, rest: hc.buf[hc.r:hc.w]})
+	}
+}
+
+// track notes a listener that is to be closed with the server.
+func (s *Server) track(l net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.isClosed() {
+		return false
+	}
+	s.listeners[l] = struct{}{}
+	return true
+}
+
+func (s *Server) untrack(l net.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.listeners, l)
+}
+
+func (s *Server) isClosed() bool {
+	select {
+	case <-s.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+// Shutdown drains the server. For the time of Options.Lull, clients are told
+// to connect anew. Then no connection is accepted, idle ones are closed, and
+// so are those whose TLS handshake is not finished; requests in flight may end
+// until ctx does, whose error is then returned. Upgraded connections are left
+// alone. One that has been accepted, and has said nothing yet, has five seconds to.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.draining.Store(true)
+	if s.options.Lull > 0 {
+		lull := time.NewTimer(s.options.Lull)
+		defer lull.Stop()
+		select {
+		case <-lull.C:
+		case <-s.closed:
+		case <-ctx.Done():
+		}
+	}
+	s.stopAccepting()
+	http2 := make(chan error, 1)
+	go func() { http2 <- s.http.Shutdown(ctx) }()
+	err := s.conns.drain(ctx)
+	return cmp.Or(err, <-http2)
+}
+
+// Close closes the listeners and all connections but upgraded ones.
+func (s *Server) Close() error {
+	s.stopAccepting()
+	s.conns.close()
+	return s.http.Close()
+}
+
+func (s *Server) stopAccepting() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closeOnce.Do(func() { close(s.closed) })
+	for l := range s.listeners {
+		l.Close()
+	}
+	s.handshakes.close()
+}
+
+// clientFaults passes everything on as debug output: what net/http logs is the
+// fault of clients, and there is no end to it.
+type clientFaults struct{ slog.Handler }
+
+func (h clientFaults) Enabled(ctx context.Context, _ slog.Level) bool {
+	return h.Handler.Enabled(ctx, slog.LevelDebug)
+}

@@ -1,0 +1,148 @@
+package listener
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// socket is an accepted connection. Whatever is spoken over it, a write that
+// the client does not take for a while ends in a timeout, and its
+// address counts until it is closed.
+type socket struct {
+	net.Conn
+	stall   time.Duration // negative: no limit
+	release func()
+	once    sync.Once
+
+	mu      sync.Mutex
+	writeBy time.Time // what net/http, or who has hijacked the connection, has set
+	stallBy time.Time // ours
+}
+
+// Write writes within the stall limit, which begins anew when the client has
+// taken some: a large write may take its time. Beyond it the connection is closed, for
+// net/http's HTTP/2 does not end one just because nothing can be written.
+//
+// The deadline is moved on when a quarter of it has passed, so that most
+// writes need not set it; it may pass when nothing is written, to no effect.
+func (s *socket) Write(p []byte) (n int, err error) {
+	for {
+		s.allowTime()
+		m, err := s.Conn.Write(p[n:])
+		n += m
+		if err == nil || !s.goesOn(m > 0, err) {
+			return n, err
+		}
+	}
+}
+
+// writeBoth writes a and b behind it, in one system call where the connection
+// allows it.
+func (s *socket) writeBoth(a, b []byte) error {
+	buffers := net.Buffers{a, b}
+	for {
+		s.allowTime()
+		m, err := buffers.WriteTo(s.Conn) // which takes what is written out
+		if err == nil || !s.goesOn(m > 0, err) {
+			return err
+		}
+	}
+}
+
+// allowTime moves the deadline on, if much of it has passed.
+func (s *socket) allowTime() {
+	if s.stall <= 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Until(s.stallBy) < s.stall/4*3 {
+		s.stallBy = time.Now().Add(s.stall)
+		_ = s.Conn.SetWriteDeadline(earlier(s.writeBy, s.stallBy)) // a closed connection will tell the write
+	}
+}
+
+// goesOn reports whether a write that has failed is to go on: the limit has
+// passed, and the client has taken some. If it has taken none, the connection is closed.
+func (s *socket) goesOn(taken bool, err error) bool {
+	if s.stall <= 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !s.stalled() {
+		return false
+	}
+	if !taken {
+		s.Close()
+	}
+	return taken
+}
+
+// stalled reports whether it was our deadline that has ended a write.
+func (s *socket) stalled() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.writeBy.IsZero() || s.stallBy.Before(s.writeBy)
+}
+
+// SetWriteDeadline sets a deadline beside the stall limit.
+func (s *socket) SetWriteDeadline(t time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t.IsZero() && s.writeBy.IsZero() {
+		return nil
+	}
+	s.writeBy = t
+	return s.Conn.SetWriteDeadline(earlier(s.writeBy, s.stallBy))
+}
+
+// SetDeadline sets both deadlines.
+func (s *socket) SetDeadline(t time.Time) error {
+	if err := s.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return s.SetWriteDeadline(t)
+}
+
+// CloseWrite sends the end of what we write.
+func (s *socket) CloseWrite() error {
+	if w, ok := s.Conn.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return nil
+}
+
+// How much more is read from a client, and for how long, so that it gets to
+// read why it was refused.
+const (
+	lingerTime  = 500 * time.Millisecond
+	lingerBytes = 256 << 10
+)
+
+// linger ends our side and reads on until the client ends its own, within bounds.
+func (s *socket) linger() {
+	if s.CloseWrite() != nil {
+		return
+	}
+	until := time.Now().Add(lingerTime)
+	_ = s.SetReadDeadline(until)
+	if _, err := io.CopyN(io.Discard, s.Conn, lingerBytes); err == nil {
+		time.Sleep(time.Until(until)) // that was all we read; the rest holds the client up, and it looks for an answer
+	}
+}
+
+// breakOff closes the connection so that the client sees an error, and no
+// proper end.
+func (s *socket) breakOff() {
+	if c, ok := s.Conn.(interface{ SetLinger(int) error }); ok {
+		_ = c.SetLinger(0)
+	}
+	s.Close()
+}
+
+// Close closes the connection. More than once is the same as once.
+func (s *socket) Close() error {
+	err := s.Conn.Close()
+	s.once.Do(s.release)
+	return err
+}
