@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/headgate/headgate/middleware/store"
 	"github.com/headgate/headgate/internal/redistest"
+	"github.com/headgate/headgate/middleware/store"
 )
 
 // instances are two servers over the same numbers: on Redis with a cache each,

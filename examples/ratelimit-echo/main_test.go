@@ -10,8 +10,8 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/headgate/headgate/middleware/store"
 	"github.com/headgate/headgate/internal/redistest"
+	"github.com/headgate/headgate/middleware/store"
 )
 
 // Two instances: they count together in Redis, and here also within the

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/gateway/server"
-	"github.com/headgate/headgate/middleware/store"
 	"github.com/headgate/headgate/internal/redistest"
+	"github.com/headgate/headgate/middleware/store"
 	"github.com/headgate/headgate/policies"
 )
 

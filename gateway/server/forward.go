@@ -9,8 +9,8 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/gateway/listener"
+	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/session"
 	"github.com/headgate/headgate/policies"
 	"github.com/labstack/echo/v4"

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"net/netip"
 
-	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/middleware/clientip"
+	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/session"
 	"github.com/headgate/headgate/policies"

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"sync/atomic"
 
-	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/cache"
+	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/session"
 	"github.com/headgate/headgate/middleware/store"

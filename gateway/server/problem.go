@@ -6,9 +6,9 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/gateway/listener"
 	"github.com/headgate/headgate/middleware/cache"
+	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/labstack/echo/v4"
 )
 

@@ -12,9 +12,9 @@ import (
 	"github.com/labstack/echo/v4"
 	"go.uber.org/goleak"
 
+	"github.com/headgate/headgate/internal/redistest"
 	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/middleware/store"
-	"github.com/headgate/headgate/internal/redistest"
 )
 
 // TestRFC9211CacheStatus: what the field says of each way through the cache.

@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/headgate/headgate/internal/redistest"
 	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/middleware/store"
-	"github.com/headgate/headgate/internal/redistest"
 )
 
 // fleet is several instances with one Redis, one clock and one origin.

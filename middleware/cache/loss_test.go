@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/internal/redistest"
+	"github.com/headgate/headgate/middleware/cache"
 )
 
 // counting answers with a version, which only purges may make visible.

@@ -13,9 +13,9 @@ import (
 	"github.com/labstack/echo/v4"
 	"pgregory.net/rapid"
 
+	"github.com/headgate/headgate/internal/redistest"
 	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/middleware/store"
-	"github.com/headgate/headgate/internal/redistest"
 )
 
 // manner is how the model's origin answers, and what RFC 9111 then allows.

@@ -12,8 +12,8 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/internal/redistest"
+	"github.com/headgate/headgate/middleware/cache"
 )
 
 // Each test here is a defect that a hostile reading of the package found, and

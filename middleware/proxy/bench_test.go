@@ -16,8 +16,8 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/clientip"
+	"github.com/headgate/headgate/middleware/proxy"
 )
 
 // The benchmarks share one process with their origin and their client, so

@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/clientip"
+	"github.com/headgate/headgate/middleware/proxy"
 )
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }

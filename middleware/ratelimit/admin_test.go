@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/internal/redistest"
+	"github.com/headgate/headgate/middleware/ratelimit"
 )
 
 func TestInspectingConsumesNothing(t *testing.T) {

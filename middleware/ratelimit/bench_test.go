@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/internal/redistest"
+	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/labstack/echo/v4"
 )
 

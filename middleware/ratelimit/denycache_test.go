@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/internal/redistest"
+	"github.com/headgate/headgate/middleware/ratelimit"
 )
 
 // counting are the commands by which a check, a flush or a reset reaches Redis.

@@ -6,9 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/headgate/headgate/internal/redistest"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/store"
-	"github.com/headgate/headgate/internal/redistest"
 	"github.com/labstack/echo/v4"
 )
 

@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/internal/redistest"
+	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/redis/go-redis/v9"
 )
 

@@ -8,8 +8,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/internal/redistest"
+	"github.com/headgate/headgate/middleware/ratelimit"
 	"pgregory.net/rapid"
 )
 

@@ -10,8 +10,8 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/headgate/headgate/middleware/session"
 	"github.com/headgate/headgate/internal/redistest"
+	"github.com/headgate/headgate/middleware/session"
 )
 
 // shop is an Echo app of the usual kind.

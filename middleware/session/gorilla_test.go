@@ -16,8 +16,8 @@ import (
 	"github.com/rbcervilla/redisstore/v9"
 	goredis "github.com/redis/go-redis/v9"
 
-	"github.com/headgate/headgate/middleware/session"
 	"github.com/headgate/headgate/internal/redistest"
+	"github.com/headgate/headgate/middleware/session"
 )
 
 const cookieName = "__Host-session"

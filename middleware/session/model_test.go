@@ -8,8 +8,8 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/headgate/headgate/middleware/session"
 	"github.com/headgate/headgate/internal/redistest"
+	"github.com/headgate/headgate/middleware/session"
 )
 
 // Redis and the in-process store must not differ in anything that a client can

@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/headgate/headgate/internal/redistest"
 	"github.com/headgate/headgate/middleware/session"
 	"github.com/headgate/headgate/middleware/store"
-	"github.com/headgate/headgate/internal/redistest"
 )
 
 func TestADumpOfRedisHoldsNoUsableCookie(t *testing.T) {

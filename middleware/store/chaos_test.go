@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/headgate/headgate/middleware/store"
 	"github.com/headgate/headgate/internal/redistest"
+	"github.com/headgate/headgate/middleware/store"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 )

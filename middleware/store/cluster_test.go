@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/headgate/headgate/middleware/store"
 	"github.com/headgate/headgate/internal/redistest"
+	"github.com/headgate/headgate/middleware/store"
 )
 
 // count2 counts on the first of two keys, which during a migration may lie apart.
