@@ -13,7 +13,8 @@ type Upstream struct {
 	Ejection *Ejection `yaml:"ejection"`
 	// How long a server that is back from illness takes to reach its full share of requests. 0 is at once. Default 0s.
 	SlowStart Duration `yaml:"slow_start"`
-	// The most connections to each server; requests above it wait for one within timeout. 0 is no bound. Default 0.
+	// The most requests in flight at each server, which for HTTP/1.1 is its connections. Hazard: requests do not
+	// wait for one to end; when every server has that many, the next is refused at once with 503. 0 is no bound. Default 0.
 	MaxConnections int `yaml:"max_connections"`
 	// How long connecting to a server may take, TLS included. Default 5s.
 	ConnectTimeout Duration `yaml:"connect_timeout"`

@@ -43,7 +43,7 @@
 // # Deliberate choices
 //
 // X-Forwarded-For and Forwarded name one address, the client's. Via is added in
-// both directions. traceparent is passed on, or begun (see
-// [EnsureTraceparent]). A server's URL has no path: what is forwarded is
+// both directions. A valid traceparent is passed on; without one the proxy starts
+// a trace, by the rule of [EnsureTraceparent]. A server's URL has no path: what is forwarded is
 // exactly what was routed.
 package proxy

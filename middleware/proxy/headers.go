@@ -20,9 +20,7 @@ func (x *exchange) rewrite(pr *httputil.ProxyRequest) {
 	x.limitUpgrade(out.Header)
 	x.setForwarded(out)
 	appendVia(out.Header, in.ProtoMajor, in.ProtoMinor, &x.values.via)
-	if traceID(out.Header) == "" {
-		startTrace(out.Header, &x.values.traceparent)
-	}
+	ensureTraceparent(out.Header, &x.values.traceparent)
 	if x.route.RewriteHost {
 		out.Host = "" // the URL's, which every attempt sets
 	}

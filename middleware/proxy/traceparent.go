@@ -8,17 +8,25 @@ import (
 )
 
 // EnsureTraceparent leaves a valid W3C traceparent alone and otherwise starts
-// a trace; it returns the trace's ID, 32 hex digits, for logs. A tracestate
-// belongs to its traceparent and goes with it.
+// a trace; it returns the trace's ID, 32 hex digits. A tracestate belongs to
+// its traceparent and is removed with an invalid one.
+//
+// Forwarding applies the same rule to every request. A program that wants the
+// trace's ID before that, for its own log, calls this on the request's header
+// first; forwarding then passes on what it finds.
 //
 // A trace that starts here is marked as sampled: the gateway records no spans,
-// and a server's "parent-based" sampler, the usual default, would otherwise
-// drop every trace that began without it.
-func EnsureTraceparent(h http.Header) string {
+// and an app server's "parent-based" sampler, the usual default, would
+// otherwise drop every trace that starts at the gateway.
+func EnsureTraceparent(h http.Header) string { return ensureTraceparent(h, nil) }
+
+// ensureTraceparent is EnsureTraceparent, with room for the value if the
+// caller has one to spare.
+func ensureTraceparent(h http.Header, slot *[1]string) string {
 	if id := traceID(h); id != "" {
 		return id
 	}
-	return startTrace(h, nil)
+	return startTrace(h, slot)
 }
 
 // traceID is the trace's ID of a valid traceparent, or empty.
