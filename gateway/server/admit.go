@@ -78,29 +78,29 @@ func (rt *route) visit(r *http.Request) *session.Visit {
 // be: limits by user or session go by whom this instance remembers the cookie
 // to speak for. A wrong guess is refunded, and asked again.
 func (rt *route) ask(ctx context.Context, visit *session.Visit, who *ratelimit.Request) *ratelimit.Outcome {
-	var trip *store.Trip
+	var batch *store.Batch
 	if redis := rt.server.parts.redis; redis != nil && visit.Carries() {
-		trip = redis.Trip()
-		visit.Begin(trip)
+		batch = redis.NewBatch()
+		visit.Begin(batch)
 	}
 	if rt.limiter == nil {
-		_ = visit.Finish(ctx, send(ctx, trip)) // Decide knows what an error means on this route
+		_ = visit.Finish(ctx, send(ctx, batch)) // Decide knows what an error means on this route
 		return nil
 	}
 
 	guessed, sure := visit.Remembered()
 	if rt.byIdentity && visit.Carries() && !sure {
-		_ = visit.Finish(ctx, send(ctx, trip))
+		_ = visit.Finish(ctx, send(ctx, batch))
 		identify(who, visit)
 		return rt.limiter.Check(ctx, who, nil)
 	}
 
 	who.User, who.Session = guessed.User, guessed.Ref
-	outcome := rt.limiter.Check(ctx, who, trip)
-	if !outcome.Allowed() && trip != nil && trip.Pending() {
+	outcome := rt.limiter.Check(ctx, who, batch)
+	if !outcome.Allowed() && batch != nil && batch.Pending() {
 		return outcome // remembered as denied: the session does not matter
 	}
-	_ = visit.Finish(ctx, send(ctx, trip))
+	_ = visit.Finish(ctx, send(ctx, batch))
 	if !rt.byIdentity {
 		return outcome
 	}
@@ -112,16 +112,16 @@ func (rt *route) ask(ctx context.Context, visit *session.Visit, who *ratelimit.R
 	return rt.limiter.Check(ctx, who, nil)
 }
 
-// send sends what a trip still holds, and returns the error that goes for all
+// send sends what a batch still holds, and returns the error that goes for all
 // that it carried.
-func send(ctx context.Context, trip *store.Trip) error {
-	if trip == nil {
+func send(ctx context.Context, batch *store.Batch) error {
+	if batch == nil {
 		return nil
 	}
-	if trip.Pending() {
-		return trip.Send(ctx)
+	if batch.Pending() {
+		return batch.Send(ctx)
 	}
-	return trip.Err()
+	return batch.Err()
 }
 
 // identify makes the limits count by a live session alone.

@@ -44,9 +44,9 @@ type Options struct {
 	// Skip exempts requests, such as the CORS preflights that the server itself
 	// answers.
 	Skip func(*http.Request) bool
-	// Trip, if set, returns the request's shared round trip, in which the check
-	// then travels. Nil, or a nil Trip, means one of its own.
-	Trip func(*http.Request) *store.Trip
+	// Batch, if set, returns the commands of the request that the check travels
+	// then travels. Nil, or a nil Batch, means one of its own.
+	Batch func(*http.Request) *store.Batch
 }
 
 // Limiter checks requests under a set of limits. It holds no state of its own,
@@ -125,14 +125,14 @@ func (l *Limiter) begin(r *Request) *Outcome {
 // Check decides a request under all limits at once, and consumes from all or
 // none.
 //
-// The check travels in trip, if it is not nil, together with what that holds; where
-// no round trip is needed (a remembered denial, counters in memory) trip is
+// The check travels in batch, if it is not nil, together with what that holds; where
+// no round trip is needed (a remembered denial, counters in memory) batch is
 // left as it is. A client that leaves does not interrupt a check; it takes as
 // long as the store's timeout at most.
 //
 // The Outcome must be settled, once the answer is known, where limits count by
 // the answer; see [Outcome.Settle].
-func (l *Limiter) Check(ctx context.Context, r *Request, trip *store.Trip) *Outcome {
+func (l *Limiter) Check(ctx context.Context, r *Request, batch *store.Batch) *Outcome {
 	o := l.begin(r)
 	l.gather(o, r, false)
 	if len(o.items) == 0 || l.denied(o, r) {
@@ -143,7 +143,7 @@ func (l *Limiter) Check(ctx context.Context, r *Request, trip *store.Trip) *Outc
 	}
 	if l.counters.redis == nil {
 		l.inMemory(o, FromMemory)
-	} else if !l.inRedis(ctx, o, trip) {
+	} else if !l.inRedis(ctx, o, batch) {
 		l.withoutRedis(o)
 	}
 	l.conclude(o, r)
@@ -205,13 +205,13 @@ func (l *Limiter) inMemory(o *Outcome, source Source) {
 }
 
 // inRedis asks Redis, and reports whether it answered.
-func (l *Limiter) inRedis(ctx context.Context, o *Outcome, trip *store.Trip) bool {
+func (l *Limiter) inRedis(ctx context.Context, o *Outcome, batch *store.Batch) bool {
 	c := l.counters
 	begin := c.now()
 	for i := range o.items {
 		o.items[i].source = FromRedis
 	}
-	err := c.redis.take(ctx, o.items, trip, false)
+	err := c.redis.take(ctx, o.items, batch, false)
 	c.observer.RoundTrip(c.now().Sub(begin), err)
 	if err != nil {
 		c.complain("rate limits cannot be checked in Redis", err)

@@ -52,7 +52,7 @@ func (l *Limiter) Middleware() echo.MiddlewareFunc {
 				return next(c)
 			}
 			req := l.request(c)
-			o := l.Check(c.Request().Context(), &req, l.trip(c))
+			o := l.Check(c.Request().Context(), &req, l.batch(c))
 			return l.Pass(c, o, next)
 		}
 	}
@@ -70,11 +70,11 @@ func (l *Limiter) request(c echo.Context) Request {
 	return req
 }
 
-func (l *Limiter) trip(c echo.Context) *store.Trip {
-	if l.options.Trip == nil {
+func (l *Limiter) batch(c echo.Context) *store.Batch {
+	if l.options.Batch == nil {
 		return nil
 	}
-	return l.options.Trip(c.Request())
+	return l.options.Batch(c.Request())
 }
 
 // Pass carries out an Outcome: it denies, or lets next answer, with the limits'

@@ -44,10 +44,10 @@ type call struct {
 }
 
 // take decides items, all or nothing. After an error nothing of it is known.
-func (rc *redisCounters) take(ctx context.Context, items []item, trip *store.Trip, peek bool) error {
+func (rc *redisCounters) take(ctx context.Context, items []item, batch *store.Batch, peek bool) error {
 	var space [2]call
 	calls := rc.calls(space[:0], items, func(members uint64) *store.Call { return rc.checkCall(items, members, peek) })
-	if err := rc.send(ctx, calls, trip); err != nil {
+	if err := rc.send(ctx, calls, batch); err != nil {
 		return err
 	}
 	all, some := true, false
@@ -119,7 +119,7 @@ func (rc *redisCounters) calls(calls []call, items []item, makeCall func(members
 	return calls
 }
 
-func (rc *redisCounters) send(ctx context.Context, calls []call, trip *store.Trip) error {
+func (rc *redisCounters) send(ctx context.Context, calls []call, batch *store.Batch) error {
 	// A client that leaves must not make an outage of it, nor spare its own count.
 	ctx = context.WithoutCancel(ctx)
 	var space [2]redis.Cmder
@@ -127,8 +127,8 @@ func (rc *redisCounters) send(ctx context.Context, calls []call, trip *store.Tri
 	for i := range calls {
 		cmds = append(cmds, calls[i].Call)
 	}
-	if trip != nil {
-		return trip.Send(ctx, cmds...)
+	if batch != nil {
+		return batch.Send(ctx, cmds...)
 	}
 	return rc.redis.Do(ctx, cmds...)
 }

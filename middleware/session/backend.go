@@ -11,7 +11,7 @@ import (
 // each user's handles. Redis and memory differ here and nowhere else.
 type backend interface {
 	// fetch begins to read records; see fetch.
-	fetch(t *store.Trip, handles ...string) fetch
+	fetch(t *store.Batch, handles ...string) fetch
 
 	// create stores a record that must not exist yet.
 	create(ctx context.Context, handle string, text []byte, ttl time.Duration) error

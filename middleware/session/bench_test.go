@@ -13,7 +13,7 @@ import (
 
 // visitOnce is what the gateway does for one request, its limits' script
 // included where there is one.
-func visitOnce(b *testing.B, m *session.Manager, trip *store.Trip, r *http.Request, calls ...*store.Call) {
+func visitOnce(b *testing.B, m *session.Manager, trip *store.Batch, r *http.Request, calls ...*store.Call) {
 	ctx := context.Background()
 	v := m.Visit(r, required)
 	v.Remembered()
@@ -67,15 +67,15 @@ func BenchmarkRequest(b *testing.B) {
 			})
 		})
 	}
-	parallel("without cookie", func(r *http.Request) { visitOnce(b, inRedis, redis.Trip(), r) }, new(browser))
+	parallel("without cookie", func(r *http.Request) { visitOnce(b, inRedis, redis.NewBatch(), r) }, new(browser))
 	parallel("limit alone", func(*http.Request) {
 		if err := redis.Do(context.Background(), limit.Call([]string{"limit"})); err != nil {
 			b.Error(err)
 		}
 	}, new(browser))
-	parallel("session alone", func(r *http.Request) { visitOnce(b, inRedis, redis.Trip(), r) }, &user)
+	parallel("session alone", func(r *http.Request) { visitOnce(b, inRedis, redis.NewBatch(), r) }, &user)
 	parallel("session and limit in one trip", func(r *http.Request) {
-		visitOnce(b, inRedis, redis.Trip(), r, limit.Call([]string{"limit"}))
+		visitOnce(b, inRedis, redis.NewBatch(), r, limit.Call([]string{"limit"}))
 	}, &user)
 	parallel("session and limit one after the other", func(r *http.Request) {
 		visitOnce(b, inRedis, nil, r)

@@ -53,7 +53,7 @@ type memoryFetch struct {
 	handles []string
 }
 
-func (b *memoryBackend) fetch(_ *store.Trip, handles ...string) fetch {
+func (b *memoryBackend) fetch(_ *store.Batch, handles ...string) fetch {
 	return memoryFetch{b, handles}
 }
 

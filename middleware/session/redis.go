@@ -90,11 +90,11 @@ func unavailable(err error) error {
 
 type redisFetch struct {
 	b    *redisBackend
-	trip *store.Trip
+	trip *store.Batch
 	cmds []redis.Cmder
 }
 
-func (b *redisBackend) fetch(t *store.Trip, handles ...string) fetch {
+func (b *redisBackend) fetch(t *store.Batch, handles ...string) fetch {
 	f := &redisFetch{b: b, trip: t, cmds: make([]redis.Cmder, len(handles))}
 	for i, handle := range handles {
 		f.cmds[i] = redis.NewStringCmd(context.Background(), "get", b.key(handle))

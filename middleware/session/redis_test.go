@@ -227,7 +227,7 @@ func TestWithoutOurCookieRedisIsNotAsked(t *testing.T) {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Header.Set("Cookie", cookie)
 		v := m.Visit(r, optional)
-		trip := redis.Trip()
+		trip := redis.NewBatch()
 		v.Begin(trip)
 		if trip.Pending() {
 			t.Errorf("%q: a command was prepared", cookie)
@@ -266,7 +266,7 @@ func TestALiveSessionCostsOneCommandOnASharedRoundTrip(t *testing.T) {
 		if id, ok := v.Remembered(); i > 0 && (!ok || id.User != "42") {
 			t.Fatalf("request %d: remembered %v, %v", i, id, ok)
 		}
-		trip := redis.Trip()
+		trip := redis.NewBatch()
 		v.Begin(trip)
 		if err := v.Finish(t.Context(), trip.Send(t.Context(), limit.Call([]string{"limit"}))); err != nil {
 			t.Fatal(err)
@@ -368,7 +368,7 @@ func TestASessionThatEndsBetweenReadingAndTouchingIsNone(t *testing.T) {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.AddCookie(b.current())
 	v := m.Visit(r, required)
-	trip := redis.Trip()
+	trip := redis.NewBatch()
 	v.Begin(trip)
 	sent := trip.Send(t.Context())
 	if n, err := m.RevokeUser(t.Context(), "42"); n != 1 || err != nil {

@@ -120,7 +120,7 @@ func (v *Visit) Remembered() (id Identity, ok bool) {
 
 // Begin adds what must be asked to a trip, which the caller sends. With a nil
 // trip, or without Begin, Finish asks by itself.
-func (v *Visit) Begin(t *store.Trip) {
+func (v *Visit) Begin(t *store.Batch) {
 	if v.fetch != nil || !v.Carries() {
 		return
 	}

@@ -53,7 +53,7 @@ func BenchmarkScripts(b *testing.B) {
 		run("autopipeline", func(_ *store.Redis, ap *redis.AutoPipeliner) error {
 			return ap.Process(b.Context(), script.Call(keys))
 		})
-		run("lane", func(r *store.Redis, _ *redis.AutoPipeliner) error {
+		run("pipeline", func(r *store.Redis, _ *redis.AutoPipeliner) error {
 			return r.Do(b.Context(), script.Call(keys))
 		})
 	}

@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// breakerThreshold is how many pipelines in a row must fail for a breaker to
-// open: enough that one lost connection is not taken for an outage.
+// breakerThreshold is how many round trips in a row must fail for a breaker to
+// open. One lost connection does not open it.
 const breakerThreshold = 3
 
-// breaker keeps callers from waiting for a Redis that does not answer.
+// breaker makes calls fail at once while Redis does not reply.
 //
-// It opens after breakerThreshold failures in a row, and is closed by the
-// background probe alone: no request is spent on finding out. One failure
-// right after that opens it again, and then it stays open for longer each
-// time: a Redis that answers the probe and nothing else must not cost callers
-// their timeout again and again. The zero breaker is closed.
+// It opens after breakerThreshold failures in a row, and only the background
+// probe closes it, so that no request has to wait to find out. One failure right
+// after that opens it again, and it then stays open for longer each time:
+// otherwise a Redis that replies to the probe and to nothing else would cost
+// callers their timeout again and again. The zero breaker is closed.
 type breaker struct {
 	failures atomic.Int32
-	openings atomic.Int32          // since a pipeline last succeeded
+	openings atomic.Int32          // since a round trip last succeeded
 	cause    atomic.Pointer[error] // not nil while open
 }
 
@@ -31,7 +31,7 @@ func (b *breaker) refusal() error {
 	return nil
 }
 
-// record counts a pipeline's outcome and reports whether it opened the breaker.
+// record counts a round trip and reports whether it opened the breaker.
 func (b *breaker) record(err error) (opened bool) {
 	if err == nil {
 		if b.failures.Load() != 0 {
@@ -51,9 +51,9 @@ func (b *breaker) record(err error) (opened bool) {
 	return true
 }
 
-// firstProbe is how long after it opened the breaker is probed first.
+// firstProbe is how long after the breaker opened the first probe is sent.
 func (b *breaker) firstProbe() time.Duration {
-	// A pipeline that was under way may have succeeded since: then it is 0.
+	// openings is 0 if a round trip that was under way has succeeded since.
 	again := max(b.openings.Load(), 1) - 1
 	return min(50*time.Millisecond<<min(again, 10), 10*time.Second)
 }

@@ -1,31 +1,40 @@
 // Package store is the connection to Redis that rate limits, sessions and the
-// cache share, and the bounded in-process map that stands in where there is
-// no Redis.
+// cache share.
+//
+//	redis, err := store.Open(store.Options{URL: "redis://localhost:6379/0"})
+//	...
+//	get := goredis.NewStringCmd(ctx, "get", redis.Key("greeting"))
+//	err = redis.Do(ctx, get)
 //
 // # How a command travels
 //
-// A request hands its commands to [Redis.Do]. They wait in a queue (one per
-// Cluster master, otherwise one) until one of the few pipelines in flight
-// comes back, and then travel together with whatever other requests have
-// queued meanwhile: under load, hundreds of commands share one write and one
-// read; alone, a command leaves at once. A [Trip] lets several middlewares of
-// one request share a single round trip. Large values go by [Redis.DoLarge], in
-// pipelines of their own: nobody's small command waits behind a megabyte.
+// A request hands its commands to [Redis.Do]. They wait in a pipeline (one for
+// each Cluster master, otherwise one) until one of its few round trips ends, and
+// then travel with the commands that other requests have queued meanwhile: under
+// load, hundreds of commands share one write and one read; without load, a command
+// is sent at once. A [Batch] lets several middlewares of one request share a single
+// round trip. Large values go by [Redis.DoLarge], through a pipeline of their own,
+// so that no small command waits behind a megabyte. A [Script] that counts is run
+// by a [Call].
 //
 // # What is promised
 //
-//   - Nobody waits longer than Options.Timeout, whatever Redis, the network or
-//     the queue does. A command whose caller gave up before it was sent is
+//   - No caller waits longer than Options.Timeout, whatever Redis, the network or
+//     the queue does. A command whose caller stopped waiting before it was sent is
 //     never sent.
-//   - A [Call] (a script that counts) runs at most once: it is never repeated
-//     after a lost reply, neither by this package nor by go-redis, which would
-//     by default repeat it in a Cluster. Only NOSCRIPT, which says that it did not
-//     run, is answered by sending the script's text.
-//   - A dead Redis costs the first few requests their timeout. Then a breaker
-//     opens and [Redis.Do] fails at once with [ErrUnavailable] until a probe in
-//     the background, a write, has succeeded. In a Cluster each master has its own.
-//   - What Redis refuses to a command alone is no outage, but its answer: a Redis
-//     without memory for writes still knows who is logged in.
+//   - A [Call] runs at most once: it is never repeated after a lost reply, neither
+//     by this package nor by go-redis, which would by default repeat it in a
+//     Cluster. Only after NOSCRIPT, which says that the script did not run, is its
+//     text sent.
+//   - Everything here is safe for concurrent use, but for a Batch and a Call.
 //
-// Everything here is safe for concurrent use.
+// # When Redis fails
+//
+//   - Every failure of Redis itself is an [ErrUnavailable]. An error that Redis
+//     replied to one command alone is that command's, and no outage: a Redis without
+//     memory for writes still reads sessions.
+//   - A dead Redis costs the first few requests their timeout. Then a breaker
+//     opens, and [Redis.Do] fails at once until a probe in the background, a write,
+//     has succeeded. In a Cluster each master has a breaker of its own.
+//   - [Redis.OnChange] reports when [Redis.Available] changes.
 package store

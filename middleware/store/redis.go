@@ -14,7 +14,7 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// ErrUnavailable is what every failure of Redis itself is: it did not answer
+// ErrUnavailable is wrapped by every failure of Redis itself: it did not reply
 // in time, could not be reached, refused to serve (LOADING, CLUSTERDOWN,
 // READONLY, NOAUTH and the like), or the breaker is open.
 var ErrUnavailable = errors.New("redis is unavailable")
@@ -45,17 +45,17 @@ type Redis struct {
 	prefix  string
 	log     *slog.Logger
 
-	lanes   *lanes
-	timers  timerPool
-	jobs    jobPool
-	closing chan struct{}
-	closed  sync.Once
-	workers sync.WaitGroup
+	pipelines *pipelines
+	timers    timerPool
+	jobs      jobPool
+	closing   chan struct{}
+	closed    sync.Once
+	workers   sync.WaitGroup
 
-	down     atomic.Int32 // how many lanes' breakers are open
-	trips    atomic.Int64
-	mu       sync.Mutex
-	onChange []func(available bool)
+	down       atomic.Int32 // how many pipelines' breakers are open, those for large values apart
+	roundTrips atomic.Int64
+	mu         sync.Mutex
+	onChange   []func(available bool)
 }
 
 // Open returns a connection to the Redis that o describes. It does not wait
@@ -100,15 +100,15 @@ func Open(o Options) (*Redis, error) {
 		log:     o.Logger,
 		closing: make(chan struct{}),
 	}
-	r.lanes = newLanes(r)
-	if r.lanes.cluster != nil {
-		r.background(r.lanes.follow)
+	r.pipelines = newPipelines(r)
+	if r.pipelines.cluster != nil {
+		r.background(r.pipelines.follow)
 	}
 	return r, nil
 }
 
-// Client returns the go-redis client, for what is not a request's work:
-// subscriptions, scans, administration. It neither batches nor heeds the breaker.
+// Client returns the go-redis client, for subscriptions, scans and administration.
+// It does not batch, and ignores the breaker: requests use [Redis.Do].
 func (r *Redis) Client() redis.UniversalClient { return r.client }
 
 // Timeout returns the most that one Do waits.
@@ -129,8 +129,8 @@ func (r *Redis) Key(parts ...string) string {
 // breaker is open. In a Cluster it is false while any of the masters is away.
 func (r *Redis) Available() bool { return r.down.Load() == 0 }
 
-// RoundTrips returns how many pipelines have been sent.
-func (r *Redis) RoundTrips() int64 { return r.trips.Load() }
+// RoundTrips returns how many round trips have been made.
+func (r *Redis) RoundTrips() int64 { return r.roundTrips.Load() }
 
 // OnChange has f called, in a goroutine of its own, each time that
 // [Redis.Available] changes.
@@ -146,28 +146,29 @@ func (r *Redis) Close() error {
 	var err error
 	r.closed.Do(func() {
 		close(r.closing)
-		r.lanes.close()
+		r.pipelines.close()
 		err = r.client.Close()
 		r.workers.Wait()
 	})
 	return err
 }
 
-// Do sends cmds in one pipeline, together with those of concurrent callers,
+// Do sends cmds in one round trip, together with those of concurrent callers,
 // and waits for their replies.
 //
 // Its error is nil, or [ErrUnavailable] wrapped with the reason, or that of
-// ctx. What a command itself was answered (redis.Nil, a script's error) stays in the command.
-// After an error the commands may still be in flight: do not read or reuse them.
+// ctx. An error that Redis replied to one command (redis.Nil, a script's error)
+// stays in that command. After an error of Do the commands may still be in flight:
+// do not read or reuse them.
 func (r *Redis) Do(ctx context.Context, cmds ...redis.Cmder) error {
 	return r.do(ctx, cmds, false)
 }
 
 // DoLarge is [Redis.Do] for commands that carry or fetch large values, tens of
-// kilobytes and more. They travel in pipelines of their own, a few in each, so
-// that nobody's small command waits behind them, and that a link which is too
-// slow for them is not taken for an outage: they have a breaker of their own,
-// of which [Redis.Available] does not tell.
+// kilobytes and more. They have a pipeline of their own, with a few commands in
+// each round trip, so that no small command waits behind them. It has a breaker of
+// its own, which [Redis.Available] ignores: a link that is too slow for large
+// values is not an outage.
 func (r *Redis) DoLarge(ctx context.Context, cmds ...redis.Cmder) error {
 	return r.do(ctx, cmds, true)
 }
@@ -182,25 +183,25 @@ func (r *Redis) do(ctx context.Context, cmds []redis.Cmder, large bool) error {
 	timer := r.timers.get(r.timeout)
 	defer r.timers.put(timer)
 
-	if len(cmds) > 1 && r.lanes.many() {
-		if parts := r.lanes.split(cmds, large); len(parts) > 1 {
+	if len(cmds) > 1 && r.pipelines.many() {
+		if parts := r.pipelines.split(cmds, large); len(parts) > 1 {
 			return doParts(ctx, timer, parts)
 		}
 	}
-	return r.lanes.of(cmds[0]).lane(large).do(ctx, timer, cmds)
+	return r.pipelines.of(cmds[0]).pipeline(large).do(ctx, timer, cmds)
 }
 
-// doParts sends each lane its own commands, and waits for all of them. The
-// first error is the error of the whole: the caller needs every reply.
+// doParts gives each pipeline its part of the commands, and waits for all of
+// them. It returns the first error: the caller needs every reply.
 func doParts(ctx context.Context, timer *time.Timer, parts []part) error {
-	for _, p := range parts { // before anything is sent that would be for nothing
-		if err := p.lane.breaker.refusal(); err != nil {
+	for _, p := range parts { // before any part is sent: the caller cannot use a part alone
+		if err := p.pipeline.breaker.refusal(); err != nil {
 			return err
 		}
 	}
 	jobs := make([]*job, 0, len(parts))
 	for _, p := range parts {
-		j, err := p.lane.enqueue(p.cmds)
+		j, err := p.pipeline.enqueue(p.cmds)
 		if err != nil {
 			for _, sent := range jobs {
 				sent.abandon()
@@ -215,19 +216,19 @@ func doParts(ctx context.Context, timer *time.Timer, parts []part) error {
 			j.abandon()
 			continue
 		}
-		first = parts[i].lane.wait(ctx, timer, j)
+		first = parts[i].pipeline.wait(ctx, timer, j)
 	}
 	return first
 }
 
-// changed is told by a lane that its breaker has opened or closed.
-func (r *Redis) changed(l *lane, open bool, cause error) {
+// changed notes that a pipeline's breaker has opened or closed.
+func (r *Redis) changed(p *pipeline, open bool, cause error) {
 	if open {
-		r.log.Warn("redis is unavailable", "server", l.name, "error", cause)
+		r.log.Warn("redis is unavailable", "server", p.name, "error", cause)
 	} else {
-		r.log.Info("redis is back", "server", l.name)
+		r.log.Info("redis is back", "server", p.name)
 	}
-	if l.large {
+	if p.large {
 		return
 	}
 	var now int32
@@ -264,7 +265,7 @@ func (r *Redis) background(f func(ctx context.Context)) {
 	})
 }
 
-// timerPool recycles timers: a request needs one only to be sure that it ends.
+// timerPool recycles timers. Most calls of Do end long before theirs fires.
 type timerPool struct{ pool sync.Pool }
 
 func (p *timerPool) get(d time.Duration) *time.Timer {

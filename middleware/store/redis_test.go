@@ -97,23 +97,23 @@ func TestAScriptThatRedisDoesNotKnowRunsOnce(t *testing.T) {
 	}
 }
 
-func TestOneTripCarriesWhatWasHeld(t *testing.T) {
+func TestOneBatchCarriesWhatWasHeld(t *testing.T) {
 	server := redistest.Start(t)
 	r := open(t, store.Options{URL: server.URL, Timeout: 10 * time.Second})
-	trip := r.Trip()
-	if err := trip.Send(t.Context()); err != nil {
-		t.Fatalf("an empty trip: %v", err)
+	batch := r.NewBatch()
+	if err := batch.Send(t.Context()); err != nil {
+		t.Fatalf("an empty batch: %v", err)
 	}
 	held, sent := cmd("echo", "held"), cmd("echo", "sent")
-	trip.Add(held)
-	if !trip.Pending() {
+	batch.Add(held)
+	if !batch.Pending() {
 		t.Error("nothing is pending")
 	}
-	if err := trip.Send(t.Context(), sent); err != nil {
+	if err := batch.Send(t.Context(), sent); err != nil {
 		t.Fatal(err)
 	}
-	if held.Val() != "held" || sent.Val() != "sent" || trip.Pending() || trip.Err() != nil {
-		t.Errorf("held %v, sent %v, pending %v, err %v", held.Val(), sent.Val(), trip.Pending(), trip.Err())
+	if held.Val() != "held" || sent.Val() != "sent" || batch.Pending() || batch.Err() != nil {
+		t.Errorf("held %v, sent %v, pending %v, err %v", held.Val(), sent.Val(), batch.Pending(), batch.Err())
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-func TestACheckTravelsWithWhatTheTripHolds(t *testing.T) {
+func TestACheckTravelsWithWhatTheBatchHolds(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
 	r := openStore(t, s.URL)
@@ -19,20 +19,20 @@ func TestACheckTravelsWithWhatTheTripHolds(t *testing.T) {
 	ctx := context.Background()
 	s.Client.Set(ctx, "session", "data", time.Minute)
 
-	trip := r.Trip()
+	batch := r.NewBatch()
 	session := redis.NewStringCmd(ctx, "get", "session")
-	trip.Add(session)
-	if !l.Check(ctx, from("192.0.2.1"), trip).Allowed() {
+	batch.Add(session)
+	if !l.Check(ctx, from("192.0.2.1"), batch).Allowed() {
 		t.Fatal("denied")
 	}
-	if trip.Pending() || session.Val() != "data" {
+	if batch.Pending() || session.Val() != "data" {
 		t.Fatalf("the session did not travel along: %v", session)
 	}
 
 	l.Check(ctx, from("192.0.2.1"), nil) // denied, and remembered
-	trip = r.Trip()
-	trip.Add(redis.NewStringCmd(ctx, "get", "session"))
-	if l.Check(ctx, from("192.0.2.1"), trip).Allowed() || !trip.Pending() {
+	batch = r.NewBatch()
+	batch.Add(redis.NewStringCmd(ctx, "get", "session"))
+	if l.Check(ctx, from("192.0.2.1"), batch).Allowed() || !batch.Pending() {
 		t.Fatal("a denial that is remembered went to Redis all the same")
 	}
 }

@@ -1,0 +1,289 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	// maxInFlight is how many round trips one pipeline has under way. More of
+	// them would carry fewer commands each; measured on loopback, with two of
+	// them Redis works on one while this process reads the replies of the other.
+	maxInFlight = 2
+	// maxJobs is how many jobs one round trip carries at most.
+	maxJobs = 512
+	// maxQueue is how many jobs wait at most. With a longer queue none of the
+	// callers would get a reply within the timeout.
+	maxQueue = 16384
+
+	// The bounds for large values are lower, because each waiting job holds its
+	// value in memory.
+	maxLargeJobs  = 4
+	maxLargeQueue = 256
+)
+
+// pipeline is a queue of jobs for one Redis server, with its breaker.
+//
+// A job that comes while fewer than maxInFlight round trips are under way is
+// sent at once. Later jobs wait until a round trip ends, and are then sent
+// together.
+type pipeline struct {
+	name     string
+	redis    *Redis
+	server   *server
+	large    bool // carries large values; Redis.Available ignores its breaker
+	maxJobs  int
+	maxQueue int
+
+	mu       sync.Mutex
+	queue    []*job
+	inFlight int
+	closed   bool
+
+	breaker breaker
+}
+
+// job is the commands of one caller.
+type job struct {
+	cmds  []redis.Cmder
+	state atomic.Int32 // waiting, taken or abandoned
+	done  chan struct{}
+	err   error // set before done is signalled
+}
+
+const (
+	waiting int32 = iota
+	taken
+	abandoned
+)
+
+// jobPool recycles jobs. A job whose caller stopped waiting is not put back: the
+// pipeline may still hold it.
+type jobPool struct{ pool sync.Pool }
+
+func (p *jobPool) get(cmds []redis.Cmder) *job {
+	j, ok := p.pool.Get().(*job)
+	if !ok {
+		j = &job{done: make(chan struct{}, 1)}
+	}
+	j.cmds = cmds
+	return j
+}
+
+func (p *jobPool) put(j *job) {
+	j.cmds, j.err = nil, nil
+	j.state.Store(waiting)
+	p.pool.Put(j)
+}
+
+// abandon withdraws a job that has not been sent yet.
+func (j *job) abandon() { j.state.CompareAndSwap(waiting, abandoned) }
+
+func (p *pipeline) do(ctx context.Context, timer *time.Timer, cmds []redis.Cmder) error {
+	j, err := p.enqueue(cmds)
+	if err != nil {
+		return err
+	}
+	return p.wait(ctx, timer, j)
+}
+
+// enqueue queues cmds, and starts a round trip if fewer than maxInFlight are
+// under way.
+func (p *pipeline) enqueue(cmds []redis.Cmder) (*job, error) {
+	if err := p.breaker.refusal(); err != nil {
+		return nil, err
+	}
+	j := p.redis.jobs.get(cmds)
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, fmt.Errorf("%w: the connection is closed", ErrUnavailable)
+	}
+	if len(p.queue) >= p.maxQueue {
+		return nil, fmt.Errorf("%w: %d requests are waiting for it already", ErrUnavailable, len(p.queue))
+	}
+	p.queue = append(p.queue, j)
+	if p.inFlight < maxInFlight {
+		p.inFlight++
+		p.redis.workers.Go(p.drain) // Redis.Close first closes the pipeline and then waits for drain
+	}
+	return j, nil
+}
+
+// wait returns when the job is done, its timer fires, or ctx ends.
+func (p *pipeline) wait(ctx context.Context, timer *time.Timer, j *job) error {
+	select {
+	case <-j.done:
+		err := j.err
+		p.redis.jobs.put(j)
+		return err
+	case <-timer.C:
+		j.abandon()
+		return fmt.Errorf("%w: no answer within %v", ErrUnavailable, p.redis.timeout)
+	case <-ctx.Done():
+		j.abandon()
+		return ctx.Err()
+	}
+}
+
+// drain makes one round trip after another until the queue is empty.
+func (p *pipeline) drain() {
+	for {
+		jobs := p.take()
+		if jobs == nil {
+			return
+		}
+		p.send(jobs)
+		for _, j := range jobs {
+			j.done <- struct{}{}
+		}
+	}
+}
+
+// take removes the jobs of the next round trip from the queue. It returns nil
+// when the queue is empty, and drain then ends.
+func (p *pipeline) take() []*job {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.queue) > 0 {
+		n := min(len(p.queue), p.maxJobs)
+		batch := p.queue[:n:n]
+		p.queue = p.queue[n:]
+		jobs := batch[:0]
+		for _, j := range batch {
+			if j.state.CompareAndSwap(waiting, taken) {
+				jobs = append(jobs, j)
+			}
+		}
+		if len(jobs) > 0 {
+			return jobs
+		}
+	}
+	p.queue = nil
+	p.inFlight--
+	return nil
+}
+
+// send runs the jobs' commands and sets each job's err.
+func (p *pipeline) send(jobs []*job) {
+	if err := p.breaker.refusal(); err != nil { // the breaker opened while the jobs waited
+		for _, j := range jobs {
+			j.err = err
+		}
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), p.redis.timeout)
+	defer cancel()
+
+	// go-redis sets the error of each command, also where it gets no connection,
+	// so that Exec's own error is not needed.
+	pipe := p.redis.client.Pipeline()
+	for _, j := range jobs {
+		_ = pipe.BatchProcess(ctx, j.cmds...) // only queues; Exec sends
+	}
+	p.redis.roundTrips.Add(1)
+	_, _ = pipe.Exec(ctx)
+
+	again := p.redis.client.Pipeline()
+	for _, j := range jobs {
+		for _, c := range j.cmds {
+			if call, ok := c.(*Call); ok && call.unknown() {
+				call.withText()
+				_ = again.Process(ctx, call)
+			}
+		}
+	}
+	if again.Len() > 0 {
+		p.redis.roundTrips.Add(1)
+		_, _ = again.Exec(ctx)
+	}
+
+	var failure error
+	for _, j := range jobs {
+		for _, c := range j.cmds {
+			if err := c.Err(); err != nil && !replied(err) {
+				j.err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+				if !startsWith(err, moving) {
+					failure = j.err
+				}
+				break
+			}
+		}
+	}
+	if p.breaker.record(failure) {
+		p.redis.changed(p, true, failure)
+		p.redis.background(p.revive)
+	}
+}
+
+// revive closes the breaker once Redis serves a probe.
+func (p *pipeline) revive(ctx context.Context) {
+	pause := p.breaker.firstProbe()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		pause = max(pause, min(2*pause, 250*time.Millisecond))
+		if p.redis.pipelines.probe(ctx, p) == nil {
+			p.breaker.close()
+			p.redis.changed(p, false, nil)
+			return
+		}
+	}
+}
+
+func (p *pipeline) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+}
+
+// notServing are the first words of the error replies with which Redis says
+// that it serves no commands at present, or none on this connection.
+//
+// An error that concerns one command alone is that command's reply and not in
+// this list: a Redis without memory for writes (OOM, MISCONF, NOREPLICAS) still
+// reads sessions, and NOPERM concerns a key or a command.
+var notServing = []string{
+	"LOADING", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "BUSY",
+	"NOAUTH", "WRONGPASS", "ERR max number of clients",
+}
+
+// moving are the first words of the error replies with which a healthy Cluster
+// says that it is moving a key from one master to another. The command did not
+// run.
+var moving = []string{"TRYAGAIN", "MOVED", "ASK"}
+
+// replied reports whether err is Redis' reply to the command itself, rather
+// than a failure to get a reply.
+func replied(err error) bool {
+	if err == redis.Nil { //nolint:errorlint // never wrapped, and by far the most frequent
+		return true
+	}
+	var reply redis.Error
+	return errors.As(err, &reply) && !startsWith(reply, notServing) && !startsWith(reply, moving) &&
+		!strings.Contains(reply.Error(), "-READONLY ") // from within a script, before Redis 7
+}
+
+func startsWith(err error, words []string) bool {
+	var reply redis.Error
+	if !errors.As(err, &reply) {
+		return false
+	}
+	for _, w := range words {
+		if strings.HasPrefix(reply.Error(), w) {
+			return true
+		}
+	}
+	return false
+}

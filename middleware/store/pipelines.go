@@ -1,0 +1,245 @@
+package store
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	slots = 16384
+	// topologyEvery is how often the table from slots to servers is refreshed.
+	topologyEvery = 10 * time.Second
+)
+
+// server has the two pipelines of one Redis server. Large values have a pipeline
+// of their own, so that a limit's check does not wait behind a megabyte.
+type server struct {
+	small, large pipeline
+}
+
+func newServer(r *Redis, name string) *server {
+	s := &server{
+		small: pipeline{name: name, redis: r, maxJobs: maxJobs, maxQueue: maxQueue},
+		large: pipeline{name: name + " (large values)", redis: r, maxJobs: maxLargeJobs, maxQueue: maxLargeQueue, large: true},
+	}
+	s.small.server, s.large.server = s, s
+	return s
+}
+
+func (s *server) pipeline(large bool) *pipeline {
+	if large {
+		return &s.large
+	}
+	return &s.small
+}
+
+func (s *server) close() {
+	s.small.close()
+	s.large.close()
+}
+
+// pipelines holds the pipelines of each server: of a single one, or of each Cluster master.
+//
+// In a Cluster they only decide which commands travel together and whose breaker
+// applies; the ClusterClient still routes each command, and follows MOVED
+// and ASK. So a table that is out of date costs a redirect and nothing else.
+type pipelines struct {
+	redis   *Redis
+	cluster *redis.ClusterClient // nil for a single server
+
+	first *server // the only one, or the one that stands for all until the slots are known
+
+	mu     sync.Mutex
+	byAddr map[string]*server
+	closed bool
+	table  atomic.Pointer[[slots]*server]
+}
+
+func newPipelines(r *Redis) *pipelines {
+	ps := &pipelines{redis: r, byAddr: map[string]*server{}}
+	if c, ok := r.client.(*redis.ClusterClient); ok {
+		ps.cluster = c
+		ps.first = newServer(r, "cluster")
+	} else {
+		ps.first = newServer(r, "redis")
+	}
+	return ps
+}
+
+// many reports whether commands may belong to different pipelines.
+func (ps *pipelines) many() bool { return ps.cluster != nil && ps.table.Load() != nil }
+
+// of returns the server that has a command's key.
+func (ps *pipelines) of(c redis.Cmder) *server {
+	if ps.cluster == nil {
+		return ps.first
+	}
+	table := ps.table.Load()
+	if table == nil {
+		return ps.first
+	}
+	if s := table[slotOf(firstKey(c))]; s != nil {
+		return s
+	}
+	return ps.first
+}
+
+// part is those of a caller's commands that go to one pipeline.
+type part struct {
+	pipeline *pipeline
+	cmds     []redis.Cmder
+}
+
+// split sorts the commands by pipeline, and keeps their order.
+func (ps *pipelines) split(cmds []redis.Cmder, large bool) []part {
+	var parts []part
+next:
+	for _, c := range cmds {
+		p := ps.of(c).pipeline(large)
+		for i := range parts {
+			if parts[i].pipeline == p {
+				parts[i].cmds = append(parts[i].cmds, c)
+				continue next
+			}
+		}
+		parts = append(parts, part{pipeline: p, cmds: []redis.Cmder{c}})
+	}
+	return parts
+}
+
+// follow keeps the table up to date until ctx ends.
+func (ps *pipelines) follow(ctx context.Context) {
+	for {
+		wait := topologyEvery
+		if ps.refresh(ctx) != nil {
+			wait = 100 * time.Millisecond
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// refresh asks the Cluster which master has which slots.
+func (ps *pipelines) refresh(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	//lint:ignore SA1019 CLUSTER SHARDS, its successor, is not known to Redis 6
+	ranges, err := ps.cluster.ClusterSlots(ctx).Result()
+	if err != nil {
+		return err
+	}
+	table := new([slots]*server)
+	for _, r := range ranges {
+		if len(r.Nodes) == 0 {
+			continue
+		}
+		master := ps.at(r.Nodes[0].Addr)
+		for s := max(r.Start, 0); s <= min(r.End, slots-1); s++ {
+			table[s] = master
+		}
+	}
+	ps.table.Store(table)
+	return nil
+}
+
+// at returns the master at addr.
+func (ps *pipelines) at(addr string) *server {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	s, ok := ps.byAddr[addr]
+	if !ok {
+		s = newServer(ps.redis, addr)
+		if ps.closed {
+			s.close()
+		}
+		ps.byAddr[addr] = s
+	}
+	return s
+}
+
+// probe asks the server behind a pipeline whether it serves, by writing a key
+// that expires after a second: a PING would not do, since a replica and a Cluster
+// that is down answer it too. In a Cluster it also asks for the topology again,
+// since another server may have taken over.
+func (ps *pipelines) probe(ctx context.Context, p *pipeline) error {
+	ctx, cancel := context.WithTimeout(ctx, ps.redis.timeout)
+	defer cancel()
+	write := redis.NewStatusCmd(ctx, "set", ps.redis.Key("probe"), "1", "px", 1000)
+	if ps.cluster == nil {
+		return unserved(ps.redis.client.Process(ctx, write))
+	}
+	ps.cluster.ReloadState(ctx)
+	if err := ps.refresh(ctx); err != nil {
+		return err
+	}
+	if p.server == ps.first {
+		return nil // first stands for the whole Cluster, which has just replied
+	}
+	slot, owns := ps.slotOn(p.server)
+	if !owns {
+		return nil // its slots have moved, and no command will use this pipeline again
+	}
+	key := ps.redis.Key("probe", "{"+keyIn(slot)+"}")
+	node, err := ps.cluster.MasterForKey(ctx, key)
+	if err != nil {
+		return err
+	}
+	write.Args()[1] = key
+	return unserved(node.Process(ctx, write))
+}
+
+// unserved drops an error that is Redis' reply to the probe: a Redis that replies
+// that it has no memory left, or that the probe has no permission, does serve.
+func unserved(err error) error {
+	if err != nil && replied(err) {
+		return nil
+	}
+	return err
+}
+
+// slotOn returns a slot that the server owns.
+func (ps *pipelines) slotOn(s *server) (int, bool) {
+	if table := ps.table.Load(); table != nil {
+		for slot, have := range table {
+			if have == s {
+				return slot, true
+			}
+		}
+	}
+	return 0, false
+}
+
+func (ps *pipelines) close() {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	ps.closed = true
+	ps.first.close()
+	for _, s := range ps.byAddr {
+		s.close()
+	}
+}
+
+// firstKey returns the key by which a command is routed, or "" where it has
+// none.
+func firstKey(c redis.Cmder) string {
+	args := c.Args()
+	at := 1
+	if len(args) > 0 {
+		if name, ok := args[0].(string); ok && strings.HasPrefix(strings.ToLower(name), "eval") {
+			at = 3
+		}
+	}
+	if len(args) <= at {
+		return ""
+	}
+	key, _ := args[at].(string)
+	return key
+}
