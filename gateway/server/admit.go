@@ -14,7 +14,7 @@ import (
 )
 
 // admit decides whether a request may pass, in this order: the deny cache,
-// which costs nothing; the session and the limits, in one round trip to Redis;
+// which costs nothing; the session and the limits, in one round batch to Redis;
 // the limits' denial; the session's rule; and whether an API key is needed.
 func (rt *route) admit(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
@@ -32,12 +32,12 @@ func (rt *route) admit(next echo.HandlerFunc) echo.HandlerFunc {
 			}
 		}
 
-		visit := rt.visit(r)
-		x.visit = visit
-		outcome := rt.ask(r.Context(), visit, &who)
+		rs := rt.requestSession(r)
+		x.session = rs
+		outcome := rt.ask(r.Context(), rs, &who)
 		// The log tells of denied requests, too, by whom they were counted, so that
 		// a replay of it counts them alike.
-		if live := visit.Session(); live != nil {
+		if live := rs.Session(); live != nil {
 			x.user, x.ref = live.User, live.Ref
 		} else if outcome != nil && !outcome.Allowed() {
 			x.user, x.ref = who.User, who.Session // as remembered: the session was not asked for
@@ -51,9 +51,9 @@ func (rt *route) admit(next echo.HandlerFunc) echo.HandlerFunc {
 			outcome.WriteHeaders(c.Response().Header())
 		}
 
-		if verdict := visit.Decide(); !verdict.Pass() {
+		if verdict := rs.Authorize(); !verdict.Pass() {
 			x.barred = verdict.Status == http.StatusUnauthorized || verdict.Status == http.StatusSeeOther
-			return refuseVisit(c, verdict)
+			return refuseSession(c, verdict)
 		}
 		if rt.policy.Client == policies.ClientRequired && x.api == nil {
 			return refuse(http.StatusUnauthorized, "An API key is needed: X-API-Key, or Authorization: Bearer.").
@@ -66,32 +66,32 @@ func (rt *route) admit(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// visit looks for the request's session, if the route wants to know.
-func (rt *route) visit(r *http.Request) *session.Visit {
-	if rt.noVisit != nil {
-		return rt.noVisit
+// requestSession looks for the request's session, if the route wants to know.
+func (rt *route) requestSession(r *http.Request) *session.RequestSession {
+	if rt.noSession != nil {
+		return rt.noSession
 	}
-	return rt.gen.sessions.Visit(r, rt.session)
+	return rt.gen.sessions.ForRequest(r, rt.session)
 }
 
-// ask finds the session and asks the limits, in one round trip where that can
+// ask finds the session and asks the limits, in one round batch where that can
 // be: limits by user or session go by whom this instance remembers the cookie
 // to speak for. A wrong guess is refunded, and asked again.
-func (rt *route) ask(ctx context.Context, visit *session.Visit, who *ratelimit.Request) *ratelimit.Outcome {
+func (rt *route) ask(ctx context.Context, rs *session.RequestSession, who *ratelimit.Request) *ratelimit.Outcome {
 	var batch *store.Batch
-	if redis := rt.server.parts.redis; redis != nil && visit.Carries() {
+	if redis := rt.server.parts.redis; redis != nil && rs.Carries() {
 		batch = redis.NewBatch()
-		visit.Begin(batch)
+		rs.AddTo(batch)
 	}
 	if rt.limiter == nil {
-		_ = visit.Finish(ctx, send(ctx, batch)) // Decide knows what an error means on this route
+		_ = rs.Load(ctx) // Authorize knows what an error means on this route
 		return nil
 	}
 
-	guessed, sure := visit.Remembered()
-	if rt.byIdentity && visit.Carries() && !sure {
-		_ = visit.Finish(ctx, send(ctx, batch))
-		identify(who, visit)
+	guessed, sure := rs.Remembered()
+	if rt.byIdentity && rs.Carries() && !sure {
+		_ = rs.Load(ctx)
+		identify(who, rs)
 		return rt.limiter.Check(ctx, who, nil)
 	}
 
@@ -100,11 +100,11 @@ func (rt *route) ask(ctx context.Context, visit *session.Visit, who *ratelimit.R
 	if !outcome.Allowed() && batch != nil && batch.Pending() {
 		return outcome // remembered as denied: the session does not matter
 	}
-	_ = visit.Finish(ctx, send(ctx, batch))
+	_ = rs.Load(ctx)
 	if !rt.byIdentity {
 		return outcome
 	}
-	identify(who, visit)
+	identify(who, rs)
 	if who.User == guessed.User && who.Session == guessed.Ref {
 		return outcome
 	}
@@ -112,22 +112,10 @@ func (rt *route) ask(ctx context.Context, visit *session.Visit, who *ratelimit.R
 	return rt.limiter.Check(ctx, who, nil)
 }
 
-// send sends what a batch still holds, and returns the error that goes for all
-// that it carried.
-func send(ctx context.Context, batch *store.Batch) error {
-	if batch == nil {
-		return nil
-	}
-	if batch.Pending() {
-		return batch.Send(ctx)
-	}
-	return batch.Err()
-}
-
 // identify makes the limits count by a live session alone.
-func identify(who *ratelimit.Request, visit *session.Visit) {
+func identify(who *ratelimit.Request, rs *session.RequestSession) {
 	who.User, who.Session = "", ""
-	if live := visit.Session(); live != nil {
+	if live := rs.Session(); live != nil {
 		who.User, who.Session = live.User, live.Ref
 	}
 }
@@ -176,8 +164,8 @@ func (x *exchange) settle(status int, h http.Header) {
 	x.reserved = nil
 }
 
-// refuseVisit answers as a session's rule says.
-func refuseVisit(c echo.Context, v session.Verdict) error {
+// refuseSession answers as a session's rule says.
+func refuseSession(c echo.Context, v session.Verdict) error {
 	h := c.Response().Header()
 	for name, values := range v.Header {
 		h[name] = values

@@ -25,7 +25,7 @@ func newSigner(p *policies.Assertion, now func() time.Time) (*session.Signer, er
 // vouch adds the signed assertion of a live session, for the app servers of
 // the route's upstream unless the policy names another audience.
 func (rt *route) vouch(h http.Header, x *exchange) {
-	live := x.visit.Session()
+	live := x.session.Session()
 	if rt.gen.signer == nil || live == nil {
 		return
 	}

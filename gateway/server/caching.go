@@ -97,7 +97,7 @@ func (rt *route) partition() string {
 // depend on it, and only what it calls public is for others.
 func personal(r *http.Request) bool {
 	x := exchangeFrom(r.Context())
-	return x.api != nil || x.visit.Session() != nil
+	return x.api != nil || x.session.Session() != nil
 }
 
 func bypass(token policies.Secret) func(*http.Request) bool {

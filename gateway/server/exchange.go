@@ -40,7 +40,7 @@ type exchange struct {
 	cause  error  // why the gateway answered itself
 	status int    // what that answer means, where its own status is gRPC's eternal 200
 
-	visit    *session.Visit
+	session  *session.RequestSession
 	reserved *ratelimit.Outcome // to be settled by the answer
 
 	applied  atomic.Bool             // what is due for the session has been done

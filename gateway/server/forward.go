@@ -96,7 +96,7 @@ func (rt *route) rewriteRequest(pr *httputil.ProxyRequest) {
 
 // announce tells the app who is asking.
 func (rt *route) announce(h http.Header, x *exchange) {
-	x.visit.Forward(h)
+	x.session.ForwardHeaders(h)
 	rt.vouch(h, x)
 	if x.api != nil {
 		h.Set(headerClient, x.api.name)
@@ -147,12 +147,12 @@ func (rt *route) takeResponse(res *http.Response) error {
 	x := exchangeFrom(res.Request.Context())
 	x.upstream.Store(res.Request.URL)
 	actions, err := session.ParseActions(res.Header, rt.session.Mode)
-	x.visit.CleanResponse(res.Header)
+	x.session.CleanResponse(res.Header)
 	if err != nil { // nothing is done of it; forward does what is due all the same
 		return &proxy.Error{Status: session.Status(err), Kind: proxy.KindRefused, Err: err}
 	}
 	x.applied.Store(true)
-	cookie, err := x.visit.Apply(x, actions)
+	cookie, err := x.session.Commit(x, actions)
 	if err != nil {
 		return &proxy.Error{Status: session.Status(err), Kind: proxy.KindRefused, Err: err}
 	}
@@ -182,7 +182,7 @@ func (x *exchange) endSession(c echo.Context) error {
 	if x.applied.Swap(true) {
 		return nil
 	}
-	cookie, err := x.visit.Apply(x, session.Actions{})
+	cookie, err := x.session.Commit(x, session.Actions{})
 	if err != nil {
 		return refuse(session.Status(err), "The session could not be ended.").with("Retry-After", "1").because(err)
 	}

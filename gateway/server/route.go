@@ -21,9 +21,9 @@ type route struct {
 	limiter     *ratelimit.Limiter // nil: no limits
 	byIdentity  bool               // a limit is keyed by user or session
 	session     session.Route
-	noVisit     *session.Visit // that of all requests, where the route has no sessions
-	cors        *cors          // nil: the app answers for itself
-	maxBody     int64          // 0: no bound
+	noSession   *session.RequestSession // that of all requests, where the route has no sessions
+	cors        *cors                   // nil: the app answers for itself
+	maxBody     int64                   // 0: no bound
 	maintenance *maintenance
 }
 
@@ -41,7 +41,7 @@ func (s *Server) newRoute(g *generation, p *policies.Route) (*route, error) {
 		maxBody: p.MaxBody.Bytes(),
 	}
 	if rt.session.Mode == session.Off {
-		rt.noVisit = g.sessions.Visit(nil, rt.session)
+		rt.noSession = g.sessions.ForRequest(nil, rt.session)
 	}
 	if err := rt.bindLimits(); err != nil {
 		return nil, err

@@ -11,7 +11,7 @@ import (
 // each user's handles. Redis and memory differ here and nowhere else.
 type backend interface {
 	// fetch begins to read records; see fetch.
-	fetch(t *store.Batch, handles ...string) fetch
+	fetch(batch *store.Batch, handles ...string) fetch
 
 	// create stores a record that must not exist yet.
 	create(ctx context.Context, handle string, text []byte, ttl time.Duration) error
@@ -38,10 +38,9 @@ type backend interface {
 	eviction(ctx context.Context) (warning string, err error)
 }
 
-// fetch is a read under way. With a Trip its commands travel when the caller
-// sends the trip; without one, when done is called.
+// fetch is a read under way. With a Batch its commands travel when the batch is
+// sent, which done does where it has not been; without one, when done is called.
 type fetch interface {
-	// done returns one text per handle, nil where there is no such record. sent
-	// is what sending the trip returned.
-	done(ctx context.Context, sent error) ([][]byte, error)
+	// done returns one text per handle, nil where there is no such record.
+	done(ctx context.Context) ([][]byte, error)
 }

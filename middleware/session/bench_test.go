@@ -11,29 +11,26 @@ import (
 	"github.com/headgate/headgate/middleware/store"
 )
 
-// visitOnce is what the gateway does for one request, its limits' script
+// requestOnce is what the gateway does for one request, its limits' script
 // included where there is one.
-func visitOnce(b *testing.B, m *session.Manager, trip *store.Batch, r *http.Request, calls ...*store.Call) {
+func requestOnce(b *testing.B, m *session.Manager, batch *store.Batch, r *http.Request, calls ...*store.Call) {
 	ctx := context.Background()
-	v := m.Visit(r, required)
-	v.Remembered()
-	var sent error
-	if trip != nil {
-		v.Begin(trip)
+	rs := m.ForRequest(r, required)
+	rs.Remembered()
+	if batch != nil {
+		rs.AddTo(batch)
 		if len(calls) > 0 {
-			sent = trip.Send(ctx, calls[0])
-		} else {
-			sent = trip.Send(ctx)
+			_ = batch.Send(ctx, calls[0]) // Load returns its error
 		}
 	}
-	if err := v.Finish(ctx, sent); err != nil {
+	if err := rs.Load(ctx); err != nil {
 		b.Error(err)
 	}
-	if d := v.Decide(); !d.Pass() && len(r.Header["Cookie"]) > 0 {
+	if d := rs.Authorize(); !d.Pass() && len(r.Header["Cookie"]) > 0 {
 		b.Error("not logged in")
 	}
-	v.Forward(http.Header{})
-	if _, err := v.Apply(ctx, session.Actions{}); err != nil {
+	rs.ForwardHeaders(http.Header{})
+	if _, err := rs.Commit(ctx, session.Actions{}); err != nil {
 		b.Error(err)
 	}
 }
@@ -67,21 +64,21 @@ func BenchmarkRequest(b *testing.B) {
 			})
 		})
 	}
-	parallel("without cookie", func(r *http.Request) { visitOnce(b, inRedis, redis.NewBatch(), r) }, new(browser))
+	parallel("without cookie", func(r *http.Request) { requestOnce(b, inRedis, redis.NewBatch(), r) }, new(browser))
 	parallel("limit alone", func(*http.Request) {
 		if err := redis.Do(context.Background(), limit.Call([]string{"limit"})); err != nil {
 			b.Error(err)
 		}
 	}, new(browser))
-	parallel("session alone", func(r *http.Request) { visitOnce(b, inRedis, redis.NewBatch(), r) }, &user)
-	parallel("session and limit in one trip", func(r *http.Request) {
-		visitOnce(b, inRedis, redis.NewBatch(), r, limit.Call([]string{"limit"}))
+	parallel("session alone", func(r *http.Request) { requestOnce(b, inRedis, redis.NewBatch(), r) }, &user)
+	parallel("session and limit in one batch", func(r *http.Request) {
+		requestOnce(b, inRedis, redis.NewBatch(), r, limit.Call([]string{"limit"}))
 	}, &user)
 	parallel("session and limit one after the other", func(r *http.Request) {
-		visitOnce(b, inRedis, nil, r)
+		requestOnce(b, inRedis, nil, r)
 		if err := redis.Do(context.Background(), limit.Call([]string{"limit"})); err != nil {
 			b.Error(err)
 		}
 	}, &user)
-	parallel("session in memory", func(r *http.Request) { visitOnce(b, inMemory, nil, r) }, &memoryUser)
+	parallel("session in memory", func(r *http.Request) { requestOnce(b, inMemory, nil, r) }, &memoryUser)
 }

@@ -28,15 +28,15 @@ func (c *client) Ping(ctx context.Context) *redis.StatusCmd {
 	return cmd
 }
 
-// Get returns the data that the visit has read and whose token it has checked.
+// Get returns the data of the session that Load has read and whose token it has checked.
 func (c *client) Get(ctx context.Context, key string) *redis.StringCmd {
 	cmd := redis.NewStringCmd(ctx, "get", key)
-	v, _ := ctx.Value(visitKey{}).(*Visit)
-	if v == nil || v.session == nil || clientKeyPrefix+v.session.Ref != key {
+	rs, _ := ctx.Value(requestKey{}).(*RequestSession)
+	if rs == nil || rs.session == nil || clientKeyPrefix+rs.session.Ref != key {
 		cmd.SetErr(redis.Nil)
 		return cmd
 	}
-	cmd.SetVal(string(orEmpty(v.session.Data())))
+	cmd.SetVal(string(orEmpty(rs.session.Data())))
 	return cmd
 }
 
@@ -48,11 +48,11 @@ func (c *client) Set(ctx context.Context, key string, value any, _ time.Duration
 	text, _ := value.([]byte)
 	var after map[string]json.RawMessage
 	if err := json.Unmarshal(text, &after); err != nil || save == nil {
-		cmd.SetErr(fmt.Errorf("session: a save that did not come through the Manager (%v)", err))
+		cmd.SetErr(fmt.Errorf("session: a save that did not come through the Manager (%rs)", err))
 		return cmd
 	}
 	handle := strings.TrimPrefix(key, clientKeyPrefix)
-	cookie, err := save.visit.saveValues(ctx, handle, changes(save.before, after))
+	cookie, err := save.request.saveValues(ctx, handle, changes(save.before, after))
 	if err != nil {
 		cmd.SetErr(err)
 		return cmd
@@ -70,7 +70,7 @@ func (c *client) Del(ctx context.Context, keys ...string) *redis.IntCmd {
 		cmd.SetErr(errors.New("session: a deletion that did not come through the Manager"))
 		return cmd
 	}
-	cookie, err := save.visit.logout(context.WithoutCancel(ctx), LogoutSession)
+	cookie, err := save.request.logout(context.WithoutCancel(ctx), LogoutSession)
 	if err != nil {
 		cmd.SetErr(err)
 		return cmd

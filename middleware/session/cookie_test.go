@@ -40,11 +40,11 @@ func TestCookieAttributes(t *testing.T) {
 		// Deleting it takes the same name, domain and path.
 		r := httptest.NewRequest(http.MethodPost, "/", nil)
 		r.AddCookie(&http.Cookie{Name: b.current().Name, Value: b.value()})
-		v := m.Visit(r, logout)
-		if err := v.Finish(t.Context(), nil); err != nil {
+		rs := m.ForRequest(r, logout)
+		if err := rs.Load(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		gone, err := v.Apply(t.Context(), session.Actions{})
+		gone, err := rs.Commit(t.Context(), session.Actions{})
 		if err != nil || gone == nil {
 			t.Fatalf("%s: %v, %v", name, gone, err)
 		}
@@ -117,8 +117,8 @@ func TestASignedCookieCannotBeAltered(t *testing.T) {
 				continue
 			}
 			bad := browser{cookie: &http.Cookie{Name: cookieName, Value: good[:i] + string(c) + good[i+1:]}}
-			if r := bad.start(t, m, optional); r.session() != nil || r.visit.Carries() {
-				t.Fatalf("altered at %d: carries %v, session %v", i, r.visit.Carries(), r.session())
+			if r := bad.start(t, m, optional); r.session() != nil || r.rs.Carries() {
+				t.Fatalf("altered at %d: carries %v, session %v", i, r.rs.Carries(), r.session())
 			}
 		}
 	}
@@ -139,8 +139,8 @@ func TestALiveSessionIsFoundAmongCookiesOfOneName(t *testing.T) {
 		} {
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			r.Header.Set("Cookie", line)
-			v := f.instances[1].Visit(r, required)
-			if err := v.Finish(t.Context(), nil); err != nil || v.Session() == nil {
+			rs := f.instances[1].ForRequest(r, required)
+			if err := rs.Load(t.Context()); err != nil || rs.Session() == nil {
 				t.Errorf("%s: %v", line, err)
 			}
 		}
@@ -196,9 +196,9 @@ func FuzzCookie(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line string) {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Header["Cookie"] = []string{line}
-		v := m.Visit(r, optional)
-		if err := v.Finish(t.Context(), nil); err != nil || v.Session() != nil {
-			t.Fatalf("session %v, error %v", v.Session(), err)
+		rs := m.ForRequest(r, optional)
+		if err := rs.Load(t.Context()); err != nil || rs.Session() != nil {
+			t.Fatalf("session %v, error %v", rs.Session(), err)
 		}
 		m.CutCookie(r.Header)
 		for _, c := range r.Cookies() {

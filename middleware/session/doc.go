@@ -18,18 +18,17 @@
 //
 // # How a request passes through
 //
-// A [Visit] is one request's dealings with its session:
+// A [RequestSession] is one request's session:
 //
-//	v := m.Visit(r, route)     // looks at the cookies: no I/O, junk stops here
-//	v.Begin(trip)              // puts one GET on the round trip that the limits take anyway
-//	err = trip.Send(ctx, ...)
-//	v.Finish(ctx, err)         // the live session, none, or "nobody knows"
-//	d := v.Decide()            // pass, 303 to the login page, 401, 403, 503
-//	v.Forward(header)          // what the app server is told
+//	rs := m.ForRequest(r, route)  // reads the cookies: no I/O, junk stops here
+//	rs.AddTo(batch)                // one GET on the round batch that the limits take anyway
+//	rs.Load(ctx)                  // the live session, none, or ErrUnavailable
+//	verdict := rs.Authorize()     // pass, 303 to the login page, 401, 403, 503
+//	rs.ForwardHeaders(header)     // what the app server is told
 //	...
 //	a, err := ParseActions(header, route.Mode)  // what the app server asks for
-//	cookie, err := v.Apply(ctx, a)              // saved before anybody is told
-//	v.CleanResponse(header)
+//	cookie, err := rs.Commit(ctx, a)            // saved before the client is told
+//	rs.CleanResponse(header)
 //	m.SetCookie(header, cookie)
 //
 // In an Echo app, [Middleware] does that, and handlers use [Get], [Save],

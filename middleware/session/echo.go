@@ -34,15 +34,15 @@ func (m *Manager) Middleware(route Route) echo.MiddlewareFunc {
 	}
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
-			v := m.Visit(c.Request(), route)
-			if v.route.Mode == Off {
+			rs := m.ForRequest(c.Request(), route)
+			if rs.route.Mode == Off {
 				return next(c)
 			}
-			c.SetRequest(c.Request().WithContext(NewContext(c.Request().Context(), v)))
-			v.request = c.Request()
+			c.SetRequest(c.Request().WithContext(NewContext(c.Request().Context(), rs)))
+			rs.request = c.Request()
 			ctx := c.Request().Context()
-			_ = v.Finish(ctx, nil) // Decide knows what an error means on this route
-			if d := v.Decide(); !d.Pass() {
+			_ = rs.Load(ctx) // Authorize knows what an error means on this route
+			if d := rs.Authorize(); !d.Pass() {
 				return answer(c, d)
 			}
 			if route.Mode == Logout {
@@ -54,8 +54,8 @@ func (m *Manager) Middleware(route Route) echo.MiddlewareFunc {
 			c.Response().Before(func() {
 				// Only a rotation can be due, whose failure is no reason to
 				// fail the response.
-				if cookie, err := v.Apply(ctx, Actions{}); err == nil {
-					v.m.SetCookie(c.Response().Header(), cookie)
+				if cookie, err := rs.Commit(ctx, Actions{}); err == nil {
+					rs.m.SetCookie(c.Response().Header(), cookie)
 				}
 			})
 			return next(c)
@@ -79,11 +79,11 @@ var errNoMiddleware = errors.New("session: this route has no session.Middleware,
 // Values, then [Save]. The error is an *echo.HTTPError that wraps what
 // [Manager.Get] says: 503 while the store is away.
 func Get(c echo.Context) (*sessions.Session, error) {
-	v, ok := FromContext(c.Request().Context())
+	rs, ok := FromContext(c.Request().Context())
 	if !ok {
 		return nil, errNoMiddleware
 	}
-	s, err := v.m.Get(c.Request(), v.m.CookieName())
+	s, err := rs.m.Get(c.Request(), rs.m.CookieName())
 	return s, failed(c, err)
 }
 
@@ -107,8 +107,8 @@ func failed(c echo.Context, err error) error {
 
 // Current returns the live session, nil where there is none.
 func Current(c echo.Context) *Session {
-	if v, ok := FromContext(c.Request().Context()); ok {
-		return v.session
+	if rs, ok := FromContext(c.Request().Context()); ok {
+		return rs.session
 	}
 	return nil
 }
@@ -125,19 +125,19 @@ func Renew(c echo.Context) error { return apply(c, Actions{Renew: true}) }
 func LogOut(c echo.Context, scope LogoutScope) error { return apply(c, Actions{Logout: scope}) }
 
 func apply(c echo.Context, a Actions) error {
-	v, ok := FromContext(c.Request().Context())
+	rs, ok := FromContext(c.Request().Context())
 	if !ok {
 		return errNoMiddleware
 	}
-	cookie, err := v.Apply(c.Request().Context(), a)
+	cookie, err := rs.Commit(c.Request().Context(), a)
 	if err != nil {
 		return failed(c, err)
 	}
-	v.m.SetCookie(c.Response().Header(), cookie)
+	rs.m.SetCookie(c.Response().Header(), cookie)
 	return nil
 }
 
-// SetCookie adds what [Visit.Apply] returned to a response, instead of an
+// SetCookie adds what [RequestSession.Commit] returned to a response, instead of an
 // earlier cookie of ours, and keeps the response out of every cache. A nil
 // cookie changes nothing.
 func (m *Manager) SetCookie(h http.Header, cookie *http.Cookie) {
@@ -151,10 +151,10 @@ func (m *Manager) SetCookie(h http.Header, cookie *http.Cookie) {
 
 // CleanResponse removes from an app server's response what is ours to say: our
 // headers, and a cookie of our name.
-func (v *Visit) CleanResponse(h http.Header) {
+func (rs *RequestSession) CleanResponse(h http.Header) {
 	StripReserved(h)
-	if v.route.Mode != Off {
-		v.m.cutSetCookie(h)
+	if rs.route.Mode != Off {
+		rs.m.cutSetCookie(h)
 	}
 }
 

@@ -54,16 +54,16 @@ func (m *Manager) New(r *http.Request, name string) (*sessions.Session, error) {
 	if name != m.set.Cookie.Name {
 		return sessions.NewSession(m, name), fmt.Errorf("session: the cookie is %q, not %q; use CookieName", m.set.Cookie.Name, name)
 	}
-	v, err := m.visitOf(r)
+	rs, err := m.requestOf(r)
 	if err == nil {
-		err = v.Err()
+		err = rs.Err()
 	}
 	// The inner store sees the handle of a session that the cookie has opened,
 	// or no cookie: never what a client made up, which it would take for the ID
 	// of a new session.
-	inner := (&http.Request{Header: http.Header{}}).WithContext(context.WithValue(r.Context(), visitKey{}, v))
-	if v != nil && v.session != nil {
-		inner.AddCookie(&http.Cookie{Name: name, Value: v.session.Ref})
+	inner := (&http.Request{Header: http.Header{}}).WithContext(context.WithValue(r.Context(), requestKey{}, rs))
+	if rs != nil && rs.session != nil {
+		inner.AddCookie(&http.Cookie{Name: name, Value: rs.session.Ref})
 	}
 	s, innerErr := m.gorilla.New(inner, name)
 	if err == nil {
@@ -87,22 +87,22 @@ func (m *Manager) New(r *http.Request, name string) (*sessions.Session, error) {
 // It fails with [ErrEnded] where the session has ended meanwhile: saving does
 // not revive it.
 func (m *Manager) Save(r *http.Request, w http.ResponseWriter, s *sessions.Session) error {
-	v, err := m.visitOf(r)
+	rs, err := m.requestOf(r)
 	if err != nil {
 		return err
 	}
-	if v.err != nil {
-		return v.err
+	if rs.err != nil {
+		return rs.err
 	}
-	save := &saving{visit: v, before: baseline(r, s)}
+	save := &saving{request: rs, before: baseline(r, s)}
 	if s.Options == nil {
 		s.Options = &sessions.Options{MaxAge: int(m.set.AbsoluteTimeout / time.Second)}
 	}
-	if save.before != nil && v.session != nil && (s.ID == "" || s.ID == v.former) {
-		s.ID = v.session.Ref // the user has logged in since s was read
+	if save.before != nil && rs.session != nil && (s.ID == "" || s.ID == rs.former) {
+		s.ID = rs.session.Ref // the user has logged in since s was read
 	}
 	// An ID that did not come from our New is none.
-	if s.ID != "" && (v.session == nil || s.ID != v.session.Ref) {
+	if s.ID != "" && (rs.session == nil || s.ID != rs.session.Ref) {
 		if save.before != nil {
 			return ErrEnded
 		}
@@ -122,28 +122,29 @@ func (m *Manager) Save(r *http.Request, w http.ResponseWriter, s *sessions.Sessi
 }
 
 type (
-	visitKey  struct{}
-	savingKey struct{}
-	seenKey   struct{}
+	requestKey struct{}
+	savingKey  struct{}
+	seenKey    struct{}
 )
 
-// visitOf returns the request's visit: the middleware's, or one made now.
-func (m *Manager) visitOf(r *http.Request) (*Visit, error) {
-	if v, ok := FromContext(r.Context()); ok && v.m.shared == m.shared {
-		return v, nil
+// requestOf returns the request's session state: the middleware's, or one loaded
+// now.
+func (m *Manager) requestOf(r *http.Request) (*RequestSession, error) {
+	if rs, ok := FromContext(r.Context()); ok && rs.m.shared == m.shared {
+		return rs, nil
 	}
-	v := m.Visit(r, Route{Mode: Login})
+	rs := m.ForRequest(r, Route{Mode: Login})
 	// As gorilla's registry does: the request's owner keeps the pointer.
-	*r = *r.WithContext(NewContext(r.Context(), v))
-	v.request = r
-	return v, v.Finish(r.Context(), nil)
+	*r = *r.WithContext(NewContext(r.Context(), rs))
+	rs.request = r
+	return rs, rs.Load(r.Context())
 }
 
 // saving is one Save, on its way through redisstore to the client.
 type saving struct {
-	visit  *Visit
-	before map[string]json.RawMessage // nil: not a session that we read
-	cookie *http.Cookie
+	request *RequestSession
+	before  map[string]json.RawMessage // nil: not a session that we read
+	cookie  *http.Cookie
 }
 
 // seen holds what each session's data was when it was read or saved last.
@@ -196,19 +197,19 @@ func changes(before, after map[string]json.RawMessage) map[string]json.RawMessag
 	return diff
 }
 
-// saveValues writes changes into the visit's session, or a new one under this
+// saveValues writes changes into the request's session, or a new one under this
 // handle, and returns the cookie to send.
-func (v *Visit) saveValues(ctx context.Context, handle string, diff map[string]json.RawMessage) (*http.Cookie, error) {
+func (rs *RequestSession) saveValues(ctx context.Context, handle string, diff map[string]json.RawMessage) (*http.Cookie, error) {
 	ctx = context.WithoutCancel(ctx)
-	edit := func(r *record) error { return v.m.setValues(r, diff) }
-	if v.session != nil && v.session.Ref == handle {
-		return v.write(ctx, false, edit)
+	edit := func(r *record) error { return rs.m.setValues(r, diff) }
+	if rs.session != nil && rs.session.Ref == handle {
+		return rs.write(ctx, false, edit)
 	}
-	r := v.newRecord("")
+	r := rs.newRecord("")
 	if err := edit(r); err != nil {
 		return nil, err
 	}
-	return v.create(ctx, tokenFor(handle), r)
+	return rs.create(ctx, tokenFor(handle), r)
 }
 
 // setValues replaces top-level values whole, because that is what an app that

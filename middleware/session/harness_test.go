@@ -123,9 +123,9 @@ func (b *browser) accept(c *http.Cookie) {
 
 // request is one request on its way: what a gateway knows before the app answers.
 type request struct {
-	t     testing.TB
-	by    *browser
-	visit *session.Visit
+	t  testing.TB
+	by *browser
+	rs *session.RequestSession
 }
 
 // start sends a request with the browser's cookie as far as the app server.
@@ -141,12 +141,12 @@ func (b *browser) start(t testing.TB, m *session.Manager, route session.Route) *
 	if c := b.current(); c != nil {
 		r.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
 	}
-	v := m.Visit(r, route)
-	_ = v.Finish(context.Background(), nil)
-	return &request{t: t, by: b, visit: v}
+	rs := m.ForRequest(r, route)
+	_ = rs.Load(context.Background())
+	return &request{t: t, by: b, rs: rs}
 }
 
-func (r *request) session() *session.Session { return r.visit.Session() }
+func (r *request) session() *session.Session { return r.rs.Session() }
 
 // user is who the app server is told is logged in; "-" for no session at all.
 func (r *request) user() string {
@@ -169,11 +169,11 @@ func (r *request) answer(headers ...string) error {
 	for i := 0; i < len(headers); i += 2 {
 		h.Add(headers[i], headers[i+1])
 	}
-	actions, err := session.ParseActions(h, r.visit.Mode())
+	actions, err := session.ParseActions(h, r.rs.Mode())
 	if err != nil {
 		return err
 	}
-	cookie, err := r.visit.Apply(context.Background(), actions)
+	cookie, err := r.rs.Commit(context.Background(), actions)
 	r.by.accept(cookie)
 	return err
 }
@@ -209,7 +209,7 @@ var (
 func wantUser(t testing.TB, r *request, want string) {
 	t.Helper()
 	if got := r.user(); got != want {
-		t.Fatalf("user is %q, want %q (error %v)", got, want, r.visit.Err())
+		t.Fatalf("user is %q, want %q (error %v)", got, want, r.rs.Err())
 	}
 }
 

@@ -28,10 +28,10 @@ const maxHeaderData = 4 << 10
 // announced. A session always has a Headgate-Session header, {} at least; only
 // where its data is larger than 4 KiB, because Settings.MaxData allows it, is
 // that header left out.
-func (v *Visit) Forward(h http.Header) {
+func (rs *RequestSession) ForwardHeaders(h http.Header) {
 	StripReserved(h)
-	v.m.set.cut(h)
-	s := v.session
+	rs.m.set.cut(h)
+	s := rs.session
 	if s == nil {
 		return
 	}
@@ -41,7 +41,7 @@ func (v *Visit) Forward(h http.Header) {
 	if data := s.Data(); len(data) <= maxHeaderData {
 		h.Set(HeaderSession, string(data))
 	} else {
-		v.m.log.Warn("session data left out of the request: above 4 KiB", "ref", s.Ref, "bytes", len(data))
+		rs.m.log.Warn("session data left out of the request: above 4 KiB", "ref", s.Ref, "bytes", len(data))
 	}
 	h.Set(HeaderRef, s.Ref)
 }

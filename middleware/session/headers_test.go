@@ -54,11 +54,11 @@ func TestWhatAClientSendsUnderOurNamesDoesNotArrive(t *testing.T) {
 			if live {
 				r.AddCookie(b.current())
 			}
-			v := f.instances[1].Visit(r, optional)
-			if err := v.Finish(t.Context(), nil); err != nil {
+			rs := f.instances[1].ForRequest(r, optional)
+			if err := rs.Load(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			v.Forward(r.Header)
+			rs.ForwardHeaders(r.Header)
 			if got := r.Header.Get("Cookie"); got != "theirs=1" || r.Header.Get("Connection") != "" || r.Header.Get("Headgate-Client") != "" {
 				t.Errorf("forwarded: %v", r.Header)
 			}
@@ -73,14 +73,14 @@ func TestWhatAClientSendsUnderOurNamesDoesNotArrive(t *testing.T) {
 			want := map[string]string{
 				"Headgate-User":        "müller",
 				"Headgate-Session":     `{"citt\u00e0":"Forl\u00ec","del":"\u007f","emoji":"\ud83e\udd86"}`,
-				"Headgate-Session-Ref": v.Session().Ref,
+				"Headgate-Session-Ref": rs.Session().Ref,
 			}
 			for name, value := range want {
 				if got := r.Header[name]; len(got) != 1 || got[0] != value {
 					t.Errorf("%s: %q, want %q", name, got, value)
 				}
 			}
-			if strings.Contains(b.value()[24:], v.Session().Ref) {
+			if strings.Contains(b.value()[24:], rs.Session().Ref) {
 				t.Error("the reference holds the secret")
 			}
 		}
@@ -93,7 +93,7 @@ func TestAnAnonymousSessionIsForwardedWithoutUser(t *testing.T) {
 	var b browser
 	b.start(t, m, optional).mustAnswer(session.HeaderMerge, `{"cart":1}`)
 	h := http.Header{"Headgate-User": {"admin"}}
-	b.get(t, m).visit.Forward(h)
+	b.get(t, m).rs.ForwardHeaders(h)
 	if _, ok := h["Headgate-User"]; ok || h.Get("Headgate-Session") != `{"cart":1}` || h.Get("Headgate-Session-Ref") == "" {
 		t.Errorf("forwarded: %v", h)
 	}
@@ -106,13 +106,13 @@ func TestDataAboveFourKiBIsLeftOutOfTheHeader(t *testing.T) {
 	pad := strings.Repeat("x", 3000)
 	b.start(t, m, login).mustAnswer(session.HeaderLogin, "42", session.HeaderMerge, `{"a":"`+pad+`"}`)
 	h := http.Header{}
-	b.get(t, m).visit.Forward(h)
+	b.get(t, m).rs.ForwardHeaders(h)
 	if len(h.Get("Headgate-Session")) < 3000 {
 		t.Error("3 KiB were left out")
 	}
 	b.start(t, m, optional).mustAnswer(session.HeaderMerge, `{"b":"`+pad+`"}`)
 	h = http.Header{}
-	b.get(t, m).visit.Forward(h)
+	b.get(t, m).rs.ForwardHeaders(h)
 	if _, ok := h["Headgate-Session"]; ok || h.Get("Headgate-User") != "42" || h.Get("Headgate-Session-Ref") == "" {
 		t.Errorf("forwarded: %v", h)
 	}
@@ -123,7 +123,7 @@ func TestAResponseIsCleaned(t *testing.T) {
 	m := newManager(t, session.Options{})
 	for mode, kept := range map[session.Mode]int{session.Optional: 1, session.Off: 2} {
 		h := http.Header{"Headgate-Login": {"42"}, "headgate_logout": {"session"}, "Set-Cookie": {"__Host-session=mine", "a=1"}}
-		m.Visit(httptest.NewRequest(http.MethodGet, "/", nil), session.Route{Mode: mode}).CleanResponse(h)
+		m.ForRequest(httptest.NewRequest(http.MethodGet, "/", nil), session.Route{Mode: mode}).CleanResponse(h)
 		if len(h) != 1 || len(h["Set-Cookie"]) != kept {
 			t.Errorf("%s: left %v", mode, h)
 		}

@@ -153,7 +153,7 @@ func (m *Manager) update(ctx context.Context, handle string, base *record, chang
 
 // read returns the live record of a handle, or nil.
 func (m *Manager) read(ctx context.Context, handle string) (*record, error) {
-	texts, err := m.backend.fetch(nil, handle).done(ctx, nil)
+	texts, err := m.backend.fetch(nil, handle).done(ctx)
 	if err != nil || texts[0] == nil {
 		return nil, err
 	}

@@ -57,7 +57,7 @@ func (b *memoryBackend) fetch(_ *store.Batch, handles ...string) fetch {
 	return memoryFetch{b, handles}
 }
 
-func (f memoryFetch) done(context.Context, error) ([][]byte, error) {
+func (f memoryFetch) done(context.Context) ([][]byte, error) {
 	texts := make([][]byte, len(f.handles))
 	for i, handle := range f.handles {
 		kept, _ := f.b.part(handle).Get(handle, f.b.now())

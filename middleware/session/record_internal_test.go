@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// FuzzStoredRecord hands a visit whatever a record may hold, as another version
+// FuzzStoredRecord hands a request whatever a record may hold, as another version
 // or another program could have left it in Redis: an error or no session is
 // fine, a panic is not.
 func FuzzStoredRecord(f *testing.F) {
@@ -29,14 +29,14 @@ func FuzzStoredRecord(f *testing.F) {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.AddCookie(&http.Cookie{Name: m.CookieName(), Value: t.text()})
 		for _, a := range []Actions{{}, {Renew: true}, {Merge: map[string]any{"b": 1}}, {Login: "43"}, {Logout: LogoutEverywhere}} {
-			v := m.Visit(r, Route{Mode: Login})
+			rs := m.ForRequest(r, Route{Mode: Login})
 			m.backend.(*memoryBackend).anonymous.Update(t.handle, now, func(keptRecord, bool) (keptRecord, int, time.Time, bool) {
 				return keptAs(t.handle, []byte(text), now.Add(time.Hour))
 			})
-			_ = v.Finish(ctx, nil)
-			v.Decide()
-			v.Forward(http.Header{})
-			_, _ = v.Apply(ctx, a)
+			_ = rs.Load(ctx)
+			rs.Authorize()
+			rs.ForwardHeaders(http.Header{})
+			_, _ = rs.Commit(ctx, a)
 		}
 	})
 }

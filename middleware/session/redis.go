@@ -89,26 +89,31 @@ func unavailable(err error) error {
 }
 
 type redisFetch struct {
-	b    *redisBackend
-	trip *store.Batch
-	cmds []redis.Cmder
+	b     *redisBackend
+	batch *store.Batch
+	cmds  []redis.Cmder
 }
 
-func (b *redisBackend) fetch(t *store.Batch, handles ...string) fetch {
-	f := &redisFetch{b: b, trip: t, cmds: make([]redis.Cmder, len(handles))}
+func (b *redisBackend) fetch(batch *store.Batch, handles ...string) fetch {
+	f := &redisFetch{b: b, batch: batch, cmds: make([]redis.Cmder, len(handles))}
 	for i, handle := range handles {
 		f.cmds[i] = redis.NewStringCmd(context.Background(), "get", b.key(handle))
 	}
-	if t != nil {
-		t.Add(f.cmds...)
+	if batch != nil {
+		batch.Add(f.cmds...)
 	}
 	return f
 }
 
-func (f *redisFetch) done(ctx context.Context, sent error) ([][]byte, error) {
-	err := sent
-	if f.trip == nil {
+func (f *redisFetch) done(ctx context.Context) ([][]byte, error) {
+	var err error
+	switch {
+	case f.batch == nil:
 		err = f.b.redis.Do(ctx, f.cmds...)
+	case f.batch.Pending():
+		err = f.batch.Send(ctx)
+	default:
+		err = f.batch.Err()
 	}
 	if err := asked(err, f.cmds...); err != nil {
 		return nil, err

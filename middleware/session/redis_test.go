@@ -107,10 +107,10 @@ func TestNobodyIsLoggedOutWhileRedisIsAway(t *testing.T) {
 	for i := range browsers {
 		for _, route := range []session.Route{optional, required, login, logout} {
 			r := browsers[i].start(t, m, route)
-			if !errors.Is(r.visit.Err(), session.ErrUnavailable) || r.session() != nil {
-				t.Fatalf("%s: session %v, error %v", route.Mode, r.session(), r.visit.Err())
+			if !errors.Is(r.rs.Err(), session.ErrUnavailable) || r.session() != nil {
+				t.Fatalf("%s: session %v, error %v", route.Mode, r.session(), r.rs.Err())
 			}
-			d := r.visit.Decide()
+			d := r.rs.Authorize()
 			if route.Mode == session.Optional {
 				if !d.Pass() {
 					t.Fatalf("optional: %d", d.Status)
@@ -130,7 +130,7 @@ func TestNobodyIsLoggedOutWhileRedisIsAway(t *testing.T) {
 	// A login without a cookie reaches the app, and fails there.
 	var newcomer browser
 	r := newcomer.start(t, m, login)
-	if d := r.visit.Decide(); !d.Pass() {
+	if d := r.rs.Authorize(); !d.Pass() {
 		t.Fatalf("a request without cookie is answered %d", d.Status)
 	}
 	if err := r.answer(session.HeaderLogin, "43"); err == nil || session.Status(err) != 503 || newcomer.current() != nil {
@@ -141,10 +141,10 @@ func TestNobodyIsLoggedOutWhileRedisIsAway(t *testing.T) {
 	for i := range browsers {
 		retry(t, func() error {
 			r := browsers[i].start(t, m, required)
-			if r.visit.Err() == nil && r.user() != "42" {
+			if r.rs.Err() == nil && r.user() != "42" {
 				t.Fatalf("browser %d is %q after the pause", i, r.user())
 			}
-			return r.visit.Err()
+			return r.rs.Err()
 		})
 	}
 }
@@ -191,15 +191,15 @@ func TestRedisErrorsAreNotLogouts(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := b.start(t, f.instances[1], required)
-		if !errors.Is(r.visit.Err(), session.ErrUnavailable) || r.visit.Decide().Status != 503 {
-			t.Errorf("%s: error %v, status %d", name, r.visit.Err(), r.visit.Decide().Status)
+		if !errors.Is(r.rs.Err(), session.ErrUnavailable) || r.rs.Authorize().Status != 503 {
+			t.Errorf("%s: error %v, status %d", name, r.rs.Err(), r.rs.Authorize().Status)
 		}
 	}
 	f.server.Client.Do(ctx, "acl", "setuser", "default", "+get")
 	f.server.Client.Del(ctx, key)
 	f.server.Client.Set(ctx, key, text, time.Hour)
 	// The breaker may have opened meanwhile.
-	retry(t, func() error { return b.start(t, f.instances[1], required).visit.Err() })
+	retry(t, func() error { return b.start(t, f.instances[1], required).rs.Err() })
 	wantUser(t, b.get(t, f.instances[1]), "42")
 }
 
@@ -226,16 +226,16 @@ func TestWithoutOurCookieRedisIsNotAsked(t *testing.T) {
 	} {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Header.Set("Cookie", cookie)
-		v := m.Visit(r, optional)
-		trip := redis.NewBatch()
-		v.Begin(trip)
-		if trip.Pending() {
+		rs := m.ForRequest(r, optional)
+		batch := redis.NewBatch()
+		rs.AddTo(batch)
+		if batch.Pending() {
 			t.Errorf("%q: a command was prepared", cookie)
 		}
-		if err := v.Finish(t.Context(), trip.Send(t.Context())); err != nil || v.Session() != nil {
-			t.Errorf("%q: %v, %v", cookie, v.Session(), err)
+		if err := rs.Load(t.Context()); err != nil || rs.Session() != nil {
+			t.Errorf("%q: %v, %v", cookie, rs.Session(), err)
 		}
-		if _, err := v.Apply(t.Context(), session.Actions{}); err != nil {
+		if _, err := rs.Commit(t.Context(), session.Actions{}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -262,19 +262,19 @@ func TestALiveSessionCostsOneCommandOnASharedRoundTrip(t *testing.T) {
 	for i := range requests {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.AddCookie(b.current())
-		v := m.Visit(r, required)
-		if id, ok := v.Remembered(); i > 0 && (!ok || id.User != "42") {
+		rs := m.ForRequest(r, required)
+		if id, ok := rs.Remembered(); i > 0 && (!ok || id.User != "42") {
 			t.Fatalf("request %d: remembered %v, %v", i, id, ok)
 		}
-		trip := redis.NewBatch()
-		v.Begin(trip)
-		if err := v.Finish(t.Context(), trip.Send(t.Context(), limit.Call([]string{"limit"}))); err != nil {
+		batch := redis.NewBatch()
+		rs.AddTo(batch)
+		if err := errors.Join(batch.Send(t.Context(), limit.Call([]string{"limit"})), rs.Load(t.Context())); err != nil {
 			t.Fatal(err)
 		}
-		if v.Session() == nil || !v.Decide().Pass() {
+		if rs.Session() == nil || !rs.Authorize().Pass() {
 			t.Fatal("not logged in")
 		}
-		if _, err := v.Apply(t.Context(), session.Actions{}); err != nil {
+		if _, err := rs.Commit(t.Context(), session.Actions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -367,17 +367,19 @@ func TestASessionThatEndsBetweenReadingAndTouchingIsNone(t *testing.T) {
 	c.Advance(2 * time.Minute) // a touch is due
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.AddCookie(b.current())
-	v := m.Visit(r, required)
-	trip := redis.NewBatch()
-	v.Begin(trip)
-	sent := trip.Send(t.Context())
+	rs := m.ForRequest(r, required)
+	batch := redis.NewBatch()
+	rs.AddTo(batch)
+	if err := batch.Send(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	if n, err := m.RevokeUser(t.Context(), "42"); n != 1 || err != nil {
 		t.Fatalf("revoked %d, %v", n, err)
 	}
-	if err := v.Finish(t.Context(), sent); err != nil || v.Session() != nil || v.Decide().Status != 401 {
-		t.Errorf("session %v, error %v, status %d", v.Session(), err, v.Decide().Status)
+	if err := rs.Load(t.Context()); err != nil || rs.Session() != nil || rs.Authorize().Status != 401 {
+		t.Errorf("session %v, error %v, status %d", rs.Session(), err, rs.Authorize().Status)
 	}
-	if _, ok := m.Visit(r, required).Remembered(); ok {
+	if _, ok := m.ForRequest(r, required).Remembered(); ok {
 		t.Error("still remembered")
 	}
 }

@@ -133,7 +133,7 @@ type stored struct {
 // existing returns the live ones of the sessions that an index names, oldest
 // first, and removes from it those that are gone.
 func (m *Manager) existing(ctx context.Context, user string, handles []string) ([]stored, error) {
-	texts, err := m.backend.fetch(nil, handles...).done(ctx, nil)
+	texts, err := m.backend.fetch(nil, handles...).done(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -63,10 +63,10 @@ func infoOf(handle string, r *record) Info {
 	}
 }
 
-// Visit is one request's dealings with its session, in this order: Begin,
-// Finish, Decide, Forward, Apply. It belongs to the request and is not safe for
-// concurrent use.
-type Visit struct {
+// RequestSession is the session of one request, through the steps AddTo, Load,
+// Authorize, ForwardHeaders and Commit, in this order. It belongs to the request
+// and is not safe for concurrent use.
+type RequestSession struct {
 	m       *Manager
 	route   Route
 	request *http.Request
@@ -76,91 +76,92 @@ type Visit struct {
 	sums   []digest
 	fetch  fetch
 
-	session *Session // what Finish found
+	session *Session // what Load found
 	token   token    // and what opened it
 	sum     digest
 	former  string // the handle that a login in this request has replaced
-	err     error  // why nobody knows
+	err     error  // what Load returned
 }
 
-// Visit looks at the request's cookies, without any I/O. The request's method,
-// host and headers must be as the client sent them until Decide was called.
+// ForRequest reads the request's cookies, without any I/O. The request's method,
+// host and headers must be as the client sent them until Authorize was called.
 //
 // A route that is [Off] does not look at the request, which may be nil, and as
-// long as no Actions are applied its Visit does not change: one may serve all
-// requests at once.
-func (m *Manager) Visit(r *http.Request, route Route) *Visit {
-	v := &Visit{m: m, route: route, request: r}
+// long as no Actions are committed its RequestSession does not change: one may
+// serve all requests at once.
+func (m *Manager) ForRequest(r *http.Request, route Route) *RequestSession {
+	rs := &RequestSession{m: m, route: route, request: r}
 	if route.Mode == "" || route.Mode == Off {
-		v.route.Mode = Off
-		return v
+		rs.route.Mode = Off
+		return rs
 	}
-	v.named, v.tokens = m.set.candidates(r.Header)
-	for _, t := range v.tokens {
-		v.sums = append(v.sums, t.sum())
+	rs.named, rs.tokens = m.set.candidates(r.Header)
+	for _, t := range rs.tokens {
+		rs.sums = append(rs.sums, t.sum())
 	}
-	return v
+	return rs
 }
 
 // Carries reports whether the request has a well-formed cookie of ours, so that
-// Begin and Finish have something to ask.
-func (v *Visit) Carries() bool { return len(v.tokens) > 0 }
+// Load has something to read.
+func (rs *RequestSession) Carries() bool { return len(rs.tokens) > 0 }
 
 // Remembered returns whom this instance last knew the cookie to speak for. It
 // is a guess, so that limits by user and session can share the session's round
-// trip: it is right as long as the session lives, which Finish tells.
-func (v *Visit) Remembered() (id Identity, ok bool) {
-	for _, sum := range v.sums {
-		if id, ok = v.m.remember.Get(sum, v.m.now()); ok {
+// batch: it is right as long as the session lives, which Load tells.
+func (rs *RequestSession) Remembered() (id Identity, ok bool) {
+	for _, sum := range rs.sums {
+		if id, ok = rs.m.remember.Get(sum, rs.m.now()); ok {
 			return id, true
 		}
 	}
 	return Identity{}, false
 }
 
-// Begin adds what must be asked to a trip, which the caller sends. With a nil
-// trip, or without Begin, Finish asks by itself.
-func (v *Visit) Begin(t *store.Batch) {
-	if v.fetch != nil || !v.Carries() {
+// AddTo adds the read of the session to a batch, so that it shares the round batch
+// of what else is in it. With a nil batch, or without AddTo, Load reads alone.
+func (rs *RequestSession) AddTo(batch *store.Batch) {
+	if rs.fetch != nil || !rs.Carries() {
 		return
 	}
-	handles := make([]string, len(v.tokens))
-	for i := range v.tokens {
-		handles[i] = v.tokens[i].handle
+	handles := make([]string, len(rs.tokens))
+	for i := range rs.tokens {
+		handles[i] = rs.tokens[i].handle
 	}
-	v.fetch = v.m.backend.fetch(t, handles...)
+	rs.fetch = rs.m.backend.fetch(batch, handles...)
 }
 
-// Finish settles whether there is a live session. sent is what sending the trip
-// returned, nil where there was none. The error is ErrUnavailable: the store
-// did not answer and nobody knows; Decide treats that as the route wants.
-func (v *Visit) Finish(ctx context.Context, sent error) error {
-	if !v.Carries() {
+// Load finds the live session, if there is one. It sends the batch of AddTo,
+// unless that has been sent. The error is ErrUnavailable: the store did not
+// answer, so that there may be a session or not; Authorize treats that as the
+// route wants, and the caller need not look at it.
+func (rs *RequestSession) Load(ctx context.Context) error {
+	if !rs.Carries() {
 		return nil
 	}
-	v.Begin(nil)
-	texts, err := v.fetch.done(ctx, sent)
+	rs.AddTo(nil)
+	texts, err := rs.fetch.done(ctx)
 	if err != nil {
-		v.err = err
+		rs.err = err
 		return err
 	}
 	for i, text := range texts {
-		found, err := v.open(i, text)
+		found, err := rs.open(i, text)
 		if err != nil {
-			v.err = err
+			rs.err = err
 			return err
 		}
 		if found {
-			v.settle(ctx)
-			return v.err
+			rs.touch(ctx)
+			return rs.err
 		}
-		v.m.remember.Delete(v.sums[i])
+		rs.m.remember.Delete(rs.sums[i])
 	}
 	return nil
 }
 
 // open takes the record that was found for candidate i, if it opens it.
-func (v *Visit) open(i int, text []byte) (bool, error) {
+func (rs *RequestSession) open(i int, text []byte) (bool, error) {
 	if text == nil {
 		return false, nil
 	}
@@ -168,41 +169,41 @@ func (v *Visit) open(i int, text []byte) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	now := v.m.now()
-	if !r.live(now, &v.m.set) || !r.valid(r.find(v.sums[i]), now) {
+	now := rs.m.now()
+	if !r.live(now, &rs.m.set) || !r.valid(r.find(rs.sums[i]), now) {
 		return false, nil
 	}
-	v.token, v.sum = v.tokens[i], v.sums[i]
-	v.take(r)
+	rs.token, rs.sum = rs.tokens[i], rs.sums[i]
+	rs.take(r)
 	return true, nil
 }
 
-func (v *Visit) take(r *record) {
-	v.session = &Session{Info: infoOf(v.token.handle, r), record: r}
+func (rs *RequestSession) take(r *record) {
+	rs.session = &Session{Info: infoOf(rs.token.handle, r), record: r}
 }
 
-// settle does what a request with a live session brings about: it is noted as
-// seen, at most once a minute, and an ID that comes for the first time ends its
-// elders.
-func (v *Visit) settle(ctx context.Context) {
+// touch writes what the arrival of a request changes in its live session: when
+// it was last seen, at most once a minute, and, where an ID arrives for the
+// first time, the end of the older IDs.
+func (rs *RequestSession) touch(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx)
-	m, r, now := v.m, v.session.record, v.m.now()
-	id := Identity{User: r.User, Ref: v.token.handle}
-	if known, ok := m.remember.Get(v.sum, now); !ok || known != id {
-		m.remember.Update(v.sum, now, func(Identity, bool) (Identity, int, time.Time, bool) {
+	m, r, now := rs.m, rs.session.record, rs.m.now()
+	id := Identity{User: r.User, Ref: rs.token.handle}
+	if known, ok := m.remember.Get(rs.sum, now); !ok || known != id {
+		m.remember.Update(rs.sum, now, func(Identity, bool) (Identity, int, time.Time, bool) {
 			return id, len(id.User) + len(id.Ref), now.Add(rememberFor), true
 		})
 	}
 
 	due := func(r *record) bool { return since(now.UnixMilli(), r.Seen) >= m.set.touchEvery() }
-	fresh := !r.IDs[r.find(v.sum)].Used
+	fresh := !r.IDs[r.find(rs.sum)].Used
 	if !fresh && !due(r) {
 		return
 	}
-	err := v.retireReplaced(ctx, fresh)
+	err := rs.retireReplaced(ctx, fresh)
 	if err == nil {
-		r, err = m.update(ctx, v.token.handle, r, func(r *record) (changed bool, err error) {
-			if at := r.find(v.sum); at >= 0 {
+		r, err = m.update(ctx, rs.token.handle, r, func(r *record) (changed bool, err error) {
+			if at := r.find(rs.sum); at >= 0 {
 				changed = r.presented(at, now)
 			}
 			if due(r) {
@@ -213,27 +214,27 @@ func (v *Visit) settle(ctx context.Context) {
 	}
 	switch {
 	case err == nil:
-		v.take(r)
+		rs.take(r)
 		if r.User != "" {
-			_, err = m.enter(ctx, v.token.handle, r)
+			_, err = m.enter(ctx, rs.token.handle, r)
 		}
 	case errors.Is(err, ErrEnded):
-		v.session = nil // it ended between our reading and our touch
-		m.remember.Delete(v.sum)
+		rs.session = nil // it ended between our reading and our touch
+		m.remember.Delete(rs.sum)
 		return
 	}
 	if err != nil {
 		// The session is known to be live; what was not written now is written
 		// at the next request.
-		m.log.WarnContext(ctx, "session not touched", "ref", v.token.handle, "error", err)
+		m.log.WarnContext(ctx, "session not touched", "ref", rs.token.handle, "error", err)
 	}
 }
 
 // retireReplaced gives the session that a login has replaced its last [grace]
 // when the new one is first presented: an answer that was lost has logged
 // nobody out.
-func (v *Visit) retireReplaced(ctx context.Context, fresh bool) error {
-	m, handle := v.m, v.session.record.Replaces
+func (rs *RequestSession) retireReplaced(ctx context.Context, fresh bool) error {
+	m, handle := rs.m, rs.session.record.Replaces
 	if !fresh || handle == "" {
 		return nil
 	}
@@ -245,7 +246,7 @@ func (v *Visit) retireReplaced(ctx context.Context, fresh bool) error {
 		if r.Ends != 0 {
 			return false, nil
 		}
-		r.Ends, r.Replaced = m.now().Add(grace).UnixMilli(), v.token.handle
+		r.Ends, r.Replaced = m.now().Add(grace).UnixMilli(), rs.token.handle
 		return true, nil
 	})
 	if errors.Is(err, ErrEnded) {
@@ -255,23 +256,23 @@ func (v *Visit) retireReplaced(ctx context.Context, fresh bool) error {
 }
 
 // Session returns the live session, or nil.
-func (v *Visit) Session() *Session { return v.session }
+func (rs *RequestSession) Session() *Session { return rs.session }
 
-// Err returns what Finish returned.
-func (v *Visit) Err() error { return v.err }
+// Err returns what Load returned.
+func (rs *RequestSession) Err() error { return rs.err }
 
 type contextKey struct{}
 
-// NewContext returns a context that carries the visit.
-func NewContext(ctx context.Context, v *Visit) context.Context {
-	return context.WithValue(ctx, contextKey{}, v)
+// NewContext returns a context that carries the request's session.
+func NewContext(ctx context.Context, rs *RequestSession) context.Context {
+	return context.WithValue(ctx, contextKey{}, rs)
 }
 
-// FromContext returns the visit that NewContext put there.
-func FromContext(ctx context.Context) (*Visit, bool) {
-	v, ok := ctx.Value(contextKey{}).(*Visit)
-	return v, ok
+// FromContext returns what NewContext put there.
+func FromContext(ctx context.Context) (*RequestSession, bool) {
+	rs, ok := ctx.Value(contextKey{}).(*RequestSession)
+	return rs, ok
 }
 
 // Mode returns the route's mode, Off where it had none.
-func (v *Visit) Mode() Mode { return v.route.Mode }
+func (rs *RequestSession) Mode() Mode { return rs.route.Mode }

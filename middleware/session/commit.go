@@ -13,7 +13,7 @@ import (
 	"github.com/headgate/headgate/middleware/clientip"
 )
 
-// Status is the HTTP status for an error of [ParseActions] or [Visit.Apply]:
+// Status is the HTTP status for an error of [ParseActions] or [RequestSession.Commit]:
 // 502 where the app server asked for something that can't be, 503 where it
 // could not be saved.
 func Status(err error) int {
@@ -31,35 +31,35 @@ func Status(err error) int {
 // An error means that nothing of it may be reported as done: send [Status]
 // instead of the response. A client that leaves meanwhile does not leave it
 // half done.
-func (v *Visit) Apply(ctx context.Context, a Actions) (*http.Cookie, error) {
-	if v.route.Mode == Logout && a.Logout == LogoutNone {
+func (rs *RequestSession) Commit(ctx context.Context, a Actions) (*http.Cookie, error) {
+	if rs.route.Mode == Logout && a.Logout == LogoutNone {
 		a.Logout = LogoutSession
 	}
 	asked := a.Any()
-	if !asked && v.session == nil {
+	if !asked && rs.session == nil {
 		return nil, nil
 	}
 	ctx = context.WithoutCancel(ctx)
 	switch {
-	case v.err != nil && asked:
+	case rs.err != nil && asked:
 		// Whatever session there is must not be replaced by what we'd make up.
-		return nil, v.err
+		return nil, rs.err
 	case a.Logout != LogoutNone:
-		return v.logout(ctx, a.Logout)
+		return rs.logout(ctx, a.Logout)
 	case a.Login != "":
-		return v.login(ctx, a)
-	case v.session != nil:
-		return v.change(ctx, a)
+		return rs.login(ctx, a)
+	case rs.session != nil:
+		return rs.change(ctx, a)
 	case a.Merge != nil:
-		return v.begin(ctx, a.Merge)
+		return rs.begin(ctx, a.Merge)
 	}
 	return nil, nil
 }
 
 // logout ends the session, and with it the one that it replaced or that
 // replaced it: a login's two cookies are one session to the user.
-func (v *Visit) logout(ctx context.Context, scope LogoutScope) (*http.Cookie, error) {
-	if s := v.session; s != nil {
+func (rs *RequestSession) logout(ctx context.Context, scope LogoutScope) (*http.Cookie, error) {
+	if s := rs.session; s != nil {
 		ended := []string{s.Ref}
 		for _, handle := range []string{s.record.Replaces, s.record.Replaced} {
 			if handle != "" {
@@ -69,41 +69,41 @@ func (v *Visit) logout(ctx context.Context, scope LogoutScope) (*http.Cookie, er
 		if scope == LogoutEverywhere && s.User != "" {
 			// The others first: should that fail, the client has a session to
 			// try again with.
-			if _, err := v.m.revokeBut(ctx, s.User, s.Ref); err != nil {
+			if _, err := rs.m.revokeBut(ctx, s.User, s.Ref); err != nil {
 				return nil, err
 			}
 		}
-		if err := v.m.end(ctx, s.User, ended...); err != nil {
+		if err := rs.m.end(ctx, s.User, ended...); err != nil {
 			return nil, err
 		}
-		v.m.remember.Delete(v.sum)
-		v.session = nil
+		rs.m.remember.Delete(rs.sum)
+		rs.session = nil
 	}
-	if !v.named {
+	if !rs.named {
 		return nil, nil
 	}
-	return v.m.set.deletion(), nil
+	return rs.m.set.deletion(), nil
 }
 
 // login begins a session of the user, under a handle and a secret that nobody
 // has seen before (session fixation). What an anonymous session held comes
 // along, or one of the same user; another user's never does. The session that
 // is replaced goes on as it was until the new one has arrived at the client:
-// see [Visit.retireReplaced].
-func (v *Visit) login(ctx context.Context, a Actions) (*http.Cookie, error) {
-	m := v.m
+// see [RequestSession.retireReplaced].
+func (rs *RequestSession) login(ctx context.Context, a Actions) (*http.Cookie, error) {
+	m := rs.m
 	if err := validUser(a.Login); err != nil {
 		return nil, err
 	}
-	r := v.newRecord(a.Login)
-	if v.session != nil {
+	r := rs.newRecord(a.Login)
+	if rs.session != nil {
 		// Read again: the app may have taken its time, and others have merged.
-		old, err := m.read(ctx, v.token.handle)
+		old, err := m.read(ctx, rs.token.handle)
 		if err != nil {
 			return nil, err
 		}
 		if old != nil {
-			r.Replaces = v.token.handle
+			r.Replaces = rs.token.handle
 			if old.User == "" || old.User == a.Login {
 				r.Data = old.Data
 			}
@@ -112,39 +112,39 @@ func (v *Visit) login(ctx context.Context, a Actions) (*http.Cookie, error) {
 	if err := m.mergeInto(r, a.Merge); err != nil {
 		return nil, err
 	}
-	former := v.token.handle
-	cookie, err := v.create(ctx, newToken(), r)
+	former := rs.token.handle
+	cookie, err := rs.create(ctx, newToken(), r)
 	if err == nil {
-		v.former = former
+		rs.former = former
 	}
 	return cookie, err
 }
 
 // begin makes an anonymous session for the first data that an app wants kept.
-func (v *Visit) begin(ctx context.Context, merge map[string]any) (*http.Cookie, error) {
+func (rs *RequestSession) begin(ctx context.Context, merge map[string]any) (*http.Cookie, error) {
 	if len(mergePatch(nil, merge)) == 0 {
 		return nil, nil // nothing to keep: no session, no cookie
 	}
-	r := v.newRecord("")
-	if err := v.m.mergeInto(r, merge); err != nil {
+	r := rs.newRecord("")
+	if err := rs.m.mergeInto(r, merge); err != nil {
 		return nil, err
 	}
-	return v.create(ctx, newToken(), r)
+	return rs.create(ctx, newToken(), r)
 }
 
-func (v *Visit) newRecord(user string) *record {
-	now := v.m.now().UnixMilli()
+func (rs *RequestSession) newRecord(user string) *record {
+	now := rs.m.now().UnixMilli()
 	return &record{
 		User: user, Created: now, Seen: now,
-		Addr: clientAddr(v.request), Agent: clientAgent(v.request),
+		Addr: clientAddr(rs.request), Agent: clientAgent(rs.request),
 	}
 }
 
-// create stores a new session under t. From then on it is the visit's. Its
+// create stores a new session under t. From then on it is the request's. Its
 // first ID counts as presented unless its presentation is to end another
 // session.
-func (v *Visit) create(ctx context.Context, t token, r *record) (*http.Cookie, error) {
-	m := v.m
+func (rs *RequestSession) create(ctx context.Context, t token, r *record) (*http.Cookie, error) {
+	m := rs.m
 	r.IDs = []identity{{Sum: t.sum(), Issued: r.Created, Used: r.Replaces == ""}}
 	text, err := r.encode()
 	if err != nil {
@@ -159,21 +159,21 @@ func (v *Visit) create(ctx context.Context, t token, r *record) (*http.Cookie, e
 			return nil, errors.Join(err, m.backend.remove(ctx, t.handle))
 		}
 	}
-	v.token, v.sum, v.named = t, t.sum(), true
-	v.take(r)
+	rs.token, rs.sum, rs.named = t, t.sum(), true
+	rs.take(r)
 	return m.set.cookie(t, m.set.AbsoluteTimeout), nil
 }
 
 // change merges data into the live session and renews its ID where that is
 // asked for or due.
-func (v *Visit) change(ctx context.Context, a Actions) (*http.Cookie, error) {
-	if a.Merge == nil && !a.Renew && !v.rotationDue(v.session.record) {
+func (rs *RequestSession) change(ctx context.Context, a Actions) (*http.Cookie, error) {
+	if a.Merge == nil && !a.Renew && !rs.rotationDue(rs.session.record) {
 		return nil, nil
 	}
-	cookie, err := v.write(ctx, a.Renew, func(r *record) error { return v.m.mergeInto(r, a.Merge) })
+	cookie, err := rs.write(ctx, a.Renew, func(r *record) error { return rs.m.mergeInto(r, a.Merge) })
 	if err != nil && a.Merge == nil && !a.Renew {
 		// Only a rotation that nobody waits for: the next request tries again.
-		v.m.log.WarnContext(ctx, "session ID not rotated", "ref", v.token.handle, "error", err)
+		rs.m.log.WarnContext(ctx, "session ID not rotated", "ref", rs.token.handle, "error", err)
 		return nil, nil
 	}
 	return cookie, err
@@ -181,18 +181,18 @@ func (v *Visit) change(ctx context.Context, a Actions) (*http.Cookie, error) {
 
 // write edits the data of the live session, as often as it takes to lose nobody
 // else's changes, and renews its ID where that is wanted or due.
-func (v *Visit) write(ctx context.Context, renew bool, edit func(*record) error) (*http.Cookie, error) {
-	m := v.m
+func (rs *RequestSession) write(ctx context.Context, renew bool, edit func(*record) error) (*http.Cookie, error) {
+	m := rs.m
 	var next *token
-	r, err := m.update(ctx, v.token.handle, v.session.record, func(r *record) (changed bool, err error) {
+	r, err := m.update(ctx, rs.token.handle, rs.session.record, func(r *record) (changed bool, err error) {
 		next = nil
 		before := r.Data
 		if err := edit(r); err != nil {
 			return false, err
 		}
 		changed = !bytes.Equal(r.Data, before)
-		if at := r.find(v.sum); at >= 0 && (renew || v.rotationDue(r)) {
-			successor, added := r.renewed(at, v.token, m.now())
+		if at := r.find(rs.sum); at >= 0 && (renew || rs.rotationDue(r)) {
+			successor, added := r.renewed(at, rs.token, m.now())
 			next, changed = &successor, changed || added
 		}
 		return changed, nil
@@ -200,7 +200,7 @@ func (v *Visit) write(ctx context.Context, renew bool, edit func(*record) error)
 	if err != nil {
 		return nil, err
 	}
-	v.take(r)
+	rs.take(r)
 	if next == nil {
 		return nil, nil
 	}
@@ -209,9 +209,9 @@ func (v *Visit) write(ctx context.Context, renew bool, edit func(*record) error)
 
 // rotationDue reports whether the ID that was presented is the newest and old
 // enough.
-func (v *Visit) rotationDue(r *record) bool {
-	at := r.find(v.sum)
-	return at >= 0 && r.newest(at) && since(v.m.now().UnixMilli(), r.IDs[at].Issued) >= v.m.set.RotateEvery
+func (rs *RequestSession) rotationDue(r *record) bool {
+	at := r.find(rs.sum)
+	return at >= 0 && r.newest(at) && since(rs.m.now().UnixMilli(), r.IDs[at].Issued) >= rs.m.set.RotateEvery
 }
 
 // mergeInto applies a merge patch to the record's data.

@@ -16,9 +16,9 @@ func decide(t testing.TB, m *session.Manager, b *browser, route session.Route, r
 	if c := b.current(); c != nil {
 		r.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
 	}
-	v := m.Visit(r, route)
-	_ = v.Finish(t.Context(), nil)
-	return v.Decide()
+	rs := m.ForRequest(r, route)
+	_ = rs.Load(t.Context())
+	return rs.Authorize()
 }
 
 func newRequest(method, target string, headers ...string) *http.Request {

@@ -26,22 +26,22 @@ func (d Verdict) Pass() bool { return d.Status == 0 }
 // about as often.
 const retryAfter = "1"
 
-// Decide applies the route's rule, after Finish. It does no I/O.
-func (v *Visit) Decide() Verdict {
-	r, mode := v.request, v.route.Mode
+// Authorize applies the route's rule to what Load has found. It does no I/O.
+func (rs *RequestSession) Authorize() Verdict {
+	r, mode := rs.request, rs.route.Mode
 	if mode == Off || preflight(r) {
 		return Verdict{}
 	}
-	if v.refusesOrigin() {
+	if rs.refusesOrigin() {
 		return verdict(http.StatusForbidden, "cross-origin request refused")
 	}
-	if v.err != nil && mustKnow(mode, r.Method) {
+	if rs.err != nil && mustKnow(mode, r.Method) {
 		d := verdict(http.StatusServiceUnavailable, "the session can't be looked up at the moment")
 		d.Header.Set("Retry-After", retryAfter)
 		return d
 	}
-	if mode == Required && (v.session == nil || v.session.User == "") {
-		return v.challenge()
+	if mode == Required && (rs.session == nil || rs.session.User == "") {
+		return rs.challenge()
 	}
 	return Verdict{}
 }
@@ -49,11 +49,11 @@ func (v *Visit) Decide() Verdict {
 // refusesOrigin applies the CSRF check to requests that act for a session and
 // to those that may begin one: a foreign page must not log its victim in as
 // somebody else.
-func (v *Visit) refusesOrigin() bool {
-	if v.route.NoCSRF || (v.session == nil && v.route.Mode != Login) {
+func (rs *RequestSession) refusesOrigin() bool {
+	if rs.route.NoCSRF || (rs.session == nil && rs.route.Mode != Login) {
 		return false
 	}
-	return v.m.origins.refuses(v.request)
+	return rs.m.origins.refuses(rs.request)
 }
 
 // mustKnow reports whether a request is better refused than taken for
@@ -82,13 +82,13 @@ func safe(method string) bool {
 
 // challenge sends browsers to the login page and tells others that they need a
 // session.
-func (v *Visit) challenge() Verdict {
-	r, login := v.request, v.m.set.LoginPath
+func (rs *RequestSession) challenge() Verdict {
+	r, login := rs.request, rs.m.set.LoginPath
 	loginPath, _, _ := strings.Cut(login, "?")
 	// Where the login page itself requires a session, a redirect would never end.
 	if login == "" || !browses(r) || r.URL.Path == loginPath {
 		d := verdict(http.StatusUnauthorized, "a session is required")
-		d.Header.Set("WWW-Authenticate", `Cookie cookie-name="`+v.m.set.Cookie.Name+`"`)
+		d.Header.Set("WWW-Authenticate", `Cookie cookie-name="`+rs.m.set.Cookie.Name+`"`)
 		return d
 	}
 	d := verdict(http.StatusSeeOther, "a session is required")
