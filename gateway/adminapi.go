@@ -60,7 +60,7 @@ func (f *adminFlags) open() (*adminAPI, error) {
 	if ip := net.ParseIP(host); host == "" || (ip != nil && ip.IsUnspecified()) {
 		host = "127.0.0.1"
 	}
-	api.base, api.token = "http://"+net.JoinHostPort(host, port), p.Server.Admin.Token.Reveal()
+	api.base, api.token = "http://"+net.JoinHostPort(host, port), p.Server.Admin.Token
 	return api, nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/headgate/headgate/middleware/problem"
 )
 
 // spot is a place in the matcher that routes compete for: one host, one shape of path, one method ("" is any).
@@ -27,7 +29,7 @@ func (c *checker) conflicts() {
 				}
 			}
 			taken[s] = append(taken[s], i)
-			if s.method == "GET" && !contains(r.Methods, "HEAD") {
+			if s.method == "GET" && !slices.Contains(r.Methods, "HEAD") {
 				s.method = "HEAD" // which GET includes
 				taken[s] = append(taken[s], i)
 			}
@@ -35,14 +37,14 @@ func (c *checker) conflicts() {
 		if winner < 0 {
 			continue
 		}
-		path := item("routes", i)
+		path := problem.Item("routes", i)
 		other := c.p.Routes[winner]
-		where := c.at.at(item("routes", winner))
+		where := c.at.At(problem.Item("routes", winner))
 		if lost == len(spots) {
-			c.errorf(c.at.keyAt(path), "remove it, or change its host, path, methods or match",
+			c.Errorf(c.at.KeyAt(path), "remove it, or change its host, path, methods or match",
 				"no request reaches this route, as the route %s at %s takes them all", quote(other.Name), where)
 		} else {
-			c.warnf(c.at.keyAt(path), "remove what both have from one of them",
+			c.Warnf(c.at.KeyAt(path), "remove what both have from one of them",
 				"requests for %s never reach this route, as the route %s at %s takes them", example, quote(other.Name), where)
 		}
 	}
@@ -51,10 +53,10 @@ func (c *checker) conflicts() {
 func spotsOf(r *Route) []spot {
 	hosts, methods := r.Host, r.Methods
 	if len(hosts) == 0 {
-		hosts = Strings{""}
+		hosts = []string{""}
 	}
 	if len(methods) == 0 {
-		methods = Strings{""}
+		methods = []string{""}
 	}
 	var spots []spot
 	seen := map[spot]bool{}

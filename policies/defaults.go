@@ -1,37 +1,29 @@
 package policies
 
 import (
-	"reflect"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/headgate/headgate/internal/yamlnode"
+	"github.com/headgate/headgate/middleware/problem"
 )
 
 // All defaults stand in this file. Those that depend on nothing else are set
 // before a value is decoded, so that what the file says replaces them;
 // resolveDefaults sets those that depend on the rest of the policy afterwards.
 
-type defaulter interface{ setDefaults() }
-
-// withDefaults makes a new value for a pointer type.
-func withDefaults(pointer reflect.Type) reflect.Value {
-	v := reflect.New(pointer.Elem())
-	if d, ok := v.Interface().(defaulter); ok {
-		d.setDefaults()
-	}
-	return v
+// SetDefaults fills in what depends on nothing else.
+func (p *Policy) SetDefaults() {
+	p.Server.SetDefaults()
+	p.Redis.SetDefaults()
+	p.Session.SetDefaults()
+	p.Defaults.SetDefaults()
 }
 
-func (p *Policy) setDefaults() {
-	p.Server.setDefaults()
-	p.Redis.setDefaults()
-	p.Session.setDefaults()
-	p.Defaults.setDefaults()
-}
-
-func (s *Server) setDefaults() {
+func (s *Server) SetDefaults() {
 	*s = Server{
-		Listen:            Strings{":8080"},
+		Listen:            []string{":8080"},
 		ClientIPHeader:    XForwardedFor,
 		IPv6Prefix:        64,
 		Protocols:         []ServerProtocol{ServerHTTP1, ServerHTTP2},
@@ -43,16 +35,16 @@ func (s *Server) setDefaults() {
 		AccessLog:         AccessLogStdout,
 		RateLimitHeaders:  HeadersDraft,
 	}
-	s.Admin.setDefaults()
+	s.Admin.SetDefaults()
 }
 
-func (a *Admin) setDefaults() { *a = Admin{Listen: "127.0.0.1:9901"} }
+func (a *Admin) SetDefaults() { *a = Admin{Listen: "127.0.0.1:9901"} }
 
-func (r *Redis) setDefaults() {
-	*r = Redis{Timeout: Duration(100 * time.Millisecond), KeyPrefix: "headgate:"}
+func (r *Redis) SetDefaults() {
+	*r = Redis{Timeout: 100 * time.Millisecond, KeyPrefix: "headgate:"}
 }
 
-func (u *Upstream) setDefaults() {
+func (u *Upstream) SetDefaults() {
 	*u = Upstream{
 		Balance:        RoundRobin,
 		Ejection:       &Ejection{},
@@ -63,30 +55,29 @@ func (u *Upstream) setDefaults() {
 		RetryBudget:    0.2,
 		Protocol:       UpstreamAuto,
 	}
-	u.Ejection.setDefaults()
+	u.Ejection.SetDefaults()
 }
 
-func (s *UpstreamServer) setDefaults() { *s = UpstreamServer{Weight: 1} }
+func (s *UpstreamServer) SetDefaults() { *s = UpstreamServer{Weight: 1} }
 
-func (h *HealthCheck) setDefaults() {
+func (h *HealthCheck) SetDefaults() {
 	*h = HealthCheck{Path: "/healthz", Interval: seconds(2), Timeout: seconds(1), HealthyAfter: 2, UnhealthyAfter: 3}
 }
 
-func (e *Ejection) setDefaults() { *e = Ejection{Failures: 5, For: seconds(10)} }
+func (e *Ejection) SetDefaults() { *e = Ejection{Failures: 5, For: seconds(10)} }
 
-func (l *Limit) setDefaults() {
+func (l *Limit) SetDefaults() {
 	*l = Limit{
 		Algorithm:    SlidingWindow,
-		Key:          Strings{"ip"},
-		Count:        Count{Mode: CountAll},
+		Key:          []string{"ip"},
 		Cost:         1,
 		OnRedisError: OnErrorLocal,
 	}
 }
 
-func (c *Cache) setDefaults() { *c = Cache{MaxBody: 1 << 20} }
+func (c *Cache) SetDefaults() { *c = Cache{MaxBody: 1 << 20} }
 
-func (s *Session) setDefaults() {
+func (s *Session) SetDefaults() {
 	*s = Session{
 		IdleTimeout:     seconds(30 * 60),
 		AbsoluteTimeout: seconds(12 * 60 * 60),
@@ -95,37 +86,37 @@ func (s *Session) setDefaults() {
 		LoginPath:       "/login",
 		CSRF:            &CSRF{},
 	}
-	s.Cookie.setDefaults()
+	s.Cookie.SetDefaults()
 }
 
-func (k *Cookie) setDefaults() { *k = Cookie{SameSite: SameSiteLax, Secure: true, Path: "/"} }
+func (k *Cookie) SetDefaults() { *k = Cookie{SameSite: SameSiteLax, Secure: true, Path: "/"} }
 
-func (a *Assertion) setDefaults() { *a = Assertion{TTL: seconds(60)} }
+func (a *Assertion) SetDefaults() { *a = Assertion{TTL: seconds(60)} }
 
-func (r *Route) setDefaults() { r.Settings.setDefaults() }
+func (r *Route) SetDefaults() { r.Settings.SetDefaults() }
 
-func (s *Settings) setDefaults() {
+func (s *Settings) SetDefaults() {
 	*s = Settings{Session: SessionOff, CSRF: true, Client: ClientOptional, PreserveHost: true}
 }
 
-func (r *Redirect) setDefaults() { *r = Redirect{Status: 302} }
+func (r *Redirect) SetDefaults() { *r = Redirect{Status: 302} }
 
-func (r *Respond) setDefaults() {
+func (r *Respond) SetDefaults() {
 	*r = Respond{Status: 200, ContentType: "text/plain; charset=utf-8"}
 }
 
-func (c *CORS) setDefaults() {
-	*c = CORS{AllowMethods: Strings{"GET", "HEAD", "POST"}, MaxAge: seconds(600)}
+func (c *CORS) SetDefaults() {
+	*c = CORS{AllowMethods: []string{"GET", "HEAD", "POST"}, MaxAge: seconds(600)}
 }
 
-func (m *Maintenance) setDefaults() { *m = Maintenance{RetryAfter: seconds(300)} }
+func (m *Maintenance) SetDefaults() { *m = Maintenance{RetryAfter: seconds(300)} }
 
-func seconds(n int) Duration { return Duration(time.Duration(n) * time.Second) }
+func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
 
 // resolveDefaults sets the defaults that depend on other values.
-func resolveDefaults(p *Policy, s *source) {
+func resolveDefaults(p *Policy, s *yamlnode.Source) {
 	for name, l := range p.Limits {
-		if l.Algorithm == TokenBucket && !s.has(join("limits", name, "burst")) {
+		if l.Algorithm == TokenBucket && !s.Has(problem.Key("limits", name, "burst")) {
 			l.Burst = l.Requests
 		}
 	}

@@ -1,134 +1,21 @@
 package policies
 
-import (
-	"cmp"
-	"errors"
-	"fmt"
-	"slices"
-	"strings"
-)
+import "github.com/headgate/headgate/internal/yamlnode"
 
-// Severity says whether a diagnostic stops the policy from being used.
-type Severity int
+// What Load says of a policy file, and where.
+type (
+	// Severity says whether a diagnostic stops the policy from being used.
+	Severity = yamlnode.Severity
+	// Position is a place in a policy file. Line and Column count from 1; the column counts characters.
+	Position = yamlnode.Position
+	// Diagnostic is one mistake in a policy file.
+	Diagnostic = yamlnode.Diagnostic
+	// Diagnostics are the mistakes of a policy, in the order of its files and lines.
+	Diagnostics = yamlnode.Diagnostics
+)
 
 // The severities.
 const (
-	Error   Severity = iota // the policy can't be used
-	Warning                 // legal, but surely not what was wanted
+	Error   = yamlnode.Error   // the policy can't be used
+	Warning = yamlnode.Warning // legal, but surely not what was wanted
 )
-
-func (s Severity) String() string {
-	if s == Warning {
-		return "warning"
-	}
-	return "error"
-}
-
-// Position is a place in a policy file. Line and Column count from 1; the column counts characters.
-type Position struct {
-	File         string
-	Line, Column int
-}
-
-func (p Position) String() string { return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column) }
-
-// Diagnostic is one mistake in a policy file.
-type Diagnostic struct {
-	Position
-	Severity Severity
-	Message  string // what is wrong
-	Mend     string // what to do about it
-}
-
-// String formats the diagnostic in one line: file:line:column: what is wrong; how to mend it.
-func (d Diagnostic) String() string {
-	var b strings.Builder
-	b.WriteString(d.Position.String())
-	b.WriteString(": ")
-	if d.Severity == Warning {
-		b.WriteString("warning: ")
-	}
-	b.WriteString(d.Message)
-	if d.Mend != "" {
-		b.WriteString("; ")
-		b.WriteString(d.Mend)
-	}
-	return b.String()
-}
-
-// Diagnostics are the mistakes of a policy, in the order of its files and lines.
-type Diagnostics []Diagnostic
-
-// HasErrors reports whether one of them is an error, and not just a warning.
-func (ds Diagnostics) HasErrors() bool {
-	return slices.ContainsFunc(ds, func(d Diagnostic) bool { return d.Severity == Error })
-}
-
-// Err returns the errors among them as one error, a line each, or nil.
-func (ds Diagnostics) Err() error {
-	var errs []error
-	for _, d := range ds {
-		if d.Severity == Error {
-			errs = append(errs, errors.New(d.String()))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// String has a line for each diagnostic.
-func (ds Diagnostics) String() string {
-	var b strings.Builder
-	for _, d := range ds {
-		b.WriteString(d.String())
-		b.WriteByte('\n')
-	}
-	return b.String()
-}
-
-// maxDiagnostics bounds what one run reports: beyond it the file is most likely not a policy at all.
-const maxDiagnostics = 1000
-
-// report collects diagnostics. The files it has seen give the order.
-type report struct {
-	files  []string
-	seen   map[Diagnostic]struct{}
-	list   Diagnostics
-	errors int // found so far, repeated ones included
-}
-
-func (r *report) errorf(at Position, mend, format string, args ...any) {
-	r.errors++
-	r.add(Diagnostic{Position: at, Severity: Error, Message: fmt.Sprintf(format, args...), Mend: mend})
-}
-
-func (r *report) warnf(at Position, mend, format string, args ...any) {
-	r.add(Diagnostic{Position: at, Severity: Warning, Message: fmt.Sprintf(format, args...), Mend: mend})
-}
-
-// add keeps a diagnostic once: what an alias repeats is one mistake.
-func (r *report) add(d Diagnostic) {
-	if _, dup := r.seen[d]; dup || len(r.list) > maxDiagnostics {
-		return
-	}
-	if len(r.list) == maxDiagnostics {
-		d = Diagnostic{Position: d.Position, Message: fmt.Sprintf("more than %d mistakes", maxDiagnostics), Mend: "mend these first"}
-	}
-	if r.seen == nil {
-		r.seen = map[Diagnostic]struct{}{}
-	}
-	r.seen[d] = struct{}{}
-	r.list = append(r.list, d)
-}
-
-func (r *report) sorted() Diagnostics {
-	slices.SortStableFunc(r.list, func(a, b Diagnostic) int {
-		return cmp.Or(
-			cmp.Compare(slices.Index(r.files, a.File), slices.Index(r.files, b.File)),
-			cmp.Compare(a.Line, b.Line),
-			cmp.Compare(a.Column, b.Column),
-			cmp.Compare(a.Severity, b.Severity),
-			cmp.Compare(a.Message, b.Message),
-		)
-	})
-	return r.list
-}

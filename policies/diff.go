@@ -5,6 +5,10 @@ import (
 	"net/netip"
 	"reflect"
 	"strings"
+	"time"
+
+	"github.com/headgate/headgate/internal/yamlnode"
+	"github.com/headgate/headgate/middleware/problem"
 )
 
 // Effect says what a change does to clients.
@@ -49,10 +53,10 @@ func orNone(s string) string {
 func Diff(before, after *Policy) []Change {
 	d := &differ{}
 	a, b := reflect.ValueOf(before).Elem(), reflect.ValueOf(after).Elem()
-	for _, f := range reflect.VisibleFields(a.Type()) {
-		switch name := f.Tag.Get("yaml"); name {
+	for _, f := range yamlnode.Fields(a.Type()) {
+		switch f.Name {
 		case "server", "redis", "upstreams", "clients", "limits", "caches", "session":
-			d.values(name, a.FieldByIndex(f.Index), b.FieldByIndex(f.Index))
+			d.values(f.Name, a.FieldByIndex(f.Index), b.FieldByIndex(f.Index), f.Options)
 		}
 	}
 	d.routes(before, after)
@@ -73,7 +77,7 @@ func (d *differ) routes(before, after *Policy) {
 	}
 	kept := map[string]bool{}
 	for _, r := range after.Routes {
-		path := join("routes", r.Name)
+		path := problem.Key("routes", r.Name)
 		o := old[r.Name]
 		if o == nil {
 			d.add(path, Added, "", "")
@@ -88,17 +92,17 @@ func (d *differ) routes(before, after *Policy) {
 		if a.MaxBody == before.Server.MaxBody && b.MaxBody == after.Server.MaxBody {
 			a.MaxBody, b.MaxBody = 0, 0
 		}
-		d.values(path, reflect.ValueOf(a), reflect.ValueOf(b))
+		d.values(path, reflect.ValueOf(a), reflect.ValueOf(b), yamlnode.Options{})
 	}
 	for _, r := range before.Routes {
 		if !kept[r.Name] {
-			d.add(join("routes", r.Name), Removed, "", "")
+			d.add(problem.Key("routes", r.Name), Removed, "", "")
 		}
 	}
 	d.order(before, after)
 }
 
-func upstreamTimeout(p *Policy, r *Route) Duration {
+func upstreamTimeout(p *Policy, r *Route) time.Duration {
 	if u := p.Upstreams[r.Upstream]; u != nil {
 		return u.Timeout
 	}
@@ -121,15 +125,15 @@ func (d *differ) order(before, after *Policy) {
 			if f := first[s]; f == nil {
 				first[s] = r
 			} else if position[f.Name] > position[r.Name] && f.Match.count() == r.Match.count() {
-				d.add(join("routes", f.Name), Changed, "after "+r.Name, "before "+r.Name)
+				d.add(problem.Key("routes", f.Name), Changed, "after "+r.Name, "before "+r.Name)
 				break
 			}
 		}
 	}
 }
 
-// values compares two values of one type, down to what a policy writes as one.
-func (d *differ) values(path string, a, b reflect.Value) {
+// values compares two values of one type, down to what a policy writes as one. Options are those of their field.
+func (d *differ) values(path string, a, b reflect.Value, o yamlnode.Options) {
 	switch {
 	case a.Kind() == reflect.Pointer:
 		switch {
@@ -137,20 +141,22 @@ func (d *differ) values(path string, a, b reflect.Value) {
 		case a.IsNil() || b.IsNil():
 			d.presence(path, b.IsNil())
 		default:
-			d.values(path, a.Elem(), b.Elem())
+			d.values(path, a.Elem(), b.Elem(), o)
 		}
-	case a.Kind() == reflect.Struct && a.Type() != reflect.TypeFor[Count]() && a.Type() != reflect.TypeFor[netip.Prefix]():
-		for _, f := range reflect.VisibleFields(a.Type()) {
-			if name := f.Tag.Get("yaml"); name != "" && name != ",inline" && !strings.HasSuffix(name, "_file") {
-				d.values(join(path, name), a.FieldByIndex(f.Index), b.FieldByIndex(f.Index))
+	case o.Has("optional") && yamlnode.IsOff(a) != yamlnode.IsOff(b):
+		d.presence(path, yamlnode.IsOff(b))
+	case a.Type() != reflect.TypeFor[netip.Prefix]() && yamlnode.Section(a.Type()):
+		for _, f := range yamlnode.Fields(a.Type()) {
+			if !strings.HasSuffix(f.Name, "_file") {
+				d.values(problem.Key(path, f.Name), a.FieldByIndex(f.Index), b.FieldByIndex(f.Index), f.Options)
 			}
 		}
 	case a.Kind() == reflect.Map:
-		d.maps(path, a, b)
+		d.maps(path, a, b, o)
 	case a.Kind() == reflect.Slice && a.Type().Elem() == reflect.TypeFor[*UpstreamServer]():
-		d.maps(path, serversByURL(a), serversByURL(b))
+		d.maps(path, serversByURL(a), serversByURL(b), o)
 	default:
-		if before, after := policyText(a), policyText(b); before != after || before != "" && !reflect.DeepEqual(a.Interface(), b.Interface()) {
+		if before, after := yamlnode.Text(a, o), yamlnode.Text(b, o); before != after || before != "" && !reflect.DeepEqual(a.Interface(), b.Interface()) {
 			d.add(path, effectOf(path, a, b), before, after)
 		}
 	}
@@ -172,7 +178,7 @@ func (d *differ) presence(path string, removed bool) {
 }
 
 // maps compares by key.
-func (d *differ) maps(path string, a, b reflect.Value) {
+func (d *differ) maps(path string, a, b reflect.Value, o yamlnode.Options) {
 	texts := map[string]reflect.Value{}
 	for _, m := range []reflect.Value{a, b} {
 		for _, key := range m.MapKeys() {
@@ -183,11 +189,11 @@ func (d *differ) maps(path string, a, b reflect.Value) {
 		before, after := a.MapIndex(texts[name]), b.MapIndex(texts[name])
 		switch {
 		case !before.IsValid():
-			d.add(join(path, name), Added, "", "")
+			d.add(problem.Key(path, name), Added, "", "")
 		case !after.IsValid():
-			d.add(join(path, name), Removed, "", "")
+			d.add(problem.Key(path, name), Removed, "", "")
 		default:
-			d.values(join(path, name), before, after)
+			d.values(problem.Key(path, name), before, after, o)
 		}
 	}
 }
@@ -198,26 +204,4 @@ func serversByURL(list reflect.Value) reflect.Value {
 		m[s.URL] = s
 	}
 	return reflect.ValueOf(m)
-}
-
-// policyText writes a value as a policy would.
-func policyText(v reflect.Value) string {
-	switch x := v.Interface().(type) {
-	case Switch:
-		return map[Switch]string{true: "on", false: "off"}[x]
-	case Count:
-		if x.Mode == CountStatuses {
-			return fmt.Sprint(x.Statuses)
-		}
-		return string(x.Mode)
-	case fmt.Stringer:
-		return x.String()
-	}
-	if v.Kind() == reflect.Slice {
-		if v.Len() == 0 {
-			return ""
-		}
-		return strings.ReplaceAll(fmt.Sprint(v.Interface()), " ", ", ")
-	}
-	return fmt.Sprint(v.Interface())
 }

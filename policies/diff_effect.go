@@ -37,10 +37,10 @@ func limitEffect(path string, a, b reflect.Value) Effect {
 		return bySet(prefixes(a), prefixes(b), Loosened)
 	case "count":
 		from, to := a.Interface().(Count), b.Interface().(Count)
-		if from.Mode == CountAll {
+		if from.All() {
 			return Loosened
 		}
-		if to.Mode == CountAll {
+		if to.All() {
 			return Tightened
 		}
 	case "on_redis_error":
@@ -54,7 +54,7 @@ func limitEffect(path string, a, b reflect.Value) Effect {
 func routeEffect(path string, a, b reflect.Value) Effect {
 	switch lastKey(path) {
 	case "limits":
-		return bySet(a.Interface().(Names), b.Interface().(Names), Tightened)
+		return bySet(a.Interface().([]string), b.Interface().([]string), Tightened)
 	case "csrf":
 		return loosensIf(!b.Bool())
 	case "client":

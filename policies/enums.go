@@ -1,6 +1,6 @@
 package policies
 
-// Each type here is a word from a short list. words is the list, for the loader's errors and the schema alike.
+// Each type here is a word from a short list. Values is the list, for the loader's errors and the schema alike.
 
 // ClientIPHeader names the header that trusted proxies put the client's address in.
 type ClientIPHeader string
@@ -11,7 +11,7 @@ const (
 	Forwarded     ClientIPHeader = "forwarded" // RFC 7239
 )
 
-func (ClientIPHeader) words() []string { return list(XForwardedFor, Forwarded) }
+func (ClientIPHeader) Values() []string { return list(XForwardedFor, Forwarded) }
 
 // ServerProtocol is what a client may speak.
 type ServerProtocol string
@@ -23,7 +23,7 @@ const (
 	ServerH2C   ServerProtocol = "h2c"
 )
 
-func (ServerProtocol) words() []string { return list(ServerHTTP1, ServerHTTP2, ServerH2C) }
+func (ServerProtocol) Values() []string { return list(ServerHTTP1, ServerHTTP2, ServerH2C) }
 
 // RateLimitHeaders says which rate limit headers clients get.
 type RateLimitHeaders string
@@ -35,7 +35,7 @@ const (
 	HeadersOff    RateLimitHeaders = "off"
 )
 
-func (RateLimitHeaders) words() []string { return list(HeadersDraft, HeadersLegacy, HeadersOff) }
+func (RateLimitHeaders) Values() []string { return list(HeadersDraft, HeadersLegacy, HeadersOff) }
 
 // Balance is how an upstream's server is picked.
 type Balance string
@@ -48,7 +48,7 @@ const (
 	IPHash     Balance = "ip_hash"
 )
 
-func (Balance) words() []string { return list(RoundRobin, LeastConn, P2C, IPHash) }
+func (Balance) Values() []string { return list(RoundRobin, LeastConn, P2C, IPHash) }
 
 // UpstreamProtocol is what an upstream's servers speak.
 type UpstreamProtocol string
@@ -61,7 +61,7 @@ const (
 	UpstreamH2C   UpstreamProtocol = "h2c"
 )
 
-func (UpstreamProtocol) words() []string {
+func (UpstreamProtocol) Values() []string {
 	return list(UpstreamAuto, UpstreamHTTP1, UpstreamHTTP2, UpstreamH2C)
 }
 
@@ -76,7 +76,7 @@ const (
 	TokenBucket   Algorithm = "token_bucket"
 )
 
-func (Algorithm) words() []string { return list(FixedWindow, SlidingWindow, SlidingLog, TokenBucket) }
+func (Algorithm) Values() []string { return list(FixedWindow, SlidingWindow, SlidingLog, TokenBucket) }
 
 // OnRedisError is what a limit does while Redis is away.
 type OnRedisError string
@@ -88,7 +88,7 @@ const (
 	OnErrorClosed OnRedisError = "closed"
 )
 
-func (OnRedisError) words() []string { return list(OnErrorLocal, OnErrorOpen, OnErrorClosed) }
+func (OnRedisError) Values() []string { return list(OnErrorLocal, OnErrorOpen, OnErrorClosed) }
 
 // SameSite is the cookie's attribute of that name.
 type SameSite string
@@ -100,7 +100,7 @@ const (
 	SameSiteNone   SameSite = "none"
 )
 
-func (SameSite) words() []string { return list(SameSiteLax, SameSiteStrict, SameSiteNone) }
+func (SameSite) Values() []string { return list(SameSiteLax, SameSiteStrict, SameSiteNone) }
 
 // SessionRule is what a route does with sessions.
 type SessionRule string
@@ -114,7 +114,7 @@ const (
 	SessionLogout   SessionRule = "logout"
 )
 
-func (SessionRule) words() []string {
+func (SessionRule) Values() []string {
 	return list(SessionOff, SessionOptional, SessionRequired, SessionLogin, SessionLogout)
 }
 
@@ -127,7 +127,7 @@ const (
 	ClientRequired ClientRule = "required"
 )
 
-func (ClientRule) words() []string { return list(ClientOptional, ClientRequired) }
+func (ClientRule) Values() []string { return list(ClientOptional, ClientRequired) }
 
 func list[T ~string](words ...T) []string {
 	out := make([]string, len(words))

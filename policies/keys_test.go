@@ -1,7 +1,6 @@
 package policies
 
 import (
-	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -10,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/headgate/headgate/internal/yamlnode"
 )
 
 // What schema.json and REFERENCE.md say is gathered here from the types: their
@@ -25,10 +26,10 @@ type section struct {
 
 // keyDoc is one key of a section.
 type keyDoc struct {
-	name, comment string
-	typ           reflect.Type
-	fallback      reflect.Value // its default
-	required      bool
+	yamlnode.Field
+	comment  string
+	fallback reflect.Value // its default
+	required bool
 }
 
 var requiredKey = regexp.MustCompile(`\bRequired\b|is required, and`)
@@ -44,30 +45,30 @@ func sections(t *testing.T) []*section {
 		for typ.Kind() == reflect.Pointer || typ.Kind() == reflect.Slice || typ.Kind() == reflect.Map {
 			typ = typ.Elem()
 		}
-		if typ.Kind() != reflect.Struct || seen[typ] || typ == reflect.TypeFor[netip.Prefix]() || typ == reflect.TypeFor[Count]() {
+		if !yamlnode.Section(typ) || seen[typ] || typ == reflect.TypeFor[netip.Prefix]() {
 			return
 		}
 		seen[typ] = true
-		s := &section{name: typ.Name(), typ: typ, comment: comments[typ.Name()]}
+		s := &section{name: sectionName(typ), typ: typ, comment: comments[typ.Name()]}
 		list = append(list, s)
-		value := withDefaults(reflect.PointerTo(typ)).Elem()
-		for _, f := range reflect.VisibleFields(typ) {
-			name := f.Tag.Get("yaml")
-			if name == "" || name == ",inline" {
-				continue
-			}
+		value := reflect.New(typ)
+		if d, ok := value.Interface().(interface{ SetDefaults() }); ok {
+			d.SetDefaults()
+		}
+		for _, f := range yamlnode.Fields(typ) {
 			owner := typ
 			if len(f.Index) > 1 {
 				owner = typ.Field(f.Index[0]).Type
 			}
-			comment := comments[owner.Name()+"."+f.Name]
+			name := typ.FieldByIndex(f.Index).Name
+			comment := comments[owner.Name()+"."+name]
 			if comment == "" {
-				t.Errorf("%s.%s has no comment", owner.Name(), f.Name)
+				t.Errorf("%s.%s has no comment", owner.Name(), name)
 			}
-			s.keys = append(s.keys, keyDoc{name, comment, f.Type, value.FieldByIndex(f.Index), requiredKey.MatchString(comment)})
+			s.keys = append(s.keys, keyDoc{f, comment, value.Elem().FieldByIndex(f.Index), requiredKey.MatchString(comment)})
 		}
 		for _, k := range s.keys {
-			visit(k.typ)
+			visit(k.Type)
 		}
 	}
 	visit(reflect.TypeFor[Policy]())
@@ -108,33 +109,29 @@ func typeComments(t *testing.T) map[string]string {
 func oneLine(c *ast.CommentGroup) string { return strings.Join(strings.Fields(c.Text()), " ") }
 
 // defaultText writes a default as a policy would, or "" where there is nothing to say in one word.
-func defaultText(v reflect.Value) string {
-	switch d := v.Interface().(type) {
-	case fmt.Stringer:
-		if !v.IsZero() {
-			return d.String()
-		}
-	case Switch:
-		return map[Switch]string{true: "on", false: "off"}[d]
-	case Count:
-		return string(d.Mode)
-	}
+func defaultText(k keyDoc) string {
+	v, o := k.fallback, k.Options
 	switch v.Kind() {
-	case reflect.String, reflect.Int, reflect.Float64:
-		if !v.IsZero() {
-			return fmt.Sprint(v.Interface())
+	case reflect.Pointer, reflect.Map:
+		return ""
+	case reflect.Struct:
+		if yamlnode.Section(v.Type()) {
+			return ""
 		}
 	case reflect.Slice:
-		if v.Len() == 1 {
-			return fmt.Sprint(v.Index(0))
+		if v.Len() == 0 {
+			return ""
 		}
-		if v.Len() > 1 {
-			return strings.ReplaceAll(fmt.Sprint(v.Interface()), " ", ", ")
+		if v.Len() == 1 {
+			return yamlnode.Text(v.Index(0), o)
 		}
 	case reflect.Bool:
-		return fmt.Sprint(v.Bool())
+	default:
+		if v.IsZero() {
+			return ""
+		}
 	}
-	return ""
+	return yamlnode.Text(v, o)
 }
 
 // A comment says what the default is, and must not say what it isn't.
@@ -142,19 +139,25 @@ func TestCommentsStateTheDefaultsThatTheCodeSets(t *testing.T) {
 	t.Parallel()
 	for _, s := range sections(t) {
 		for _, k := range s.keys {
-			if k.required || k.typ == reflect.TypeFor[Names]() {
+			if k.required || k.Name == "limits" && k.Options.Has("off") {
 				continue
 			}
 			stated := k.comment
 			if i := strings.LastIndex(stated, "Default"); i >= 0 {
 				stated = strings.ReplaceAll(strings.TrimLeft(stated[i+len("Default"):], ": "), `"`, "")
-			} else if text := defaultText(k.fallback); text != "" {
-				t.Errorf("%s.%s: the comment does not state the default %q", s.name, k.name, text)
+			} else if text := defaultText(k); text != "" {
+				t.Errorf("%s.%s: the comment does not state the default %q", s.name, k.Name, text)
 				continue
 			}
-			if text := defaultText(k.fallback); text != "" && !strings.HasPrefix(stated, text) {
-				t.Errorf("%s.%s: the comment states the default %q, and it is %q", s.name, k.name, stated, text)
+			if text := defaultText(k); text != "" && !strings.HasPrefix(stated, text) {
+				t.Errorf("%s.%s: the comment states the default %q, and it is %q", s.name, k.Name, stated, text)
 			}
 		}
 	}
 }
+
+// countType may be written as a word or a list.
+var countType = reflect.TypeFor[Count]()
+
+// sectionName is what a struct is called in the schema and the reference.
+func sectionName(t reflect.Type) string { return t.Name() }

@@ -1,16 +1,13 @@
 package policies
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
-	"go.yaml.in/yaml/v3"
+	"github.com/headgate/headgate/internal/yamlnode"
 )
 
 // LoadOptions are the loader's ways to the world around it.
@@ -23,9 +20,6 @@ type LoadOptions struct {
 	// Glob finds the files of include. nil is filepath.Glob.
 	Glob func(pattern string) ([]string, error)
 }
-
-// maxFileBytes bounds a policy file: 4 MiB hold some 20,000 routes.
-const maxFileBytes = 4 << 20
 
 // maxFiles bounds how many files one policy may be made of.
 const maxFiles = 1000
@@ -40,7 +34,7 @@ func Load(path string, o LoadOptions) (*Policy, Diagnostics) {
 func LoadFiles(paths []string, o LoadOptions) (*Policy, Diagnostics) {
 	l := newLoader(o)
 	if len(paths) == 0 {
-		l.report.errorf(Position{File: "headgate.yaml", Line: 1, Column: 1}, "name one", "there is no policy file to load")
+		l.report.Errorf(Position{File: "headgate.yaml", Line: 1, Column: 1}, "name one", "there is no policy file to load")
 	}
 	for _, path := range paths {
 		l.readFile(path, Position{File: path, Line: 1, Column: 1})
@@ -59,10 +53,10 @@ func Parse(name string, data []byte, o LoadOptions) (*Policy, Diagnostics) {
 // loader reads files into one policy.
 type loader struct {
 	LoadOptions
-	report report
+	report yamlnode.Report
 	policy *Policy
-	source *source
-	decode *decoder
+	source *yamlnode.Source
+	decode *yamlnode.Decoder
 }
 
 func newLoader(o LoadOptions) *loader {
@@ -75,19 +69,19 @@ func newLoader(o LoadOptions) *loader {
 	if o.Glob == nil {
 		o.Glob = filepath.Glob
 	}
-	l := &loader{LoadOptions: o, policy: &Policy{}, source: newSource()}
-	l.policy.setDefaults()
+	l := &loader{LoadOptions: o, policy: &Policy{}, source: yamlnode.NewSource()}
+	l.policy.SetDefaults()
 	l.policy.source = l.source
-	l.decode = &decoder{report: &l.report, source: l.source, lookupEnv: o.LookupEnv}
+	l.decode = &yamlnode.Decoder{Report: &l.report, Source: l.source, LookupEnv: o.LookupEnv}
 	return l
 }
 
 // addFile notes a file of the policy, and reports whether it is a new one.
 func (l *loader) addFile(name string) bool {
-	if slices.ContainsFunc(l.report.files, func(f string) bool { return filepath.Clean(f) == filepath.Clean(name) }) {
+	if slices.ContainsFunc(l.report.Files, func(f string) bool { return filepath.Clean(f) == filepath.Clean(name) }) {
 		return false
 	}
-	l.report.files = append(l.report.files, name)
+	l.report.Files = append(l.report.Files, name)
 	return true
 }
 
@@ -95,13 +89,13 @@ func (l *loader) readFile(path string, from Position) {
 	if !l.addFile(path) {
 		return // included twice, or by itself: once is enough
 	}
-	if len(l.report.files) > maxFiles {
-		l.report.errorf(from, "use fewer, larger ones", "the policy has more than %d files", maxFiles)
+	if len(l.report.Files) > maxFiles {
+		l.report.Errorf(from, "use fewer, larger ones", "the policy has more than %d files", maxFiles)
 		return
 	}
 	data, err := l.ReadFile(path)
 	if err != nil {
-		l.report.errorf(from, "check its name and permissions", "can't read the policy file: %v", err)
+		l.report.Errorf(from, "check its name and permissions", "can't read the policy file: %v", err)
 		return
 	}
 	l.read(path, data)
@@ -110,20 +104,19 @@ func (l *loader) readFile(path string, from Position) {
 // read decodes one file into the policy, then those that it includes.
 func (l *loader) read(name string, data []byte) {
 	start := Position{File: name, Line: 1, Column: 1}
-	if len(data) > maxFileBytes {
-		l.report.errorf(start, "spread it over several files with include", "the file is larger than %d MiB", maxFileBytes>>20)
+	if len(data) > yamlnode.MaxFileBytes {
+		l.report.Errorf(start, "spread it over several files with include", "the file is larger than %d MiB", yamlnode.MaxFileBytes>>20)
 		return
 	}
-	root, problem := parseYAML(name, data)
-	if problem != nil {
-		l.report.add(*problem)
+	root, wrong := yamlnode.Parse(name, data)
+	if wrong != nil {
+		l.report.Add(*wrong)
 		return
 	}
-	l.source.addFile(name, data, root)
 	before := len(l.policy.Include)
-	l.decode.file(name, root, l.policy)
+	l.decode.File(yamlnode.File{Name: name, Data: data, Root: root}, l.policy)
 	for i, pattern := range l.policy.Include[before:] {
-		l.include(name, pattern, l.source.at(fmt.Sprintf("include[%d]", before+i)))
+		l.include(name, pattern, l.source.At(fmt.Sprintf("include[%d]", before+i)))
 	}
 }
 
@@ -131,11 +124,11 @@ func (l *loader) include(from, pattern string, at Position) {
 	pattern = relativeTo(filepath.Dir(from), pattern)
 	files, err := l.Glob(pattern)
 	if err != nil {
-		l.report.errorf(at, "see Go's path/filepath.Match for what a pattern may be", "%s is not a valid pattern", quote(pattern))
+		l.report.Errorf(at, "see Go's path/filepath.Match for what a pattern may be", "%s is not a valid pattern", quote(pattern))
 		return
 	}
 	if len(files) == 0 {
-		l.report.errorf(at, "check the path, which is relative to this file", "no file is named %s", quote(pattern))
+		l.report.Errorf(at, "check the path, which is relative to this file", "no file is named %s", quote(pattern))
 	}
 	slices.Sort(files)
 	for _, file := range files {
@@ -146,70 +139,17 @@ func (l *loader) include(from, pattern string, at Position) {
 // finish fills in what was not written and checks the whole. Checks go on after errors, so that one
 // run shows them all, but not after YAML that could not be read at all.
 func (l *loader) finish() (*Policy, Diagnostics) {
-	if len(l.source.files) > 0 && !l.decode.unusable {
+	if len(l.source.Files) > 0 && !l.decode.Unusable {
 		l.readSecrets()
 		inherit(l.policy, l.source)
 		resolveDefaults(l.policy, l.source)
 		validate(l.policy, l.source, &l.report)
 	}
-	ds := l.report.sorted()
+	ds := l.report.Sorted()
 	if ds.HasErrors() {
 		return nil, ds
 	}
 	return l.policy, ds
-}
-
-// parseYAML reads one document's nodes.
-func parseYAML(name string, data []byte) (*yaml.Node, *Diagnostic) {
-	problem := func(line, column int, mend, format string, args ...any) *Diagnostic {
-		return &Diagnostic{Position: Position{name, max(line, 1), max(column, 1)}, Message: fmt.Sprintf(format, args...), Mend: mend}
-	}
-	d := yaml.NewDecoder(bytes.NewReader(data))
-	var doc yaml.Node
-	switch err := d.Decode(&doc); {
-	case errors.Is(err, io.EOF):
-		return nil, problem(1, 1, "begin with `version: 1`", "the file is empty")
-	case err != nil:
-		line, column, message := yamlError(err, data)
-		return nil, problem(line, column, mendYAML(data), "%s", message)
-	}
-	if len(doc.Content) != 1 || doc.Content[0].Tag == "!!null" {
-		return nil, problem(doc.Line, doc.Column, "begin with `version: 1`", "the file is empty")
-	}
-	var second yaml.Node
-	if err := d.Decode(&second); err == nil {
-		return nil, problem(second.Line, second.Column, "put it into a file of its own and `include` that", "a second YAML document begins here")
-	} else if !errors.Is(err, io.EOF) {
-		line, column, message := yamlError(err, data)
-		return nil, problem(line, column, mendYAML(data), "%s", message)
-	}
-	return doc.Content[0], nil
-}
-
-func mendYAML(data []byte) string {
-	if bytes.Contains(data, []byte("${")) {
-		return `mend the YAML here or just above; inside { } and [ ], "${VAR}" needs quotes`
-	}
-	return "mend the YAML here or just above"
-}
-
-// yamlError finds the position in the YAML library's error, which has a line at most.
-func yamlError(err error, data []byte) (line, column int, message string) {
-	message = strings.TrimPrefix(err.Error(), "yaml: ")
-	var name string
-	if n, _ := fmt.Sscanf(message, "unknown anchor '%s referenced", &name); n == 1 {
-		name = strings.TrimSuffix(name, "'")
-		if i := bytes.Index(data, []byte("*"+name)); i >= 0 {
-			before := data[:i]
-			line = bytes.Count(before, []byte("\n")) + 1
-			column = len([]rune(string(before[bytes.LastIndexByte(before, '\n')+1:]))) + 1
-		}
-		return line, column, fmt.Sprintf("no anchor &%s stands above", name)
-	}
-	if n, _ := fmt.Sscanf(message, "line %d:", &line); n == 1 {
-		_, message, _ = strings.Cut(message, ": ")
-	}
-	return line, 1, "not valid YAML: " + message
 }
 
 // readBounded reads a file, but not more of it than a policy file may have.
@@ -219,7 +159,7 @@ func readBounded(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxFileBytes+1))
+	return io.ReadAll(io.LimitReader(f, yamlnode.MaxFileBytes+1))
 }
 
 func relativeTo(dir, path string) string {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/headgate/headgate/internal/yamlnode"
 	"github.com/headgate/headgate/policies"
 )
 
@@ -43,10 +44,10 @@ func TestTheContractsPolicyLoads(t *testing.T) {
 	if len(ds) > 0 {
 		t.Fatal(ds)
 	}
-	equal(t, "login's limits", p.Routes[0].Limits, policies.Names{"per-ip", "login-attempts"})
+	equal(t, "login's limits", p.Routes[0].Limits, []string{"per-ip", "login-attempts"})
 	equal(t, "cert file", p.Server.TLS.CertFile, "testdata/valid/cert.pem")
-	equal(t, "ban", *p.Limits["login-attempts"].Ban, policies.Ban{After: 20, For: policies.Duration(10 * time.Minute)})
-	equal(t, "secret", p.Session.Secrets[0].Reveal(), strings.Repeat("s", 32))
+	equal(t, "ban", *p.Limits["login-attempts"].Ban, policies.Ban{After: 20, For: 10 * time.Minute})
+	equal(t, "secret", p.Session.Secrets[0], strings.Repeat("s", 32))
 	equal(t, "beta", p.Routes[4].Match, policies.Conditions{
 		Headers:  map[string]string{"X-Beta": "1"},
 		Query:    map[string]string{"v": "2"},
@@ -57,15 +58,15 @@ func TestTheContractsPolicyLoads(t *testing.T) {
 func TestWhatIsNotWrittenHasItsDefault(t *testing.T) {
 	t.Parallel()
 	p := parse(t, "version: 1\nlimits: {b: {algorithm: token_bucket, requests: 7, window: 1m}}\n"+strings.Replace(upstreamAndRoute, "upstream: shop}", "upstream: shop, limits: b}", 1))
-	equal(t, "listen", p.Server.Listen, policies.Strings{":8080"})
-	equal(t, "redis timeout", p.Redis.Timeout, policies.Duration(100*time.Millisecond))
-	equal(t, "ejection", *p.Upstreams["shop"].Ejection, policies.Ejection{Failures: 5, For: policies.Duration(10 * time.Second)})
+	equal(t, "listen", p.Server.Listen, []string{":8080"})
+	equal(t, "redis timeout", p.Redis.Timeout, 100*time.Millisecond)
+	equal(t, "ejection", *p.Upstreams["shop"].Ejection, policies.Ejection{Failures: 5, For: 10 * time.Second})
 	equal(t, "weight", p.Upstreams["shop"].Servers[0].Weight, 1)
 	equal(t, "burst", p.Limits["b"].Burst, 7)
 	equal(t, "cost", p.Limits["b"].Cost, 1)
 	equal(t, "cookie", p.Session.Cookie.Name, "__Host-session")
 	r := p.Routes[0]
-	equal(t, "route timeout", r.Timeout, policies.Duration(30*time.Second))
+	equal(t, "route timeout", r.Timeout, 30*time.Second)
 	equal(t, "route body", r.MaxBody, 10<<20)
 	equal(t, "csrf", r.CSRF, true)
 	equal(t, "session", r.Session, policies.SessionOff)
@@ -131,18 +132,18 @@ routes:
 	type effective struct {
 		limits   []string
 		upstream string
-		cache    policies.CacheRef
+		cache    string
 		session  policies.SessionRule
-		csrf     policies.Switch
-		host     policies.Strings
-		timeout  policies.Duration
-		maxBody  policies.Size
+		csrf     bool
+		host     []string
+		timeout  time.Duration
+		maxBody  int64
 	}
-	five, thirty := policies.Duration(5*time.Second), policies.Duration(30*time.Second)
+	five, thirty := 5*time.Second, 30*time.Second
 	want := map[string]effective{
 		"plain":    {[]string{"a"}, "shop", "pages", "optional", false, nil, five, 1024},
-		"admin":    {[]string{"a", "b", "c"}, "shop", "pages", "login", true, policies.Strings{"admin.example"}, five, 1024},
-		"none":     {nil, "shop", "", "required", false, policies.Strings{"admin.example"}, five, 1024},
+		"admin":    {[]string{"a", "b", "c"}, "shop", "pages", "login", true, []string{"admin.example"}, five, 1024},
+		"none":     {nil, "shop", "", "required", false, []string{"admin.example"}, five, 1024},
 		"bare":     {[]string{"c"}, "other", "pages", "optional", false, nil, thirty, 0},
 		"redirect": {[]string{"a"}, "", "", "optional", false, nil, 0, 1024},
 	}
@@ -171,14 +172,14 @@ routes:
 redis: {url: "${EMPTY}", key_prefix: "${UNSET:-}p"}
 `)
 	equal(t, "requests", p.Limits["plain"].Requests, 42)
-	equal(t, "window", p.Limits["plain"].Window, policies.Duration(7*24*time.Hour))
+	equal(t, "window", p.Limits["plain"].Window, 7*24*time.Hour)
 	equal(t, "default requests", p.Limits["default"].Requests, 100)
-	equal(t, "empty falls back", p.Limits["default"].Window, policies.Duration(90*time.Second))
+	equal(t, "empty falls back", p.Limits["default"].Window, 90*time.Second)
 	equal(t, "bool", p.Limits["default"].DryRun, true)
 	equal(t, "url", p.Upstreams["shop"].Servers[0].URL, "http://h:42")
 	equal(t, "float", p.Upstreams["shop"].RetryBudget, 0.42)
 	equal(t, "path", p.Routes[0].Path[0], "/${x}/$y/42")
-	equal(t, "set but empty", p.Redis.URL.Reveal(), "")
+	equal(t, "set but empty", p.Redis.URL, "")
 	equal(t, "empty default", p.Redis.KeyPrefix, "p")
 }
 
@@ -216,7 +217,7 @@ routes:
   - {path: /*, upstream: shop, limits: [one, two]}
 `)
 	equal(t, "own key wins", p.Limits["one"].Requests, 5)
-	equal(t, "merged", p.Limits["one"].Key, policies.Strings{"ip", "route"})
+	equal(t, "merged", p.Limits["one"].Key, []string{"ip", "route"})
 	equal(t, "earlier merge wins", p.Limits["two"].Requests, 2)
 	equal(t, "alias", len(p.Upstreams["shop"].Servers), 2)
 }
@@ -232,9 +233,9 @@ upstreams: {shop: {servers: [http://h], slow_start: 1500ms}}
 routes: [{path: /*, upstream: shop, cache: c}]
 `)
 	for want, got := range map[string]string{
-		"0": p.Server.MaxBody.String(), "64KiB": p.Server.MaxHeaderBytes.String(), "2GiB": p.Caches["c"].MaxBody.String(),
-		"1m30s": p.Server.ShutdownGrace.String(), "36h": p.Session.AbsoluteTimeout.String(), "7d": p.Caches["c"].TTL.String(),
-		"1.5s": p.Upstreams["shop"].SlowStart.String(), "7h": p.Session.IdleTimeout.String(), "0s": policies.Duration(0).String(),
+		"0": yamlnode.FormatSize(p.Server.MaxBody), "64KiB": yamlnode.FormatSize(p.Server.MaxHeaderBytes), "2GiB": yamlnode.FormatSize(p.Caches["c"].MaxBody),
+		"1m30s": yamlnode.FormatDuration(p.Server.ShutdownGrace), "36h": yamlnode.FormatDuration(p.Session.AbsoluteTimeout), "7d": yamlnode.FormatDuration(p.Caches["c"].TTL),
+		"1.5s": yamlnode.FormatDuration(p.Upstreams["shop"].SlowStart), "7h": yamlnode.FormatDuration(p.Session.IdleTimeout), "0s": yamlnode.FormatDuration(0),
 	} {
 		equal(t, want, got, want)
 	}
@@ -257,7 +258,7 @@ server: {access_log: logs/access.json, tls: {cert_file: /abs/cert.pem, key_file:
 	equal(t, "log", p.Server.AccessLog, "dir/logs/access.json")
 	equal(t, "cert", p.Server.TLS.CertFile, "/abs/cert.pem")
 	equal(t, "key", p.Server.TLS.KeyFile, "key.pem")
-	equal(t, "token", p.Server.Admin.Token.Reveal(), "from the file")
+	equal(t, "token", p.Server.Admin.Token, "from the file")
 	equal(t, "files", p.Files(), []string{"dir/test.yaml", "dir/secrets/token"})
 }
 
@@ -293,7 +294,7 @@ routes: [{name: first, path: /1, upstream: shop}]
 		names = append(names, r.Name)
 	}
 	equal(t, "routes", names, []string{"first", "second", "third"})
-	equal(t, "token", p.Server.Admin.Token.Reveal(), "t")
+	equal(t, "token", p.Server.Admin.Token, "t")
 	equal(t, "position", p.Position("routes[1].path").File, filepath.Join(dir, "parts", "a.yaml"))
 	if _, ds := policies.LoadFiles(nil, policies.LoadOptions{}); !ds.HasErrors() {
 		t.Error("no files are no policy")

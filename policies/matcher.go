@@ -351,7 +351,7 @@ const (
 )
 
 func (r *rule) refuses(req *Request) refusal {
-	if len(r.methods) > 0 && !contains(r.methods, req.Method) && !(req.Method == "HEAD" && contains(r.methods, "GET")) {
+	if len(r.methods) > 0 && !slices.Contains(r.methods, req.Method) && !(req.Method == "HEAD" && slices.Contains(r.methods, "GET")) {
 		return refusal{matcher: methodDiffers}
 	}
 	return r.refusesOthers(req)
@@ -360,7 +360,7 @@ func (r *rule) refuses(req *Request) refusal {
 // refusesOthers looks at everything but the method.
 func (r *rule) refusesOthers(req *Request) refusal {
 	for _, h := range r.headers {
-		if !contains(req.Header[h.name], h.value) {
+		if !slices.Contains(req.Header[h.name], h.value) {
 			return refusal{headerDiffers, h.name}
 		}
 	}
@@ -377,7 +377,7 @@ func (r *rule) refusesOthers(req *Request) refusal {
 
 // allows lists the methods for Allow; GET includes HEAD.
 func (r *rule) allows() []string {
-	if contains(r.methods, "GET") {
+	if slices.Contains(r.methods, "GET") {
 		return append([]string{"HEAD"}, r.methods...)
 	}
 	return r.methods

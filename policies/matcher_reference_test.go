@@ -28,7 +28,7 @@ func referenceMatch(routes []*policies.Route, r *policies.Request) (policies.Out
 	for i, route := range routes {
 		hosts := route.Host
 		if len(hosts) == 0 {
-			hosts = policies.Strings{""}
+			hosts = []string{""}
 		}
 		for _, h := range hosts {
 			for _, p := range route.Path {

@@ -10,7 +10,7 @@ import (
 
 // route makes a route from a line: methods and hosts are optional.
 func route(path string, change ...func(*policies.Route)) *policies.Route {
-	r := &policies.Route{Name: path, Path: policies.Strings{path}}
+	r := &policies.Route{Name: path, Path: []string{path}}
 	for _, c := range change {
 		c(r)
 	}

@@ -1,6 +1,11 @@
 package policies
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+
+	"github.com/headgate/headgate/internal/yamlnode"
+)
 
 // Policy is a whole policy file. After Load every default has been filled in
 // and every name resolves, so that its readers never ask whether something
@@ -12,7 +17,7 @@ type Policy struct {
 	// More policy files, as paths or globs relative to this file. They are read
 	// as if their keys stood here; a name that two files define is an error that
 	// shows both places. A glob that matches nothing is an error, too.
-	Include Strings `yaml:"include"`
+	Include []string `yaml:"include" config:"add"`
 	// Where the gateway listens, whom it believes, and what it refuses.
 	Server Server `yaml:"server"`
 	// The Redis that all instances of the gateway share. Without it everything
@@ -38,13 +43,14 @@ type Policy struct {
 	// The routes. Their order matters only between routes that are equally specific.
 	Routes []*Route `yaml:"routes"`
 
-	source *source
+	source *yamlnode.Source
+	reads  []string // x_file secrets that were read
 }
 
 // Server is the public listener.
 type Server struct {
 	// Addresses to listen on, as host:port or :port; one or a list. Default ":8080".
-	Listen Strings `yaml:"listen"`
+	Listen []string `yaml:"listen"`
 	// The admin listener: health, metrics, purge, sessions, limits, the running policy.
 	Admin Admin `yaml:"admin"`
 	// Networks of the proxies in front of this gateway, whose word on the
@@ -64,24 +70,24 @@ type Server struct {
 	// without TLS, by prior knowledge). Default [http1, http2].
 	Protocols []ServerProtocol `yaml:"protocols"`
 	// The largest request body; 413 above it. A route may say otherwise. 0 is no bound. Default 10MiB.
-	MaxBody Size `yaml:"max_body"`
+	MaxBody int64 `yaml:"max_body" config:"size"`
 	// The largest sum of request line and headers; 431 above it. Default 64KiB.
-	MaxHeaderBytes Size `yaml:"max_header_bytes"`
+	MaxHeaderBytes int64 `yaml:"max_header_bytes" config:"size"`
 	// How long a client may take to send its request's headers, and to complete a TLS handshake; at most 5m. Default 10s.
-	ReadHeaderTimeout Duration `yaml:"read_header_timeout"`
+	ReadHeaderTimeout time.Duration `yaml:"read_header_timeout"`
 	// How long an idle keep-alive connection is kept; at least 1s. Default 2m.
-	IdleTimeout Duration `yaml:"idle_timeout"`
+	IdleTimeout time.Duration `yaml:"idle_timeout"`
 	// How many connections one client address may hold at once, by its ipv6_prefix.
 	// Those of trusted proxies are not counted. 0 is no bound. Default 0.
 	MaxConnectionsPerIP int `yaml:"max_connections_per_ip"`
 	// How long after SIGTERM the gateway goes on as before, but with /readyz at 503 and every answer
 	// telling its connection to end, so that load balancers notice and no request is lost. It is part of
 	// shutdown_grace. HAProxy needs its inter times fall, Kubernetes about 5s. Default 0s.
-	ShutdownDelay Duration `yaml:"shutdown_delay"`
+	ShutdownDelay time.Duration `yaml:"shutdown_delay"`
 	// How long requests in flight may go on after SIGTERM before they are cut off. Default 30s.
-	ShutdownGrace Duration `yaml:"shutdown_grace"`
+	ShutdownGrace time.Duration `yaml:"shutdown_grace"`
 	// Where access log lines go, as JSON: stdout, stderr, off, or a file's path. Default stdout.
-	AccessLog AccessLog `yaml:"access_log"`
+	AccessLog string `yaml:"access_log" config:"path=stdout|stderr|off" want:"stdout, off or a path"`
 	// Which rate limit headers clients get: draft (RateLimit and RateLimit-Policy of
 	// draft-ietf-httpapi-ratelimit-headers-10), legacy (X-RateLimit-*), or off. Default draft.
 	RateLimitHeaders RateLimitHeaders `yaml:"rate_limit_headers"`
@@ -92,17 +98,17 @@ type Admin struct {
 	// Address of the admin listener, or off for none. Default "127.0.0.1:9901".
 	Listen string `yaml:"listen"`
 	// Bearer token that guards everything but /livez and /readyz. Off loopback it is required. A request to a cached route that carries it in Headgate-Cache-Bypass goes past the cache to the app. Default: none.
-	Token Secret `yaml:"token"`
+	Token string `yaml:"token" config:"secret" want:"a secret"`
 	// A file that holds the token, instead of token.
-	TokenFile FilePath `yaml:"token_file"`
+	TokenFile string `yaml:"token_file" config:"path" want:"a path"`
 }
 
 // ServerTLS names the certificate that clients see. The files are read again when they change.
 type ServerTLS struct {
 	// The certificate and its chain, PEM. Required.
-	CertFile FilePath `yaml:"cert_file"`
+	CertFile string `yaml:"cert_file" config:"path" want:"a path"`
 	// Its private key, PEM. Required.
-	KeyFile FilePath `yaml:"key_file"`
+	KeyFile string `yaml:"key_file" config:"path" want:"a path"`
 }
 
 // Redis says where counters, sessions and cached responses are shared.
@@ -111,21 +117,24 @@ type Redis struct {
 	// rediss+cluster://) or several redis:// with commas for a Cluster;
 	// redis+sentinel://a:1,b:2/master (or rediss+sentinel://) for Sentinel. Default "":
 	// everything lives in this process, which is right for one instance only.
-	URL RedisURL `yaml:"url"`
+	URL string `yaml:"url" config:"url" want:"a URL"`
 	// A file that holds the URL, instead of url.
-	URLFile FilePath `yaml:"url_file"`
+	URLFile string `yaml:"url_file" config:"path" want:"a path"`
 	// The most that one request waits for Redis. Default 100ms.
-	Timeout Duration `yaml:"timeout"`
+	Timeout time.Duration `yaml:"timeout"`
 	// What every key in Redis begins with; not empty. Default "headgate:". Two gateways that
 	// should not share anything need different ones.
 	KeyPrefix string `yaml:"key_prefix"`
 }
 
+// MaskedURL is the URL with its password masked, for people and logs.
+func (r Redis) MaskedURL() string { return yamlnode.MaskURL(r.URL) }
+
 // Client is someone who calls with an API key.
 type Client struct {
 	// SHA-256 of the API key, 64 hexadecimal digits: printf %s "$KEY" | sha256sum.
 	// A list lets an old and a new key work side by side. Required.
-	KeySHA256 Strings `yaml:"key_sha256"`
+	KeySHA256 []string `yaml:"key_sha256"`
 	// The plan that the client is on; limits give plans numbers of their own. Default: none.
 	Plan string `yaml:"plan"`
 }

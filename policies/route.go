@@ -1,6 +1,9 @@
 package policies
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
 
 // Route says which requests it takes, and what happens to them. Exactly one of upstream,
 // redirect and respond answers.
@@ -11,14 +14,14 @@ type Route struct {
 	Group string `yaml:"group"`
 	// The path: /exact, /users/:id (one segment), /files/* (and /files itself); one or a list. A trailing
 	// slash is ignored in matching, and the path is normalised before it. Required.
-	Path Strings `yaml:"path"`
+	Path []string `yaml:"path"`
 	// Methods. GET includes HEAD. Default: any, known or not.
-	Methods Strings `yaml:"methods"`
+	Methods []string `yaml:"methods"`
 	// What else a request must have. Default: nothing.
 	Match Conditions `yaml:"match"`
 	// Tags that are purged on every instance, before the client gets its answer, when an unsafe
 	// request (POST, PUT, PATCH, DELETE) succeeds here; one or a list. Default: none.
-	Purge Strings `yaml:"purge"`
+	Purge []string `yaml:"purge"`
 	// Answer with a redirect, instead of an upstream.
 	Redirect *Redirect `yaml:"redirect"`
 	// Answer with a fixed response, instead of an upstream.
@@ -26,33 +29,33 @@ type Route struct {
 
 	Settings `yaml:",inline"`
 
-	ownLimits Names // as written, without those that are inherited
+	ownLimits []string // as written, without those that are inherited
 }
 
 // Settings is what a route may also get from its group or from defaults.
 type Settings struct {
 	// Host names, exact or *.example.com (one sub-domain or several, not the domain itself); one or a list.
 	// Ports are ignored. Default: any host.
-	Host Strings `yaml:"host"`
+	Host []string `yaml:"host"`
 	// The upstream that answers.
 	Upstream string `yaml:"upstream"`
 	// Limits by name that must all admit the request; one or a list, or off. Those of defaults and group
 	// come first, and off drops them. Default: none.
-	Limits Names `yaml:"limits"`
+	Limits []string `yaml:"limits" config:"off"`
 	// The cache rule by name, or off. Default: off, nothing is cached.
-	Cache CacheRef `yaml:"cache"`
+	Cache string `yaml:"cache" config:"off" want:"a cache's name or off"`
 	// Sessions: off; optional (the app sees it when there is one); required (else 303 to login_path, or 401); login (the app
 	// may log users in); logout (the session ends whatever the app answers). Default off.
 	Session SessionRule `yaml:"session"`
 	// Protection from cross-site requests on this route: on or off. Default on, unless session.csrf is off. Hazard: off lets
 	// other sites act in a logged-in user's name here.
-	CSRF Switch `yaml:"csrf"`
+	CSRF bool `yaml:"csrf" config:"switch"`
 	// Whether a known API key is needed: optional, or required (else 401). Default optional.
 	Client ClientRule `yaml:"client"`
 	// How long the upstream may take to its response's headers; 504 after it. 0 is no bound. Default: as the upstream says.
-	Timeout Duration `yaml:"timeout"`
+	Timeout time.Duration `yaml:"timeout"`
 	// The largest request body; 413 above it. 0 is no bound. Default: as server.max_body says.
-	MaxBody Size `yaml:"max_body"`
+	MaxBody int64 `yaml:"max_body" config:"size"`
 	// Removed from the front of the path before forwarding: with /api, /api/x becomes /x. Default: nothing.
 	StripPrefix string `yaml:"strip_prefix"`
 	// The path that is forwarded instead. :name and a last * stand for what they matched in the route's
@@ -84,11 +87,11 @@ type Conditions struct {
 // HeaderRules change headers: first remove, then set, then add.
 type HeaderRules struct {
 	// Headers that get this value, whatever they had.
-	Set map[string]string `yaml:"set"`
+	Set map[string]string `yaml:"set" config:"headers"`
 	// Header lines that are added to what is there.
-	Add map[string]string `yaml:"add"`
+	Add map[string]string `yaml:"add" config:"headers"`
 	// Headers that go.
-	Remove Strings `yaml:"remove"`
+	Remove []string `yaml:"remove"`
 }
 
 // Redirect answers with a Location.
@@ -113,17 +116,17 @@ type Respond struct {
 // CORS says which cross-origin requests browsers may make (the Fetch standard, section 3.2).
 type CORS struct {
 	// Origins: https://app.example.com, https://*.example.com, or "*" for any; one or a list. Required.
-	AllowOrigins Strings `yaml:"allow_origins"`
+	AllowOrigins []string `yaml:"allow_origins"`
 	// Methods. Default [GET, HEAD, POST].
-	AllowMethods Strings `yaml:"allow_methods"`
+	AllowMethods []string `yaml:"allow_methods"`
 	// Request headers. Default: none beyond those that need no permission.
-	AllowHeaders Strings `yaml:"allow_headers"`
+	AllowHeaders []string `yaml:"allow_headers"`
 	// Response headers that scripts may read. Default: none beyond those that need no permission.
-	ExposeHeaders Strings `yaml:"expose_headers"`
+	ExposeHeaders []string `yaml:"expose_headers"`
 	// Whether cookies may go along; not with the origin "*". Default false.
 	AllowCredentials bool `yaml:"allow_credentials"`
 	// How long a browser may remember the answer to a preflight. Default 10m.
-	MaxAge Duration `yaml:"max_age"`
+	MaxAge time.Duration `yaml:"max_age"`
 }
 
 // Maintenance answers 503 to everybody but a few.
@@ -131,7 +134,7 @@ type Maintenance struct {
 	// Networks that get through all the same. Default: none.
 	Allow []netip.Prefix `yaml:"allow"`
 	// When clients are told to come back. Default 5m.
-	RetryAfter Duration `yaml:"retry_after"`
+	RetryAfter time.Duration `yaml:"retry_after"`
 	// What browsers are shown, as HTML. Default: a short page of the gateway's own.
 	Body string `yaml:"body"`
 }

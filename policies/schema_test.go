@@ -2,6 +2,7 @@ package policies
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -13,8 +14,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/headgate/headgate/internal/yamlnode"
 	"github.com/invopop/jsonschema"
 	"go.yaml.in/yaml/v3"
 )
@@ -65,24 +68,27 @@ func schemaOf(list []*section) *jsonschema.Schema {
 func objectOf(s *section) *jsonschema.Schema {
 	o := &jsonschema.Schema{Type: "object", Description: s.comment, Properties: jsonschema.NewProperties(), AdditionalProperties: jsonschema.FalseSchema}
 	for _, k := range s.keys {
-		p := schemaOfType(k.typ)
+		p := schemaOfType(k.Type, k.Options)
 		p.Description = k.comment
-		if text := defaultText(k.fallback); text != "" && !k.required {
-			p.Default = defaultValue(k.fallback, text)
+		if text := defaultText(k); text != "" && !k.required {
+			p.Default = defaultValue(k, text)
 		}
-		o.Properties.Set(k.name, p)
+		o.Properties.Set(k.Name, p)
 		if k.required {
-			o.Required = append(o.Required, k.name)
+			o.Required = append(o.Required, k.Name)
 		}
 	}
 	return o
 }
 
-func defaultValue(v reflect.Value, text string) any {
+func defaultValue(k keyDoc, text string) any {
+	v := k.fallback
 	switch {
-	case v.Type() == reflect.TypeFor[Switch]():
+	case k.Has("switch"), v.Type() == reflect.TypeFor[time.Duration](), k.Has("size"):
 		return text
-	case v.Kind() == reflect.Bool, v.Kind() == reflect.Int, v.Kind() == reflect.Float64, v.Kind() == reflect.Slice && v.Len() > 1:
+	case k.Has("not"):
+		return !v.Bool()
+	case v.Kind() == reflect.Bool, v.CanInt(), v.CanFloat(), v.Kind() == reflect.Slice && v.Len() > 1:
 		return v.Interface()
 	}
 	return text
@@ -96,40 +102,49 @@ func text(pattern string) *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "string", Pattern: pattern}
 }
 
-func schemaOfType(t reflect.Type) *jsonschema.Schema {
+func ref(t reflect.Type) *jsonschema.Schema {
+	return &jsonschema.Schema{Ref: "#/$defs/" + sectionName(t)}
+}
+
+func schemaOfType(t reflect.Type, o yamlnode.Options) *jsonschema.Schema {
 	fromVariable := text(variable)
-	switch t {
-	case reflect.TypeFor[Duration]():
+	switch {
+	case t == reflect.TypeFor[time.Duration]():
 		return anyOf(text(durationPattern), &jsonschema.Schema{Type: "integer", Maximum: "0"}, fromVariable)
-	case reflect.TypeFor[Size]():
+	case o.Has("size"):
 		return anyOf(text(sizePattern), &jsonschema.Schema{Type: "integer", Minimum: "0"}, fromVariable)
-	case reflect.TypeFor[netip.Prefix]():
-		return text("")
-	case reflect.TypeFor[Switch]():
+	case o.Has("switch"):
 		return anyOf(&jsonschema.Schema{Enum: []any{"on", "off"}}, fromVariable)
-	case reflect.TypeFor[Count]():
-		return anyOf(&jsonschema.Schema{Enum: []any{"all", "failed"}}, &jsonschema.Schema{Type: "array", Items: schemaOfType(reflect.TypeFor[int]())}, fromVariable)
-	case reflect.TypeFor[UpstreamServer]():
-		return anyOf(text(""), &jsonschema.Schema{Ref: "#/$defs/" + t.Name()})
+	case o.Has("one"):
+		return schemaOfType(t.Elem(), yamlnode.Options{})
+	case t == countType:
+		return anyOf(&jsonschema.Schema{Enum: []any{"all", "failed"}}, &jsonschema.Schema{Type: "array", Items: schemaOfType(reflect.TypeFor[int](), yamlnode.Options{})}, fromVariable)
+	case isText(t), t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8:
+		return text("")
+	case t.Kind() == reflect.Struct && hasSelf(t):
+		return anyOf(text(""), ref(t))
 	}
-	if w, ok := reflect.Zero(t).Interface().(worded); ok {
+	if w, ok := reflect.Zero(t).Interface().(interface{ Values() []string }); ok {
 		var words []any
-		for _, word := range w.words() {
+		for _, word := range w.Values() {
 			words = append(words, word)
 		}
 		return anyOf(&jsonschema.Schema{Enum: words}, fromVariable)
 	}
 	switch t.Kind() {
 	case reflect.Pointer:
-		return anyOf(&jsonschema.Schema{Ref: "#/$defs/" + t.Elem().Name()}, &jsonschema.Schema{Enum: []any{"on", "off"}})
+		return anyOf(ref(t.Elem()), &jsonschema.Schema{Enum: []any{"on", "off"}})
 	case reflect.Struct:
-		return anyOf(&jsonschema.Schema{Ref: "#/$defs/" + t.Name()}, &jsonschema.Schema{Type: "null"})
+		if o.Has("optional") {
+			return anyOf(ref(t), &jsonschema.Schema{Enum: []any{"on", "off"}})
+		}
+		return anyOf(ref(t), &jsonschema.Schema{Type: "null"})
 	case reflect.Map:
 		value := t.Elem()
-		of := schemaOfType(value)
+		of := schemaOfType(value, o)
 		switch {
 		case value.Kind() == reflect.Pointer:
-			of = &jsonschema.Schema{Ref: "#/$defs/" + value.Elem().Name()}
+			of = ref(value.Elem())
 		case value.Kind() == reflect.String:
 			of = anyOf(text(""), &jsonschema.Schema{Type: "number"}, &jsonschema.Schema{Type: "boolean"}) // {v: 2} is "2"
 		}
@@ -139,16 +154,19 @@ func schemaOfType(t reflect.Type) *jsonschema.Schema {
 		}
 		return anyOf(m, &jsonschema.Schema{Type: "null"})
 	case reflect.Slice:
-		if t.Elem().Kind() == reflect.Pointer {
-			items := &jsonschema.Schema{Ref: "#/$defs/" + t.Elem().Elem().Name()}
-			if t.Elem().Elem() == reflect.TypeFor[UpstreamServer]() {
-				items = schemaOfType(t.Elem().Elem())
+		if yamlnode.Section(t.Elem()) {
+			items := t.Elem()
+			if items.Kind() == reflect.Pointer {
+				items = items.Elem()
 			}
-			return &jsonschema.Schema{Type: "array", Items: items}
+			if hasSelf(items) {
+				return &jsonschema.Schema{Type: "array", Items: schemaOfType(items, o)}
+			}
+			return &jsonschema.Schema{Type: "array", Items: ref(items)}
 		}
-		one := schemaOfType(t.Elem())
+		one := schemaOfType(t.Elem(), o)
 		return anyOf(one, &jsonschema.Schema{Type: "array", Items: one})
-	case reflect.Int:
+	case reflect.Int, reflect.Int64:
 		return anyOf(&jsonschema.Schema{Type: "integer"}, fromVariable)
 	case reflect.Float64:
 		return anyOf(&jsonschema.Schema{Type: "number"}, fromVariable)
@@ -156,6 +174,16 @@ func schemaOfType(t reflect.Type) *jsonschema.Schema {
 		return anyOf(&jsonschema.Schema{Type: "boolean"}, fromVariable)
 	}
 	return text("")
+}
+
+// isText reports whether a type's values are one piece of text, read by UnmarshalText.
+func isText(t reflect.Type) bool {
+	return reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
+}
+
+// hasSelf reports whether a section may be written as the value of one of its keys alone.
+func hasSelf(t reflect.Type) bool {
+	return slices.ContainsFunc(yamlnode.Fields(t), func(f yamlnode.Field) bool { return f.Has("self") })
 }
 
 // referenceOf makes the page of all keys.
@@ -177,43 +205,52 @@ that begin with ` + "`x-`" + ` are ignored, as a place for YAML anchors. Relativ
 		}
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| key | what it is | meaning |\n|---|---|---|\n", title, s.comment)
 		for _, k := range s.keys {
-			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", k.name, typeText(k.typ), strings.ReplaceAll(k.comment, "|", `\|`))
+			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", k.Name, typeText(k.Type, k.Options), strings.ReplaceAll(k.comment, "|", `\|`))
 		}
 	}
 	return b.String()
 }
 
-func typeText(t reflect.Type) string {
-	link := func(t reflect.Type) string { return "[" + t.Name() + "](#" + strings.ToLower(t.Name()) + ")" }
-	switch t {
-	case reflect.TypeFor[Duration]():
-		return "duration"
-	case reflect.TypeFor[Size]():
-		return "size"
-	case reflect.TypeFor[netip.Prefix]():
-		return "network"
-	case reflect.TypeFor[Switch]():
-		return "on, off"
-	case reflect.TypeFor[Count]():
-		return "all, failed, or statuses"
-	case reflect.TypeFor[Secret]():
-		return "secret"
-	case reflect.TypeFor[FilePath](), reflect.TypeFor[AccessLog]():
-		return "path"
+func typeText(t reflect.Type, o yamlnode.Options) string {
+	link := func(t reflect.Type) string {
+		return "[" + sectionName(t) + "](#" + strings.ToLower(sectionName(t)) + ")"
 	}
-	if w, ok := reflect.Zero(t).Interface().(worded); ok {
-		return strings.Join(w.words(), ", ")
+	switch {
+	case t == reflect.TypeFor[time.Duration]():
+		return "duration"
+	case o.Has("size"):
+		return "size"
+	case t == reflect.TypeFor[netip.Prefix]():
+		return "network"
+	case o.Has("switch"):
+		return "on, off"
+	case o.Has("one"):
+		return typeText(t.Elem(), yamlnode.Options{})
+	case t == countType:
+		return "all, failed, or statuses"
+	case t.Kind() == reflect.Slice && t.Elem().Kind() != reflect.Uint8:
+		return "list of " + strings.Trim(typeText(t.Elem(), o), "*")
+	case o.Has("secret"):
+		return "secret"
+	case strings.HasSuffix(o.Want, "path"):
+		return "path"
+	case isText(t):
+		return "text"
+	}
+	if w, ok := reflect.Zero(t).Interface().(interface{ Values() []string }); ok {
+		return strings.Join(w.Values(), ", ")
 	}
 	switch t.Kind() {
 	case reflect.Pointer:
 		return "*" + link(t.Elem()) + "*"
 	case reflect.Struct:
+		if o.Has("optional") {
+			return "*" + link(t) + "*"
+		}
 		return link(t)
 	case reflect.Map:
-		return "by name: " + strings.Trim(typeText(t.Elem()), "*")
-	case reflect.Slice:
-		return "list of " + strings.Trim(typeText(t.Elem()), "*")
-	case reflect.Int:
+		return "by name: " + strings.Trim(typeText(t.Elem(), o), "*")
+	case reflect.Int, reflect.Int64:
 		return "number"
 	case reflect.Float64:
 		return "fraction"

@@ -1,20 +1,22 @@
 package policies
 
+import "time"
+
 // Session configures the sessions that all instances share.
 type Session struct {
 	// The cookie that carries the session's token.
 	Cookie Cookie `yaml:"cookie"`
 	// Secrets that sign the cookie, of 32 bytes or more each: the first signs, all verify, so a new one goes in front.
 	// Junk is then refused before Redis is asked. Default: none, the token's 256 random bits stand alone.
-	Secrets []Secret `yaml:"secrets"`
+	Secrets []string `yaml:"secrets" config:"secret" want:"a secret"`
 	// Files that hold one secret each, instead of secrets; one or a list.
-	SecretsFile []FilePath `yaml:"secrets_file"`
+	SecretsFile []string `yaml:"secrets_file" config:"path" want:"a path"`
 	// How long a session lasts that nobody uses. Default 30m.
-	IdleTimeout Duration `yaml:"idle_timeout"`
+	IdleTimeout time.Duration `yaml:"idle_timeout"`
 	// How long a session lasts at most, used or not; also the cookie's Max-Age. Default 12h.
-	AbsoluteTimeout Duration `yaml:"absolute_timeout"`
+	AbsoluteTimeout time.Duration `yaml:"absolute_timeout"`
 	// How often a session gets a new ID. 0 is only at login and when the app asks. Default 1h.
-	RotateEvery Duration `yaml:"rotate_every"`
+	RotateEvery time.Duration `yaml:"rotate_every"`
 	// How many sessions a user may have at once, 1 to 1000; the oldest ends when there are more. Default 10.
 	MaxPerUser int `yaml:"max_per_user"`
 	// Where a browser is sent when a session is required, with ?next=/local/path added; API clients get 401. Default /login.
@@ -42,16 +44,16 @@ type Cookie struct {
 // CSRF refuses cross-origin requests that would act in a user's name.
 type CSRF struct {
 	// Other origins that may: https://app.example.com. Default: none.
-	TrustedOrigins Strings `yaml:"trusted_origins"`
+	TrustedOrigins []string `yaml:"trusted_origins"`
 }
 
 // Assertion is a short-lived EdDSA JWT (sub, sid, aud, exp) in the header Headgate-Assertion to the
 // app server, whose key set the admin listener serves.
 type Assertion struct {
 	// The Ed25519 private key, PEM (PKCS #8). Required.
-	KeyFile FilePath `yaml:"key_file"`
+	KeyFile string `yaml:"key_file" config:"path" want:"a path"`
 	// Who the token is for (aud). Default: the name of the route's upstream.
 	Audience string `yaml:"audience"`
 	// How long a token is valid. Default 1m.
-	TTL Duration `yaml:"ttl"`
+	TTL time.Duration `yaml:"ttl"`
 }

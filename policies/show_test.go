@@ -32,8 +32,6 @@ routes: [{path: /*, upstream: *name, request_headers: {set: {Authorization: Bear
 			t.Errorf("%s is missing in\n%s", want, shown)
 		}
 	}
-	equal(t, "printed", p.Server.Admin.Token.String(), "***")
-	equal(t, "printed URL", p.Redis.URL.String(), "redis://user:***@localhost:6379/0?password=***&db=1")
 	parse(t, strings.ReplaceAll(shown, "***", strings.Repeat("x", 32))) // and is a policy still
 }
 

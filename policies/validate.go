@@ -8,20 +8,24 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/headgate/headgate/internal/yamlnode"
+	"github.com/headgate/headgate/middleware/problem"
 )
 
 // checker looks for what is well-formed, but makes no sense. Each section has a file of its own.
 type checker struct {
-	*report
+	*yamlnode.Report
 	p  *Policy
-	at *source
+	at *yamlnode.Source
 }
 
-func validate(p *Policy, s *source, r *report) {
+func validate(p *Policy, s *yamlnode.Source, r *yamlnode.Report) {
 	c := &checker{r, p, s}
 	if p.Version != 1 {
-		if !s.has("version") {
-			c.errorf(s.at("version"), "add `version: 1`", "the policy does not say which version of the format it is")
+		if !s.Has("version") {
+			c.Errorf(s.At("version"), "add `version: 1`", "the policy does not say which version of the format it is")
 		} else {
 			c.bad("version", "write `version: 1`", "version %d is not known", p.Version)
 		}
@@ -34,29 +38,29 @@ func validate(p *Policy, s *source, r *report) {
 	c.caches()
 	c.session()
 	c.routes()
-	if !c.list.HasErrors() { // else what looks unused may just be misspelt elsewhere
+	if !c.HasErrors() { // else what looks unused may just be misspelt elsewhere
 		c.unused()
 	}
 }
 
 // bad reports an error in the value at a path, unless there is none, as its decoding failed.
 func (c *checker) bad(path, mend, format string, args ...any) {
-	if !c.at.broken[path] {
-		c.errorf(c.at.at(path), mend, format, args...)
+	if !c.at.Broken(path) {
+		c.Errorf(c.at.At(path), mend, format, args...)
 	}
 }
 
 // warn reports that the value at a path is legal, but surely not what was wanted.
 func (c *checker) warn(path, mend, format string, args ...any) {
-	c.warnf(c.at.at(path), mend, format, args...)
+	c.Warnf(c.at.At(path), mend, format, args...)
 }
 
 // missing reports a key that must be there, at the key of what it is missing from.
 func (c *checker) missing(path, key, mend string) {
-	if c.at.has(join(path, key)) {
+	if c.at.Has(problem.Key(path, key)) {
 		return // there, but wrong: that was reported
 	}
-	c.errorf(c.at.keyAt(path), mend, "%s has no %s", quote(path), key)
+	c.Errorf(c.at.KeyAt(path), mend, "%s has no %s", quote(path), key)
 }
 
 // between reports a number that is out of its bounds.
@@ -69,8 +73,8 @@ func (c *checker) between(path string, n, low, high int) bool {
 }
 
 // positive reports a duration that must not be zero.
-func (c *checker) positive(path string, d Duration) {
-	if d == 0 && c.at.has(path) {
+func (c *checker) positive(path string, d time.Duration) {
+	if d == 0 && c.at.Has(path) {
 		c.bad(path, "write one above zero", "%s can't be zero", quote(path))
 	}
 }
@@ -80,7 +84,7 @@ func named[V any](c *checker, path, name, kind string, known map[string]V) bool 
 	if _, ok := known[name]; ok {
 		return true
 	}
-	c.bad(path, didYouMean(name, kind, slices.Collect(maps.Keys(known))), "nothing defines %s", quote(name))
+	c.bad(path, yamlnode.DidYouMean(name, kind, slices.Collect(maps.Keys(known))), "nothing defines %s", quote(name))
 	return false
 }
 
@@ -89,9 +93,9 @@ func names[V any](c *checker, section string, m map[string]V) []string {
 	sorted := sortedKeys(m)
 	for _, name := range sorted {
 		if !validName(name) {
-			c.errorf(c.at.keyAt(join(section, name)), "use letters, digits, and - _ . between them, 64 at most", "%s is not a name", quote(name))
+			c.Errorf(c.at.KeyAt(problem.Key(section, name)), "use letters, digits, and - _ . between them, 64 at most", "%s is not a name", quote(name))
 		} else if name == "off" {
-			c.errorf(c.at.keyAt(join(section, name)), "choose another", "a name can't be off, which switches things off")
+			c.Errorf(c.at.KeyAt(problem.Key(section, name)), "choose another", "a name can't be off, which switches things off")
 		}
 	}
 	return sorted
@@ -164,7 +168,7 @@ func (c *checker) unused() {
 	upstreams, limits, caches, groups := map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
 	withSession := map[string]bool{} // limits on routes that know who is logged in
 	for _, r := range c.p.Routes {
-		upstreams[r.Upstream], caches[string(r.Cache)], groups[r.Group] = true, true, true
+		upstreams[r.Upstream], caches[r.Cache], groups[r.Group] = true, true, true
 		for _, l := range r.Limits {
 			limits[l] = true
 			withSession[l] = withSession[l] || r.Session != SessionOff
@@ -176,7 +180,7 @@ func (c *checker) unused() {
 	warnUnused(c, "groups", c.p.Groups, groups)
 	for name, l := range c.p.Limits {
 		if limits[name] && !withSession[name] && (slices.Contains(l.Key, "user") || slices.Contains(l.Key, "session")) {
-			c.warn(join("limits", name, "key"), "write session: optional or required on a route that uses it, or key: ip",
+			c.warn(problem.Key("limits", name, "key"), "write session: optional or required on a route that uses it, or key: ip",
 				"the limit counts by IP, as no route that uses it has sessions")
 		}
 	}
@@ -185,7 +189,7 @@ func (c *checker) unused() {
 func warnUnused[V any](c *checker, section string, defined map[string]V, used map[string]bool) {
 	for name := range defined {
 		if !used[name] {
-			c.warnf(c.at.keyAt(join(section, name)), "name it in a route, or remove it", "no route uses %s of %s", quote(name), section)
+			c.Warnf(c.at.KeyAt(problem.Key(section, name)), "name it in a route, or remove it", "no route uses %s of %s", quote(name), section)
 		}
 	}
 }

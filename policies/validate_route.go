@@ -4,32 +4,34 @@ import (
 	"net/textproto"
 	"slices"
 	"strings"
+
+	"github.com/headgate/headgate/middleware/problem"
 )
 
 func (c *checker) routes() {
-	if len(c.p.Routes) == 0 && !c.at.broken["routes"] {
-		c.errorf(c.at.keyAt("routes"), "add one: - {path: /*, upstream: NAME}", "the policy has no routes")
+	if len(c.p.Routes) == 0 && !c.at.Broken("routes") {
+		c.Errorf(c.at.KeyAt("routes"), "add one: - {path: /*, upstream: NAME}", "the policy has no routes")
 	}
 	c.settings("defaults", &c.p.Defaults, c.p.Defaults.Limits)
 	for _, name := range names(c, "groups", c.p.Groups) {
-		c.settings(join("groups", name), c.p.Groups[name], c.p.Groups[name].Limits)
+		c.settings(problem.Key("groups", name), c.p.Groups[name], c.p.Groups[name].Limits)
 	}
 	first := map[string]int{}
 	for i, r := range c.p.Routes {
-		path := item("routes", i)
-		if c.at.has(join(path, "name")) {
+		path := problem.Item("routes", i)
+		if c.at.Has(problem.Key(path, "name")) {
 			if !validName(r.Name) {
-				c.bad(join(path, "name"), "use letters, digits, and - _ . between them, 64 at most", "%s is not a name", quote(r.Name))
+				c.bad(problem.Key(path, "name"), "use letters, digits, and - _ . between them, 64 at most", "%s is not a name", quote(r.Name))
 			}
 			if j, dup := first[r.Name]; dup {
-				c.bad(join(path, "name"), "give each route a name of its own", "the route %s is defined twice, first at %s",
-					quote(r.Name), c.at.at(join(item("routes", j), "name")))
+				c.bad(problem.Key(path, "name"), "give each route a name of its own", "the route %s is defined twice, first at %s",
+					quote(r.Name), c.at.At(problem.Key(problem.Item("routes", j), "name")))
 			} else {
 				first[r.Name] = i
 			}
 		}
 		if r.Group != "" {
-			named(c, join(path, "group"), r.Group, "groups", c.p.Groups)
+			named(c, problem.Key(path, "group"), r.Group, "groups", c.p.Groups)
 		}
 		c.settings(path, &r.Settings, r.ownLimits)
 		c.matching(r, path)
@@ -43,21 +45,21 @@ func (c *checker) routes() {
 func (c *checker) matching(r *Route, path string) {
 	if len(r.Path) == 0 {
 		c.missing(path, "path", "write path: /* for all")
-		if at := join(path, "path"); c.at.has(at) && c.at.has(item(path, 0)) {
+		if at := problem.Key(path, "path"); c.at.Has(at) && c.at.Has(problem.Item(path, 0)) {
 			c.bad(at, "write path: /* for all", "the route has no path")
 		}
 	}
 	for i, text := range r.Path {
-		at := item(join(path, "path"), i)
-		p, problem, mend := parsePattern(text)
-		if problem != "" {
-			c.bad(at, mend, "%s", problem)
+		at := problem.Item(problem.Key(path, "path"), i)
+		p, wrong, mend := parsePattern(text)
+		if wrong != "" {
+			c.bad(at, mend, "%s", wrong)
 			continue
 		}
 		if r.StripPrefix != "" && !p.below(r.StripPrefix) {
-			c.bad(join(path, "strip_prefix"), "write a prefix that ends where a segment does", "%s does not begin with %s", quote(text), quote(r.StripPrefix))
+			c.bad(problem.Key(path, "strip_prefix"), "write a prefix that ends where a segment does", "%s does not begin with %s", quote(text), quote(r.StripPrefix))
 		}
-		for _, template := range []struct{ path, text string }{{join(path, "rewrite"), r.Rewrite}, {join(path, "redirect", "to"), redirectTo(r)}} {
+		for _, template := range []struct{ path, text string }{{problem.Key(path, "rewrite"), r.Rewrite}, {problem.Key(path, "redirect", "to"), redirectTo(r)}} {
 			for _, name := range references(template.text) {
 				if !p.has(name) {
 					c.bad(template.path, "use what the path has", "%s has nothing that %s refers to", quote(text), quote(name))
@@ -66,7 +68,7 @@ func (c *checker) matching(r *Route, path string) {
 		}
 	}
 	for i, method := range r.Methods {
-		at := item(join(path, "methods"), i)
+		at := problem.Item(problem.Key(path, "methods"), i)
 		switch {
 		case !isToken(method):
 			c.bad(at, "write it like GET", "%s is not a method", quote(method))
@@ -76,11 +78,11 @@ func (c *checker) matching(r *Route, path string) {
 			c.bad(at, "remove one", "%s stands twice", quote(method))
 		}
 	}
-	if c.at.has(join(path, "methods")) && r.Methods != nil && len(r.Methods) == 0 {
-		c.bad(join(path, "methods"), "list methods, or remove the key for any", "the route takes no method")
+	if c.at.Has(problem.Key(path, "methods")) && r.Methods != nil && len(r.Methods) == 0 {
+		c.bad(problem.Key(path, "methods"), "list methods, or remove the key for any", "the route takes no method")
 	}
 	for _, name := range sortedKeys(r.Match.Headers) {
-		at := join(path, "match", "headers", name)
+		at := problem.Key(path, "match", "headers", name)
 		if c.headerName(at, name) && strings.EqualFold(name, "Host") {
 			c.bad(at, "write host: on the route", "the Host header is not matched here")
 		}
@@ -112,22 +114,22 @@ func (p pattern) below(prefix string) bool {
 // answer checks that exactly one thing answers, and how.
 func (c *checker) answer(r *Route, path string) {
 	var given []string
-	if r.Upstream != "" || c.at.has(join(path, "upstream")) {
+	if r.Upstream != "" || c.at.Has(problem.Key(path, "upstream")) {
 		given = append(given, "upstream")
 	}
 	if r.Redirect != nil {
 		given = append(given, "redirect")
-		c.redirect(r.Redirect, join(path, "redirect"))
+		c.redirect(r.Redirect, problem.Key(path, "redirect"))
 	}
 	if r.Respond != nil {
 		given = append(given, "respond")
-		c.respond(r.Respond, join(path, "respond"))
+		c.respond(r.Respond, problem.Key(path, "respond"))
 	}
 	switch {
 	case len(given) == 0:
-		c.errorf(c.at.keyAt(path), "give it an upstream, a redirect or respond", "nothing answers on this route")
+		c.Errorf(c.at.KeyAt(path), "give it an upstream, a redirect or respond", "nothing answers on this route")
 	case len(given) > 1:
-		c.bad(join(path, given[len(given)-1]), "keep one of them", "the route has both %s", strings.Join(given, " and "))
+		c.bad(problem.Key(path, given[len(given)-1]), "keep one of them", "the route has both %s", strings.Join(given, " and "))
 	}
 }
 
@@ -138,13 +140,13 @@ func (c *checker) redirect(r *Redirect, path string) {
 		local := strings.HasPrefix(r.To, "/") && !strings.HasPrefix(r.To, "//")
 		absolute := strings.HasPrefix(r.To, "http://") || strings.HasPrefix(r.To, "https://")
 		if !local && !absolute || strings.ContainsAny(r.To, " \\\r\n\t") {
-			c.bad(join(path, "to"), "write it like https://example.com/* or /new", "%s is no place to redirect to", quote(r.To))
+			c.bad(problem.Key(path, "to"), "write it like https://example.com/* or /new", "%s is no place to redirect to", quote(r.To))
 		} else if absolute && !fixedHost(r.To) {
-			c.bad(join(path, "to"), "write the host out, and use :name and * in the path alone", "%s has no fixed host, and would send people wherever a link says", quote(r.To))
+			c.bad(problem.Key(path, "to"), "write the host out, and use :name and * in the path alone", "%s has no fixed host, and would send people wherever a link says", quote(r.To))
 		}
 	}
 	if statuses := []int{301, 302, 303, 307, 308}; !slices.Contains(statuses, r.Status) {
-		c.bad(join(path, "status"), "choose 301, 302, 303, 307 or 308", "%d is not a redirect", r.Status)
+		c.bad(problem.Key(path, "status"), "choose 301, 302, 303, 307 or 308", "%d is not a redirect", r.Status)
 	}
 }
 
@@ -159,26 +161,26 @@ func fixedHost(to string) bool {
 }
 
 func (c *checker) respond(r *Respond, path string) {
-	if c.between(join(path, "status"), r.Status, 200, 599) && (r.Status == 204 || r.Status == 205 || r.Status == 304) && r.Body != "" {
-		c.bad(join(path, "body"), "remove it, or choose another status", "an answer with status %d has no body", r.Status)
+	if c.between(problem.Key(path, "status"), r.Status, 200, 599) && (r.Status == 204 || r.Status == 205 || r.Status == 304) && r.Body != "" {
+		c.bad(problem.Key(path, "body"), "remove it, or choose another status", "an answer with status %d has no body", r.Status)
 	}
-	c.headerValue(join(path, "content_type"), r.ContentType)
+	c.headerValue(problem.Key(path, "content_type"), r.ContentType)
 }
 
 // settings checks what a route, a group and defaults have in common. What a route inherited is checked where it was
 // written; limits are those that stand at this place.
-func (c *checker) settings(path string, s *Settings, limits Names) {
-	has := func(key string) bool { return c.at.has(join(path, key)) }
+func (c *checker) settings(path string, s *Settings, limits []string) {
+	has := func(key string) bool { return c.at.Has(problem.Key(path, key)) }
 	if has("host") {
 		for i, host := range s.Host {
-			c.host(item(join(path, "host"), i), host)
+			c.host(problem.Item(problem.Key(path, "host"), i), host)
 		}
 	}
 	if has("upstream") {
-		named(c, join(path, "upstream"), s.Upstream, "upstreams", c.p.Upstreams)
+		named(c, problem.Key(path, "upstream"), s.Upstream, "upstreams", c.p.Upstreams)
 	}
 	for i, name := range limits {
-		at := item(join(path, "limits"), i)
+		at := problem.Item(problem.Key(path, "limits"), i)
 		if name == "off" {
 			c.bad(at, "write `limits: off` for none at all", "off stands in a list of limits")
 			continue
@@ -186,34 +188,34 @@ func (c *checker) settings(path string, s *Settings, limits Names) {
 		named(c, at, name, "limits", c.p.Limits)
 	}
 	if has("cache") && s.Cache != "" {
-		named(c, join(path, "cache"), string(s.Cache), "caches", c.p.Caches)
+		named(c, problem.Key(path, "cache"), s.Cache, "caches", c.p.Caches)
 	}
 	if has("client") && s.Client == ClientRequired && len(c.p.Clients) == 0 {
-		c.bad(join(path, "client"), "define clients with their keys", "a known API key is required, and no client has one")
+		c.bad(problem.Key(path, "client"), "define clients with their keys", "a known API key is required, and no client has one")
 	}
-	if has("csrf") && bool(s.CSRF) && c.p.Session.CSRF == nil {
-		c.bad(join(path, "csrf"), "remove one of them; session.csrf: off is for all routes", "csrf is on here, and session.csrf is off")
+	if has("csrf") && s.CSRF && c.p.Session.CSRF == nil {
+		c.bad(problem.Key(path, "csrf"), "remove one of them; session.csrf: off is for all routes", "csrf is on here, and session.csrf is off")
 	}
 	if has("strip_prefix") {
-		c.normalPath(join(path, "strip_prefix"), s.StripPrefix)
+		c.normalPath(problem.Key(path, "strip_prefix"), s.StripPrefix)
 		if s.Rewrite != "" {
-			c.bad(join(path, "strip_prefix"), "keep one of them", "both strip_prefix and rewrite are given")
+			c.bad(problem.Key(path, "strip_prefix"), "keep one of them", "both strip_prefix and rewrite are given")
 		}
 	}
 	if has("rewrite") {
-		c.localPath(join(path, "rewrite"), s.Rewrite)
+		c.localPath(problem.Key(path, "rewrite"), s.Rewrite)
 		if strings.Contains(s.Rewrite, "?") {
-			c.bad(join(path, "rewrite"), "remove the query; the request's own is kept", "a rewrite changes the path alone")
+			c.bad(problem.Key(path, "rewrite"), "remove the query; the request's own is kept", "a rewrite changes the path alone")
 		}
 	}
 	if has("request_headers") {
-		c.headerRules(join(path, "request_headers"), &s.RequestHeaders)
+		c.headerRules(problem.Key(path, "request_headers"), &s.RequestHeaders)
 	}
 	if has("response_headers") {
-		c.headerRules(join(path, "response_headers"), &s.ResponseHeaders)
+		c.headerRules(problem.Key(path, "response_headers"), &s.ResponseHeaders)
 	}
 	if has("cors") && s.CORS != nil {
-		c.cors(join(path, "cors"), s.CORS)
+		c.cors(problem.Key(path, "cors"), s.CORS)
 	}
 }
 
@@ -246,7 +248,7 @@ func (c *checker) headerRules(path string, h *HeaderRules) {
 		values map[string]string
 	}{{"set", h.Set}, {"add", h.Add}} {
 		for _, name := range sortedKeys(part.values) {
-			at := join(path, part.key, name)
+			at := problem.Key(path, part.key, name)
 			if c.headerName(at, name) {
 				c.ownHeader(at, name)
 			}
@@ -254,7 +256,7 @@ func (c *checker) headerRules(path string, h *HeaderRules) {
 		}
 	}
 	for i, name := range h.Remove {
-		at := item(join(path, "remove"), i)
+		at := problem.Item(problem.Key(path, "remove"), i)
 		if c.headerName(at, name) {
 			c.ownHeader(at, name)
 		}
@@ -283,7 +285,7 @@ func (c *checker) cors(path string, s *CORS) {
 		c.missing(path, "allow_origins", "list the origins whose scripts may call, like https://app.example.com")
 	}
 	for i, origin := range s.AllowOrigins {
-		at := item(join(path, "allow_origins"), i)
+		at := problem.Item(problem.Key(path, "allow_origins"), i)
 		switch {
 		case origin != "*":
 			c.origin(at, origin, true)
@@ -293,14 +295,14 @@ func (c *checker) cors(path string, s *CORS) {
 	}
 	for i, method := range s.AllowMethods {
 		if !isToken(method) || method != strings.ToUpper(method) {
-			c.bad(item(join(path, "allow_methods"), i), "write it like GET", "%s is not a method", quote(method))
+			c.bad(problem.Item(problem.Key(path, "allow_methods"), i), "write it like GET", "%s is not a method", quote(method))
 		}
 	}
 	for i, name := range s.AllowHeaders {
-		c.headerName(item(join(path, "allow_headers"), i), name)
+		c.headerName(problem.Item(problem.Key(path, "allow_headers"), i), name)
 	}
 	for i, name := range s.ExposeHeaders {
-		c.headerName(item(join(path, "expose_headers"), i), name)
+		c.headerName(problem.Item(problem.Key(path, "expose_headers"), i), name)
 	}
 }
 
@@ -310,29 +312,29 @@ func (c *checker) combinations(r *Route, path string) {
 		return len(r.Methods) == 0 || slices.ContainsFunc(methods, func(m string) bool { return slices.Contains(r.Methods, m) })
 	}
 	for i, tag := range r.Purge {
-		c.tag(item(join(path, "purge"), i), tag)
+		c.tag(problem.Item(problem.Key(path, "purge"), i), tag)
 	}
 	if len(r.Purge) > 0 && r.Upstream == "" {
-		c.warn(join(path, "purge"), "move it to the route that changes things", "nothing is ever purged, as the gateway itself answers on this route")
+		c.warn(problem.Key(path, "purge"), "move it to the route that changes things", "nothing is ever purged, as the gateway itself answers on this route")
 	} else if len(r.Purge) > 0 && !takes("POST", "PUT", "PATCH", "DELETE") {
-		c.warn(join(path, "purge"), "move it to the route that changes things", "nothing is ever purged, as the route takes no POST, PUT, PATCH or DELETE")
+		c.warn(problem.Key(path, "purge"), "move it to the route that changes things", "nothing is ever purged, as the route takes no POST, PUT, PATCH or DELETE")
 	}
-	if c.at.has(join(path, "cache")) && r.Cache != "" {
+	if c.at.Has(problem.Key(path, "cache")) && r.Cache != "" {
 		if r.Upstream == "" {
-			c.bad(join(path, "cache"), "remove it", "the gateway itself answers on this route, so there is nothing to cache")
+			c.bad(problem.Key(path, "cache"), "remove it", "the gateway itself answers on this route, so there is nothing to cache")
 		} else if !takes("GET", "HEAD") {
-			c.warn(join(path, "cache"), "remove it", "nothing is cached, as the route takes no GET")
+			c.warn(problem.Key(path, "cache"), "remove it", "nothing is cached, as the route takes no GET")
 		}
 	}
 	if r.Session == SessionLogin {
 		if len(r.Limits) == 0 {
-			c.warnf(c.at.keyAt(path), "give it a limit with key [ip, route] and count: failed", "passwords can be guessed on this login route without a limit")
+			c.Warnf(c.at.KeyAt(path), "give it a limit with key [ip, route] and count: failed", "passwords can be guessed on this login route without a limit")
 		}
 		if r.Upstream == "" {
-			c.bad(join(path, "session"), "give it an upstream", "nobody can log users in on this route")
+			c.bad(problem.Key(path, "session"), "give it an upstream", "nobody can log users in on this route")
 		}
 	}
 	if r.Session == SessionRequired && slices.ContainsFunc(r.Path, func(p string) bool { return p == c.p.Session.LoginPath }) && takes("GET") {
-		c.bad(join(path, "session"), "write optional or login", "%s is where browsers are sent to log in, and would send them on to itself", c.p.Session.LoginPath)
+		c.bad(problem.Key(path, "session"), "write optional or login", "%s is where browsers are sent to log in, and would send them on to itself", c.p.Session.LoginPath)
 	}
 }

@@ -5,6 +5,9 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/headgate/headgate/internal/yamlnode"
+	"github.com/headgate/headgate/middleware/problem"
 )
 
 func (c *checker) server() {
@@ -13,7 +16,7 @@ func (c *checker) server() {
 		c.bad("server.listen", "write an address like :8080", "the gateway listens nowhere")
 	}
 	for i, address := range s.Listen {
-		path := item("server.listen", i)
+		path := problem.Item("server.listen", i)
 		if c.address(path, address) && slices.Contains(s.Listen[:i], address) {
 			c.bad(path, "remove one", "%s is listened on twice", quote(address))
 		}
@@ -21,7 +24,7 @@ func (c *checker) server() {
 	c.admin()
 	for i, network := range s.TrustedProxies {
 		if network.IsValid() && network.Bits() == 0 {
-			c.warn(item("server.trusted_proxies", i), "name the networks of your proxies alone",
+			c.warn(problem.Item("server.trusted_proxies", i), "name the networks of your proxies alone",
 				"every client is believed whatever address it claims, and escapes every limit")
 		}
 	}
@@ -30,7 +33,7 @@ func (c *checker) server() {
 	c.between("server.max_connections_per_ip", s.MaxConnectionsPerIP, 0, 1<<20)
 	if s.ShutdownDelay > 0 && s.ShutdownDelay >= s.ShutdownGrace {
 		c.bad("server.shutdown_delay", "make it shorter, or shutdown_grace longer",
-			"it is part of shutdown_grace, %s, and leaves nothing of it", s.ShutdownGrace)
+			"it is part of shutdown_grace, %s, and leaves nothing of it", FormatDuration(s.ShutdownGrace))
 	}
 	if s.ReadHeaderTimeout <= 0 || s.ReadHeaderTimeout > seconds(300) {
 		c.bad("server.read_header_timeout", "choose one up to 5m", "a slow client could hold a connection for ever")
@@ -93,7 +96,7 @@ func isLoopback(address string) bool {
 
 func (c *checker) redis() {
 	r := &c.p.Redis
-	if url := r.URL.Reveal(); url != "" {
+	if url := r.URL; url != "" {
 		c.redisURL(url)
 	}
 	if r.Timeout < seconds(1)/1000 || r.Timeout > seconds(60) {
@@ -112,7 +115,7 @@ func (c *checker) redis() {
 
 func (c *checker) redisURL(url string) {
 	path := "redis.url"
-	if !c.at.has(path) {
+	if !c.at.Has(path) {
 		path = "redis.url_file"
 	}
 	const mend = "write it like redis://localhost:6379/0, rediss://, unix:///path, redis+cluster://a:1,b:2 or redis+sentinel://a:1,b:2/master"
@@ -127,7 +130,7 @@ func (c *checker) redisURL(url string) {
 			continue // a further host of a cluster or sentinel URL
 		}
 		if !slices.Contains(schemes, scheme) {
-			c.bad(path, didYouMean(scheme, "schemes", schemes), "the URL of Redis has the scheme %s", quote(scheme))
+			c.bad(path, yamlnode.DidYouMean(scheme, "schemes", schemes), "the URL of Redis has the scheme %s", quote(scheme))
 			return
 		}
 		if rest == "" {
@@ -152,12 +155,12 @@ func (c *checker) clients() {
 	}
 	owner := map[string]string{}
 	for _, name := range names(c, "clients", c.p.Clients) {
-		client, path := c.p.Clients[name], join("clients", name)
+		client, path := c.p.Clients[name], problem.Key("clients", name)
 		if len(client.KeySHA256) == 0 {
 			c.missing(path, "key_sha256", `make it with: printf %s "$KEY" | sha256sum`)
 		}
 		for i, sum := range client.KeySHA256 {
-			at := item(join(path, "key_sha256"), i)
+			at := problem.Item(problem.Key(path, "key_sha256"), i)
 			sum = strings.ToLower(sum)
 			client.KeySHA256[i] = sum
 			switch {
@@ -172,7 +175,7 @@ func (c *checker) clients() {
 			}
 		}
 		if client.Plan != "" {
-			named(c, join(path, "plan"), client.Plan, "plans that limits know", plans)
+			named(c, problem.Key(path, "plan"), client.Plan, "plans that limits know", plans)
 		}
 	}
 }

@@ -3,6 +3,8 @@ package policies
 import (
 	"net/url"
 	"strings"
+
+	"github.com/headgate/headgate/middleware/problem"
 )
 
 func (c *checker) session() {
@@ -10,21 +12,21 @@ func (c *checker) session() {
 	c.cookie(&s.Cookie)
 	for i, secret := range s.Secrets {
 		path := "session.secrets"
-		if !c.at.has(path) {
+		if !c.at.Has(path) {
 			path = "session.secrets_file"
 		}
 		if n := len(secret); n < minSecretBytes && (n > 0 || path == "session.secrets") {
-			c.bad(item(path, i), "make one with: openssl rand -base64 32", "the secret has %d bytes, and needs %d or more", n, minSecretBytes)
+			c.bad(problem.Item(path, i), "make one with: openssl rand -base64 32", "the secret has %d bytes, and needs %d or more", n, minSecretBytes)
 		}
 	}
 	c.positive("session.idle_timeout", s.IdleTimeout)
 	c.positive("session.absolute_timeout", s.AbsoluteTimeout)
 	if s.IdleTimeout > s.AbsoluteTimeout {
 		at := "session.idle_timeout"
-		if !c.at.has(at) {
+		if !c.at.Has(at) {
 			at = "session.absolute_timeout"
 		}
-		c.bad(at, "make idle_timeout at most absolute_timeout", "sessions end after %v, before they can be idle for %v", s.AbsoluteTimeout.Std(), s.IdleTimeout.Std())
+		c.bad(at, "make idle_timeout at most absolute_timeout", "sessions end after %v, before they can be idle for %v", s.AbsoluteTimeout, s.IdleTimeout)
 	}
 	if s.RotateEvery > 0 && s.RotateEvery < seconds(60) {
 		c.bad("session.rotate_every", "choose 1m or more, or 0s for only at login", "IDs would be renewed before their old ones have ended")
@@ -33,7 +35,7 @@ func (c *checker) session() {
 	c.localPath("session.login_path", s.LoginPath)
 	if s.CSRF != nil {
 		for i, origin := range s.CSRF.TrustedOrigins {
-			c.origin(item("session.csrf.trusted_origins", i), origin, false)
+			c.origin(problem.Item("session.csrf.trusted_origins", i), origin, false)
 		}
 	}
 	if s.Assertion != nil {

@@ -3,40 +3,43 @@ package policies
 import (
 	"net/url"
 	"strconv"
+
+	"github.com/headgate/headgate/internal/yamlnode"
+	"github.com/headgate/headgate/middleware/problem"
 )
 
 func (c *checker) upstreams() {
 	for _, name := range names(c, "upstreams", c.p.Upstreams) {
-		u, path := c.p.Upstreams[name], join("upstreams", name)
+		u, path := c.p.Upstreams[name], problem.Key("upstreams", name)
 		if len(u.Servers) == 0 {
 			c.missing(path, "servers", "list the URLs of its app servers")
-			if c.at.has(join(path, "servers")) {
-				c.bad(join(path, "servers"), "list the URLs of its app servers", "%s has no servers", quote(path))
+			if c.at.Has(problem.Key(path, "servers")) {
+				c.bad(problem.Key(path, "servers"), "list the URLs of its app servers", "%s has no servers", quote(path))
 			}
 		}
 		secure, plain := c.servers(u, path)
 		switch {
 		case u.Protocol == UpstreamH2C && secure:
-			c.bad(join(path, "protocol"), "write http2, or http:// servers", "h2c is HTTP/2 without TLS, and a server is https")
+			c.bad(problem.Key(path, "protocol"), "write http2, or http:// servers", "h2c is HTTP/2 without TLS, and a server is https")
 		case u.Protocol == UpstreamHTTP2 && plain:
-			c.bad(join(path, "protocol"), "write h2c, or https:// servers", "http2 needs TLS, and a server is http")
+			c.bad(problem.Key(path, "protocol"), "write h2c, or https:// servers", "http2 needs TLS, and a server is http")
 		case u.TLS != nil && !secure:
-			c.warn(join(path, "tls"), "write https:// servers, or remove it", "no server speaks TLS")
+			c.warn(problem.Key(path, "tls"), "write https:// servers, or remove it", "no server speaks TLS")
 		case u.TLS != nil && u.TLS.InsecureSkipVerify:
-			c.warn(join(path, "tls", "insecure_skip_verify"), "name the certificate's issuer in ca_file instead", "anybody can pose as these servers")
+			c.warn(problem.Key(path, "tls", "insecure_skip_verify"), "name the certificate's issuer in ca_file instead", "anybody can pose as these servers")
 		}
 		if u.HealthCheck != nil {
-			c.healthCheck(u.HealthCheck, join(path, "health_check"))
+			c.healthCheck(u.HealthCheck, problem.Key(path, "health_check"))
 		}
 		if u.Ejection != nil {
-			c.between(join(path, "ejection", "failures"), u.Ejection.Failures, 1, 1000)
-			c.positive(join(path, "ejection", "for"), u.Ejection.For)
+			c.between(problem.Key(path, "ejection", "failures"), u.Ejection.Failures, 1, 1000)
+			c.positive(problem.Key(path, "ejection", "for"), u.Ejection.For)
 		}
-		c.positive(join(path, "connect_timeout"), u.ConnectTimeout)
-		c.between(join(path, "max_connections"), u.MaxConnections, 0, 1<<20)
-		c.between(join(path, "retries"), u.Retries, 0, 10)
+		c.positive(problem.Key(path, "connect_timeout"), u.ConnectTimeout)
+		c.between(problem.Key(path, "max_connections"), u.MaxConnections, 0, 1<<20)
+		c.between(problem.Key(path, "retries"), u.Retries, 0, 10)
 		if u.RetryBudget < 0 || u.RetryBudget > 1 {
-			c.bad(join(path, "retry_budget"), "choose a share from 0 to 1, like 0.2", "%v is not a share of requests", u.RetryBudget)
+			c.bad(problem.Key(path, "retry_budget"), "choose a share from 0 to 1, like 0.2", "%v is not a share of requests", u.RetryBudget)
 		}
 	}
 }
@@ -45,18 +48,18 @@ func (c *checker) upstreams() {
 func (c *checker) servers(u *Upstream, path string) (secure, plain bool) {
 	first := map[string]bool{}
 	for i, s := range u.Servers {
-		at := item(join(path, "servers"), i)
-		c.between(join(at, "weight"), s.Weight, 1, 1000)
+		at := problem.Item(problem.Key(path, "servers"), i)
+		c.between(problem.Key(at, "weight"), s.Weight, 1, 1000)
 		if s.URL == "" {
 			c.missing(at, "url", "write it like http://127.0.0.1:9001")
 			continue
 		}
-		at = join(at, "url")
+		at = problem.Key(at, "url")
 		const mend = "write scheme, host and port alone, like http://127.0.0.1:9001"
 		parsed, err := url.Parse(s.URL)
 		switch {
 		case err != nil || parsed.Opaque != "" || parsed.Host == "" || parsed.Hostname() == "" || !validPort(parsed.Port()):
-			c.bad(at, mend, "%s is not a server's URL", quote(maskPasswords(s.URL)))
+			c.bad(at, mend, "%s is not a server's URL", quote(yamlnode.MaskURL(s.URL)))
 		case parsed.Scheme != "http" && parsed.Scheme != "https":
 			c.bad(at, "write http:// or https://; other protocols are chosen by `protocol`", "a server can't be reached by %s", quote(parsed.Scheme))
 		case parsed.User != nil:
@@ -80,21 +83,21 @@ func validPort(port string) bool {
 }
 
 func (c *checker) healthCheck(h *HealthCheck, path string) {
-	c.localPath(join(path, "path"), h.Path)
+	c.localPath(problem.Key(path, "path"), h.Path)
 	if h.Interval < seconds(1)/10 {
-		c.bad(join(path, "interval"), "choose 100ms or more", "checks that often would be a load of their own")
+		c.bad(problem.Key(path, "interval"), "choose 100ms or more", "checks that often would be a load of their own")
 	}
-	c.positive(join(path, "timeout"), h.Timeout)
+	c.positive(problem.Key(path, "timeout"), h.Timeout)
 	if h.Timeout > h.Interval {
-		at := join(path, "timeout")
-		if !c.at.has(at) {
-			at = join(path, "interval")
+		at := problem.Key(path, "timeout")
+		if !c.at.Has(at) {
+			at = problem.Key(path, "interval")
 		}
-		c.bad(at, "make timeout at most interval", "a check may take %v, and the next begins after %v", h.Timeout.Std(), h.Interval.Std())
+		c.bad(at, "make timeout at most interval", "a check may take %v, and the next begins after %v", h.Timeout, h.Interval)
 	}
-	c.between(join(path, "healthy_after"), h.HealthyAfter, 1, 100)
-	c.between(join(path, "unhealthy_after"), h.UnhealthyAfter, 1, 100)
+	c.between(problem.Key(path, "healthy_after"), h.HealthyAfter, 1, 100)
+	c.between(problem.Key(path, "unhealthy_after"), h.UnhealthyAfter, 1, 100)
 	if h.Expect != 0 {
-		c.between(join(path, "expect"), h.Expect, 200, 599)
+		c.between(problem.Key(path, "expect"), h.Expect, 200, 599)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/headgate/headgate/internal/yamlnode"
 	"github.com/headgate/headgate/policies"
 	"go.yaml.in/yaml/v3"
 )
@@ -72,7 +73,7 @@ func (d *decoder) mapping(n *yaml.Node, what string, known fields) {
 	d.pairs(n, what, func(name string, key, value *yaml.Node) {
 		read, ok := known[name]
 		if !ok {
-			d.errorf(d.at(key), policies.DidYouMean(name, "keys of "+what, keysOf(known)), "unknown key %q", short(name))
+			d.errorf(d.at(key), yamlnode.DidYouMean(name, "keys of "+what, keysOf(known)), "unknown key %q", short(name))
 			return
 		}
 		read(value)
@@ -144,7 +145,7 @@ func (d *decoder) text(n *yaml.Node) (string, bool) {
 func (d *decoder) word(n *yaml.Node, known ...string) string {
 	s, ok := d.text(n)
 	if ok && !slices.Contains(known, s) {
-		d.errorf(d.at(n), policies.DidYouMean(s, "words here", known), "%q means nothing here", short(s))
+		d.errorf(d.at(n), yamlnode.DidYouMean(s, "words here", known), "%q means nothing here", short(s))
 		return ""
 	}
 	return s
@@ -172,7 +173,7 @@ func (d *decoder) duration(n *yaml.Node) time.Duration {
 	if err != nil {
 		d.errorf(d.at(n), "write it like 500ms, 90s, 15m, 12h or 7d", "%q %v", short(s), err)
 	}
-	return v.Std()
+	return v
 }
 
 func (d *decoder) address(n *yaml.Node) netip.Addr {

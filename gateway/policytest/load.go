@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/headgate/headgate/internal/yamlnode"
 	"github.com/headgate/headgate/policies"
 	"go.yaml.in/yaml/v3"
 	"golang.org/x/net/http/httpguts"
@@ -35,7 +36,7 @@ func Load(path string) (*File, policies.Diagnostics) {
 		}}
 	}
 	defer f.Close()
-	const tooMuch = 16 << 20 // policies.ParseYAML says what is too much
+	const tooMuch = 16 << 20 // yamlnode.Parse says what is too much
 	data, err := io.ReadAll(io.LimitReader(f, tooMuch))
 	if err != nil {
 		return nil, policies.Diagnostics{{
@@ -48,7 +49,7 @@ func Load(path string) (*File, policies.Diagnostics) {
 
 // Parse reads a file of tests from memory; name is for diagnostics.
 func Parse(name string, data []byte) (*File, policies.Diagnostics) {
-	root, problem := policies.ParseYAML(name, data)
+	root, problem := yamlnode.Parse(name, data)
 	if problem != nil {
 		if strings.HasPrefix(problem.Message, "not valid YAML") {
 			problem.Mend = "mend the YAML here or just above; inside { } and [ ], text with ? or , needs quotes"

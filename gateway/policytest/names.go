@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/headgate/headgate/internal/yamlnode"
 	"github.com/headgate/headgate/policies"
 )
 
@@ -22,7 +23,7 @@ func (f *File) check(p *policies.Policy) policies.Diagnostics {
 	d := decoder{file: f}
 	for _, m := range f.names {
 		if !slices.Contains(known[m.kind], m.name) {
-			d.errorf(m.at, policies.DidYouMean(m.name, m.kind+"s of the policy", known[m.kind]),
+			d.errorf(m.at, yamlnode.DidYouMean(m.name, m.kind+"s of the policy", known[m.kind]),
 				"the policy has no %s %q", m.kind, short(m.name))
 		}
 	}
@@ -51,7 +52,7 @@ func (f *File) load(path string) (_ *policies.Policy, notes []string, _ policies
 		return nil, nil, wrong
 	}
 	if p.Redis.URL != "" {
-		notes = append(notes, fmt.Sprintf("the policy's Redis (%s) is not asked: counters, sessions and cache are in memory", p.Redis.URL))
+		notes = append(notes, fmt.Sprintf("the policy's Redis (%s) is not asked: counters, sessions and cache are in memory", p.Redis.MaskedURL()))
 		p.Redis.URL = ""
 	}
 	p.Server.Admin.Listen = "off"

@@ -71,7 +71,7 @@ func (f *Failed) Title() string {
 	}
 	fmt.Fprintf(&b, " from %s", f.From)
 	if f.After > 0 {
-		fmt.Fprintf(&b, ", after %s", policies.Duration(f.After))
+		fmt.Fprintf(&b, ", after %s", policies.FormatDuration(f.After))
 	}
 	return b.String()
 }
@@ -93,4 +93,4 @@ func (a *answered) summary() string {
 	return strings.Join(parts, "; ")
 }
 
-func (t *Result) simulated() string { return policies.Duration(t.Simulated).String() }
+func (t *Result) simulated() string { return policies.FormatDuration(t.Simulated) }

@@ -97,14 +97,14 @@ func failing(status int) bool {
 // keep stores what the origin answered to a miss, if that may be.
 func (c *cacheEstimator) keep(key cacheKey, rule *policies.Cache, r *record, now int64) {
 	ttl := c.lifetime(rule, r.Status)
-	if ttl <= 0 || r.Method != http.MethodGet || rule.MaxBody > 0 && r.Bytes > rule.MaxBody.Bytes() {
+	if ttl <= 0 || r.Method != http.MethodGet || rule.MaxBody > 0 && r.Bytes > rule.MaxBody {
 		return
 	}
 	fresh := now + ttl.Microseconds()
 	entry := cacheEntry{
 		stored: now, fresh: fresh,
-		revalidate: fresh + rule.StaleWhileRevalidate.Std().Microseconds(),
-		ifError:    fresh + rule.StaleIfError.Std().Microseconds(),
+		revalidate: fresh + rule.StaleWhileRevalidate.Microseconds(),
+		ifError:    fresh + rule.StaleIfError.Microseconds(),
 	}
 	c.entries.Update(key, time.UnixMicro(now), func(cacheEntry, bool) (cacheEntry, int, time.Time, bool) {
 		return entry, 0, time.UnixMicro(max(entry.revalidate, entry.ifError)), true
@@ -116,14 +116,14 @@ func (c *cacheEstimator) keep(key cacheKey, rule *policies.Cache, r *record, now
 func (c *cacheEstimator) lifetime(rule *policies.Cache, status int) time.Duration {
 	switch status {
 	case 200, 203, 204, 300, 301, 304, 308:
-		for _, ttl := range []time.Duration{rule.ForceTTL.Std(), rule.TTL.Std()} {
+		for _, ttl := range []time.Duration{rule.ForceTTL, rule.TTL} {
 			if ttl > 0 {
 				return ttl
 			}
 		}
 		return c.assumeTTL
 	}
-	return rule.Errors[status].Std()
+	return rule.Errors[status]
 }
 
 // unsafe voids what a successful POST, PUT, PATCH or DELETE makes void: the

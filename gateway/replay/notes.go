@@ -28,7 +28,7 @@ func (rp *replayer) notes() []string {
 				l.Name, l.Late, duration(l.WorstLate)))
 		}
 	}
-	if seconds && slices.ContainsFunc(e.limits, func(name string) bool { return e.policy.Limits[name].Window.Std().Seconds() < 10 }) {
+	if seconds && slices.ContainsFunc(e.limits, func(name string) bool { return e.policy.Limits[name].Window.Seconds() < 10 }) {
 		n = append(n, "The log's times are whole seconds: what limits with windows of a few seconds would do is less certain than the rest.")
 	}
 	if noHost && rp.options.Host == "" && slices.ContainsFunc(e.routes, func(r engineRoute) bool { return len(r.Host) > 0 }) {
@@ -46,14 +46,14 @@ func (rp *replayer) notes() []string {
 	if !ownOnly && slices.ContainsFunc(e.routes, func(r engineRoute) bool { return r.Session == policies.SessionLogin && r.limiter != nil }) {
 		n = append(n, "On login routes a status below 400 was taken for a login, as the log does not tell Headgate-Login.")
 	}
-	if rp.report.Live.OnlyLive > 0 && slices.ContainsFunc(e.limits, func(name string) bool { return e.policy.Limits[name].Count.Mode != policies.CountAll }) {
+	if rp.report.Live.OnlyLive > 0 && slices.ContainsFunc(e.limits, func(name string) bool { return !e.policy.Limits[name].Count.All() }) {
 		n = append(n, "What was denied live has no answer of the app's: limits that count by the answer took the denial for it.")
 	}
 	if e.cache != nil {
 		n = append(n, "The cache figures are an estimate. A log does not tell what the origin says (Cache-Control, Vary, Set-Cookie, its own tags) or what cookies and Authorization "+
 			"the client sent: any of these may keep an answer out of the cache.")
 		if rp.options.AssumeTTL == 0 && slices.ContainsFunc(e.routes, func(r engineRoute) bool {
-			c := e.policy.Caches[string(r.Cache)]
+			c := e.policy.Caches[r.Cache]
 			return c != nil && c.TTL == 0 && c.ForceTTL == 0
 		}) {
 			n = append(n, "A cache rule leaves freshness to the origin, and was taken to cache nothing. Say how long the origin allows with --assume-ttl.")

@@ -45,7 +45,7 @@ func newTally(e *engine, name string, top int) *tally {
 	for i, r := range e.routes {
 		t.routes[i].Name = r.Name
 		if r.Cache != "" {
-			t.byRule[string(r.Cache)] = &CacheCount{}
+			t.byRule[r.Cache] = &CacheCount{}
 		}
 	}
 	return t
@@ -245,21 +245,21 @@ func (t *tally) limitResults() []LimitResult {
 
 // describeLimit says in short what a limit admits: "100 per 1m by ip".
 func describeLimit(l *policies.Limit) string {
-	s := fmt.Sprintf("%d per %s by %s, %s", l.Requests, l.Window, strings.Join(l.Key, "+"), l.Algorithm)
+	s := fmt.Sprintf("%d per %s by %s, %s", l.Requests, policies.FormatDuration(l.Window), strings.Join(l.Key, "+"), l.Algorithm)
 	if l.Burst > 0 && l.Burst != l.Requests {
 		s += fmt.Sprintf(", burst %d", l.Burst)
 	}
 	if l.Cost > 1 {
 		s += fmt.Sprintf(", cost %d", l.Cost)
 	}
-	switch l.Count.Mode {
-	case policies.CountFailed:
+	switch {
+	case l.Count.Failed:
 		s += ", failed ones"
-	case policies.CountStatuses:
+	case len(l.Count.Statuses) > 0:
 		s += fmt.Sprintf(", statuses %v", l.Count.Statuses)
 	}
 	if l.Ban != nil {
-		s += fmt.Sprintf(", ban for %s after %d", l.Ban.For, l.Ban.After)
+		s += fmt.Sprintf(", ban for %s after %d", policies.FormatDuration(l.Ban.For), l.Ban.After)
 	}
 	return s
 }

@@ -71,7 +71,7 @@ type maintenance struct {
 func newMaintenance(p *policies.Maintenance) *maintenance {
 	m := &maintenance{
 		allow:      p.Allow,
-		retryAfter: strconv.FormatInt(int64(p.RetryAfter.Std()/time.Second), 10),
+		retryAfter: strconv.FormatInt(int64(p.RetryAfter/time.Second), 10),
 		page:       []byte(p.Body),
 	}
 	if len(m.page) == 0 {

@@ -15,11 +15,11 @@ func newSigner(p *policies.Assertion, now func() time.Time) (*session.Signer, er
 	if p == nil {
 		return nil, nil
 	}
-	pem, err := os.ReadFile(string(p.KeyFile))
+	pem, err := os.ReadFile(p.KeyFile)
 	if err != nil {
 		return nil, fmt.Errorf("session.assertion.key_file: %w", err)
 	}
-	return session.NewSigner(session.SignerOptions{PEM: pem, TTL: p.TTL.Std(), Now: now})
+	return session.NewSigner(session.SignerOptions{PEM: pem, TTL: p.TTL, Now: now})
 }
 
 // vouch adds the signed assertion of a live session, for the app servers of

@@ -22,17 +22,17 @@ const headerBypass = "Headgate-Cache-Bypass"
 func newCacheRule(name string, p *policies.Cache) (cache.Rule, error) {
 	rule := cache.Rule{
 		Name:                 name,
-		TTL:                  p.TTL.Std(),
-		ForceTTL:             p.ForceTTL.Std(),
-		StaleWhileRevalidate: p.StaleWhileRevalidate.Std(),
-		StaleIfError:         p.StaleIfError.Std(),
+		TTL:                  p.TTL,
+		ForceTTL:             p.ForceTTL,
+		StaleWhileRevalidate: p.StaleWhileRevalidate,
+		StaleIfError:         p.StaleIfError,
 		Heuristic:            p.Heuristic,
 		Tags:                 p.Tags,
 		IgnoreQuery:          p.IgnoreQuery,
 		Query:                p.Query,
 		IgnoreCookies:        p.IgnoreCookies,
 		KeyHeaders:           p.KeyHeaders,
-		MaxBody:              p.MaxBody.Bytes(),
+		MaxBody:              p.MaxBody,
 	}
 	if p.Query != nil && len(p.Query) == 0 { // none makes a difference
 		rule.IgnoreQuery = []string{"*"}
@@ -40,7 +40,7 @@ func newCacheRule(name string, p *policies.Cache) (cache.Rule, error) {
 	if len(p.Errors) > 0 {
 		rule.Errors = make(map[int]time.Duration, len(p.Errors))
 		for status, ttl := range p.Errors {
-			rule.Errors[status] = ttl.Std()
+			rule.Errors[status] = ttl
 		}
 	}
 	if err := rule.Check(); err != nil {
@@ -57,7 +57,7 @@ func (rt *route) cached(next echo.HandlerFunc) echo.HandlerFunc {
 	if c == nil || rt.policy.Upstream == "" {
 		return next
 	}
-	rule, ok := rt.gen.caches[string(rt.policy.Cache)]
+	rule, ok := rt.gen.caches[rt.policy.Cache]
 	if !ok || rt.session.Mode == session.Logout { // a stored answer would end no session
 		return c.Invalidation(cache.InvalidationOptions{Tags: rt.policy.Purge})(next)
 	}
@@ -100,11 +100,11 @@ func personal(r *http.Request) bool {
 	return x.api != nil || x.session.Session() != nil
 }
 
-func bypass(token policies.Secret) func(*http.Request) bool {
+func bypass(token string) func(*http.Request) bool {
 	if token == "" {
 		return nil
 	}
-	want := sha256.Sum256([]byte(token.Reveal()))
+	want := sha256.Sum256([]byte(token))
 	return func(r *http.Request) bool {
 		given := r.Header[headerBypass]
 		if len(given) != 1 {

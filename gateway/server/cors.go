@@ -38,7 +38,7 @@ func newCORS(p *policies.CORS) *cors {
 		headers:     strings.Join(p.AllowHeaders, ", "),
 		expose:      strings.Join(p.ExposeHeaders, ", "),
 		credentials: p.AllowCredentials,
-		maxAge:      strconv.FormatInt(int64(p.MaxAge.Std()/time.Second), 10),
+		maxAge:      strconv.FormatInt(int64(p.MaxAge/time.Second), 10),
 	}
 	for _, o := range p.AllowOrigins {
 		before, after, wild := strings.Cut(o, "*")

@@ -157,7 +157,7 @@ func (rt *route) explainLimits(ctx context.Context, e *Explanation, r ratelimit.
 	for _, name := range rt.policy.Limits {
 		p := rt.gen.policy.Limits[name]
 		l := ExplainedLimit{
-			Name: name, Algorithm: string(p.Algorithm), Window: p.Window.Std().String(), KeyedBy: p.Key,
+			Name: name, Algorithm: string(p.Algorithm), Window: p.Window.String(), KeyedBy: p.Key,
 			Requests: int64(p.Requests), DryRun: p.DryRun, Unknown: "this client is in the limit's allow list",
 		}
 		if err != nil {
@@ -200,7 +200,7 @@ func (rt *route) explainSession(e *Explanation) {
 
 // explainCache says by what the request would be looked up.
 func (rt *route) explainCache(e *Explanation, scheme string, u *url.URL, h http.Header) {
-	rule, ok := rt.gen.caches[string(rt.policy.Cache)]
+	rule, ok := rt.gen.caches[rt.policy.Cache]
 	if !ok {
 		return
 	}

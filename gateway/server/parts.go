@@ -59,17 +59,17 @@ func (s *Shared) Close() {
 // openParts opens what the first policy names. What fails leaves the rest to teardown.
 func (s *Server) openParts() (*parts, error) {
 	p := &parts{upgrades: proxy.NewUpgrades(), lent: newLentCORS(s.options.Now)}
-	p.upstreams = newUpstreams(proxy.Options{
+	p.upstreams = newUpstreams(proxy.Deps{
 		Logger: s.log, Observer: s.metrics.attempt, Upgrades: p.upgrades,
 		Now: s.options.Now, Transport: s.options.Transport,
 	}, s.log)
 	s.teardown.push(p.upstreams.close)
 
 	policy := s.options.Policy
-	if url := policy.Redis.URL.Reveal(); url != "" {
+	if url := policy.Redis.URL; url != "" {
 		redis, err := store.Open(store.Options{
 			URL:       url,
-			Timeout:   policy.Redis.Timeout.Std(),
+			Timeout:   policy.Redis.Timeout,
 			KeyPrefix: policy.Redis.KeyPrefix,
 			Logger:    s.log,
 		})

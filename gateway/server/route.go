@@ -38,7 +38,7 @@ func (s *Server) newRoute(g *generation, p *policies.Route) (*route, error) {
 		gen:     g,
 		server:  s,
 		session: session.Route{Mode: session.Mode(p.Session), NoCSRF: !bool(p.CSRF)},
-		maxBody: p.MaxBody.Bytes(),
+		maxBody: p.MaxBody,
 	}
 	if rt.session.Mode == session.Off {
 		rt.noSession = g.sessions.ForRequest(nil, rt.session)

@@ -151,12 +151,12 @@ func (s *Server) buildPublic() error {
 		HTTP1:               slices.Contains(p.Protocols, policies.ServerHTTP1),
 		HTTP2:               slices.Contains(p.Protocols, policies.ServerHTTP2),
 		H2C:                 slices.Contains(p.Protocols, policies.ServerH2C),
-		ReadHeaderTimeout:   p.ReadHeaderTimeout.Std(),
-		IdleTimeout:         p.IdleTimeout.Std(),
-		MaxHeaderBytes:      int(p.MaxHeaderBytes.Bytes()),
+		ReadHeaderTimeout:   p.ReadHeaderTimeout,
+		IdleTimeout:         p.IdleTimeout,
+		MaxHeaderBytes:      int(p.MaxHeaderBytes),
 		BodyGrace:           s.options.BodyGrace,
 		MaxConnectionsPerIP: p.MaxConnectionsPerIP,
-		Lull:                p.ShutdownDelay.Std(),
+		Lull:                p.ShutdownDelay,
 		Peer:                s.peer,
 		Refused:             s.refused,
 		Logger:              s.log,
@@ -286,7 +286,7 @@ func (s *Server) AdminAddr() string {
 
 // ShutdownGrace is how long the running policy wants Shutdown's context to last.
 func (s *Server) ShutdownGrace() time.Duration {
-	return s.current.Load().policy.Server.ShutdownGrace.Std()
+	return s.current.Load().policy.Server.ShutdownGrace
 }
 
 // Shutdown drains the gateway: /readyz says so first, and for the policy's
@@ -324,7 +324,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // awaitShutdownDelay waits for as long as load balancers are given to notice.
 func (s *Server) awaitShutdownDelay(ctx context.Context) {
-	delay := time.NewTimer(s.options.Policy.Server.ShutdownDelay.Std())
+	delay := time.NewTimer(s.options.Policy.Server.ShutdownDelay)
 	defer delay.Stop()
 	select {
 	case <-delay.C:
@@ -365,7 +365,7 @@ func (s *Server) buildAdmin() {
 		return
 	}
 	s.adminHTTP = admin.Serve(admin.New(admin.Options{
-		Token:     p.Token.Reveal(),
+		Token:     p.Token,
 		Health:    s.health,
 		Gatherer:  s.metrics.registry,
 		Limits:    limitsAdmin{s},

@@ -26,10 +26,10 @@ func Limit(name string, l *policies.Limit) (ratelimit.Limit, error) {
 		Algorithm:    ratelimit.Algorithm(l.Algorithm),
 		Key:          key,
 		Requests:     int64(l.Requests),
-		Window:       l.Window.Std(),
+		Window:       l.Window,
 		Burst:        int64(l.Burst),
 		Cost:         int64(l.Cost),
-		Count:        ratelimit.Count{Failed: l.Count.Mode == policies.CountFailed, Statuses: l.Count.Statuses},
+		Count:        ratelimit.Count{Failed: l.Count.Failed, Statuses: l.Count.Statuses},
 		DryRun:       l.DryRun,
 		OnRedisError: ratelimit.OnRedisError(l.OnRedisError),
 		Allow:        l.Allow,
@@ -41,7 +41,7 @@ func Limit(name string, l *policies.Limit) (ratelimit.Limit, error) {
 		}
 	}
 	if l.Ban != nil {
-		limit.Ban = ratelimit.Ban{After: int64(l.Ban.After), For: l.Ban.For.Std()}
+		limit.Ban = ratelimit.Ban{After: int64(l.Ban.After), For: l.Ban.For}
 	}
 	return limit, limit.Validate()
 }
@@ -51,19 +51,19 @@ func upstreamConfig(u *policies.Upstream) proxy.Config {
 		Balance:        proxy.Balance(u.Balance),
 		Protocol:       proxy.Protocol(u.Protocol),
 		Timeout:        noneIfZero(u.Timeout),
-		ConnectTimeout: u.ConnectTimeout.Std(),
-		IdleTimeout:    u.IdleTimeout.Std(),
+		ConnectTimeout: u.ConnectTimeout,
+		IdleTimeout:    u.IdleTimeout,
 		MaxConnections: u.MaxConnections,
 		Retries:        retries(u),
 		RetryBudget:    u.RetryBudget,
-		SlowStart:      u.SlowStart.Std(),
+		SlowStart:      u.SlowStart,
 	}
 	for _, s := range u.Servers {
 		c.Servers = append(c.Servers, proxy.Server{URL: s.URL, Weight: s.Weight})
 	}
 	if h := u.HealthCheck; h != nil {
 		c.HealthCheck = proxy.HealthCheck{
-			Path: h.Path, Interval: h.Interval.Std(), Timeout: h.Timeout.Std(),
+			Path: h.Path, Interval: h.Interval, Timeout: h.Timeout,
 			HealthyAfter: h.HealthyAfter, UnhealthyAfter: h.UnhealthyAfter,
 		}
 		if h.Expect != 0 {
@@ -71,12 +71,12 @@ func upstreamConfig(u *policies.Upstream) proxy.Config {
 		}
 	}
 	if e := u.Ejection; e != nil {
-		c.Ejection = proxy.Ejection{Failures: e.Failures, For: e.For.Std()}
+		c.Ejection = proxy.Ejection{Failures: e.Failures, For: e.For}
 	} else {
 		c.Ejection = proxy.Ejection{Off: true}
 	}
 	if t := u.TLS; t != nil {
-		c.TLS = proxy.TLS{CAFile: string(t.CAFile), ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify}
+		c.TLS = proxy.TLS{CAFile: t.CAFile, ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify}
 	}
 	return c
 }
@@ -90,11 +90,11 @@ func retries(u *policies.Upstream) int {
 }
 
 // noneIfZero turns a policy's "0 is no bound" into the proxy's.
-func noneIfZero(d policies.Duration) time.Duration {
+func noneIfZero(d time.Duration) time.Duration {
 	if d == 0 {
 		return -1
 	}
-	return d.Std()
+	return d
 }
 
 func sessionSettings(p policies.Session) session.Settings {
@@ -106,9 +106,9 @@ func sessionSettings(p policies.Session) session.Settings {
 			SameSite: sameSite(p.Cookie.SameSite),
 			Insecure: !p.Cookie.Secure,
 		},
-		IdleTimeout:     p.IdleTimeout.Std(),
-		AbsoluteTimeout: p.AbsoluteTimeout.Std(),
-		RotateEvery:     p.RotateEvery.Std(),
+		IdleTimeout:     p.IdleTimeout,
+		AbsoluteTimeout: p.AbsoluteTimeout,
+		RotateEvery:     p.RotateEvery,
 		MaxPerUser:      p.MaxPerUser,
 		LoginPath:       p.LoginPath,
 		CSRF:            session.CSRFOptions{Off: p.CSRF == nil},
@@ -117,7 +117,7 @@ func sessionSettings(p policies.Session) session.Settings {
 		set.RotateEvery = set.AbsoluteTimeout
 	}
 	for _, s := range p.Secrets {
-		set.Secrets = append(set.Secrets, []byte(s.Reveal()))
+		set.Secrets = append(set.Secrets, []byte(s))
 	}
 	if p.CSRF != nil {
 		set.CSRF.TrustedOrigins = p.CSRF.TrustedOrigins

@@ -6,8 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
 )
 
 // flightKey names what one fetch is for. Requests that differ in it never wait
@@ -15,8 +13,8 @@ import (
 // class, and requests from before and after a purge.
 type flightKey struct {
 	key        keyHash
-	variant    rfc9111.VariantID
-	class      rfc9111.Class
+	variant    variantID
+	class      class
 	generation uint64
 }
 
@@ -60,11 +58,11 @@ type outcome struct {
 	panic  any     // what the handler panicked with
 	retry  bool    // nothing came of it; ask again
 
-	arrival *rfc9111.Arrival // with stream: the origin's own head, for its request alone
-	shared  *entry           // with stream: what others would get; nil if nobody else may
-	leader  *reader          // with stream: the leader's place
-	own     bool             // with entry: only the leader may have it
-	bare    bool             // the answer is to the leader's own preconditions, Range or HEAD
+	arrival *arrival // with stream: the origin's own head, for its request alone
+	shared  *entry   // with stream: what others would get; nil if nobody else may
+	leader  *reader  // with stream: the leader's place
+	own     bool     // with entry: only the leader may have it
+	bare    bool     // the answer is to the leader's own preconditions, Range or HEAD
 
 	tier   Tier
 	status outcomeStatus // of the leader's answer

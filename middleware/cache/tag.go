@@ -10,8 +10,6 @@ import (
 	"strings"
 
 	"github.com/dunglas/httpsfv"
-
-	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
 )
 
 // tag is what a purge names: the hash of a kind and a text. Everything that
@@ -156,7 +154,7 @@ func responseTags(h http.Header, origin string) ([]tag, error) {
 	var tags []tag
 	for _, line := range h["Cache-Tag"] {
 		for name := range strings.SplitSeq(line, ",") {
-			if name = rfc9111.TrimOWS(name); name != "" {
+			if name = trimOWS(name); name != "" {
 				tags = append(tags, tagOf(tagName, name))
 			}
 		}

@@ -1,8 +1,10 @@
-package policies
+package yamlnode
 
 import (
 	"fmt"
 	"strings"
+
+	"github.com/headgate/headgate/middleware/problem"
 )
 
 // A piece of a scalar: literal text, or a variable with what it falls back to.
@@ -45,7 +47,7 @@ func pieces(s string) ([]piece, *expandError) {
 		}
 		name, fallback, hasDefault := strings.Cut(inside, ":-")
 		if !variableName(name) {
-			return nil, &expandError{fmt.Sprintf("${%s} is not a variable", ellipsis(inside)),
+			return nil, &expandError{fmt.Sprintf("${%s} is not a variable", problem.Short(inside)),
 				"write ${NAME} or ${NAME:-default}, or $${ for the characters ${ themselves"}
 		}
 		flush()
@@ -94,15 +96,3 @@ func variableName(s string) bool {
 	}
 	return s != ""
 }
-
-// ellipsis shortens what is quoted back from the file.
-func ellipsis(s string) string {
-	const most = 60
-	if r := []rune(s); len(r) > most {
-		return string(r[:most]) + "…"
-	}
-	return s
-}
-
-// quote quotes what came from the file, in one line and shortened.
-func quote(s string) string { return fmt.Sprintf("%q", ellipsis(s)) }

@@ -1,15 +1,17 @@
-package policies
+package yamlnode
 
 import (
 	"slices"
 	"strings"
+
+	"github.com/headgate/headgate/middleware/problem"
 )
 
-// didYouMean is the mend for a word that nothing knows: the nearest known one, or all of them.
+// DidYouMean is the mend for a word that nothing knows: the nearest known one, or all of them.
 // kind says what they are: "keys here", "limits".
-func didYouMean(word, kind string, known []string) string {
-	if near, ok := nearest(word, known); ok {
-		return "did you mean " + quote(near) + "?"
+func DidYouMean(word, kind string, known []string) string {
+	if near, ok := Nearest(word, known); ok {
+		return "did you mean " + problem.Quote(near) + "?"
 	}
 	if len(known) == 0 {
 		return "there are no " + kind
@@ -22,8 +24,8 @@ func didYouMean(word, kind string, known []string) string {
 	return "the " + kind + " are " + strings.Join(sorted, ", ")
 }
 
-// nearest finds the known word that is the fewest edits away, if that is few for its length.
-func nearest(word string, known []string) (string, bool) {
+// Nearest finds the known word that is the fewest edits away, if that is few for its length.
+func Nearest(word string, known []string) (string, bool) {
 	const longest = 64
 	if len(word) > longest {
 		return "", false

@@ -1,4 +1,4 @@
-package rfc9111
+package cache
 
 import (
 	"net/http"
@@ -6,34 +6,32 @@ import (
 	"time"
 )
 
-// MaxDelta is what a delta-seconds that overflows becomes: RFC 9111 section
+// maxDelta is what a delta-seconds that overflows becomes: RFC 9111 section
 // 1.2.2 says 2^31 seconds or the greatest that the recipient can hold.
-const MaxDelta = (1 << 31) * time.Second
+const maxDelta = (1 << 31) * time.Second
 
-// Delta is a directive whose argument is delta-seconds (RFC 9111 section
-// 1.2.2). The zero Delta is a directive that the message does not have.
-type Delta struct {
-	Present bool
-	Valid   bool // the argument was a non-negative integer
-	Value   time.Duration
+// delta is a directive whose argument is delta-seconds.
+type delta struct {
+	present bool
+	valid   bool // the argument was a non-negative integer
+	d       time.Duration
 }
 
-// Directives is a Cache-Control field, or a targeted field with the same
+// directives is a Cache-Control field, or a targeted field with the same
 // directives (RFC 9213), as far as a shared cache acts on it.
-type Directives struct {
-	NoStore, NoCache, Private, Public               bool
-	MustRevalidate, ProxyRevalidate, MustUnderstand bool
-	OnlyIfCached                                    bool
+type directives struct {
+	noStore, noCache, private, public               bool
+	mustRevalidate, proxyRevalidate, mustUnderstand bool
+	onlyIfCached                                    bool
 
-	MaxAge, SMaxAge, MaxStale, MinFresh Delta
-	StaleWhileRevalidate, StaleIfError  Delta // RFC 5861
+	maxAge, sMaxAge, maxStale, minFresh delta
+	staleWhileRevalidate, staleIfError  delta // RFC 5861
 
-	// NoCacheFields and PrivateFields are the response fields that qualified
-	// forms name: no-cache="..." and private="...".
-	NoCacheFields, PrivateFields []string
+	// Qualified forms: the fields named by no-cache="..." and private="...".
+	noCacheFields, privateFields []string
 }
 
-// ParseCacheControl reads all Cache-Control lines of a message, RFC 9111
+// parseCacheControl reads all Cache-Control lines of a message, RFC 9111
 // section 5.2. It never fails: what cannot be read is dropped where that makes
 // the cache more careful, and read as the more restrictive meaning elsewhere.
 //
@@ -43,8 +41,8 @@ type Directives struct {
 //   - A max-age that is no non-negative integer is present and invalid, which
 //     makes the response stale (section 4.2.1).
 //   - After a quoted string that never ends, only restrictions are believed.
-func ParseCacheControl(lines []string) Directives {
-	var d Directives
+func parseCacheControl(lines []string) directives {
+	var d directives
 	for _, line := range lines {
 		for line != "" {
 			var name, arg string
@@ -67,7 +65,7 @@ func nextDirective(line string) (name, arg string, hasArg, broken bool, rest str
 	if end < 0 {
 		return strings.TrimSpace(line), "", false, false, ""
 	}
-	name = TrimOWS(line[:end])
+	name = trimOWS(line[:end])
 	if line[end] == ',' {
 		return name, "", false, false, line[end+1:]
 	}
@@ -81,7 +79,7 @@ func nextDirective(line string) (name, arg string, hasArg, broken bool, rest str
 		if next < 0 {
 			next = len(after)
 		}
-		if TrimOWS(after[:next]) != "" { // "60"0: not an argument
+		if trimOWS(after[:next]) != "" { // "60"0: not an argument
 			value = "\x00"
 		}
 		return name, value, true, false, strings.TrimPrefix(after[next:], ",")
@@ -122,46 +120,46 @@ func quotedString(s string) (value, rest string, ok bool) {
 	return "", "", false
 }
 
-func (d *Directives) add(name, arg string, hasArg bool) {
+func (d *directives) add(name, arg string, hasArg bool) {
 	switch {
 	case strings.EqualFold(name, "no-store"):
-		d.NoStore = true
+		d.noStore = true
 	case strings.EqualFold(name, "no-cache"):
-		d.NoCacheFields = qualify(&d.NoCache, d.NoCacheFields, arg, hasArg)
+		d.noCacheFields = qualify(&d.noCache, d.noCacheFields, arg, hasArg)
 	case strings.EqualFold(name, "private"):
-		d.PrivateFields = qualify(&d.Private, d.PrivateFields, arg, hasArg)
+		d.privateFields = qualify(&d.private, d.privateFields, arg, hasArg)
 	case strings.EqualFold(name, "public"):
-		d.Public = true
+		d.public = true
 	case strings.EqualFold(name, "must-revalidate"):
-		d.MustRevalidate = true
+		d.mustRevalidate = true
 	case strings.EqualFold(name, "proxy-revalidate"):
-		d.ProxyRevalidate = true
+		d.proxyRevalidate = true
 	case strings.EqualFold(name, "must-understand"):
-		d.MustUnderstand = true
+		d.mustUnderstand = true
 	case strings.EqualFold(name, "only-if-cached"):
-		d.OnlyIfCached = true
+		d.onlyIfCached = true
 	case strings.EqualFold(name, "max-age"):
-		d.MaxAge.set(arg)
+		d.maxAge.set(arg)
 	case strings.EqualFold(name, "s-maxage"):
-		d.SMaxAge.set(arg)
+		d.sMaxAge.set(arg)
 	case strings.EqualFold(name, "min-fresh"):
-		d.MinFresh.set(arg)
+		d.minFresh.set(arg)
 	case strings.EqualFold(name, "max-stale"):
-		if !hasArg && !d.MaxStale.Present { // any staleness will do
-			d.MaxStale = Delta{Present: true, Valid: true, Value: MaxDelta}
+		if !hasArg && !d.maxStale.present { // any staleness will do
+			d.maxStale = delta{present: true, valid: true, d: maxDelta}
 			return
 		}
-		d.MaxStale.set(arg)
+		d.maxStale.set(arg)
 	case strings.EqualFold(name, "stale-while-revalidate"):
-		d.StaleWhileRevalidate.set(arg)
+		d.staleWhileRevalidate.set(arg)
 	case strings.EqualFold(name, "stale-if-error"):
-		d.StaleIfError.set(arg)
+		d.staleIfError.set(arg)
 	}
 }
 
 // restrictOnly looks through what follows an unterminated quote for
 // directives that forbid. Freshness found there is not believed.
-func (d *Directives) restrictOnly(rest string) {
+func (d *directives) restrictOnly(rest string) {
 	for part := range strings.SplitSeq(rest, ",") {
 		name, _, _ := strings.Cut(part, "=")
 		switch name = strings.ToLower(strings.Trim(name, " \t\"")); name {
@@ -171,12 +169,12 @@ func (d *Directives) restrictOnly(rest string) {
 	}
 }
 
-func (v *Delta) set(arg string) {
-	if v.Present {
+func (v *delta) set(arg string) {
+	if v.present {
 		return
 	}
-	v.Present = true
-	v.Value, v.Valid = parseDelta(arg)
+	v.present = true
+	v.d, v.valid = parseDelta(arg)
 }
 
 // qualify handles no-cache and private, with and without field names. Without
@@ -184,11 +182,11 @@ func (v *Delta) set(arg string) {
 func qualify(whole *bool, fields []string, arg string, hasArg bool) []string {
 	var names []string
 	for name := range strings.SplitSeq(arg, ",") {
-		name = TrimOWS(name)
+		name = trimOWS(name)
 		if name == "" {
 			continue
 		}
-		if !IsToken(name) {
+		if !isToken(name) {
 			*whole = true
 			return fields
 		}
@@ -210,17 +208,17 @@ func parseDelta(s string) (time.Duration, bool) {
 		if s[i] < '0' || s[i] > '9' {
 			return 0, false
 		}
-		if n = n*10 + int64(s[i]-'0'); n > int64(MaxDelta/time.Second) {
-			n = int64(MaxDelta / time.Second)
+		if n = n*10 + int64(s[i]-'0'); n > int64(maxDelta/time.Second) {
+			n = int64(maxDelta / time.Second)
 		}
 	}
 	return time.Duration(n) * time.Second, true
 }
 
-func TrimOWS(s string) string { return strings.Trim(s, " \t") }
+func trimOWS(s string) string { return strings.Trim(s, " \t") }
 
-// IsToken reports whether s is an RFC 9110 section 5.6.2 token.
-func IsToken(s string) bool {
+// isToken reports whether s is an RFC 9110 section 5.6.2 token.
+func isToken(s string) bool {
 	for i := 0; i < len(s); i++ {
 		c := s[i]
 		switch {

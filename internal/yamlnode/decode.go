@@ -1,0 +1,425 @@
+package yamlnode
+
+import (
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"github.com/headgate/headgate/middleware/problem"
+	"go.yaml.in/yaml/v3"
+)
+
+// Decoder turns YAML nodes into plain Go types, by their tags: `yaml` names a field's key,
+// `config` has [Options], and `required` says how to mend that the key is missing.
+// A type with SetDefaults() has its defaults before what the file says replaces them; one
+// with Values() is one of these words; one with UnmarshalText reads its own scalars.
+//
+// It goes on after each mistake, so that one run finds them all, and notes where each value stands.
+type Decoder struct {
+	Report    *Report
+	Source    *Source
+	LookupEnv func(string) (string, bool) // finds the variables of ${VAR}
+	// Unusable is set where so much is wrong that judging the values would only confuse.
+	Unusable bool
+
+	name, dir string // of the file at hand
+	keys      map[reflect.Type]*keys
+	aliased   int // how many aliases lead to the node at hand
+	visits    int // nodes that aliases made us read again
+}
+
+// maxAliasVisits bounds the nodes that are read through aliases: a few lines of aliases of aliases can stand for billions.
+const maxAliasVisits = 200_000
+
+// maxItems bounds a list of sections. It is far more than a policy has routes.
+const maxItems = 50_000
+
+// maxNesting bounds anchors that contain themselves; no policy nests its values as deeply.
+const maxNesting = 32
+
+// keys are the keys of a struct, embedded ones included.
+type keys struct {
+	fields []Field
+	names  []string
+	byName map[string]Field
+}
+
+func (d *Decoder) keysOf(t reflect.Type) *keys {
+	if k, ok := d.keys[t]; ok {
+		return k
+	}
+	if d.keys == nil {
+		d.keys = map[reflect.Type]*keys{}
+	}
+	k := &keys{fields: Fields(t), byName: map[string]Field{}}
+	for _, f := range k.fields {
+		k.names = append(k.names, f.Name)
+		k.byName[f.Name] = f
+	}
+	d.keys[t] = k
+	return k
+}
+
+// File decodes a file's root into a struct, on top of what other files said.
+func (d *Decoder) File(f File, into any) {
+	d.Source.Files = append(d.Source.Files, f)
+	d.name, d.dir = f.Name, filepath.Dir(f.Name)
+	at := d.Position(f.Root)
+	if f.Root.Kind != yaml.MappingNode {
+		d.Unusable = true
+		d.Report.Errorf(at, "begin with `version: 1`", "the file is %s where the keys of a policy are expected", Describe(f.Root))
+		return
+	}
+	d.structure(f.Root, reflect.ValueOf(into).Elem(), "", at)
+}
+
+// Position is where a node stands in the file at hand.
+func (d *Decoder) Position(n *yaml.Node) Position {
+	return Position{d.name, max(n.Line, 1), max(n.Column, 1)}
+}
+
+// value decodes a node into v, and notes where that fails.
+func (d *Decoder) value(n *yaml.Node, v reflect.Value, path string, o Options) {
+	errors, broken := d.Report.Errors, len(d.Source.broken)
+	d.resolve(n, v, path, o)
+	if d.Report.Errors > errors && len(d.Source.broken) == broken {
+		d.Source.broken[path] = true
+	}
+}
+
+// resolve follows an alias to what it stands for, and decodes that.
+func (d *Decoder) resolve(n *yaml.Node, v reflect.Value, path string, o Options) {
+	if n.Kind == yaml.AliasNode {
+		d.aliased++
+		defer func() { d.aliased-- }()
+		n = n.Alias
+	}
+	if !d.visit(n) {
+		return
+	}
+	if at := d.Position(n); n.Style&yaml.TaggedStyle != 0 && !plainTag(n.Tag) {
+		d.Report.Errorf(at, "remove it", "the tag %s means nothing here", problem.Quote(n.Tag))
+		return
+	}
+	if d.special(n, v, path, o) {
+		return
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		d.optional(n, v, path, o)
+	case reflect.Struct:
+		if o.Has("optional") {
+			d.optional(n, v, path, o)
+			return
+		}
+		if d.isMapping(n, path, "write `key: value` lines below it") {
+			d.structure(n, v, path, d.Position(n))
+		}
+		d.required(v.Type(), path)
+	case reflect.Map:
+		if d.isMapping(n, path, "write `name: ...` lines below it") {
+			d.mapping(n, v, path, o)
+		}
+	case reflect.Slice:
+		d.list(n, v, path, o)
+	default:
+		d.scalar(n, v, path, o)
+	}
+}
+
+// visit counts what aliases make the decoder read, and stops a bomb of them.
+func (d *Decoder) visit(n *yaml.Node) bool {
+	if d.aliased == 0 {
+		return true
+	}
+	d.Source.used[n] = struct{}{}
+	d.visits++
+	if d.visits > maxAliasVisits {
+		if !d.Unusable {
+			d.Unusable = true
+			d.Report.Errorf(d.Position(n), "write it out, or use groups", "aliases stand for more than %d values", maxAliasVisits)
+		}
+		return false
+	}
+	return true
+}
+
+// isMapping reports whether a node is a mapping. An empty one is none, but no mistake either:
+// its keys may just have been commented out.
+func (d *Decoder) isMapping(n *yaml.Node, path, mend string) bool {
+	if n.Kind != yaml.MappingNode && !isNull(n) {
+		d.Report.Errorf(d.Position(n), mend, "%s is %s where a mapping is expected", problem.Quote(path), Describe(n))
+	}
+	return n.Kind == yaml.MappingNode
+}
+
+// optional decodes a section that may be left out. `off` switches it off, `on` leaves it at its defaults.
+func (d *Decoder) optional(n *yaml.Node, v reflect.Value, path string, o Options) {
+	if n.Kind == yaml.ScalarNode && n.Value == "off" {
+		v.SetZero()
+		if f, ok := tagged(v.Type(), "isoff"); ok {
+			v.FieldByIndex(f.Index).SetBool(true)
+		}
+		return
+	}
+	if isNull(n) {
+		d.noValue(n, path)
+		return
+	}
+	switch {
+	case v.Kind() != reflect.Pointer:
+		setDefaults(v)
+	case v.IsNil():
+		setDefaults(v)
+		v = v.Elem()
+	default:
+		v = v.Elem()
+	}
+	if n.Kind == yaml.ScalarNode && n.Value == "on" {
+		d.required(v.Type(), path)
+		return
+	}
+	o.words = nil
+	d.value(n, v, path, o)
+}
+
+func (d *Decoder) structure(n *yaml.Node, v reflect.Value, path string, at Position) {
+	known := d.keysOf(v.Type())
+	for _, p := range d.pairs(n, 0) {
+		name := p.name
+		f, ok := known.byName[name]
+		if !ok {
+			if path == "" && strings.HasPrefix(name, "x-") {
+				continue
+			}
+			d.Report.Errorf(d.Position(p.key), DidYouMean(name, "keys here", known.names), "unknown key %s", problem.Quote(name))
+			continue
+		}
+		child := problem.Key(path, name)
+		// At the top, files add to each other's sections; below, nothing is said twice.
+		if !d.note(child, p, path == "") {
+			continue
+		}
+		d.value(p.value, v.FieldByIndex(f.Index), child, f.Options)
+	}
+}
+
+// required reports keys that must be there, at the key of what they are missing from.
+func (d *Decoder) required(t reflect.Type, path string) {
+	for _, f := range d.keysOf(t).fields {
+		if child := problem.Key(path, f.Name); f.Required != "" && !d.Source.Has(child) {
+			d.Source.broken[child] = true
+			d.Report.Errorf(d.Source.KeyAt(path), f.Required, "%s has no %s", problem.Quote(path), f.Name)
+		}
+	}
+}
+
+func (d *Decoder) mapping(n *yaml.Node, v reflect.Value, path string, o Options) {
+	t := v.Type()
+	for _, p := range d.pairs(n, 0) {
+		key := reflect.New(t.Key()).Elem()
+		if t.Key().Kind() == reflect.Int {
+			number, err := strconv.Atoi(p.name)
+			if err != nil {
+				d.Report.Errorf(d.Position(p.key), "write it as digits", "%s is not a number", problem.Quote(p.name))
+				continue
+			}
+			key.SetInt(int64(number))
+		} else {
+			key.SetString(p.name)
+		}
+		child := problem.Key(path, p.name)
+		if !d.note(child, p, false) {
+			continue
+		}
+		elem := withDefaults(t.Elem()) // a name is there even where its value is wrong or missing
+		d.value(p.value, reflect.Indirect(elem), child, o)
+		if v.IsNil() {
+			v.Set(reflect.MakeMap(t))
+		}
+		v.SetMapIndex(key, elem)
+		if o.Has("headers") && secretName(p.name) {
+			d.secret(p.value, maskSecret)
+		}
+	}
+}
+
+// list decodes a list; a list of scalars may also be written as just one.
+func (d *Decoder) list(n *yaml.Node, v reflect.Value, path string, o Options) {
+	t := v.Type()
+	sections := Section(t.Elem())
+	items := []*yaml.Node{n}
+	switch {
+	case n.Kind == yaml.SequenceNode && !o.Has("one"):
+		items = n.Content
+	case isNull(n):
+		d.noValue(n, path)
+		return
+	case sections, n.Kind == yaml.MappingNode:
+		d.Report.Errorf(d.Position(n), "begin each item with `- `", "%s is %s where a list is expected", problem.Quote(path), Describe(n))
+		return
+	}
+	if !sections && !o.Has("add") {
+		v.Set(reflect.MakeSlice(t, 0, len(items))) // replaces the default; [] is a value, too
+	}
+	if sections && v.Len()+len(items) > maxItems {
+		d.Unusable = true
+		d.Report.Errorf(d.Position(n), "write fewer, and let one do for several", "the file has more than %d %s", maxItems, path)
+		return
+	}
+	ofItems := o.ofItems()
+	for _, it := range items {
+		child := problem.Item(path, v.Len())
+		at := d.Position(it)
+		d.Source.places[child] = place{at, at}
+		elem := withDefaults(t.Elem())
+		if sections && isNull(it) {
+			d.noValue(it, child)
+			d.required(reflect.Indirect(elem).Type(), child)
+		} else {
+			d.value(it, reflect.Indirect(elem), child, ofItems)
+		}
+		v.Set(reflect.Append(v, elem))
+	}
+	if o.Has("one") && v.Len() == 1 && v.Index(0).IsZero() {
+		v.Set(v.Slice(0, 0))
+	}
+}
+
+// note remembers where a key and its value stand, and reports one that another file has already.
+func (d *Decoder) note(path string, p pair, again bool) bool {
+	key := d.Position(p.key)
+	if first, dup := d.Source.places[path]; dup && !again {
+		d.Report.Errorf(key, "remove one, or rename it", "%s is defined twice, first at %s", problem.Quote(path), first.key)
+		return false
+	} else if !dup {
+		d.Source.places[path] = place{key, d.Position(p.value)}
+	}
+	return true
+}
+
+// pair is a key with its value.
+type pair struct {
+	name       string
+	key, value *yaml.Node
+}
+
+// pairs lists a mapping's keys: its own first, then those that it merges with << and does not have itself.
+func (d *Decoder) pairs(n *yaml.Node, depth int) []pair {
+	var own []pair
+	var merges []*yaml.Node
+	first := make(map[string]*yaml.Node, len(n.Content)/2)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k, value := n.Content[i], n.Content[i+1]
+		key := k
+		if k.Kind == yaml.AliasNode {
+			key = k.Alias
+		}
+		if key.Kind != yaml.ScalarNode {
+			d.Report.Errorf(d.Position(k), "write a word, and quote it where it is more", "a key is %s", Describe(key))
+			continue
+		}
+		if key.Tag == "!!merge" {
+			merges = append(merges, value)
+			continue
+		}
+		name, err := expand(key.Value, d.LookupEnv)
+		if err != nil {
+			d.Report.Errorf(d.Position(k), err.mend, "%s", err.message)
+			continue
+		}
+		if earlier, dup := first[name]; dup {
+			d.Report.Errorf(d.Position(k), "remove one of them", "the key %s is given twice, first at line %d", problem.Quote(name), earlier.Line)
+			continue
+		}
+		first[name] = k
+		own = append(own, pair{name, k, value})
+	}
+	for _, m := range merges {
+		for _, p := range d.merged(m, depth+1) {
+			if _, mine := first[p.name]; !mine {
+				first[p.name] = p.key
+				own = append(own, p)
+			}
+		}
+	}
+	return own
+}
+
+// merged lists what a << brings: a mapping's pairs, or those of a list of mappings, of which earlier ones win.
+func (d *Decoder) merged(n *yaml.Node, depth int) []pair {
+	at := n
+	if n.Kind == yaml.AliasNode {
+		d.aliased++
+		defer func() { d.aliased-- }()
+		n = n.Alias
+	}
+	if depth > maxNesting {
+		d.Report.Errorf(d.Position(at), "unravel them", "merge keys are nested too deeply")
+		return nil
+	}
+	if !d.visit(n) {
+		return nil
+	}
+	switch n.Kind {
+	case yaml.MappingNode:
+		out := d.pairs(n, depth)
+		for range out {
+			d.visits++
+		}
+		return out
+	case yaml.SequenceNode:
+		var out []pair
+		seen := map[string]bool{}
+		for _, m := range n.Content {
+			for _, p := range d.merged(m, depth+1) {
+				if !seen[p.name] {
+					seen[p.name] = true
+					out = append(out, p)
+				}
+			}
+		}
+		return out
+	}
+	d.Report.Errorf(d.Position(at), "merge an alias of a mapping: `<<: *name`", "<< merges %s", Describe(n))
+	return nil
+}
+
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
+
+func (d *Decoder) noValue(n *yaml.Node, path string) {
+	d.Report.Errorf(d.Position(n), "give it one, or remove the key", "%s has no value", problem.Quote(path))
+}
+
+// plainTag reports whether an explicit tag names one of YAML's own simple types, which the decoder checks anyway.
+func plainTag(tag string) bool {
+	switch tag {
+	case "!!str", "!!int", "!!float", "!!bool", "!!null", "!!map", "!!seq", "!":
+		return true
+	}
+	return false
+}
+
+// Describe says what a node is, for errors.
+func Describe(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "a mapping"
+	case yaml.SequenceNode:
+		return "a list"
+	case yaml.AliasNode:
+		return "an alias"
+	}
+	if isNull(n) {
+		return "empty"
+	}
+	return problem.Quote(n.Value)
+}
+
+func relativeTo(dir, path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
+}

@@ -1,0 +1,35 @@
+package problem
+
+import (
+	"cmp"
+	"fmt"
+)
+
+// List collects the problems of one value.
+type List []Problem
+
+// Add adds an error.
+func (l *List) Add(path, mend, format string, args ...any) {
+	*l = append(*l, New(path, mend, format, args...))
+}
+
+// Warn adds a warning.
+func (l *List) Warn(path, mend, format string, args ...any) {
+	*l = append(*l, Warn(path, mend, format, args...))
+}
+
+// Between adds an error where n is out of its bounds, and reports whether it is within them.
+func Between[N cmp.Ordered](l *List, path string, n, low, high N) bool {
+	if n >= low && n <= high {
+		return true
+	}
+	l.Add(path, fmt.Sprintf("choose one from %v to %v", low, high), "%v is out of bounds", n)
+	return false
+}
+
+// Positive adds an error where a duration or a size is zero or negative.
+func Positive[N ~int64](l *List, path string, n N) {
+	if n <= 0 {
+		l.Add(path, "write one above zero", This+" can't be zero")
+	}
+}
