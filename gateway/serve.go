@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"sync/atomic"
 	"syscall"
 
 	"github.com/headgate/headgate/gateway/server"
@@ -24,7 +23,8 @@ func newServe() *cobra.Command {
 		Short: "Run the gateway (also what a bare headgate -p FILE does)",
 		Long: "serve runs the gateway until SIGTERM or SIGINT, then finishes what is in flight\n" +
 			"within server.shutdown_grace. The policy is reloaded when its files change, and on\n" +
-			"SIGHUP; one that is broken leaves the last good one running.",
+			"SIGHUP; where they are broken, the last good policy runs on. After a rollback\n" +
+			"they must change, or `headgate reload --file` be run, before they run again.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd, files, watch) },
 	}
@@ -34,19 +34,22 @@ func newServe() *cobra.Command {
 }
 
 func serve(cmd *cobra.Command, files []string, watch bool) error {
-	policy, err := loadPolicy(cmd, files)
-	if err != nil {
-		return err
+	loader := &policyLoader{names: files}
+	policy, found := loader.load()
+	writeDiagnostics(cmd.ErrOrStderr(), found)
+	if found.HasErrors() {
+		return errSaid
 	}
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 	redis.SetLogger(redisLog{log})
 	ballast := newBallast()
 	defer runtime.KeepAlive(ballast)
-	loader := &policyLoader{names: files}
-	loader.current.Store(policy)
 	s, err := server.New(server.Options{
-		Policy:  policy,
-		Load:    loader.load,
+		Policy: policy,
+		Load: func() (*policies.Policy, error) {
+			p, found := loader.load()
+			return p, found.Err()
+		},
 		Logger:  log,
 		Version: programVersion(),
 	})
@@ -65,7 +68,7 @@ func serve(cmd *cobra.Command, files []string, watch bool) error {
 	ctx, stop := context.WithCancel(cmd.Context())
 	defer stop()
 	if watch {
-		go watchFiles(ctx, loader.files, log, func() { _ = s.Reload("file change") }) // it has logged what is wrong
+		go watchFiles(ctx, loader, log, func() { _ = s.Reload("file change") }) // it has logged what is wrong
 	}
 	var broken error
 	for running := true; running; {
@@ -90,24 +93,6 @@ func serve(cmd *cobra.Command, files []string, watch bool) error {
 	}
 	return failed(broken)
 }
-
-// policyLoader loads the policy files again, and knows which ones it was made
-// of the last time.
-type policyLoader struct {
-	names   []string
-	current atomic.Pointer[policies.Policy]
-}
-
-func (l *policyLoader) load() (*policies.Policy, error) {
-	p, found := policies.LoadFiles(l.names, policies.LoadOptions{})
-	if err := found.Err(); err != nil {
-		return nil, err
-	}
-	l.current.Store(p)
-	return p, nil
-}
-
-func (l *policyLoader) files() []string { return append(l.current.Load().Files(), l.names...) }
 
 // redisLog takes what go-redis would print: every failed connection, while we
 // say once that Redis is away.

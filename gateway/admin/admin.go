@@ -83,6 +83,7 @@ var (
 	ErrBadKey   = errors.New("bad key")
 	ErrAway     = errors.New("redis is away")
 	ErrRefused  = errors.New("refused") // a policy that cannot run
+	ErrHeld     = errors.New("held")    // a rollback holds
 )
 
 // New returns the listener's handler.
@@ -195,6 +196,8 @@ func writeError(err error, c echo.Context) {
 		status = http.StatusNotFound
 	case errors.Is(err, ErrBadKey):
 		status = http.StatusBadRequest
+	case errors.Is(err, ErrHeld):
+		status = http.StatusConflict
 	case errors.Is(err, ErrRefused):
 		status = http.StatusUnprocessableEntity
 	case errors.Is(err, ErrAway):

@@ -13,12 +13,15 @@ import (
 type Policy interface {
 	// Running returns what runs.
 	Running() Running
-	// Reload loads the policy anew. ErrRefused means that it cannot run, and
-	// that the one before it runs on. by says who asked.
-	Reload(ctx context.Context, by string) error
+	// Reload loads the policy's files, runs what they say if that differs from
+	// what runs, and reports whether it did. ErrRefused means that the files cannot run, ErrHeld that
+	// they have not changed since a rollback; the policy from before runs on.
+	// endRollback runs the files all the same. by says who asked.
+	Reload(ctx context.Context, by string, endRollback bool) (changed bool, err error)
 	// History returns the last policies that ran, the newest first.
 	History() []Revision
-	// Rollback runs a policy of the history again, until the next reload.
+	// Rollback runs a policy of the history again, until the policy's files
+	// change or a reload ends it.
 	Rollback(ctx context.Context, number int, by string) error
 	// Explain tells what would become of a request, with the counters as they
 	// are, and consumes nothing. The result is encoded as JSON.
@@ -31,6 +34,9 @@ type Running struct {
 	Hash   string    `json:"hash"`
 	Since  time.Time `json:"since"`
 	By     string    `json:"by"`
+	// Held is true while a rollback holds: what the policy's files say does not run. Note says so in words.
+	Held bool   `json:"held,omitempty"`
+	Note string `json:"note,omitempty"`
 	// Error is why the last attempt to load a policy failed; empty if it did not.
 	Error string `json:"last_reload_error,omitempty"`
 	// Policy is the policy's text, with unexpanded variables and masked secrets.
@@ -44,6 +50,15 @@ type Revision struct {
 	Time    time.Time `json:"time"`
 	By      string    `json:"by"`
 	Running bool      `json:"running,omitempty"`
+	// Held is true of the running policy while a rollback to it holds.
+	Held bool `json:"held,omitempty"`
+}
+
+// Reloaded is the answer to a reload.
+type Reloaded struct {
+	// Reloaded is false where the policy's files say what runs already.
+	Reloaded bool `json:"reloaded"`
+	Running
 }
 
 // Question is a request to be explained.
@@ -62,10 +77,15 @@ func showPolicy(p Policy) echo.HandlerFunc {
 
 func reloadPolicy(p Policy) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if err := p.Reload(c.Request().Context(), author(c)); err != nil {
+		file := c.QueryParam("file")
+		if file != "" && file != "true" && file != "false" {
+			return echo.NewHTTPError(http.StatusBadRequest, "file is true, to run the policy's files in spite of a rollback, or false.")
+		}
+		changed, err := p.Reload(c.Request().Context(), author(c), file == "true")
+		if err != nil {
 			return err
 		}
-		return show(c, p.Running())
+		return show(c, Reloaded{changed, p.Running()})
 	}
 }
 

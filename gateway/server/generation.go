@@ -92,10 +92,10 @@ func (s *Server) compile(p *policies.Policy) (*generation, error) {
 }
 
 // install makes a generation the one that requests begin with from now on.
-func (s *Server) install(g *generation, by string) {
+func (s *Server) install(g *generation, e entry) {
 	s.parts.upstreams.adopt(g.upstreams, g.configs)
 	s.current.Store(g)
-	s.revisions.add(g.policy, g.hash, by, s.options.Now())
+	s.revisions.add(g.policy, g.hash, e, s.options.Now())
 	s.metrics.policyLoaded.SetToCurrentTime()
 }
 

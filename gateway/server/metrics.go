@@ -102,7 +102,7 @@ func newMetrics(version string) *metrics {
 		}),
 		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "headgate_policy_reloads_total",
-			Help: "Attempts to load a policy, by result: ok or error.",
+			Help: "Changes of the running policy, by result: ok or error. A reload of files that have not changed is not counted.",
 		}, []string{"result"}),
 		reloadFailed: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "headgate_policy_last_reload_failed",

@@ -15,8 +15,12 @@ type policyAdmin struct{ server *Server }
 func (a policyAdmin) Running() admin.Running { return a.server.revisions.running() }
 
 // Reload implements admin.Policy.
-func (a policyAdmin) Reload(_ context.Context, by string) error {
-	return refusedPolicy(a.server.Reload(by))
+func (a policyAdmin) Reload(_ context.Context, by string, endRollback bool) (bool, error) {
+	changed, err := a.server.reload(by, endRollback)
+	if errors.As(err, new(errHeld)) {
+		return false, fmt.Errorf("%w: %w", admin.ErrHeld, err)
+	}
+	return changed, refusedPolicy(err)
 }
 
 // History implements admin.Policy.

@@ -26,8 +26,8 @@ import (
 type Options struct {
 	// Policy is what runs first.
 	Policy *policies.Policy
-	// Load returns the policy anew for a reload through the admin listener.
-	// Nil means that there is none.
+	// Load reads the policy's files again, for a reload. Nil means that there is
+	// no reload.
 	Load func() (*policies.Policy, error)
 	// Shared is what several gateways in one process have in common where no
 	// Redis holds it for them. Nil means that this gateway has its own.
@@ -133,7 +133,8 @@ func New(o Options) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.install(gen, "start")
+	s.revisions.filed(o.Policy)
+	s.install(gen, entry{by: "start", made: fingerprintOf(o.Policy)})
 
 	if err := s.buildPublic(); err != nil {
 		return nil, err
