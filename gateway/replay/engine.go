@@ -47,8 +47,8 @@ type engineRoute struct {
 
 // settlement is an answer that limits which count by it still wait for.
 type settlement struct {
-	outcome *ratelimit.Outcome
-	answer  ratelimit.Answer
+	outcome *ratelimit.Result
+	answer  ratelimit.Response
 }
 
 const (
@@ -292,7 +292,7 @@ func (e *engine) limit(rt *engineRoute, r *record, req *policies.Request, v *ver
 			who.User, who.Session = r.Own.User, r.Own.Session
 		}
 	}
-	var o *ratelimit.Outcome
+	var o *ratelimit.Result
 	if rt.byIdentity { // the gateway does so before it knows the session; otherwise it makes no difference
 		o = rt.limiter.Denied(&who)
 	}
@@ -314,7 +314,7 @@ func (e *engine) limit(rt *engineRoute, r *record, req *policies.Request, v *ver
 		v.outcome, v.dryRun = denied, -1
 		return
 	}
-	if o.NeedsAnswer() {
+	if o.NeedsResponse() {
 		e.settleLater(rt, r, o)
 	}
 }
@@ -325,15 +325,15 @@ func (e *engine) limitIndex(name string) int {
 }
 
 // settleLater has a reservation settled when the answer was complete.
-func (e *engine) settleLater(rt *engineRoute, r *record, o *ratelimit.Outcome) {
-	s := settlement{outcome: o, answer: ratelimit.Answer{Status: r.Status}}
+func (e *engine) settleLater(rt *engineRoute, r *record, o *ratelimit.Result) {
+	s := settlement{outcome: o, answer: ratelimit.Response{Status: r.Status}}
 	switch {
 	case rt.Respond != nil:
 		s.answer.Status = rt.Respond.Status
 	case rt.Redirect != nil:
 		s.answer.Status = rt.Redirect.Status
 	case r.Status == statusClientGone || r.Status == 0:
-		s.answer = ratelimit.Answer{Left: true}
+		s.answer = ratelimit.Response{} // no response: the request stays charged
 	case r.Own != nil:
 		s.answer.Own = r.Own.Failed
 		if r.Own.LoggedIn {

@@ -14,7 +14,7 @@ import (
 )
 
 // admit decides whether a request may pass, in this order: the deny cache,
-// which costs nothing; the session and the limits, in one round batch to Redis;
+// which costs nothing; the session and the limits, in one round trip to Redis;
 // the limits' denial; the session's rule; and whether an API key is needed.
 func (rt *route) admit(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
@@ -74,10 +74,10 @@ func (rt *route) requestSession(r *http.Request) *session.RequestSession {
 	return rt.gen.sessions.ForRequest(r, rt.session)
 }
 
-// ask finds the session and asks the limits, in one round batch where that can
+// ask finds the session and asks the limits, in one round trip where that can
 // be: limits by user or session go by whom this instance remembers the cookie
 // to speak for. A wrong guess is refunded, and asked again.
-func (rt *route) ask(ctx context.Context, rs *session.RequestSession, who *ratelimit.Request) *ratelimit.Outcome {
+func (rt *route) ask(ctx context.Context, rs *session.RequestSession, who *ratelimit.Request) *ratelimit.Result {
 	var batch *store.Batch
 	if redis := rt.server.parts.redis; redis != nil && rs.Carries() {
 		batch = redis.NewBatch()
@@ -121,7 +121,7 @@ func identify(who *ratelimit.Request, rs *session.RequestSession) {
 }
 
 // deny answers a request that the limits do not admit.
-func (x *exchange) deny(c echo.Context, o *ratelimit.Outcome) error {
+func (x *exchange) deny(c echo.Context, o *ratelimit.Result) error {
 	x.limit = o.DeniedBy()
 	if o.Unavailable() {
 		x.cause = errors.New("rate limits cannot be checked without Redis")
@@ -136,8 +136,8 @@ func (x *exchange) deny(c echo.Context, o *ratelimit.Outcome) error {
 
 // settleLater has limits that count by the answer settled just before the
 // answer goes out, so that the client's next request finds it done.
-func (x *exchange) settleLater(c echo.Context, o *ratelimit.Outcome) {
-	if !o.NeedsAnswer() {
+func (x *exchange) settleLater(c echo.Context, o *ratelimit.Result) {
+	if !o.NeedsResponse() {
 		return
 	}
 	x.reserved = o
@@ -146,9 +146,6 @@ func (x *exchange) settleLater(c echo.Context, o *ratelimit.Outcome) {
 
 // settle settles what is reserved by the answer, whose status is zero where
 // there is none. A second call does nothing.
-//
-// The gateway's own answers do not count, unless it gives them to nobody: who
-// leaves before the app has answered must not get his attempt back.
 func (x *exchange) settle(status int, h http.Header) {
 	if x.reserved == nil {
 		return
@@ -156,11 +153,7 @@ func (x *exchange) settle(status int, h http.Header) {
 	if x.loggedIn.Load() { // the app's header is gone from the answer by now
 		h = http.Header{session.HeaderLogin: {"?1"}}
 	}
-	own := x.cause != nil
-	x.reserved.Settle(context.WithoutCancel(x), ratelimit.Answer{
-		Status: status, Header: h, Own: own,
-		Left: status == 0 || own && x.Err() != nil,
-	})
+	x.reserved.Settle(x, ratelimit.Response{Status: status, Header: h, Own: x.cause != nil})
 	x.reserved = nil
 }
 

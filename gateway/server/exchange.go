@@ -41,7 +41,7 @@ type exchange struct {
 	status int    // what that answer means, where its own status is gRPC's eternal 200
 
 	session  *session.RequestSession
-	reserved *ratelimit.Outcome // to be settled by the answer
+	reserved *ratelimit.Result // to be settled by the answer
 
 	applied  atomic.Bool             // what is due for the session has been done
 	loggedIn atomic.Bool             // the app has logged somebody in

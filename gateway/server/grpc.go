@@ -89,7 +89,7 @@ func grpcMessage(s string) string {
 }
 
 // denyGRPC is a denial by the limits, for a gRPC client.
-func denyGRPC(c echo.Context, o *ratelimit.Outcome) error {
+func denyGRPC(c echo.Context, o *ratelimit.Result) error {
 	o.WriteHeaders(c.Response().Header())
 	p := refuse(http.StatusTooManyRequests, "Request cannot be satisfied as assigned quota has been exceeded.")
 	if o.Unavailable() {

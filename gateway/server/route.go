@@ -114,7 +114,6 @@ func (rt *route) bindLimits() error {
 		Limits:   limits,
 		Counters: rt.server.parts.counters,
 		Headers:  ratelimit.HeaderStyle(rt.gen.policy.Server.RateLimitHeaders),
-		Resolver: rt.gen.resolver,
 	}
 	if rt.session.Mode == session.Login {
 		o.Succeeded = loggedIn

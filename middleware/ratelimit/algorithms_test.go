@@ -29,7 +29,7 @@ func newAlone(t *rapid.T, l ratelimit.Limit) *alone {
 }
 
 // try makes a request; the deny cache is asked in half of all cases.
-func (a *alone) try(cached bool) (ratelimit.Decision, *ratelimit.Outcome) {
+func (a *alone) try(cached bool) (ratelimit.Decision, *ratelimit.Result) {
 	if !cached {
 		a.c.ForgetDenials()
 	}

@@ -47,7 +47,7 @@ var addresses = func() (all []*ratelimit.Request) {
 	return all
 }()
 
-// BenchmarkDecision is the memory backend's decision alone: no hashing, no Outcome.
+// BenchmarkDecision is the memory backend's decision alone: no hashing, no Result.
 func BenchmarkDecision(b *testing.B) {
 	for _, a := range algorithms {
 		b.Run(string(a), func(b *testing.B) {

@@ -6,53 +6,57 @@
 //		Limits: []ratelimit.Limit{{Name: "per-ip", Requests: 100, Window: time.Minute}},
 //	}))
 //
-// # How a request passes through
+// # How a request passes
 //
 // A [Limiter] holds the [Limit]s that apply together; the [Counters] behind it
-// hold all state, and outlive it. [Limiter.Check] decides a request:
+// hold all state, and outlive it. A request passes these steps, which
+// [Limiter.Middleware] calls in an Echo app and the gateway's pipeline by itself:
 //
-//  1. Which limits apply (Allow), at which size (Plans), and whose counters
-//     they are (Key): the values of the key are hashed.
-//  2. Is one of them known to deny this key? Then the deny cache answers, and
-//     nothing leaves the process. [Limiter.Denied] asks this alone, early.
-//  3. Otherwise all limits are decided at once, by memory.go in this process or
-//     by the scripts of the lua folder in Redis: each algorithm brings its
-//     state forward to now and says whether the cost fits; if all agree, all
-//     are charged, otherwise none is.
-//  4. A denial is remembered until the client could next be admitted, counted
-//     towards a ban, and answered with 429, Retry-After and the RateLimit fields
-//     ([Outcome.Deny]).
-//  5. A limit that counts by the answer ([Count]) is settled when the answer is
-//     known ([Outcome.Settle]); a check that rested on a wrong guess of the user
-//     is undone ([Outcome.Refund]) and made again.
+//  1. [Limiter.Denied] asks the deny cache, which makes no round trip and can stand
+//     before the session is loaded. [Limiter.Check] asks it as well.
+//  2. [Limiter.Check] finds out which limits apply (Allow), at which size (Plans),
+//     and the key of each one's counter, which it hashes. It decides all of them at
+//     once, in the memory of this process (memory.go) or by the scripts of the lua
+//     folder in Redis: each algorithm brings its state forward to now and says
+//     whether the cost fits; if all limits agree, all are charged, otherwise none.
+//  3. A denial stays in the deny cache until the client could next be admitted, and
+//     counts towards a ban. [Result.Deny] writes it: 429, Retry-After and the
+//     RateLimit fields.
+//  4. [Result.WriteHeaders] adds the RateLimit fields to the response of a request
+//     that is allowed.
+//  5. [Result.Settle] settles limits that count by the response ([Count]) once the
+//     response is known.
 //
-// [Limiter.Middleware] does all of it in an Echo app; a gateway that shares a
-// round trip between session and limits calls the steps itself, and lets
-// [Limiter.Pass] do the rest.
+// A server that sends the session and the limits in one round trip checks before it
+// knows the user, by the user that the cookie stood for last. If that was wrong,
+// [Result.Refund] undoes the check, and it is made again.
 //
-// The algorithms are pure functions of state, limit, time and cost, one to a
-// file: fixed_window.go, sliding_window.go, sliding_log.go, token_bucket.go.
-// The Lua files of the same names mirror them function by function.
+// The algorithms are pure functions of state, limit, time and cost, one to a file:
+// fixed_window.go, sliding_window.go, sliding_log.go, token_bucket.go. The Lua files
+// of the same names mirror them function by function, and algorithms.go lists them.
 //
-// # What it promises
+// # What is promised
 //
 //   - A denied request consumes nothing, from any limit.
 //   - Retry-After is the second at which one request of the same cost would be
-//     admitted, a second earlier it would not.
-//   - A check runs in Redis once at most; where its reply is lost, what it
-//     counted stays counted.
-//   - All instances go by Redis' clock; theirs may differ.
-//   - Every key in Redis expires. Memory in this process is bounded in bytes;
-//     under a flood of keys it forgets counters, which errs towards admitting.
-//   - A denial is never remembered past the moment at which it would end of
-//     itself. An edited limit starts clean, and an operator's reset is heeded
-//     here at once and elsewhere within a second.
-//   - While Redis is away each limit does as its [OnRedisError] says, and nobody
-//     waits for it beyond the store's timeout. Local counters are dropped when
-//     it is back.
+//     admitted; a second earlier it would not.
+//   - A check runs in Redis at most once. What it counted stays counted if its reply
+//     is lost.
+//   - A client that disconnects before the response is still charged; otherwise
+//     disconnecting would make retries free.
+//   - All instances count by the clock of Redis; their own clocks may differ.
+//   - Every key in Redis expires. Memory in this process is bounded in bytes: under a
+//     flood of keys it drops counters, which errs towards admitting.
+//   - The deny cache holds no denial longer than it would last by itself. An edited
+//     limit starts clean. An operator's reset takes effect in this instance at once
+//     and in the others within a second.
 //
-// In a Cluster, limits of one request whose keys tell clients apart differently
-// lie in different slots: when one of them denies, what the others had consumed
-// is refunded a moment later. In that moment too few may be admitted, never too
-// many.
+// # When Redis fails
+//
+//   - Each limit does as its [OnRedisError] says, and no request waits longer than
+//     the store's timeout.
+//   - Local counters are dropped once Redis has decided for a second.
+//   - In a Cluster, limits of one request that have different keys lie in different
+//     slots. When one of them denies, what the others have consumed is refunded a
+//     moment later. In that moment too few requests may be admitted, never too many.
 package ratelimit

@@ -68,7 +68,7 @@ func from(addr string) *ratelimit.Request {
 	return &ratelimit.Request{Addr: netip.MustParseAddr(addr), Method: "GET", Route: "r"}
 }
 
-func check(l *ratelimit.Limiter, r *ratelimit.Request) *ratelimit.Outcome {
+func check(l *ratelimit.Limiter, r *ratelimit.Request) *ratelimit.Result {
 	return l.Check(context.Background(), r, nil)
 }
 

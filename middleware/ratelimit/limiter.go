@@ -7,14 +7,12 @@ import (
 	"slices"
 	"time"
 
-	"github.com/headgate/headgate/middleware/clientip"
 	"github.com/headgate/headgate/middleware/store"
-	"github.com/labstack/echo/v4"
 )
 
-// Options configures a [Limiter], and [Middleware].
+// Options configures a [Limiter].
 type Options struct {
-	// Limits are checked together: a request passes if all admit it, and
+	// Limits are checked together: a request passes if all of them admit it, and
 	// consumes from all or from none. At most MaxLimits.
 	Limits []Limit
 	// Counters is the state behind the limits, shared by any number of Limiters.
@@ -22,31 +20,10 @@ type Options struct {
 	Counters *Counters
 	// Headers is HeadersDraft where empty.
 	Headers HeaderStyle
-	// Succeeded replaces the status as the criterion of limits that count failed
-	// requests: on a login route, whether the app logged somebody in. It sees the
-	// app's answer, its status and header. Nil means a status below 400.
+	// Succeeded reports, for limits that count failed requests, whether a response
+	// is a success: on a login route, whether the app has logged a user in. Nil
+	// means a status below 400.
 	Succeeded func(status int, h http.Header) bool
-	// CORS adds to the header of a denial what lets the page that made the
-	// request read it, as the app would have. Nil adds nothing.
-	CORS func(h http.Header, r *http.Request)
-
-	// The rest is for the middleware alone.
-
-	// Route names the route, for key route and nothing else. Nil means the path
-	// that Echo matched.
-	Route func(echo.Context) string
-	// Identify says who the request has proved to come from. Nil means the
-	// Subject that NewContext left in the request's context.
-	Identify func(echo.Context) Subject
-	// Resolver finds the client's address where no clientip middleware has done
-	// so. Nil means the peer's address, with IPv6 clients counted by their /64.
-	Resolver *clientip.Resolver
-	// Skip exempts requests, such as the CORS preflights that the server itself
-	// answers.
-	Skip func(*http.Request) bool
-	// Batch, if set, returns the commands of the request that the check travels
-	// then travels. Nil, or a nil Batch, means one of its own.
-	Batch func(*http.Request) *store.Batch
 }
 
 // Limiter checks requests under a set of limits. It holds no state of its own,
@@ -56,9 +33,8 @@ type Limiter struct {
 	counters  *Counters
 	headers   HeaderStyle
 	succeeded func(int, http.Header) bool
-	problems  []denialBody // per limit: the body of a denial by it alone
+	denials   []denialBody // per limit: the body of a denial by it alone
 	policy    []string     // RateLimit-Policy where all limits apply, at their usual size
-	options   Options
 }
 
 // New returns a Limiter, or all that is wrong with its limits.
@@ -82,77 +58,72 @@ func New(o Options) (*Limiter, error) {
 	if err := o.Counters.canHold(limits); err != nil {
 		return nil, err
 	}
-	if o.Resolver == nil {
-		if o.Resolver, err = clientip.New(clientip.Options{}); err != nil {
-			return nil, err
-		}
-	}
-	l := &Limiter{limits: limits, counters: o.Counters, headers: o.Headers, succeeded: o.Succeeded, options: o}
+	l := &Limiter{limits: limits, counters: o.Counters, headers: o.Headers, succeeded: o.Succeeded}
 	usual := make([]item, 0, len(limits))
 	for _, b := range limits {
-		l.problems = append(l.problems, problem(b.Name))
+		l.denials = append(l.denials, problem(b.Name))
 		usual = append(usual, item{limit: b, variant: &b.base})
 	}
 	l.policy = []string{policyOf(usual)}
 	return l, nil
 }
 
-// Denied answers from what is remembered of earlier denials, without Redis and
-// before a session is loaded: it returns nil unless a limit whose key needs no
-// session is known to deny the request. The gateway asks this first, so that an
-// abuser costs next to nothing.
-func (l *Limiter) Denied(r *Request) *Outcome {
-	o := l.begin(r)
-	if !l.gather(o, r, true) || !l.denied(o, r) {
-		r.spare = o
+// Denied is the part of [Limiter.Check] that costs least: it returns a denial if
+// the deny cache has one for this request, and nil otherwise. It asks neither
+// Redis nor the counters, and leaves out limits by user or session, so that it can
+// stand before the session is loaded.
+func (l *Limiter) Denied(r *Request) *Result {
+	res := l.begin(r)
+	if !l.gather(res, r, true) || !l.denied(res, r) {
+		r.spare = res
 		return nil
 	}
-	return o
+	return res
 }
 
-// begin makes an Outcome, or takes the one that Denied had no use for: it is
-// the largest piece of memory that a check needs.
-func (l *Limiter) begin(r *Request) *Outcome {
-	o := r.spare
-	if r.spare = nil; o == nil {
-		o = new(Outcome)
+// begin makes a Result, or takes the one that Denied has left in the request: it
+// is the largest piece of memory that a check needs.
+func (l *Limiter) begin(r *Request) *Result {
+	res := r.spare
+	if r.spare = nil; res == nil {
+		res = new(Result)
 	}
-	*o = Outcome{limiter: l, allowed: true}
-	o.items = o.space[:0]
-	return o
+	*res = Result{limiter: l, allowed: true}
+	res.items = res.space[:0]
+	return res
 }
 
 // Check decides a request under all limits at once, and consumes from all or
 // none.
 //
-// The check travels in batch, if it is not nil, together with what that holds; where
-// no round trip is needed (a remembered denial, counters in memory) batch is
-// left as it is. A client that leaves does not interrupt a check; it takes as
-// long as the store's timeout at most.
+// The check travels in batch, if it is not nil, together with what that holds;
+// where no round trip is needed (a remembered denial, counters in memory) batch is
+// left as it is. A check goes on when ctx ends, so that a client that disconnects
+// is counted; it takes as long as the store's timeout at most.
 //
-// The Outcome must be settled, once the answer is known, where limits count by
-// the answer; see [Outcome.Settle].
-func (l *Limiter) Check(ctx context.Context, r *Request, batch *store.Batch) *Outcome {
-	o := l.begin(r)
-	l.gather(o, r, false)
-	if len(o.items) == 0 || l.denied(o, r) {
-		return o
+// A Result that is allowed must be settled once the response is known, where
+// [Result.NeedsResponse] says so; see [Result.Settle].
+func (l *Limiter) Check(ctx context.Context, r *Request, batch *store.Batch) *Result {
+	res := l.begin(r)
+	l.gather(res, r, false)
+	if len(res.items) == 0 || l.denied(res, r) {
+		return res
 	}
-	for i := range o.items {
-		o.items[i].version = l.counters.denied.version(o.items[i].key)
+	for i := range res.items {
+		res.items[i].version = l.counters.denied.version(res.items[i].key)
 	}
 	if l.counters.redis == nil {
-		l.inMemory(o, FromMemory)
-	} else if !l.inRedis(ctx, o, batch) {
-		l.withoutRedis(o)
+		l.inMemory(res, FromMemory)
+	} else if !l.inRedis(ctx, res, batch) {
+		l.withoutRedis(res)
 	}
-	l.conclude(o, r)
-	return o
+	l.conclude(res, r)
+	return res
 }
 
-// gather finds the limits that apply to the request, at which size, and whose
-// counters they are. With early, limits that need the session are left out.
-func (l *Limiter) gather(o *Outcome, r *Request, early bool) bool {
+// gather finds the limits that apply to the request, at which size, and the keys
+// of their counters. With early it leaves out limits by user or session.
+func (l *Limiter) gather(res *Result, r *Request, early bool) bool {
 	for i, b := range l.limits {
 		if early && (b.needsSession || b.DryRun) || b.allows(r.Addr) {
 			continue
@@ -161,8 +132,8 @@ func (l *Limiter) gather(o *Outcome, r *Request, early bool) bool {
 		it.key.limit = it.variant.id
 		known := false
 		if b.sameKeyAs < i {
-			for j := range o.items {
-				if earlier := &o.items[j]; earlier.limit.sameKeyAs == b.sameKeyAs {
+			for j := range res.items {
+				if earlier := &res.items[j]; earlier.limit.sameKeyAs == b.sameKeyAs {
 					it.key.digest, it.tag, known = earlier.key.digest, earlier.tag, true
 					break
 				}
@@ -171,17 +142,17 @@ func (l *Limiter) gather(o *Outcome, r *Request, early bool) bool {
 		if !known {
 			it.key.digest, it.tag = digests(b.Key, r)
 		}
-		o.items = append(o.items, it)
+		res.items = append(res.items, it)
 	}
-	return len(o.items) > 0
+	return len(res.items) > 0
 }
 
-// denied looks for remembered denials.
-func (l *Limiter) denied(o *Outcome, r *Request) bool {
+// denied looks for denials in the deny cache.
+func (l *Limiter) denied(res *Result, r *Request) bool {
 	now := l.counters.clock()
 	found := false
-	for i := range o.items {
-		it := &o.items[i]
+	for i := range res.items {
+		it := &res.items[i]
 		if !it.limit.DryRun && l.counters.denied.find(it, now) {
 			found = true
 			l.noteDenial(it, r, now)
@@ -189,29 +160,29 @@ func (l *Limiter) denied(o *Outcome, r *Request) bool {
 		}
 	}
 	if found {
-		o.allowed = false
+		res.allowed = false
 	}
 	return found
 }
 
-// inMemory asks this process' counters.
-func (l *Limiter) inMemory(o *Outcome, source Source) {
-	for i := range o.items {
-		if o.items[i].asks {
-			o.items[i].source = source
+// inMemory asks the counters of this process.
+func (l *Limiter) inMemory(res *Result, source Source) {
+	for i := range res.items {
+		if res.items[i].asks {
+			res.items[i].source = source
 		}
 	}
-	l.counters.memory.take(o.items, l.counters.clock(), false)
+	l.counters.memory.take(res.items, l.counters.clock(), false)
 }
 
-// inRedis asks Redis, and reports whether it answered.
-func (l *Limiter) inRedis(ctx context.Context, o *Outcome, batch *store.Batch) bool {
+// inRedis asks Redis, and reports whether it replied.
+func (l *Limiter) inRedis(ctx context.Context, res *Result, batch *store.Batch) bool {
 	c := l.counters
 	begin := c.now()
-	for i := range o.items {
-		o.items[i].source = FromRedis
+	for i := range res.items {
+		res.items[i].source = FromRedis
 	}
-	err := c.redis.take(ctx, o.items, batch, false)
+	err := c.redis.take(ctx, res.items, batch, false)
 	c.observer.RoundTrip(c.now().Sub(begin), err)
 	if err != nil {
 		c.complain("rate limits cannot be checked in Redis", err)
@@ -222,59 +193,60 @@ func (l *Limiter) inRedis(ctx context.Context, o *Outcome, batch *store.Batch) b
 }
 
 // withoutRedis does what each limit's OnRedisError says.
-func (l *Limiter) withoutRedis(o *Outcome) {
+func (l *Limiter) withoutRedis(res *Result) {
 	c := l.counters
 	local := false
-	for i := range o.items {
-		it := &o.items[i]
+	for i := range res.items {
+		it := &res.items[i]
 		it.decided, it.charged = false, false
 		it.asks = it.limit.OnRedisError == Local
 		local = local || it.asks
 		if it.limit.OnRedisError == Closed && !it.limit.DryRun {
-			o.allowed, o.unavailable = false, true
+			res.allowed, res.unavailable = false, true
 		}
 		if !it.asks {
 			c.observer.Decided(it.limit.Name, Failed, FromRedis)
 		}
 	}
-	if o.unavailable || !local {
+	if res.unavailable || !local {
 		return
 	}
 	c.countLocally()
-	l.inMemory(o, FromLocal)
+	l.inMemory(res, FromLocal)
 }
 
-// conclude draws the sum of what the limits decided, reports it, and remembers
-// denials.
-func (l *Limiter) conclude(o *Outcome, r *Request) {
+// conclude decides the request from what the limits decided, reports it to the
+// observer, and puts denials into the deny cache.
+func (l *Limiter) conclude(res *Result, r *Request) {
 	c := l.counters
 	now := c.clock()
-	for i := range o.items {
-		o.allowed = o.allowed && !o.items[i].vetoes()
+	for i := range res.items {
+		res.allowed = res.allowed && !res.items[i].vetoes()
 	}
-	for i := range o.items {
-		it := &o.items[i]
+	for i := range res.items {
+		it := &res.items[i]
 		switch {
 		case !it.decided:
 		case it.vetoes():
 			if !it.unsettled {
-				c.denied.remember(it, now, c.hold(o.items), it.version)
+				c.denied.remember(it, now, c.hold(res.items), it.version)
 			}
 			l.noteDenial(it, r, now)
 			c.observer.Decided(it.limit.Name, Denied, it.source)
 		case !it.Allowed:
 			c.noteDryRun(it, r)
 			c.observer.Decided(it.limit.Name, DryRunDenied, it.source)
-		case o.allowed:
+		case res.allowed:
 			c.observer.Decided(it.limit.Name, Admitted, it.source)
 		}
 	}
 }
 
-// hold is how long a denial may be remembered. Where the limits of a request
-// lie in several slots, one may deny for the sake of a reservation that is about
-// to be refunded; where resets cannot be heard of, one may have come; and what was
-// counted here during an outage ends with it. These are asked again after a second.
+// hold is how long the deny cache may keep a denial. It is a second where the
+// denial may end early: where the limits of a request lie in several slots, so that
+// one may deny because of a reservation that is about to be refunded; where this
+// instance would miss an operator's reset; and where the local counters decided,
+// which are dropped when Redis is back.
 func (c *Counters) hold(items []item) time.Duration {
 	if c.redis == nil {
 		return MaxWindow
@@ -286,7 +258,7 @@ func (c *Counters) hold(items []item) time.Duration {
 	return MaxWindow
 }
 
-// noteDenial counts a denial towards a ban, and among the most denied.
+// noteDenial counts a denial towards a ban, and for the list of most denied keys.
 func (l *Limiter) noteDenial(it *item, r *Request, now int64) {
 	l.counters.top.note(it, r, now)
 	if it.limit.Ban.After > 0 && !it.Banned && !it.unsettled {
@@ -294,7 +266,7 @@ func (l *Limiter) noteDenial(it *item, r *Request, now int64) {
 	}
 }
 
-// noteDryRun logs, once a second at most, that a dry run would have denied.
+// noteDryRun logs, once a second at most, that a limit in dry run would have denied.
 func (c *Counters) noteDryRun(it *item, r *Request) {
 	if c.seldom(&c.dryRun, time.Second) {
 		c.log.Info("a dry run would have denied", "limit", it.limit.Name, "route", r.Route, "client", r.Addr)

@@ -6,9 +6,34 @@ import (
 	"net/http"
 	"sync/atomic"
 
+	"github.com/headgate/headgate/middleware/clientip"
 	"github.com/headgate/headgate/middleware/store"
 	"github.com/labstack/echo/v4"
 )
+
+// MiddlewareOptions says how a [Limiter] finds out about the requests of an Echo
+// app. The zero value is complete.
+type MiddlewareOptions struct {
+	// Skip exempts requests, such as the CORS preflights that the server itself
+	// answers. Nil exempts none.
+	Skip func(*http.Request) bool
+	// Route names the route, for key route and nothing else. Nil means the path
+	// that Echo matched.
+	Route func(echo.Context) string
+	// Resolver finds the client's address where no clientip middleware has done
+	// so. Nil means the peer's address, with IPv6 clients counted by their /64.
+	Resolver *clientip.Resolver
+	// Identify says who has proved to send the request. Nil means the Subject that
+	// NewContext left in the request's context.
+	Identify func(echo.Context) Subject
+	// Batch returns the request's Batch, in which the check travels with the
+	// commands of other middleware. Nil, or a nil Batch, means a round trip of its
+	// own.
+	Batch func(*http.Request) *store.Batch
+	// CORS adds to the header of a denial the fields that let the page that sent the
+	// request read it, as the app's own responses would have. Nil adds none.
+	CORS func(h http.Header, r *http.Request)
+}
 
 // Middleware limits the requests of an Echo app, or of a group or route of it:
 //
@@ -16,111 +41,123 @@ import (
 //		Limits: []ratelimit.Limit{{Name: "per-ip", Requests: 100, Window: time.Minute}},
 //	}))
 //
-// It panics where New returns an error.
+// It panics where [New] returns an error. [Limiter.Middleware] takes the options
+// of the middleware.
 func Middleware(o Options) echo.MiddlewareFunc {
 	l, err := New(o)
 	if err != nil {
 		panic(err)
 	}
-	return l.Middleware()
+	return l.Middleware(MiddlewareOptions{})
 }
 
-// DenyStage is the early part of Middleware alone: it answers clients that are
-// known to be over a limit, and may stand before the session is loaded.
-func (l *Limiter) DenyStage() echo.MiddlewareFunc {
+// Middleware checks each request, denies those that are over a limit, and
+// settles the others by their response.
+func (l *Limiter) Middleware(o MiddlewareOptions) echo.MiddlewareFunc {
+	o = o.withDefaults()
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
-			if l.options.Skip != nil && l.options.Skip(c.Request()) {
+			if o.Skip(c.Request()) {
 				return next(c)
 			}
-			req := l.request(c)
-			if o := l.Denied(&req); o != nil {
-				o.Deny(c.Response(), c.Request())
-				return nil
+			req := o.request(c)
+			res := l.Check(c.Request().Context(), &req, o.Batch(c.Request()))
+			if !res.Allowed() {
+				return o.deny(c, res)
+			}
+			// Written last: fields of these names that the app sets stay, and it does
+			// not see ours.
+			c.Response().Before(func() { res.WriteHeaders(c.Response().Header()) })
+			if !res.NeedsResponse() {
+				return next(c)
+			}
+			return settleAfter(c, res, next)
+		}
+	}
+}
+
+// DenyStage is the part of Middleware that costs least: it denies the requests
+// that the deny cache knows to be over a limit, and may stand before the session is
+// loaded, in front of Middleware. It makes no round trip and so needs no Batch.
+func (l *Limiter) DenyStage(o MiddlewareOptions) echo.MiddlewareFunc {
+	o = o.withDefaults()
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			if o.Skip(c.Request()) {
+				return next(c)
+			}
+			req := o.request(c)
+			if res := l.Denied(&req); res != nil {
+				return o.deny(c, res)
 			}
 			return next(c)
 		}
 	}
 }
 
-// Middleware checks each request, answers those that are denied, and settles
-// the others.
-func (l *Limiter) Middleware() echo.MiddlewareFunc {
-	return func(next echo.HandlerFunc) echo.HandlerFunc {
-		return func(c echo.Context) error {
-			if l.options.Skip != nil && l.options.Skip(c.Request()) {
-				return next(c)
-			}
-			req := l.request(c)
-			o := l.Check(c.Request().Context(), &req, l.batch(c))
-			return l.Pass(c, o, next)
-		}
+// withDefaults fills in what nil stands for, Identify apart: the Subject of the
+// context is read by RequestOf in any case.
+func (o MiddlewareOptions) withDefaults() MiddlewareOptions {
+	if o.Skip == nil {
+		o.Skip = func(*http.Request) bool { return false }
 	}
+	if o.Route == nil {
+		o.Route = echo.Context.Path
+	}
+	if o.Resolver == nil {
+		resolver, err := clientip.New(clientip.Options{})
+		if err != nil {
+			panic(err) // impossible: clientip's defaults are valid
+		}
+		o.Resolver = resolver
+	}
+	if o.Batch == nil {
+		o.Batch = func(*http.Request) *store.Batch { return nil }
+	}
+	return o
 }
 
-func (l *Limiter) request(c echo.Context) Request {
-	route := c.Path()
-	if l.options.Route != nil {
-		route = l.options.Route(c)
-	}
-	req := RequestOf(c.Request(), route, l.options.Resolver)
-	if l.options.Identify != nil {
-		req.Subject = l.options.Identify(c)
+func (o *MiddlewareOptions) request(c echo.Context) Request {
+	req := RequestOf(c.Request(), o.Route(c), o.Resolver)
+	if o.Identify != nil {
+		req.Subject = o.Identify(c)
 	}
 	return req
 }
 
-func (l *Limiter) batch(c echo.Context) *store.Batch {
-	if l.options.Batch == nil {
-		return nil
+func (o *MiddlewareOptions) deny(c echo.Context, res *Result) error {
+	if o.CORS != nil {
+		o.CORS(c.Response().Header(), c.Request())
 	}
-	return l.options.Batch(c.Request())
+	res.Deny(c.Response(), c.Request())
+	return nil
 }
 
-// Pass carries out an Outcome: it denies, or lets next answer, with the limits'
-// fields added, and settles by the answer.
-func (l *Limiter) Pass(c echo.Context, o *Outcome, next echo.HandlerFunc) error {
-	if !o.allowed {
-		o.Deny(c.Response(), c.Request())
-		return nil
-	}
-	// Written last: an app that sets fields of these names keeps its own, and ours
-	// are neither overwritten nor taken for the app's.
-	if len(o.items) > 0 && l.headers != HeadersOff {
-		c.Response().Before(func() { o.WriteHeaders(c.Response().Header()) })
-	}
-	if !o.NeedsAnswer() {
-		return next(c)
-	}
-	return o.follow(c, next)
-}
-
-// follow calls next and settles by its answer, just before that goes out: so
-// the client's next request finds it settled, however long the body is. A
-// handler that panics before it has answered leaves the request counted.
-func (o *Outcome) follow(c echo.Context, next echo.HandlerFunc) (err error) {
+// settleAfter calls next, and settles just before the response goes out, however
+// long its body is. Where next responds to nothing, by a panic or because the
+// client has disconnected, it settles without a response.
+func settleAfter(c echo.Context, res *Result, next echo.HandlerFunc) (err error) {
 	own := new(atomic.Bool)
-	ctx := context.WithValue(c.Request().Context(), ownAnswerKey{}, own)
+	ctx := context.WithValue(c.Request().Context(), ownResponseKey{}, own)
 	c.SetRequest(c.Request().WithContext(ctx))
 	settle := func(status int) {
-		left := ctx.Err() != nil && (own.Load() || status == 0)
-		o.Settle(ctx, Answer{Status: status, Header: c.Response().Header(), Own: own.Load(), Left: left})
+		res.Settle(ctx, Response{Status: status, Header: c.Response().Header(), Own: own.Load()})
 	}
 	c.Response().Before(func() { settle(c.Response().Status) })
 	status := 0
-	defer func() { settle(status) }() // what was answered is settled already
-	if err = next(c); err != nil {
+	defer func() { settle(status) }() // does nothing after a response
+	err = next(c)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
 		status = statusOf(err)
-		if ctx.Err() != nil {
-			status = 0 // nobody is there to be answered
-		}
-	} else if !c.Response().Committed {
-		status = http.StatusOK // as net/http will answer
+	default:
+		status = http.StatusOK // as net/http responds for a handler that wrote nothing
 	}
 	return err
 }
 
-// statusOf is the status with which Echo answers a handler's error.
+// statusOf is the status with which Echo responds to a handler's error.
 func statusOf(err error) int {
 	var he *echo.HTTPError
 	if errors.As(err, &he) {
@@ -129,13 +166,13 @@ func statusOf(err error) int {
 	return http.StatusInternalServerError
 }
 
-type ownAnswerKey struct{}
+type ownResponseKey struct{}
 
-// MarkOwnAnswer notes that the server answers a request in the app's place (an
-// upstream that is down, a login that cannot be saved): limits that count by
-// the answer do not count it. It may be called with any context.
-func MarkOwnAnswer(ctx context.Context) {
-	if own, ok := ctx.Value(ownAnswerKey{}).(*atomic.Bool); ok {
+// MarkOwnResponse notes that the server responds in the app's place (an app
+// server that is down, a login that cannot be saved): limits that count by the
+// response do not count it. ctx is the request's; with any other it does nothing.
+func MarkOwnResponse(ctx context.Context) {
+	if own, ok := ctx.Value(ownResponseKey{}).(*atomic.Bool); ok {
 		own.Store(true)
 	}
 }

@@ -20,8 +20,22 @@ import (
 
 // app is an Echo app under limits, whose handler answers 200.
 func app(o ratelimit.Options, before ...echo.MiddlewareFunc) *echo.Echo {
+	return appOf(append(before, ratelimit.Middleware(o))...)
+}
+
+// appWith is app with options of the middleware.
+func appWith(t *testing.T, o ratelimit.Options, m ratelimit.MiddlewareOptions) *echo.Echo {
+	t.Helper()
+	l, err := ratelimit.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return appOf(l.Middleware(m))
+}
+
+func appOf(middleware ...echo.MiddlewareFunc) *echo.Echo {
 	e := echo.New()
-	e.Use(append(before, ratelimit.Middleware(o))...)
+	e.Use(middleware...)
 	e.Any("/*", func(c echo.Context) error { return c.String(http.StatusOK, "hello") })
 	return e
 }
@@ -61,9 +75,10 @@ func TestTheHundredAndFirstRequestIsDeniedAndAnotherAddressGoesOn(t *testing.T) 
 
 func TestADenialSaysWhyAndWhenToComeBack(t *testing.T) {
 	t.Parallel()
-	e := app(ratelimit.Options{
+	e := appWith(t, ratelimit.Options{
 		Limits: []ratelimit.Limit{limit("per-minute", ratelimit.FixedWindow, 1, time.Minute), limit("per-hour", ratelimit.FixedWindow, 1, time.Hour), limit("wide", ratelimit.FixedWindow, 9, time.Hour)},
-		CORS:   func(h http.Header, r *http.Request) { h.Set("Access-Control-Allow-Origin", r.Header.Get("Origin")) },
+	}, ratelimit.MiddlewareOptions{
+		CORS: func(h http.Header, r *http.Request) { h.Set("Access-Control-Allow-Origin", r.Header.Get("Origin")) },
 	})
 	do(e, "GET", "/")
 	for _, when := range []string{"decided", "remembered"} {
@@ -128,8 +143,8 @@ func TestTheFieldsInEachStyle(t *testing.T) {
 		"off": {ratelimit.HeadersOff, nil, map[string]string{}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := app(ratelimit.Options{Limits: limits, Headers: tt.style, Identify: tt.identify,
-				Counters: newCounters(t, ratelimit.CountersOptions{Now: clk.now})})
+			e := appWith(t, ratelimit.Options{Limits: limits, Headers: tt.style,
+				Counters: newCounters(t, ratelimit.CountersOptions{Now: clk.now})}, ratelimit.MiddlewareOptions{Identify: tt.identify})
 			h := do(e, "GET", "/").Header()
 			for _, field := range []string{"RateLimit-Policy", "RateLimit", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"} {
 				if got := strings.Join(h.Values(field), ", "); got != tt.want[field] {
@@ -205,9 +220,8 @@ func TestWhoIsExempt(t *testing.T) {
 	t.Parallel()
 	x := limit("x", ratelimit.FixedWindow, 1, time.Hour)
 	x.Allow = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/25"), netip.MustParsePrefix("2001:db8:1::/48")}
-	e := app(ratelimit.Options{
-		Limits: []ratelimit.Limit{x},
-		Skip:   func(r *http.Request) bool { return r.Method == "OPTIONS" },
+	e := appWith(t, ratelimit.Options{Limits: []ratelimit.Limit{x}}, ratelimit.MiddlewareOptions{
+		Skip: func(r *http.Request) bool { return r.Method == "OPTIONS" },
 	})
 	for name, tt := range map[string]struct {
 		method, peer string
@@ -271,8 +285,7 @@ func TestPlansHaveCountersOfTheirOwn(t *testing.T) {
 	x := limit("api", ratelimit.SlidingLog, 2, time.Hour)
 	x.Key = []ratelimit.KeyPart{{Kind: ratelimit.KeyClient}}
 	x.Plans = map[string]int64{"gold": 5}
-	e := app(ratelimit.Options{
-		Limits: []ratelimit.Limit{x},
+	e := appWith(t, ratelimit.Options{Limits: []ratelimit.Limit{x}}, ratelimit.MiddlewareOptions{
 		Identify: func(c echo.Context) ratelimit.Subject {
 			return ratelimit.Subject{Client: c.QueryParam("c"), Plan: c.QueryParam("plan")}
 		},

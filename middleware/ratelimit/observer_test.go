@@ -74,12 +74,12 @@ func TestTheDenyStageStandsBeforeWhatIsExpensive(t *testing.T) {
 	l := newLimiter(t, newCounters(t, ratelimit.CountersOptions{}), limit("x", ratelimit.FixedWindow, 1, time.Hour))
 	expensive := 0
 	e := echo.New()
-	e.Use(l.DenyStage(), func(next echo.HandlerFunc) echo.HandlerFunc {
+	e.Use(l.DenyStage(ratelimit.MiddlewareOptions{}), func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			expensive++
 			return next(c)
 		}
-	}, l.Middleware())
+	}, l.Middleware(ratelimit.MiddlewareOptions{}))
 	e.GET("/", func(c echo.Context) error { return c.NoContent(http.StatusNoContent) })
 	var statuses []int
 	for range 4 {

@@ -105,7 +105,7 @@ func TestAClosedLimitOfADryRunClosesNothing(t *testing.T) {
 	x := limit("x", ratelimit.FixedWindow, 1, time.Hour)
 	x.OnRedisError, x.DryRun = ratelimit.Closed, true
 	e := echo.New()
-	e.Use(newLimiter(t, c, x).Middleware())
+	e.Use(newLimiter(t, c, x).Middleware(ratelimit.MiddlewareOptions{}))
 	e.GET("/", func(c echo.Context) error { return c.NoContent(http.StatusNoContent) })
 	w := httptest.NewRecorder()
 	e.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))

@@ -17,14 +17,14 @@ type Preview struct {
 // limit, and consumes nothing. Limits that do not apply to the client are left
 // out. It fails where Redis has the counters and does not answer.
 func (l *Limiter) Peek(ctx context.Context, r *Request) ([]Preview, error) {
-	o := &Outcome{limiter: l}
-	o.items = o.space[:0]
-	l.gather(o, r, false)
+	res := &Result{limiter: l}
+	res.items = res.space[:0]
+	l.gather(res, r, false)
 	c := l.counters
-	previews := make([]Preview, 0, len(o.items))
-	for i := range o.items {
+	previews := make([]Preview, 0, len(res.items))
+	for i := range res.items {
 		// Each is asked by itself: together, one would veto the others.
-		one := o.items[i : i+1]
+		one := res.items[i : i+1]
 		it, now := &one[0], c.clock()
 		switch {
 		case c.denied.find(it, now) && it.Banned:

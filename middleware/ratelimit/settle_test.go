@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -47,15 +48,20 @@ func login(c *ratelimit.Counters, o ratelimit.Options) *echo.Echo {
 		case "broken":
 			return errors.New("broken")
 		case "own":
-			ratelimit.MarkOwnAnswer(c.Request().Context())
+			ratelimit.MarkOwnResponse(c.Request().Context())
 			return c.NoContent(http.StatusBadGateway)
 		case "panic":
 			panic(http.ErrAbortHandler)
+		case "own-panic":
+			ratelimit.MarkOwnResponse(c.Request().Context())
+			panic(http.ErrAbortHandler)
+		case "left-silently":
+			return nil
 		case "left":
 			ctx, cancel := context.WithCancel(c.Request().Context())
 			cancel()
 			c.SetRequest(c.Request().WithContext(ctx))
-			ratelimit.MarkOwnAnswer(ctx)
+			ratelimit.MarkOwnResponse(ctx)
 			return ctx.Err()
 		}
 		return c.NoContent(http.StatusTeapot)
@@ -71,7 +77,7 @@ func post(e *echo.Echo, answer, name string) (status int) {
 	}()
 	r := httptest.NewRequest("POST", "/login?answer="+answer, nil)
 	r.Header.Set("Case", name)
-	if answer == "left" {
+	if strings.HasPrefix(answer, "left") {
 		ctx, cancel := context.WithCancel(r.Context())
 		cancel()
 		r = r.WithContext(ctx)
@@ -100,6 +106,8 @@ func TestWhichAnswersCount(t *testing.T) {
 		"failed: an own answer":          {failed, nil, "own", false},
 		"failed: a panic":                {failed, nil, "panic", true},
 		"failed: a client that left":     {failed, nil, "left", true},
+		"failed: left, no response":      {failed, nil, "left-silently", true},
+		"failed: an own one, then panic": {failed, nil, "own-panic", true},
 		"login: a success":               {failed, loggedIn, "welcome", false},
 		"login: 200 without a login":     {failed, loggedIn, "wrong", true},
 		"statuses: one of them":          {ratelimit.Count{Statuses: []int{401, 418}}, nil, "refused", true},
@@ -168,7 +176,7 @@ func TestConcurrentGuessesCannotSlipThrough(t *testing.T) {
 			x.Count.Failed = true
 			l := newLimiter(t, c, x)
 			var mu sync.Mutex
-			var under []*ratelimit.Outcome
+			var under []*ratelimit.Result
 			var wg sync.WaitGroup
 			for range 30 {
 				wg.Go(func() {
@@ -187,14 +195,14 @@ func TestConcurrentGuessesCannotSlipThrough(t *testing.T) {
 				t.Fatalf("%s: %d guesses are under way, of 5", a, len(under))
 			}
 			ctx := context.Background()
-			under[0].Settle(ctx, ratelimit.Answer{Status: 200}) // does not count
+			under[0].Settle(ctx, ratelimit.Response{Status: 200}) // does not count
 			o := check(l, from("192.0.2.1"))
 			if !o.Allowed() {
 				t.Fatalf("%s: denied although one was given back: the denials were remembered", a)
 			}
 			for _, failed := range append(under[1:], o) {
-				failed.Settle(ctx, ratelimit.Answer{Status: 401})
-				failed.Settle(ctx, ratelimit.Answer{Status: 200}) // once only
+				failed.Settle(ctx, ratelimit.Response{Status: 401})
+				failed.Settle(ctx, ratelimit.Response{Status: 200}) // once only
 			}
 			if o := check(l, from("192.0.2.1")); o.Allowed() || o.RetryAfter() <= 1 {
 				t.Fatalf("%s: five guesses failed, and a sixth gets %+v", a, o.Decisions())
@@ -259,7 +267,7 @@ func TestAGiveBackFindsItsOwnWindow(t *testing.T) {
 		old := check(l, from("192.0.2.1"))
 		clk.add(3 * time.Minute)
 		check(l, from("192.0.2.1"))
-		old.Settle(context.Background(), ratelimit.Answer{Status: 200})
+		old.Settle(context.Background(), ratelimit.Response{Status: 200})
 		states, err := c.Inspect(context.Background(), x, "192.0.2.1")
 		if err != nil || states[0].Remaining != 3 {
 			t.Errorf("%s: a request of a past window was given back in this one: %+v, %v", a, states, err)

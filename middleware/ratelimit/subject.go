@@ -47,7 +47,7 @@ type Request struct {
 	Header http.Header
 	Subject
 
-	spare *Outcome // of Denied, for Check
+	spare *Result // of Denied, for Check
 }
 
 // RequestOf gathers what limits may be keyed by from an HTTP request: the

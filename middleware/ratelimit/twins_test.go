@@ -80,9 +80,9 @@ func TestMemoryAndRedisGiveTheSameAnswers(t *testing.T) {
 		}
 		here, there := build(inMemory), build(inRedis)
 
-		type pair struct{ here, there *ratelimit.Outcome }
+		type pair struct{ here, there *ratelimit.Result }
 		var open []pair
-		same := func(what string, a, b *ratelimit.Outcome) {
+		same := func(what string, a, b *ratelimit.Result) {
 			ignore := cmpopts.IgnoreFields(ratelimit.Named{}, "Source")
 			if diff := cmp.Diff(a.Decisions(), b.Decisions(), ignore, cmpopts.IgnoreUnexported(ratelimit.Decision{})); diff != "" || a.Allowed() != b.Allowed() {
 				t.Fatalf("%s: memory (-) and Redis (+) differ, limits %+v:\n%s", what, limits, diff)
@@ -107,8 +107,8 @@ func TestMemoryAndRedisGiveTheSameAnswers(t *testing.T) {
 				}
 				i := rapid.IntRange(0, len(open)-1).Draw(t, "which")
 				status := rapid.SampledFrom([]int{200, 401}).Draw(t, "status")
-				open[i].here.Settle(ctx, ratelimit.Answer{Status: status})
-				open[i].there.Settle(ctx, ratelimit.Answer{Status: status})
+				open[i].here.Settle(ctx, ratelimit.Response{Status: status})
+				open[i].there.Settle(ctx, ratelimit.Response{Status: status})
 				open = append(open[:i], open[i+1:]...)
 			case 4: // a wrong guess
 				if len(open) == 0 {

@@ -26,7 +26,7 @@ func problem(violated ...string) denialBody {
 		http.StatusTooManyRequests, violated,
 	})
 	if err != nil {
-		panic(err) // strings and an int
+		panic(err) // impossible: it marshals strings and an int
 	}
 	return newDenialBody(string(text) + "\n")
 }
@@ -38,68 +38,66 @@ func newDenialBody(text string) denialBody {
 const unavailable = `{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"rate limits cannot be checked at the moment"}` + "\n"
 
 // RetryAfter returns the seconds after which every limit that denies the
-// request would admit it, if nobody else consumes meanwhile.
-func (o *Outcome) RetryAfter() int64 {
-	if o.unavailable {
+// request would admit it, if no other request consumes meanwhile.
+func (r *Result) RetryAfter() int64 {
+	if r.unavailable {
 		return 1
 	}
 	var after int64
-	for i := range o.items {
-		if it := &o.items[i]; it.vetoes() {
+	for i := range r.items {
+		if it := &r.items[i]; it.vetoes() {
 			after = max(after, Seconds(it.RetryAfter))
 		}
 	}
 	return after
 }
 
-// Deny answers a request that is not allowed: 429 with the limits' fields, or
-// 503 where Redis is away and a limit is Closed.
-func (o *Outcome) Deny(w http.ResponseWriter, r *http.Request) {
-	body := o.body()
+// Deny writes the response to a request that is not allowed: 429 with the limits'
+// fields, or 503 where Redis is away and a limit is Closed. Header fields that w
+// has already, such as those of CORS, stay.
+func (r *Result) Deny(w http.ResponseWriter, req *http.Request) {
+	body := r.body()
 	h := w.Header()
 	// One allocation for the values of all headers.
-	values := [4]string{"application/problem+json", "no-store", strconv.FormatInt(o.RetryAfter(), 10), body.length}
+	values := [4]string{"application/problem+json", "no-store", strconv.FormatInt(r.RetryAfter(), 10), body.length}
 	h["Content-Type"] = values[0:1:1]
 	h["Cache-Control"] = values[1:2:2]
 	h["Retry-After"] = values[2:3:3]
 	h["Content-Length"] = values[3:4:4]
-	o.WriteHeaders(h)
-	if o.limiter.options.CORS != nil {
-		o.limiter.options.CORS(h, r)
-	}
+	r.WriteHeaders(h)
 	status := http.StatusTooManyRequests
-	if o.unavailable {
+	if r.unavailable {
 		status = http.StatusServiceUnavailable
 	}
 	w.WriteHeader(status)
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(body.text) // a client that has gone needs no answer
+	if req.Method != http.MethodHead {
+		_, _ = w.Write(body.text) // fails where the client has disconnected
 	}
 }
 
-func (o *Outcome) body() denialBody {
-	if o.unavailable {
+func (r *Result) body() denialBody {
+	if r.unavailable {
 		return newDenialBody(unavailable)
 	}
 	var first *item
 	violated := 0
-	for i := range o.items {
-		if o.items[i].vetoes() {
+	for i := range r.items {
+		if r.items[i].vetoes() {
 			if violated++; violated == 1 {
-				first = &o.items[i]
+				first = &r.items[i]
 			}
 		}
 	}
 	if violated == 1 {
-		for i, b := range o.limiter.limits {
+		for i, b := range r.limiter.limits {
 			if b == first.limit {
-				return o.limiter.problems[i]
+				return r.limiter.denials[i]
 			}
 		}
 	}
 	var names []string
-	for i := range o.items {
-		if it := &o.items[i]; it.vetoes() {
+	for i := range r.items {
+		if it := &r.items[i]; it.vetoes() {
 			names = append(names, it.limit.Name)
 		}
 	}

@@ -69,26 +69,26 @@ func (f fieldItem) appendTo(b []byte, d *Decision) []byte {
 }
 
 // WriteHeaders adds the fields of the limits that apply, in the Limiter's
-// style. They are added, not set: an app's own fields of these names are about
-// other limits, and stay.
-func (o *Outcome) WriteHeaders(h http.Header) {
-	switch o.limiter.headers {
+// style. It adds to fields of these names that h has already: an app's own fields
+// are about other limits.
+func (r *Result) WriteHeaders(h http.Header) {
+	switch r.limiter.headers {
 	case HeadersDraft:
-		o.writeDraft(h)
+		r.writeDraft(h)
 	case HeadersLegacy:
-		o.writeLegacy(h)
+		r.writeLegacy(h)
 	}
 }
 
-func (o *Outcome) writeDraft(h http.Header) {
-	if len(o.items) == 0 {
+func (r *Result) writeDraft(h http.Header) {
+	if len(r.items) == 0 {
 		return
 	}
 	var space [192]byte
 	state := space[:0]
-	usual := len(o.items) == len(o.limiter.limits)
-	for i := range o.items {
-		it := &o.items[i]
+	usual := len(r.items) == len(r.limiter.limits)
+	for i := range r.items {
+		it := &r.items[i]
 		usual = usual && it.variant == &it.limit.base
 		if it.decided {
 			if len(state) > 0 {
@@ -99,17 +99,17 @@ func (o *Outcome) writeDraft(h http.Header) {
 	}
 	switch {
 	case usual && h["Ratelimit-Policy"] == nil:
-		h["Ratelimit-Policy"] = o.limiter.policy
+		h["Ratelimit-Policy"] = r.limiter.policy
 	case usual:
-		addField(h, "Ratelimit-Policy", o.limiter.policy[0])
+		addField(h, "Ratelimit-Policy", r.limiter.policy[0])
 	default:
-		addField(h, "Ratelimit-Policy", policyOf(o.items))
+		addField(h, "Ratelimit-Policy", policyOf(r.items))
 	}
 	switch {
 	case len(state) == 0:
 	case h["Ratelimit"] == nil:
-		o.field[0] = string(state)
-		h["Ratelimit"] = o.field[:1:1]
+		r.field[0] = string(state)
+		h["Ratelimit"] = r.field[:1:1]
 	default:
 		addField(h, "Ratelimit", string(state))
 	}
@@ -128,10 +128,10 @@ func policyOf(items []item) string {
 	return b.String()
 }
 
-func (o *Outcome) writeLegacy(h http.Header) {
+func (r *Result) writeLegacy(h http.Header) {
 	var tightest *item
-	for i := range o.items {
-		it := &o.items[i]
+	for i := range r.items {
+		it := &r.items[i]
 		if it.decided && !it.limit.DryRun && (tightest == nil || it.vetoes() && !tightest.vetoes() ||
 			it.vetoes() == tightest.vetoes() && it.Remaining < tightest.Remaining) {
 			tightest = it
@@ -140,7 +140,7 @@ func (o *Outcome) writeLegacy(h http.Header) {
 	if tightest == nil {
 		return
 	}
-	reset := o.limiter.counters.now().Add(tightest.Reset + time.Second - 1).Unix()
+	reset := r.limiter.counters.now().Add(tightest.Reset + time.Second - 1).Unix()
 	addField(h, "X-Ratelimit-Limit", strconv.FormatInt(tightest.Limit, 10))
 	addField(h, "X-Ratelimit-Remaining", strconv.FormatInt(tightest.Remaining, 10))
 	addField(h, "X-Ratelimit-Reset", strconv.FormatInt(reset, 10))
