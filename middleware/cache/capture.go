@@ -3,6 +3,8 @@ package cache
 import (
 	"net/http"
 	"strings"
+
+	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
 )
 
 // capture is the http.ResponseWriter that the next handler writes to in a
@@ -35,7 +37,7 @@ func (w *capture) WriteHeader(status int) {
 	w.bodyless = status == http.StatusNoContent || status == http.StatusNotModified
 	for _, line := range w.header["Trailer"] {
 		for name := range strings.SplitSeq(line, ",") {
-			w.announced = append(w.announced, http.CanonicalHeaderKey(trimOWS(name)))
+			w.announced = append(w.announced, http.CanonicalHeaderKey(rfc9111.TrimOWS(name)))
 		}
 	}
 	head := w.header.Clone()

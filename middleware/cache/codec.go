@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"time"
+
+	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
 )
 
 // An entry's metadata in Redis: a version, then fields of fixed order, each
@@ -19,31 +21,31 @@ func encodeEntry(e *entry) []byte {
 	w := encoder{make([]byte, 0, 1024)}
 	w.b = append(w.b, codecVersion)
 	w.text(e.keyText)
-	w.number(int64(e.status))
-	w.time(e.date)
-	w.time(e.received)
-	w.number(int64(e.initialAge))
-	w.number(int64(e.lifetime))
-	w.number(int64(e.source))
-	w.number(int64(e.staleWhileRevalidate))
-	w.number(int64(e.staleIfError))
-	w.flag(e.noCache)
-	w.flag(e.neverStale)
-	w.number(int64(e.admits))
+	w.number(int64(e.Status))
+	w.time(e.Date)
+	w.time(e.Received)
+	w.number(int64(e.InitialAge))
+	w.number(int64(e.Lifetime))
+	w.number(int64(e.Source))
+	w.number(int64(e.StaleWhileRevalidate))
+	w.number(int64(e.StaleIfError))
+	w.flag(e.NoCache)
+	w.flag(e.NeverStale)
+	w.number(int64(e.Admits))
 	w.b = append(w.b, e.stamp.log[:]...)
 	w.number(int64(e.stamp.epoch))
 	w.number(int64(len(e.tags)))
 	for i := range e.tags {
 		w.b = append(w.b, e.tags[i][:]...)
 	}
-	w.number(int64(len(e.vary)))
-	for i := range e.vary {
-		w.text(e.vary[i].name)
-		w.text(e.vary[i].value)
-		w.flag(e.vary[i].present)
+	w.number(int64(len(e.Vary)))
+	for i := range e.Vary {
+		w.text(e.Vary[i].Name)
+		w.text(e.Vary[i].Value)
+		w.flag(e.Vary[i].Present)
 	}
-	w.number(int64(len(e.header)))
-	for name, values := range e.header {
+	w.number(int64(len(e.Header)))
+	for name, values := range e.Header {
 		w.text(name)
 		w.number(int64(len(values)))
 		for _, v := range values {
@@ -63,17 +65,17 @@ func decodeEntry(b []byte) (*entry, error) {
 	}
 	e := &entry{}
 	e.keyText = r.text()
-	e.status = int(r.number())
-	e.date = r.time()
-	e.received = r.time()
-	e.initialAge = time.Duration(r.number())
-	e.lifetime = time.Duration(r.number())
-	e.source = lifetimeSource(r.number())
-	e.staleWhileRevalidate = time.Duration(r.number())
-	e.staleIfError = time.Duration(r.number())
-	e.noCache = r.flag()
-	e.neverStale = r.flag()
-	e.admits = class(r.number())
+	e.Status = int(r.number())
+	e.Date = r.time()
+	e.Received = r.time()
+	e.InitialAge = time.Duration(r.number())
+	e.Lifetime = time.Duration(r.number())
+	e.Source = rfc9111.LifetimeSource(r.number())
+	e.StaleWhileRevalidate = time.Duration(r.number())
+	e.StaleIfError = time.Duration(r.number())
+	e.NoCache = r.flag()
+	e.NeverStale = r.flag()
+	e.Admits = rfc9111.Class(r.number())
 	r.bytes(e.stamp.log[:])
 	e.stamp.epoch = uint64(r.number())
 	for n := r.count(len(tag{})); n > 0; n-- {
@@ -82,9 +84,9 @@ func decodeEntry(b []byte) (*entry, error) {
 		e.tags = append(e.tags, t)
 	}
 	for n := r.count(3); n > 0; n-- {
-		e.vary = append(e.vary, selector{name: r.text(), value: r.text(), present: r.flag()})
+		e.Vary = append(e.Vary, rfc9111.Selector{Name: r.text(), Value: r.text(), Present: r.flag()})
 	}
-	e.header = make(http.Header)
+	e.Header = make(http.Header)
 	for n := r.count(2); n > 0; n-- {
 		name := r.text()
 		var values []string
@@ -94,21 +96,21 @@ func decodeEntry(b []byte) (*entry, error) {
 		if !validField(name, values) {
 			return nil, errCorrupt
 		}
-		e.header[name] = values
+		e.Header[name] = values
 	}
 	e.bodyID = r.text()
 	e.body.size = r.number()
-	if r.failed || len(r.b) > 0 || e.status < 200 || e.status > 599 || !isBodyID(e.bodyID) || e.source > lifetimeHeuristic ||
-		e.body.size < 0 || e.body.size > maxStoredBody || e.received.UnixMilli() < 0 || e.received.UnixMilli() >= 1e13 {
+	if r.failed || len(r.b) > 0 || e.Status < 200 || e.Status > 599 || !isBodyID(e.bodyID) || e.Source > rfc9111.LifetimeHeuristic ||
+		e.body.size < 0 || e.body.size > maxStoredBody || e.Received.UnixMilli() < 0 || e.Received.UnixMilli() >= 1e13 {
 		return nil, errCorrupt
 	}
-	for _, d := range []time.Duration{e.lifetime, e.initialAge, e.staleIfError, e.staleWhileRevalidate} {
-		if d < 0 || d > 2*maxDelta {
+	for _, d := range []time.Duration{e.Lifetime, e.InitialAge, e.StaleIfError, e.StaleWhileRevalidate} {
+		if d < 0 || d > 2*rfc9111.MaxDelta {
 			return nil, errCorrupt
 		}
 	}
-	e.variant = variantOf(e.vary)
-	e.setValidators(e.received)
+	e.Variant = rfc9111.VariantOf(e.Vary)
+	e.SetValidators(e.Received)
 	return e, nil
 }
 
@@ -118,7 +120,7 @@ const maxStoredBody = 999_999 * redisChunk
 
 // validField refuses what would split a response.
 func validField(name string, values []string) bool {
-	if !isToken(name) || len(values) == 0 {
+	if !rfc9111.IsToken(name) || len(values) == 0 {
 		return false
 	}
 	for _, v := range values {

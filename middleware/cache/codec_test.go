@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
 )
 
 // Numbers beyond anything that was ever written overflowed in the arithmetic on
@@ -14,8 +16,8 @@ import (
 func TestMetadataWithNumbersBeyondReasonIsRefused(t *testing.T) {
 	t.Parallel()
 	made := func(change func(*entry)) []byte {
-		e := &entry{keyText: "key", status: 200, header: http.Header{"A": {"1"}}, date: fuzzNow, received: fuzzNow,
-			lifetime: time.Minute, bodyID: strings.Repeat("ab", 16), body: body{size: 5}}
+		e := &entry{Response: rfc9111.Response{Status: 200, Header: http.Header{"A": {"1"}}, Date: fuzzNow, Received: fuzzNow,
+			Lifetime: time.Minute}, keyText: "key", bodyID: strings.Repeat("ab", 16), body: body{size: 5}}
 		change(e)
 		return encodeEntry(e)
 	}
@@ -23,14 +25,14 @@ func TestMetadataWithNumbersBeyondReasonIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for what, change := range map[string]func(*entry){
-		"initial age": func(e *entry) { e.initialAge = math.MaxInt64 },
-		"lifetime":    func(e *entry) { e.lifetime = math.MaxInt64 },
-		"stale":       func(e *entry) { e.staleIfError = math.MaxInt64 },
-		"received":    func(e *entry) { e.received = time.Date(-200_000, 1, 1, 0, 0, 0, 0, time.UTC) },
+		"initial age": func(e *entry) { e.InitialAge = math.MaxInt64 },
+		"lifetime":    func(e *entry) { e.Lifetime = math.MaxInt64 },
+		"stale":       func(e *entry) { e.StaleIfError = math.MaxInt64 },
+		"received":    func(e *entry) { e.Received = time.Date(-200_000, 1, 1, 0, 0, 0, 0, time.UTC) },
 		"size":        func(e *entry) { e.body.size = math.MaxInt64 },
 	} {
 		if e, err := decodeEntry(made(change)); err == nil {
-			t.Errorf("%s: %+v was read, of age %v", what, e, e.age(fuzzNow))
+			t.Errorf("%s: %+v was read, of age %v", what, e, e.Age(fuzzNow))
 		}
 	}
 	b := budget{limit: 100}

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
 )
 
 // flightKey names what one fetch is for. Requests that differ in it never wait
@@ -13,8 +15,8 @@ import (
 // class, and requests from before and after a purge.
 type flightKey struct {
 	key        keyHash
-	variant    variantID
-	class      class
+	variant    rfc9111.VariantID
+	class      rfc9111.Class
 	generation uint64
 }
 
@@ -58,11 +60,11 @@ type outcome struct {
 	panic  any     // what the handler panicked with
 	retry  bool    // nothing came of it; ask again
 
-	arrival *arrival // with stream: the origin's own head, for its request alone
-	shared  *entry   // with stream: what others would get; nil if nobody else may
-	leader  *reader  // with stream: the leader's place
-	own     bool     // with entry: only the leader may have it
-	bare    bool     // the answer is to the leader's own preconditions, Range or HEAD
+	arrival *rfc9111.Arrival // with stream: the origin's own head, for its request alone
+	shared  *entry           // with stream: what others would get; nil if nobody else may
+	leader  *reader          // with stream: the leader's place
+	own     bool             // with entry: only the leader may have it
+	bare    bool             // the answer is to the leader's own preconditions, Range or HEAD
 
 	tier   Tier
 	status outcomeStatus // of the leader's answer

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
 )
 
 // exchange is one request on its way through the cache.
@@ -21,14 +23,14 @@ type exchange struct {
 	scheme, host string
 	text         *[]byte // of the key, from the cache's pool
 	hash         keyHash
-	want         wanted
-	cc           directives
+	want         rfc9111.Request
+	cc           rfc9111.Directives
 	target       []tag // computed when first needed
 
 	head, conditional, ranged bool
 
-	base    *entry     // selected, but to be validated first
-	varies  []selector // of the newest response stored for the key
+	base    *entry             // selected, but to be validated first
+	varies  []rfc9111.Selector // of the newest response stored for the key
 	attempt int
 	lonely  bool // what was waited for was not to be shared: go alone
 }
@@ -57,16 +59,16 @@ func (x *exchange) classify(req *http.Request) (why string) {
 		return fwdBypass
 	}
 	x.head = req.Method == http.MethodHead
-	for _, name := range preconditions {
+	for _, name := range rfc9111.Preconditions {
 		if _, ok := h[name]; ok {
 			x.conditional = true
 			x.ranged = x.ranged || name == "Range"
 		}
 	}
 	if lines := h["Cache-Control"]; len(lines) > 0 {
-		x.cc = parseCacheControl(lines)
+		x.cc = rfc9111.ParseCacheControl(lines)
 	}
-	x.want = wanted{cc: &x.cc, strict: x.m.rule.ClientRevalidation, class: x.classOf(req), field: x.m.fieldsOf(req)}
+	x.want = rfc9111.Request{Directives: &x.cc, Obey: x.m.rule.ClientRevalidation, Class: x.classOf(req), Field: x.m.fieldsOf(req)}
 	return ""
 }
 
@@ -76,15 +78,15 @@ func hasBody(req *http.Request) bool {
 	return req.ContentLength != 0 && req.Body != nil && req.Body != http.NoBody || len(req.TransferEncoding) > 0
 }
 
-func (x *exchange) classOf(req *http.Request) (c class) {
+func (x *exchange) classOf(req *http.Request) (c rfc9111.Class) {
 	if _, ok := req.Header["Authorization"]; ok {
-		c |= withAuthorization
+		c |= rfc9111.WithAuthorization
 	}
 	if _, ok := req.Header["Cookie"]; ok {
-		c |= withCookie
+		c |= rfc9111.WithCookie
 	}
 	if x.m.opts.LiveSession != nil && x.m.opts.LiveSession(req) {
-		c |= withSession
+		c |= rfc9111.WithSession
 	}
 	return c
 }
@@ -99,9 +101,9 @@ func (x *exchange) stripCookies(req *http.Request) *http.Request {
 	var kept []string
 	for _, line := range lines {
 		for pair := range strings.SplitSeq(line, ";") {
-			pair = trimOWS(pair)
+			pair = rfc9111.TrimOWS(pair)
 			name, _, _ := strings.Cut(pair, "=")
-			if pair != "" && !x.m.rule.ignoreCookies.match(trimOWS(name)) {
+			if pair != "" && !x.m.rule.ignoreCookies.match(rfc9111.TrimOWS(name)) {
 				kept = append(kept, pair)
 			}
 		}
@@ -164,14 +166,14 @@ func (x *exchange) targetTags() []tag {
 
 // flightKey names the flight that this request may share.
 func (x *exchange) flightKey() flightKey {
-	key := flightKey{key: x.hash, class: x.want.class, generation: x.m.cache.purges.generation(x.targetTags())}
+	key := flightKey{key: x.hash, class: x.want.Class, generation: x.m.cache.purges.generation(x.targetTags())}
 	key.generation = max(key.generation, x.m.cache.purges.generation(x.m.rule.tags))
 	if len(x.varies) > 0 {
 		names := make([]string, len(x.varies))
 		for i := range x.varies {
-			names[i] = x.varies[i].name
+			names[i] = x.varies[i].Name
 		}
-		key.variant = variantOf(selectorsOf(names, x.want.field))
+		key.variant = rfc9111.VariantOf(rfc9111.SelectorsOf(names, x.want.Field))
 	}
 	return key
 }
@@ -186,11 +188,13 @@ func (x *exchange) job(ctx context.Context) *job {
 		route: m.on(c.Echo()), req: req,
 		path: c.Path(), names: slices.Clone(c.ParamNames()), values: slices.Clone(c.ParamValues()),
 		hash: x.hash, head: x.head,
-		want: wanted{class: x.want.class, field: field, cc: &directives{}, strict: false},
+		want: rfc9111.Request{Class: x.want.Class, Field: field, Directives: &rfc9111.Directives{}},
 		storing: storing{
-			rule: m.rule, class: x.want.class, noStore: x.cc.noStore, keyText: string(*x.text),
-			tags: x.targetTags(), origin: x.scheme + "://" + x.host,
-			field: field, control: m.control, unstored: m.unstored,
+			Storing: rfc9111.Storing{
+				Policy: &m.rule.freshness, Class: x.want.Class, NoStore: x.cc.NoStore, Field: field,
+				Unstored: m.unstored.matcher(), Control: m.control.matcher(),
+			},
+			keyText: string(*x.text), target: x.targetTags(), ruleTags: m.rule.tags, origin: x.scheme + "://" + x.host,
 		},
 	}
 }

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
 )
 
 // job is what a fetch needs of the request that caused it. It holds no
@@ -21,7 +24,7 @@ type job struct {
 
 	hash    keyHash
 	storing storing
-	want    wanted
+	want    rfc9111.Request
 
 	head    bool // the request is a HEAD
 	whole   bool // it asks for something else than the whole, which is fetched all the same
@@ -45,7 +48,7 @@ func (c *Cache) run(f *flight, j *job) {
 		f.resolve(found.outcome())
 		return
 	}
-	if found.verdict == staleRefresh && found.tier == TierRedis && !j.refresh && !j.renew && c.localUsable() {
+	if found.verdict == rfc9111.StaleRefresh && found.tier == TierRedis && !j.refresh && !j.renew && c.localUsable() {
 		return // it is in the local tier now: served from there while it is refreshed
 	}
 	var held *lease
@@ -63,7 +66,7 @@ func (c *Cache) run(f *flight, j *job) {
 type found struct {
 	variants []*entry // everything stored under the key
 	entry    *entry   // the one that the request selects, with its body
-	verdict  verdict
+	verdict  rfc9111.Verdict
 	others   bool
 	tier     Tier
 	version  int64 // of the index in Redis
@@ -72,7 +75,7 @@ type found struct {
 
 // serves reports whether the job is done with what was found. A stale entry
 // that may be served has been; the job is to replace it.
-func (r *found) serves(j *job) bool { return r.verdict == fresh && !j.renew }
+func (r *found) serves(j *job) bool { return r.verdict == rfc9111.Fresh && !j.renew }
 
 func (r *found) outcome() outcome {
 	return outcome{entry: r.entry, tier: r.tier, status: outcomeStatus{hit: true}}
@@ -124,7 +127,7 @@ func (t *fetch) do() {
 	if t.base != nil && t.c.purges.checkEntry(t.base) == void {
 		t.base = nil // purged while this fetch waited for its turn
 	}
-	t.validating = t.base != nil && t.base.canValidate() && !(t.j.head && t.j.asIs)
+	t.validating = t.base != nil && t.base.CanValidate() && !(t.j.head && t.j.asIs)
 	for {
 		t.head = t.j.head && t.j.asIs
 		w, err := t.ask()
@@ -162,11 +165,11 @@ func (t *fetch) newContext(w http.ResponseWriter) echo.Context {
 	}
 	switch {
 	case t.validating:
-		makeConditional(req.Header, t.base)
+		rfc9111.MakeConditional(req.Header, &t.base.Response)
 	case t.j.asIs && t.base == nil, t.head:
 		// forwarded with its own preconditions
 	default:
-		dropPreconditions(req.Header)
+		rfc9111.DropPreconditions(req.Header)
 	}
 	c := t.j.route.echo.NewContext(req, w)
 	c.SetPath(t.j.path)
@@ -190,11 +193,11 @@ func (t *fetch) onInterim(status int, h http.Header) {
 
 // onHead decides what a response is for, as soon as its head is there.
 func (t *fetch) onHead(status int, h http.Header) {
-	a := &arrival{status: status, header: h, requested: t.requested, received: t.c.now()}
+	a := &rfc9111.Arrival{Status: status, Header: h, Requested: t.requested, Received: t.c.now()}
 	switch {
 	case t.validating && status == http.StatusNotModified:
 		t.onNotModified(a)
-	case serverFailed(status) && t.base.mayStandIn(a.received, false):
+	case rfc9111.ServerFailed(status) && t.base != nil && t.base.CoversError(a.Received):
 		t.dropped = true
 		t.f.resolve(outcome{entry: t.base, status: outcomeStatus{fwd: fwdStale, fwdStatus: status}})
 		t.f.cancel() // nobody wants the rest
@@ -205,49 +208,38 @@ func (t *fetch) onHead(status int, h http.Header) {
 	}
 }
 
-// serverFailed are RFC 5861 section 4's errors.
-func serverFailed(status int) bool {
-	return status == 500 || status == 502 || status == 503 || status == 504
-}
-
 // onNotModified freshens what is stored, RFC 9111 section 4.3.4: the entry that
 // was validated, and all others with the same strong validator.
-func (t *fetch) onNotModified(a *arrival) {
+func (t *fetch) onNotModified(a *rfc9111.Arrival) {
 	t.dropped = true
-	if !t.base.selectedBy(a.header) {
+	if !t.base.ConfirmedBy(a.Header) {
 		t.again = true
 		return
 	}
-	e, why := t.j.storing.freshened(t.base, a, true)
-	status := outcomeStatus{fwd: fwdStale, fwdStatus: http.StatusNotModified, detail: why, stored: e != nil}
+	e, why := t.j.storing.updated(t.base, a)
+	status := outcomeStatus{fwd: fwdStale, fwdStatus: http.StatusNotModified, detail: string(why), stored: e != nil}
 	if e == nil {
 		// The stored response is good for the one who asked, and the 304 is
 		// that user's own or forbids storing: nothing of it is kept.
 		mine := t.base.clone()
-		for name, values := range a.header {
-			if !neverStored[name] && !notUpdated[name] {
-				mine.header[name] = values
-			}
-		}
-		mine.received, mine.initialAge = a.received, initialAge(a.header, responseDate(a.header, a.received), a.requested, a.received)
-		if !personalUpdate(why) {
+		mine.Response = *t.base.UpdatedFor(a)
+		if !why.Personal() {
 			t.c.forget(t.j.hash, t.base)
 		}
-		t.f.resolve(outcome{entry: mine, own: true, status: status, why: why})
+		t.f.resolve(outcome{entry: mine, own: true, status: status, why: string(why)})
 		return
 	}
 	updated := []*entry{e}
 	var elsewhere []*entry // whose bodies are in Redis alone
 	for _, other := range t.stored {
-		if other == t.base || !strongETag(e.etag) || other.etag != e.etag || sameVariant(other, t.base) ||
+		if other == t.base || !rfc9111.StrongETag(other.ETag) || other.ETag != e.ETag || other.SameVariant(&t.base.Response) ||
 			t.c.purges.checkEntry(other) == void {
 			continue
 		}
-		u, _ := t.j.storing.freshened(other, a, false)
+		u := t.j.storing.updatedToo(other, a)
 		if u == nil {
 			continue
 		}
-		u.admits &= other.admits
 		if other.body.loaded() {
 			updated = append(updated, u)
 		} else {
@@ -265,7 +257,7 @@ func (t *fetch) onNotModified(a *arrival) {
 // place by itself, as it varies on something else: with a later Date the old
 // one would be chosen for ever.
 func (t *fetch) supersede(e *entry) {
-	if t.base != nil && !sameVariant(e, t.base) {
+	if t.base != nil && !e.SameVariant(&t.base.Response) {
 		t.c.forget(t.j.hash, t.base)
 	}
 }
@@ -274,9 +266,9 @@ func (t *fetch) supersede(e *entry) {
 // stored, RFC 9111 section 4.3.5: a representation that has changed makes the
 // stored one invalid, and one that has not is freshened. An error that may
 // pass, or the answer to the client's own condition, says nothing about it.
-func (t *fetch) onHeadResponse(a *arrival) {
+func (t *fetch) onHeadResponse(a *rfc9111.Arrival) {
 	t.c.fetchWhole.set(t.f.key, fetchWholeTTL)
-	if t.base != nil && a.status < 500 && a.status != http.StatusNotModified && a.status != http.StatusTooManyRequests {
+	if t.base != nil && a.Status < 500 && a.Status != http.StatusNotModified && a.Status != http.StatusTooManyRequests {
 		if e := t.headUpdate(a); e != nil {
 			t.c.share(t.j, t.c.keep(t.j, e))
 		} else {
@@ -288,29 +280,24 @@ func (t *fetch) onHeadResponse(a *arrival) {
 		status: outcomeStatus{fwd: t.forward(), detail: "head"}})
 }
 
-func (t *fetch) headUpdate(a *arrival) *entry {
-	if a.status != t.base.status {
+func (t *fetch) headUpdate(a *rfc9111.Arrival) *entry {
+	if !t.base.UpdatedByHead(a) {
 		return nil
 	}
-	for _, name := range []string{"Etag", "Last-Modified", "Content-Length"} {
-		if v := a.header.Get(name); v != "" && v != t.base.header.Get(name) {
-			return nil
-		}
-	}
-	e, _ := t.j.storing.freshened(t.base, a, true)
+	e, _ := t.j.storing.updated(t.base, a)
 	return e
 }
 
 // onResponse starts a response's way to its clients and, if it may be stored,
 // into the cache.
-func (t *fetch) onResponse(a *arrival) {
+func (t *fetch) onResponse(a *rfc9111.Arrival) {
 	limit := t.j.route.rule.MaxBody
 	e, why := t.j.storing.newEntry(a)
-	length := declaredLength(a.header)
+	length := rfc9111.DeclaredLength(a.Header)
 	if e != nil && length > limit {
-		e, why = nil, whyTooLarge
+		e, why = nil, reasonTooLarge
 	}
-	if a.status == http.StatusNoContent || a.status == http.StatusNotModified {
+	if a.Status == http.StatusNoContent || a.Status == http.StatusNotModified {
 		length = 0
 	}
 	t.entry = e
@@ -318,20 +305,20 @@ func (t *fetch) onResponse(a *arrival) {
 	if t.j.asIs && t.base == nil && t.worthFetchingWhole(a, limit) {
 		t.c.fetchWhole.set(t.f.key, fetchWholeTTL)
 	}
-	if e == nil && a.status < 500 && t.base != nil && why != whyRequestNoStore {
+	if e == nil && a.Status < 500 && t.base != nil && why != rfc9111.ReasonRequestNoStore {
 		t.c.forget(t.j.hash, t.base) // section 4: it has been superseded
 	}
 	if e == nil {
 		t.open()
 		t.inVain()
 	}
-	detail := why
+	detail := string(why)
 	if e == nil && t.f.hitForMiss {
 		detail = "hit-for-miss"
 	}
 	t.f.resolve(outcome{
 		stream: t.stream, arrival: a, shared: e, leader: t.stream.join(), bare: t.j.asIs && t.base == nil,
-		status: outcomeStatus{fwd: t.forward(), stored: e != nil, detail: detail}, why: why,
+		status: outcomeStatus{fwd: t.forward(), stored: e != nil, detail: detail}, why: string(why),
 	})
 }
 
@@ -355,12 +342,12 @@ func (t *fetch) inVain() {
 
 // worthFetchingWhole reports whether the next request like this one, which got
 // something else than the whole, had better have it fetched.
-func (t *fetch) worthFetchingWhole(a *arrival, limit int64) bool {
-	switch a.status {
+func (t *fetch) worthFetchingWhole(a *rfc9111.Arrival, limit int64) bool {
+	switch a.Status {
 	case http.StatusNotModified:
 		return true
 	case http.StatusPartialContent:
-		size, ok := completeLength(a.header.Get("Content-Range"))
+		size, ok := rfc9111.CompleteLength(a.Header.Get("Content-Range"))
 		return ok && size <= limit
 	}
 	return false
@@ -369,7 +356,7 @@ func (t *fetch) worthFetchingWhole(a *arrival, limit int64) bool {
 // forward is RFC 9211's reason for this fetch.
 func (t *fetch) forward() string {
 	switch {
-	case t.base != nil && t.j.renew && t.base.left(t.requested) > 0:
+	case t.base != nil && t.j.renew && t.base.FreshFor(t.requested) > 0:
 		return fwdRequest
 	case t.base != nil:
 		return fwdStale
@@ -447,12 +434,12 @@ func (t *fetch) conclude(w *capture, err error) {
 // fail handles a fetch that came to no response: the handler returned an error
 // or panicked.
 func (t *fetch) fail(err error) {
-	if t.base.mayStandIn(t.c.now(), true) && unreachable(err) {
+	if t.base != nil && t.base.CoversOutage() && unreachable(err) {
 		t.c.unreachable.set(t.f.key, unreachableTTL)
 		t.f.resolve(outcome{entry: t.base, status: outcomeStatus{fwd: fwdStale, detail: "unreachable"}})
 		return
 	}
-	if t.base != nil && t.base.neverStale {
+	if t.base != nil && t.base.NeverStale {
 		err = notReused(err)
 	}
 	o := outcome{err: err, status: outcomeStatus{fwd: t.forward(), detail: "error"}}
@@ -517,8 +504,8 @@ func (t *fetch) release() {
 func (e *entry) with(b body) *entry {
 	full := e.clone()
 	full.body = b
-	if e.status != http.StatusNoContent {
-		full.header["Content-Length"] = []string{formatInt(b.size)}
+	if e.Status != http.StatusNoContent {
+		full.Header["Content-Length"] = []string{strconv.FormatInt(b.size, 10)}
 	}
 	return full
 }

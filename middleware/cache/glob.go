@@ -26,6 +26,14 @@ func (g globs) match(name string) bool {
 	return false
 }
 
+// matcher is match as a function; nil if there are no patterns.
+func (g globs) matcher() func(name string) bool {
+	if len(g) == 0 {
+		return nil
+	}
+	return g.match
+}
+
 // matchGlob matches greedily with one point to go back to, so that its time is
 // at most the product of the lengths whatever a client sends as the name.
 func matchGlob(pattern, name string) bool {

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
 )
 
 // lease is the right to ask the origin on behalf of all instances, held in
@@ -32,13 +34,13 @@ const openFor = time.Second
 // leaseKeys names the lease for a flight. What is known of variants comes from
 // Redis, so that all instances name it alike.
 func (r *remote) leaseKeys(f *flight, j *job, variants []*entry) (key, waiting string) {
-	variant := variantID{}
-	if len(variants) > 0 && len(variants[0].vary) > 0 {
-		names := make([]string, len(variants[0].vary))
+	variant := rfc9111.VariantID{}
+	if len(variants) > 0 && len(variants[0].Vary) > 0 {
+		names := make([]string, len(variants[0].Vary))
 		for i := range names {
-			names[i] = variants[0].vary[i].name
+			names[i] = variants[0].Vary[i].Name
 		}
-		variant = variantOf(selectorsOf(names, j.want.field))
+		variant = rfc9111.VariantOf(rfc9111.SelectorsOf(names, j.want.Field))
 	}
 	key = r.key(j.hash, "l", hex.EncodeToString(variant[:]), strconv.Itoa(int(f.key.class)), strconv.FormatUint(f.key.generation, 10))
 	return key, key + ":w"

@@ -54,7 +54,7 @@ func newLocalTier(maxBytes int64, now func() time.Time, evicted func(bytes int64
 func (t *localTier) keepFor(r *resource) time.Duration {
 	now, keep := t.clock(), time.Minute
 	for _, e := range r.variants {
-		keep = max(keep, e.keepUntil().Sub(now))
+		keep = max(keep, e.KeepUntil().Sub(now))
 	}
 	return keep
 }
@@ -79,8 +79,8 @@ func (t *localTier) put(hash keyHash, entries ...*entry) {
 		if found && old.keyText == r.keyText {
 			now := t.clock()
 			for _, e := range old.variants {
-				replaced := slices.ContainsFunc(entries, func(n *entry) bool { return sameVariant(n, e) })
-				if !replaced && e.keepUntil().After(now) && len(r.variants) < maxVariants {
+				replaced := slices.ContainsFunc(entries, func(n *entry) bool { return n.SameVariant(&e.Response) })
+				if !replaced && e.KeepUntil().After(now) && len(r.variants) < maxVariants {
 					r.variants = append(r.variants, e)
 				}
 			}
@@ -113,14 +113,14 @@ func (t *localTier) remove(hash keyHash, e *entry) {
 
 // sameVariant reports whether two entries answer the same requests. Entries
 // that admit other classes of requests live side by side.
-func sameVariant(a, b *entry) bool { return a.variant == b.variant && a.admits == b.admits }
+func sameVariant(a, b *entry) bool { return a.Variant == b.Variant && a.Admits == b.Admits }
 
 // sortNewestFirst orders as RFC 9111 section 4 chooses: by Date.
 func sortNewestFirst(entries []*entry) {
 	slices.SortStableFunc(entries, func(a, b *entry) int {
-		if c := b.date.Compare(a.date); c != 0 {
+		if c := b.Date.Compare(a.Date); c != 0 {
 			return c
 		}
-		return b.received.Compare(a.received)
+		return b.Received.Compare(a.Received)
 	})
 }

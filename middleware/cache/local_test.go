@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"testing"
 	"time"
+
+	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
 )
 
 // A hash is never trusted alone: two keys of one hash do not answer for each
@@ -16,7 +18,7 @@ func TestLocalTierComparesTheTextOfTheKey(t *testing.T) {
 	}
 	defer tier.cache.StopAllGoroutines()
 	hash := keyHash(sha256.Sum256([]byte("collision")))
-	mine := &entry{keyText: "mine", received: time.Now(), lifetime: time.Minute}
+	mine := &entry{Response: rfc9111.Response{Received: time.Now(), Lifetime: time.Minute}, keyText: "mine"}
 	tier.put(hash, mine)
 	if r := tier.get(hash, []byte("mine")); r == nil || r.variants[0] != mine {
 		t.Fatal("not stored")
@@ -24,7 +26,7 @@ func TestLocalTierComparesTheTextOfTheKey(t *testing.T) {
 	if tier.get(hash, []byte("other's")) != nil {
 		t.Error("a key of the same hash was answered")
 	}
-	tier.put(hash, &entry{keyText: "other's", received: time.Now(), lifetime: time.Minute})
+	tier.put(hash, &entry{Response: rfc9111.Response{Received: time.Now(), Lifetime: time.Minute}, keyText: "other's"})
 	if r := tier.get(hash, []byte("other's")); r == nil || len(r.variants) != 1 {
 		t.Errorf("%+v", r)
 	}

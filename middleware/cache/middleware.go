@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
 )
 
 // MiddlewareOptions is what a [Cache] has to know of the route that it is put
@@ -125,7 +127,7 @@ func (m *route) serve(c echo.Context) error {
 		if done, err := x.fromLocal(); done {
 			return err
 		}
-		if x.cc.onlyIfCached {
+		if x.cc.OnlyIfCached {
 			return x.onlyStored()
 		}
 		f, leads := x.join()
@@ -150,21 +152,21 @@ func (x *exchange) fromLocal() (done bool, err error) {
 	if res == nil {
 		return false, nil
 	}
-	x.varies = res.variants[0].vary
+	x.varies = res.variants[0].Vary
 	e, v, _ := c.choose(res.variants, &x.want, x.now)
 	switch v {
-	case staleRefresh:
+	case rfc9111.StaleRefresh:
 		x.refresh(e)
-	case fresh, staleAllowed:
-	case mustValidate:
+	case rfc9111.Fresh, rfc9111.StaleAllowed:
+	case rfc9111.MustValidate:
 		x.base = e
-		if !e.mayStandIn(x.now, true) || !c.unreachable.has(x.flightKey()) {
+		if !e.CoversOutage() || !c.unreachable.has(x.flightKey()) {
 			return false, nil
 		}
 	default:
 		return false, nil
 	}
-	x.note(Result{Hit: true, Tier: TierLocal, Stale: v != fresh})
+	x.note(Result{Hit: true, Tier: TierLocal, Stale: v != rfc9111.Fresh})
 	return true, x.serveEntry(e, outcomeStatus{hit: true})
 }
 
@@ -186,7 +188,7 @@ func (x *exchange) join() (f *flight, leads bool) {
 		}
 		return x.lead(newFlight(ctx, key), true), true
 	}
-	if x.cc.noStore {
+	if x.cc.NoStore {
 		// Its answer may not be stored (RFC 9111 section 5.2.1.5): a client
 		// that says so must not have others wait for that.
 		if f := c.flights.current(key); f != nil {
@@ -206,7 +208,7 @@ func (x *exchange) join() (f *flight, leads bool) {
 
 // alone reports whether a validation serves this request only.
 func (x *exchange) alone() bool {
-	return (x.base != nil && x.base.noCache) || (x.want.strict && (x.cc.noCache || x.cc.maxAge.present || x.cc.minFresh.present))
+	return (x.base != nil && x.base.NoCache) || x.want.ForcesValidation()
 }
 
 // lead starts a flight in a goroutine of its own.
@@ -215,7 +217,7 @@ func (x *exchange) lead(f *flight, solo bool) *flight {
 	j.solo = solo
 	special := x.head || x.conditional || x.ranged
 	j.asIs, j.whole = solo && special, !solo && special
-	j.renew = x.want.strict && x.alone()
+	j.renew = x.want.Obey && x.alone()
 	x.m.cache.start(f, j)
 	return f
 }
@@ -240,7 +242,7 @@ func (x *exchange) refresh(e *entry) {
 		f.abandon()
 		j := x.job(f.ctx)
 		j.refresh = true
-		j.storing.noStore = false // it is the cache's own request
+		j.storing.NoStore = false // it is the cache's own request
 		c.start(f, j)
 	}
 	f.leave()
@@ -315,17 +317,17 @@ func (x *exchange) take(o *outcome, leads bool) (done bool, err error) {
 	}
 	e, v, _ := x.m.cache.choose([]*entry{candidate}, &x.want, x.now)
 	if e == nil {
-		x.varies = candidate.vary // wait for the right variant next time
+		x.varies = candidate.Vary // wait for the right variant next time
 		return false, nil
 	}
 	standIn := o.entry != nil && o.status.fwd == fwdStale && o.status.fwdStatus != http.StatusNotModified
-	if v < staleRefresh && !standIn {
+	if v < rfc9111.StaleRefresh && !standIn {
 		x.lonely = true
 		return false, nil
 	}
 	status := outcomeStatus{fwd: o.status.fwd, hit: o.status.hit, collapsed: !o.status.hit}
 	if o.entry != nil {
-		x.note(Result{Hit: true, Tier: o.tier, Stale: v != fresh, Collapsed: true})
+		x.note(Result{Hit: true, Tier: o.tier, Stale: v != rfc9111.Fresh, Collapsed: true})
 		return true, x.serveEntry(o.entry, status)
 	}
 	r := o.stream.join()
@@ -361,8 +363,8 @@ func (x *exchange) onlyStored() error {
 	ctx, cancel := context.WithTimeout(x.c.Request().Context(), 5*time.Second)
 	defer cancel()
 	found := c.look(ctx, x.job(ctx))
-	if found.verdict >= staleRefresh {
-		x.note(Result{Hit: true, Tier: found.tier, Stale: found.verdict != fresh})
+	if found.verdict >= rfc9111.StaleRefresh {
+		x.note(Result{Hit: true, Tier: found.tier, Stale: found.verdict != rfc9111.Fresh})
 		return x.serveEntry(found.entry, outcomeStatus{hit: true})
 	}
 	x.note(Result{Detail: "only-if-cached"})

@@ -64,7 +64,7 @@ func (r *remote) chunkPrefix(hash keyHash) string { return r.key(hash, "b", "") 
 
 // field names an entry in the index, as sameVariant does.
 func (e *entry) field() string {
-	return hex.EncodeToString(e.variant[:]) + strconv.Itoa(int(e.admits))
+	return hex.EncodeToString(e.Variant[:]) + strconv.Itoa(int(e.Admits))
 }
 
 // load reads all metadata of a resource. version is that of the index, for the lease.
@@ -136,7 +136,7 @@ func (r *remote) put(ctx context.Context, hash keyHash, entries []*entry) {
 }
 
 func (r *remote) putOne(ctx context.Context, hash keyHash, e *entry) error {
-	keep := e.keepUntil().Sub(r.now())
+	keep := e.KeepUntil().Sub(r.now())
 	if keep <= 0 {
 		return nil
 	}
@@ -205,7 +205,7 @@ func (r *remote) putChunks(ctx context.Context, hash keyHash, e *entry, keep tim
 const blobPrefix = 13 + 32 + 6
 
 func (r *remote) putIndex(ctx context.Context, hash keyHash, e *entry, keep time.Duration) (stored bool, err error) {
-	blob := fmt.Appendf(nil, "%013d%s%06d", e.received.UnixMilli(), e.bodyID, chunkCount(e.body.size))
+	blob := fmt.Appendf(nil, "%013d%s%06d", e.Received.UnixMilli(), e.bodyID, chunkCount(e.body.size))
 	blob = append(blob, encodeEntry(e)...)
 	call := putScript.Call([]string{r.indexKey(hash)}, e.field(), blob, keep.Milliseconds(), r.chunkPrefix(hash), maxVariants)
 	if err := r.redis.Do(ctx, call); err != nil {
@@ -250,7 +250,7 @@ func (c *Cache) lookRemote(ctx context.Context, j *job, r found) found {
 		}
 		return r
 	}
-	if r.entry != nil && r.entry.bodyID == e.bodyID && r.entry.date.Equal(e.date) && r.entry.received.Equal(e.received) {
+	if r.entry != nil && r.entry.bodyID == e.bodyID && r.entry.Date.Equal(e.Date) && r.entry.Received.Equal(e.Received) {
 		return r // the local one is the same
 	}
 	if !c.filling.take(e.body.size) {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
 )
 
 // Rule says what a route caches. The zero Rule, with a Name, caches what the
@@ -75,6 +77,7 @@ type rule struct {
 	keyHeaders                        []string
 	tags                              []tag
 	identity                          string // see identify
+	freshness                         rfc9111.Policy
 }
 
 const defaultMaxBody = 1 << 20
@@ -118,7 +121,7 @@ func (r Rule) compile() (*rule, error) {
 		return nil, fmt.Errorf("cache: rule %s: %w", r.Name, err)
 	}
 	for _, name := range r.KeyHeaders {
-		if !isToken(name) {
+		if !rfc9111.IsToken(name) {
 			return nil, fmt.Errorf("cache: rule %s: KeyHeaders: %q is not a field name", r.Name, name)
 		}
 		c.keyHeaders = append(c.keyHeaders, http.CanonicalHeaderKey(name))
@@ -131,6 +134,10 @@ func (r Rule) compile() (*rule, error) {
 		c.tags = append(c.tags, tagOf(tagName, name))
 	}
 	c.identity = c.identify()
+	c.freshness = rfc9111.Policy{
+		TTL: r.TTL, ForceTTL: r.ForceTTL, StaleWhileRevalidate: r.StaleWhileRevalidate, StaleIfError: r.StaleIfError,
+		Heuristic: r.Heuristic, Errors: r.Errors,
+	}
 	return c, nil
 }
 

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
 )
 
 // serveEntry answers from a whole entry: 304 to a condition that holds, a part
@@ -13,27 +15,27 @@ import (
 func (x *exchange) serveEntry(e *entry, status outcomeStatus) error {
 	req, res := x.c.Request(), x.c.Response()
 	h := res.Header()
-	status.hasTTL, status.ttl = true, e.left(x.now)
-	if x.conditional && e.status == http.StatusOK && notModified(e, req.Header, x.now) {
+	status.hasTTL, status.ttl = true, e.FreshFor(x.now)
+	if x.conditional && e.Status == http.StatusOK && e.NotModified(req.Header, x.now) {
 		x.writeNotModified(e, &status)
 		return nil
 	}
-	addFields(h, e.header)
+	addFields(h, e.Header)
 	x.describe(h, e, &status)
 
-	code, part := e.status, byteRange{0, e.body.size}
-	if x.ranged && e.status == http.StatusOK && !x.head && ifRangeHolds(e, req.Header, x.now) {
+	code, part := e.Status, rfc9111.ByteRange{Length: e.body.size}
+	if x.ranged && e.Status == http.StatusOK && !x.head && e.IfRangeHolds(req.Header, x.now) {
 		if lines := req.Header["Range"]; len(lines) == 1 {
-			r, answer := parseRange(lines[0], e.body.size)
-			if answer != rangeIgnored {
+			r, answer := rfc9111.ParseRange(lines[0], e.body.size)
+			if answer != rfc9111.RangeIgnored {
 				delete(h, "Content-Digest") // of this message's content (RFC 9530 section 2)
 			}
 			switch answer {
-			case rangePartial:
+			case rfc9111.RangePartial:
 				code, part = http.StatusPartialContent, r
-				h["Content-Range"] = []string{fmt.Sprintf("bytes %d-%d/%d", r.start, r.start+r.length-1, e.body.size)}
-				h["Content-Length"] = []string{formatInt(r.length)}
-			case rangeUnsatisfiable:
+				h["Content-Range"] = []string{fmt.Sprintf("bytes %d-%d/%d", r.Start, r.Start+r.Length-1, e.body.size)}
+				h["Content-Length"] = []string{strconv.FormatInt(r.Length, 10)}
+			case rfc9111.RangeUnsatisfiable:
 				h["Content-Range"] = []string{fmt.Sprintf("bytes */%d", e.body.size)}
 				h["Content-Length"] = []string{"0"}
 				res.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
@@ -47,16 +49,16 @@ func (x *exchange) serveEntry(e *entry, status outcomeStatus) error {
 	}
 	for _, chunk := range e.body.chunks {
 		size := int64(len(chunk))
-		if part.start >= size {
-			part.start -= size
+		if part.Start >= size {
+			part.Start -= size
 			continue
 		}
-		piece := chunk[part.start:min(size, part.start+part.length)]
-		part.start, part.length = 0, part.length-int64(len(piece))
+		piece := chunk[part.Start:min(size, part.Start+part.Length)]
+		part.Start, part.Length = 0, part.Length-int64(len(piece))
 		if _, err := res.Write(piece); err != nil {
 			return nil // the client has left
 		}
-		if part.length == 0 {
+		if part.Length == 0 {
 			break
 		}
 	}
@@ -85,7 +87,7 @@ func addField(h http.Header, name string, values []string) {
 // slices that an http.Header wants around them.
 func (x *exchange) describe(h http.Header, e *entry, status *outcomeStatus) {
 	var buf [128]byte
-	text := strconv.AppendInt(buf[:0], int64(e.age(x.now)/time.Second), 10)
+	text := strconv.AppendInt(buf[:0], int64(e.Age(x.now)/time.Second), 10)
 	age := len(text)
 	both := string(status.append(text, x.m.cache.name))
 	values := [2]string{both[:age], both[age:]}
@@ -102,11 +104,11 @@ func (x *exchange) describe(h http.Header, e *entry, status *outcomeStatus) {
 func (x *exchange) writeNotModified(e *entry, status *outcomeStatus) {
 	res := x.c.Response()
 	h := res.Header()
-	for name, values := range e.header {
+	for name, values := range e.Header {
 		if strings.HasPrefix(name, "Content-") && name != "Content-Location" && name != "Content-Security-Policy" {
 			continue
 		}
-		if name == "Last-Modified" && e.etag != "" {
+		if name == "Last-Modified" && e.ETag != "" {
 			continue
 		}
 		addField(h, name, values)
@@ -119,18 +121,18 @@ func (x *exchange) writeNotModified(e *entry, status *outcomeStatus) {
 func (x *exchange) serveOwn(o *outcome) error {
 	defer o.leader.leave()
 	res := x.c.Response()
-	if !o.bare && x.conditional && o.shared != nil && o.arrival.status == http.StatusOK &&
-		notModified(o.shared, x.c.Request().Header, x.now) {
+	if !o.bare && x.conditional && o.shared != nil && o.arrival.Status == http.StatusOK &&
+		o.shared.NotModified(x.c.Request().Header, x.now) {
 		x.writeNotModified(o.shared, &o.status)
 		return nil
 	}
-	addFields(res.Header(), o.arrival.header)
+	addFields(res.Header(), o.arrival.Header)
 	status := o.status
 	if o.shared != nil {
-		status.hasTTL, status.ttl = true, o.shared.left(x.now)
+		status.hasTTL, status.ttl = true, o.shared.FreshFor(x.now)
 	}
 	status.set(res.Header(), x.m.cache.name)
-	res.WriteHeader(o.arrival.status)
+	res.WriteHeader(o.arrival.Status)
 	x.copyBody(o.stream, o.leader, true)
 	return nil
 }
@@ -140,14 +142,14 @@ func (x *exchange) serveShared(e *entry, s *stream, r *reader, status outcomeSta
 	defer r.leave()
 	res := x.c.Response()
 	h := res.Header()
-	status.hasTTL, status.ttl = true, e.left(x.now)
-	if x.conditional && e.status == http.StatusOK && notModified(e, x.c.Request().Header, x.now) {
+	status.hasTTL, status.ttl = true, e.FreshFor(x.now)
+	if x.conditional && e.Status == http.StatusOK && e.NotModified(x.c.Request().Header, x.now) {
 		x.writeNotModified(e, &status)
 		return nil
 	}
-	addFields(h, e.header)
+	addFields(h, e.Header)
 	x.describe(h, e, &status)
-	res.WriteHeader(e.status)
+	res.WriteHeader(e.Status)
 	x.copyBody(s, r, false)
 	return nil
 }

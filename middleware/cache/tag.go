@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/dunglas/httpsfv"
+
+	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
 )
 
 // tag is what a purge names: the hash of a kind and a text. Everything that
@@ -154,7 +156,7 @@ func responseTags(h http.Header, origin string) ([]tag, error) {
 	var tags []tag
 	for _, line := range h["Cache-Tag"] {
 		for name := range strings.SplitSeq(line, ",") {
-			if name = trimOWS(name); name != "" {
+			if name = rfc9111.TrimOWS(name); name != "" {
 				tags = append(tags, tagOf(tagName, name))
 			}
 		}

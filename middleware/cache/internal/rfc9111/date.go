@@ -1,4 +1,4 @@
-package cache
+package rfc9111
 
 import (
 	"strings"
@@ -18,14 +18,14 @@ var (
 	daysPerMonth = [...]int{31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}
 )
 
-// parseDate reads an HTTP-date as RFC 9110 section 5.6.7 writes it, and not
+// ParseDate reads an HTTP-date as RFC 9110 section 5.6.7 writes it, and not
 // otherwise: one space here, two digits there, GMT as the zone. Go's
 // http.ParseTime accepts dates that the grammar does not (a one-digit hour, a
 // month out of its place), and a cache that accepts a date which another
 // recipient refuses disagrees with it on what is fresh. Letters match in any
 // case, which RFC 9111 section 4.2 asks of caches. now resolves the century of
 // the two-digit year of the obsolete RFC 850 form.
-func parseDate(s string, now time.Time) (time.Time, bool) {
+func ParseDate(s string, now time.Time) (time.Time, bool) {
 	switch comma := strings.IndexByte(s, ','); {
 	case comma == 3:
 		return parseIMFFixdate(s)
@@ -140,4 +140,4 @@ func digits(s string) (int, bool) {
 	return n, len(s) > 0
 }
 
-func formatDate(t time.Time) string { return t.UTC().Format(imfFixdate) }
+func FormatDate(t time.Time) string { return t.UTC().Format(imfFixdate) }

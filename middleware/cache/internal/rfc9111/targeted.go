@@ -1,4 +1,4 @@
-package cache
+package rfc9111
 
 import (
 	"net/http"
@@ -11,29 +11,29 @@ import (
 // one targeted field that it obeys.
 const cdnCacheControl = "Cdn-Cache-Control"
 
-// responseDirectives gives the directives that govern a response, and whether
+// ResponseDirectives gives the directives that govern a response, and whether
 // they come from a targeted field. A valid, non-empty CDN-Cache-Control wins
 // over Cache-Control and Expires; an invalid or empty one is as if it were not
 // there (RFC 9213 section 2.2).
-func responseDirectives(h http.Header) (d directives, targeted bool) {
+func ResponseDirectives(h http.Header) (d Directives, targeted bool) {
 	if lines := h[cdnCacheControl]; len(lines) > 0 {
 		if d, ok := parseTargeted(lines); ok {
 			return d, true
 		}
 	}
-	return parseCacheControl(h["Cache-Control"]), false
+	return ParseCacheControl(h["Cache-Control"]), false
 }
 
 // parseTargeted reads a targeted cache control field: an RFC 8941 dictionary
 // with directives for keys. A value of another type than its directive's is
 // not coerced, it is ignored (RFC 9213 section 2.1), except that a restriction
 // stays a restriction whatever its value: "private=1" is not public.
-func parseTargeted(lines []string) (directives, bool) {
+func parseTargeted(lines []string) (Directives, bool) {
 	dict, err := httpsfv.UnmarshalDictionary(lines)
 	if err != nil || len(dict.Names()) == 0 {
-		return directives{}, false
+		return Directives{}, false
 	}
-	var d directives
+	var d Directives
 	for _, name := range dict.Names() {
 		member, _ := dict.Get(name)
 		item, ok := member.(httpsfv.Item)
@@ -47,7 +47,7 @@ func parseTargeted(lines []string) (directives, bool) {
 			}
 		case int64:
 			if value >= 0 {
-				d.addDelta(name, time.Duration(min(value, int64(maxDelta/time.Second)))*time.Second)
+				d.addDelta(name, time.Duration(min(value, int64(MaxDelta/time.Second)))*time.Second)
 			}
 		case string:
 			d.addFields(name, value)
@@ -57,26 +57,26 @@ func parseTargeted(lines []string) (directives, bool) {
 	}
 	// A directive that takes seconds and has none ("max-age" alone) came in
 	// through add as present and invalid; here it is ignored instead.
-	for _, v := range []*delta{&d.maxAge, &d.sMaxAge, &d.staleWhileRevalidate, &d.staleIfError} {
-		if !v.valid {
-			*v = delta{}
+	for _, v := range []*Delta{&d.MaxAge, &d.SMaxAge, &d.StaleWhileRevalidate, &d.StaleIfError} {
+		if !v.Valid {
+			*v = Delta{}
 		}
 	}
 	return d, true
 }
 
 // addDelta adds a directive whose structured value is an integer.
-func (d *directives) addDelta(name string, seconds time.Duration) {
-	value := delta{present: true, valid: true, d: seconds}
+func (d *Directives) addDelta(name string, seconds time.Duration) {
+	value := Delta{Present: true, Valid: true, Value: seconds}
 	switch name {
 	case "max-age":
-		d.maxAge = value
+		d.MaxAge = value
 	case "s-maxage":
-		d.sMaxAge = value
+		d.SMaxAge = value
 	case "stale-while-revalidate":
-		d.staleWhileRevalidate = value
+		d.StaleWhileRevalidate = value
 	case "stale-if-error":
-		d.staleIfError = value
+		d.StaleIfError = value
 	default:
 		d.addFields(name, "")
 	}
@@ -84,7 +84,7 @@ func (d *directives) addDelta(name string, seconds time.Duration) {
 
 // addFields adds a directive whose structured value is a string, which is a
 // list of field names, or of a type that no directive has.
-func (d *directives) addFields(name, fields string) {
+func (d *Directives) addFields(name, fields string) {
 	switch name {
 	case "no-store", "no-cache", "private", "must-revalidate", "proxy-revalidate":
 		d.add(name, fields, true)

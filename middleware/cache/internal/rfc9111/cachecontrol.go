@@ -1,4 +1,4 @@
-package cache
+package rfc9111
 
 import (
 	"net/http"
@@ -6,32 +6,34 @@ import (
 	"time"
 )
 
-// maxDelta is what a delta-seconds that overflows becomes: RFC 9111 section
+// MaxDelta is what a delta-seconds that overflows becomes: RFC 9111 section
 // 1.2.2 says 2^31 seconds or the greatest that the recipient can hold.
-const maxDelta = (1 << 31) * time.Second
+const MaxDelta = (1 << 31) * time.Second
 
-// delta is a directive whose argument is delta-seconds.
-type delta struct {
-	present bool
-	valid   bool // the argument was a non-negative integer
-	d       time.Duration
+// Delta is a directive whose argument is delta-seconds (RFC 9111 section
+// 1.2.2). The zero Delta is a directive that the message does not have.
+type Delta struct {
+	Present bool
+	Valid   bool // the argument was a non-negative integer
+	Value   time.Duration
 }
 
-// directives is a Cache-Control field, or a targeted field with the same
+// Directives is a Cache-Control field, or a targeted field with the same
 // directives (RFC 9213), as far as a shared cache acts on it.
-type directives struct {
-	noStore, noCache, private, public               bool
-	mustRevalidate, proxyRevalidate, mustUnderstand bool
-	onlyIfCached                                    bool
+type Directives struct {
+	NoStore, NoCache, Private, Public               bool
+	MustRevalidate, ProxyRevalidate, MustUnderstand bool
+	OnlyIfCached                                    bool
 
-	maxAge, sMaxAge, maxStale, minFresh delta
-	staleWhileRevalidate, staleIfError  delta // RFC 5861
+	MaxAge, SMaxAge, MaxStale, MinFresh Delta
+	StaleWhileRevalidate, StaleIfError  Delta // RFC 5861
 
-	// Qualified forms: the fields named by no-cache="..." and private="...".
-	noCacheFields, privateFields []string
+	// NoCacheFields and PrivateFields are the response fields that qualified
+	// forms name: no-cache="..." and private="...".
+	NoCacheFields, PrivateFields []string
 }
 
-// parseCacheControl reads all Cache-Control lines of a message, RFC 9111
+// ParseCacheControl reads all Cache-Control lines of a message, RFC 9111
 // section 5.2. It never fails: what cannot be read is dropped where that makes
 // the cache more careful, and read as the more restrictive meaning elsewhere.
 //
@@ -41,8 +43,8 @@ type directives struct {
 //   - A max-age that is no non-negative integer is present and invalid, which
 //     makes the response stale (section 4.2.1).
 //   - After a quoted string that never ends, only restrictions are believed.
-func parseCacheControl(lines []string) directives {
-	var d directives
+func ParseCacheControl(lines []string) Directives {
+	var d Directives
 	for _, line := range lines {
 		for line != "" {
 			var name, arg string
@@ -65,7 +67,7 @@ func nextDirective(line string) (name, arg string, hasArg, broken bool, rest str
 	if end < 0 {
 		return strings.TrimSpace(line), "", false, false, ""
 	}
-	name = trimOWS(line[:end])
+	name = TrimOWS(line[:end])
 	if line[end] == ',' {
 		return name, "", false, false, line[end+1:]
 	}
@@ -79,7 +81,7 @@ func nextDirective(line string) (name, arg string, hasArg, broken bool, rest str
 		if next < 0 {
 			next = len(after)
 		}
-		if trimOWS(after[:next]) != "" { // "60"0: not an argument
+		if TrimOWS(after[:next]) != "" { // "60"0: not an argument
 			value = "\x00"
 		}
 		return name, value, true, false, strings.TrimPrefix(after[next:], ",")
@@ -120,46 +122,46 @@ func quotedString(s string) (value, rest string, ok bool) {
 	return "", "", false
 }
 
-func (d *directives) add(name, arg string, hasArg bool) {
+func (d *Directives) add(name, arg string, hasArg bool) {
 	switch {
 	case strings.EqualFold(name, "no-store"):
-		d.noStore = true
+		d.NoStore = true
 	case strings.EqualFold(name, "no-cache"):
-		d.noCacheFields = qualify(&d.noCache, d.noCacheFields, arg, hasArg)
+		d.NoCacheFields = qualify(&d.NoCache, d.NoCacheFields, arg, hasArg)
 	case strings.EqualFold(name, "private"):
-		d.privateFields = qualify(&d.private, d.privateFields, arg, hasArg)
+		d.PrivateFields = qualify(&d.Private, d.PrivateFields, arg, hasArg)
 	case strings.EqualFold(name, "public"):
-		d.public = true
+		d.Public = true
 	case strings.EqualFold(name, "must-revalidate"):
-		d.mustRevalidate = true
+		d.MustRevalidate = true
 	case strings.EqualFold(name, "proxy-revalidate"):
-		d.proxyRevalidate = true
+		d.ProxyRevalidate = true
 	case strings.EqualFold(name, "must-understand"):
-		d.mustUnderstand = true
+		d.MustUnderstand = true
 	case strings.EqualFold(name, "only-if-cached"):
-		d.onlyIfCached = true
+		d.OnlyIfCached = true
 	case strings.EqualFold(name, "max-age"):
-		d.maxAge.set(arg)
+		d.MaxAge.set(arg)
 	case strings.EqualFold(name, "s-maxage"):
-		d.sMaxAge.set(arg)
+		d.SMaxAge.set(arg)
 	case strings.EqualFold(name, "min-fresh"):
-		d.minFresh.set(arg)
+		d.MinFresh.set(arg)
 	case strings.EqualFold(name, "max-stale"):
-		if !hasArg && !d.maxStale.present { // any staleness will do
-			d.maxStale = delta{present: true, valid: true, d: maxDelta}
+		if !hasArg && !d.MaxStale.Present { // any staleness will do
+			d.MaxStale = Delta{Present: true, Valid: true, Value: MaxDelta}
 			return
 		}
-		d.maxStale.set(arg)
+		d.MaxStale.set(arg)
 	case strings.EqualFold(name, "stale-while-revalidate"):
-		d.staleWhileRevalidate.set(arg)
+		d.StaleWhileRevalidate.set(arg)
 	case strings.EqualFold(name, "stale-if-error"):
-		d.staleIfError.set(arg)
+		d.StaleIfError.set(arg)
 	}
 }
 
 // restrictOnly looks through what follows an unterminated quote for
 // directives that forbid. Freshness found there is not believed.
-func (d *directives) restrictOnly(rest string) {
+func (d *Directives) restrictOnly(rest string) {
 	for part := range strings.SplitSeq(rest, ",") {
 		name, _, _ := strings.Cut(part, "=")
 		switch name = strings.ToLower(strings.Trim(name, " \t\"")); name {
@@ -169,12 +171,12 @@ func (d *directives) restrictOnly(rest string) {
 	}
 }
 
-func (v *delta) set(arg string) {
-	if v.present {
+func (v *Delta) set(arg string) {
+	if v.Present {
 		return
 	}
-	v.present = true
-	v.d, v.valid = parseDelta(arg)
+	v.Present = true
+	v.Value, v.Valid = parseDelta(arg)
 }
 
 // qualify handles no-cache and private, with and without field names. Without
@@ -182,11 +184,11 @@ func (v *delta) set(arg string) {
 func qualify(whole *bool, fields []string, arg string, hasArg bool) []string {
 	var names []string
 	for name := range strings.SplitSeq(arg, ",") {
-		name = trimOWS(name)
+		name = TrimOWS(name)
 		if name == "" {
 			continue
 		}
-		if !isToken(name) {
+		if !IsToken(name) {
 			*whole = true
 			return fields
 		}
@@ -208,17 +210,17 @@ func parseDelta(s string) (time.Duration, bool) {
 		if s[i] < '0' || s[i] > '9' {
 			return 0, false
 		}
-		if n = n*10 + int64(s[i]-'0'); n > int64(maxDelta/time.Second) {
-			n = int64(maxDelta / time.Second)
+		if n = n*10 + int64(s[i]-'0'); n > int64(MaxDelta/time.Second) {
+			n = int64(MaxDelta / time.Second)
 		}
 	}
 	return time.Duration(n) * time.Second, true
 }
 
-func trimOWS(s string) string { return strings.Trim(s, " \t") }
+func TrimOWS(s string) string { return strings.Trim(s, " \t") }
 
-// isToken reports whether s is an RFC 9110 section 5.6.2 token.
-func isToken(s string) bool {
+// IsToken reports whether s is an RFC 9110 section 5.6.2 token.
+func IsToken(s string) bool {
 	for i := 0; i < len(s); i++ {
 		c := s[i]
 		switch {

@@ -1,4 +1,4 @@
-package cache
+package rfc9111
 
 import (
 	"crypto/sha256"
@@ -12,27 +12,27 @@ import (
 // attempt at content negotiation.
 const maxVary = 32
 
-// selector is one field of a stored response's Vary with the value, normalised,
+// Selector is one field of a stored response's Vary with the value, normalised,
 // that the request which fetched it had. A field that was absent is not a
 // field that was empty.
-type selector struct {
-	name    string
-	value   string
-	present bool
-	raw     string // one value that normalises to it: most requests send that
+type Selector struct {
+	Name    string
+	Value   string
+	Present bool
+	Raw     string // one value that normalises to it: most requests send that
 }
 
-// varyNames gives the fields that a response varies on, canonical, sorted,
+// VaryNames gives the fields that a response varies on, canonical, sorted,
 // each once. ok is false if no other request can be known to select it:
 // "Vary: *" in any company (RFC 9111 section 4.1), or a name that is none.
-func varyNames(h http.Header) (names []string, ok bool) {
+func VaryNames(h http.Header) (names []string, ok bool) {
 	for _, line := range h["Vary"] {
 		for name := range strings.SplitSeq(line, ",") {
-			name = trimOWS(name)
+			name = TrimOWS(name)
 			if name == "" {
 				continue
 			}
-			if name == "*" || !isToken(name) {
+			if name == "*" || !IsToken(name) {
 				return nil, false
 			}
 			names = append(names, http.CanonicalHeaderKey(name))
@@ -51,42 +51,42 @@ func varyNames(h http.Header) (names []string, ok bool) {
 
 func encoded(h http.Header) bool {
 	for _, line := range h["Content-Encoding"] {
-		if line = trimOWS(line); line != "" && !strings.EqualFold(line, "identity") {
+		if line = TrimOWS(line); line != "" && !strings.EqualFold(line, "identity") {
 			return true
 		}
 	}
 	return false
 }
 
-// selectorsOf computes the selecting header fields of a request.
-func selectorsOf(names []string, field func(name string) []string) []selector {
+// SelectorsOf computes the selecting header fields of a request.
+func SelectorsOf(names []string, field func(name string) []string) []Selector {
 	if len(names) == 0 {
 		return nil
 	}
-	s := make([]selector, len(names))
+	s := make([]Selector, len(names))
 	for i, name := range names {
 		values := field(name)
 		// Copies: a server may keep a request's whole head for as long as one value of it is held.
-		s[i] = selector{name: name, value: strings.Clone(normalField(name, values)), present: len(values) > 0}
+		s[i] = Selector{Name: name, Value: strings.Clone(normalField(name, values)), Present: len(values) > 0}
 		if len(values) == 1 {
-			s[i].raw = strings.Clone(values[0])
+			s[i].Raw = strings.Clone(values[0])
 		}
 	}
 	return s
 }
 
-// selects reports whether a request selects a response with these selectors.
-func selects(selectors []selector, field func(name string) []string) bool {
+// Selects reports whether a request selects a response with these selectors.
+func Selects(selectors []Selector, field func(name string) []string) bool {
 	for i := range selectors {
 		s := &selectors[i]
-		values := field(s.name)
-		if (len(values) > 0) != s.present {
+		values := field(s.Name)
+		if (len(values) > 0) != s.Present {
 			return false
 		}
-		if len(values) == 1 && (values[0] == s.raw || values[0] == s.value) {
+		if len(values) == 1 && (values[0] == s.Raw || values[0] == s.Value) {
 			continue
 		}
-		if normalField(s.name, values) != s.value {
+		if normalField(s.Name, values) != s.Value {
 			return false
 		}
 	}
@@ -152,7 +152,7 @@ func splitList(s string) []string {
 	var members []string
 	quoted, start := false, 0
 	add := func(end int) {
-		if m := trimOWS(s[start:end]); m != "" {
+		if m := TrimOWS(s[start:end]); m != "" {
 			members = append(members, m)
 		}
 		start = end + 1
@@ -171,19 +171,19 @@ func splitList(s string) []string {
 	return members
 }
 
-// variantID names a variant inside its resource.
-type variantID [16]byte
+// VariantID names a variant inside its resource.
+type VariantID [16]byte
 
-// variantOf hashes selectors; the zero variantID is a response without Vary.
-func variantOf(selectors []selector) (id variantID) {
+// VariantOf hashes selectors; the zero VariantID is a response without Vary.
+func VariantOf(selectors []Selector) (id VariantID) {
 	if len(selectors) == 0 {
 		return id
 	}
 	var b []byte
 	for i := range selectors {
-		b = appendPart(b, selectors[i].name)
-		b = appendPart(b, selectors[i].value)
-		if selectors[i].present {
+		b = appendText(b, selectors[i].Name)
+		b = appendText(b, selectors[i].Value)
+		if selectors[i].Present {
 			b = append(b, 1)
 		} else {
 			b = append(b, 0)
@@ -193,4 +193,11 @@ func variantOf(selectors []selector) (id variantID) {
 	sum := sha256.Sum256(b)
 	copy(id[:], sum[:])
 	return id
+}
+
+// appendText writes a text behind its length, so that no two lists of texts
+// are written alike.
+func appendText(b []byte, s string) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(len(s)))
+	return append(b, s...)
 }

@@ -1,4 +1,4 @@
-package cache
+package rfc9111
 
 import (
 	"net/http"
@@ -6,24 +6,24 @@ import (
 	"time"
 )
 
-// notModified evaluates a request's If-None-Match and If-Modified-Since
-// against an entry, RFC 9111 section 4.3.2: true means 304. If-Match and
-// If-Unmodified-Since are for origin servers alone and are not looked at.
-func notModified(e *entry, h http.Header, now time.Time) bool {
+// NotModified evaluates a request's If-None-Match and If-Modified-Since
+// against a stored response, RFC 9111 section 4.3.2: true means 304. If-Match
+// and If-Unmodified-Since are for origin servers alone and are not looked at.
+func (r *Response) NotModified(h http.Header, now time.Time) bool {
 	if lines := h["If-None-Match"]; len(lines) > 0 {
-		return etagListed(lines, e.header.Get("Etag")) // If-Modified-Since is then ignored
+		return etagListed(lines, r.Header.Get("Etag")) // If-Modified-Since is then ignored
 	}
 	lines := h["If-Modified-Since"]
 	if len(lines) != 1 {
 		return false
 	}
-	since, ok := parseDate(lines[0], now)
+	since, ok := ParseDate(lines[0], now)
 	if !ok {
 		return false
 	}
-	modified := e.lastModified
+	modified := r.LastModified
 	if modified.IsZero() {
-		modified = e.date
+		modified = r.Date
 	}
 	return !modified.After(since)
 }
@@ -34,7 +34,7 @@ func notModified(e *entry, h http.Header, now time.Time) bool {
 func etagListed(lines []string, etag string) bool {
 	opaque := strings.TrimPrefix(etag, "W/")
 	for _, line := range lines {
-		for line = trimOWS(line); line != ""; {
+		for line = TrimOWS(line); line != ""; {
 			var candidate string
 			candidate, line = nextETag(line)
 			if candidate == "*" || (etag != "" && strings.TrimPrefix(candidate, "W/") == opaque) {
@@ -60,9 +60,9 @@ func nextETag(list string) (etag, rest string) {
 	}
 	comma := strings.IndexByte(list[end:], ',')
 	if comma < 0 {
-		return trimOWS(list), ""
+		return TrimOWS(list), ""
 	}
-	return trimOWS(list[:end+comma]), strings.TrimLeft(list[end+comma+1:], " \t,")
+	return TrimOWS(list[:end+comma]), strings.TrimLeft(list[end+comma+1:], " \t,")
 }
 
 // validETag reports whether s is one entity-tag that may be sent back to the
@@ -80,26 +80,28 @@ func validETag(s string) bool {
 	return true
 }
 
-func strongETag(s string) bool { return s != "" && !strings.HasPrefix(s, "W/") }
+// StrongETag reports whether an entity tag is a strong one (RFC 9110 section 8.8.1).
+func StrongETag(s string) bool { return s != "" && !strings.HasPrefix(s, "W/") }
 
-// preconditions are the request fields that make an origin answer something
+// Preconditions are the request fields that make an origin answer something
 // else than the whole representation.
-var preconditions = [...]string{"If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since", "If-Range", "Range"}
+var Preconditions = [...]string{"If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since", "If-Range", "Range"}
 
-// makeConditional turns a request into one that validates an entry, RFC 9111
-// section 4.3.1: with its entity tag, and its Last-Modified.
-func makeConditional(h http.Header, e *entry) {
-	dropPreconditions(h)
-	if e.etag != "" {
-		h["If-None-Match"] = []string{e.etag}
+// MakeConditional turns a request into one that validates a stored response,
+// RFC 9111 section 4.3.1: with its entity tag, and its Last-Modified.
+func MakeConditional(h http.Header, r *Response) {
+	DropPreconditions(h)
+	if r.ETag != "" {
+		h["If-None-Match"] = []string{r.ETag}
 	}
-	if !e.lastModified.IsZero() {
-		h["If-Modified-Since"] = []string{e.header.Get("Last-Modified")}
+	if !r.LastModified.IsZero() {
+		h["If-Modified-Since"] = []string{r.Header.Get("Last-Modified")}
 	}
 }
 
-func dropPreconditions(h http.Header) {
-	for _, name := range preconditions {
+// DropPreconditions makes a request ask for the whole representation.
+func DropPreconditions(h http.Header) {
+	for _, name := range Preconditions {
 		delete(h, name)
 	}
 }

@@ -1,0 +1,105 @@
+package rfc9111
+
+import (
+	"net/http"
+	"time"
+)
+
+// Class is what about a request keeps it from sharing responses freely. One
+// rule serves for storing and for reuse: a response admits the classes that
+// its own directives make shareable, and both the request that fetched it and
+// the request that wants it must be of admitted classes only.
+type Class uint8
+
+const (
+	// WithSession: the request has a live session; it shares responses with
+	// "public" alone.
+	WithSession Class = 1 << iota
+	// WithAuthorization: the request has an Authorization field (RFC 9111
+	// section 3.5).
+	WithAuthorization
+	// WithCookie: the request has a cookie that the rule does not ignore; only
+	// the origin's own freshness counts.
+	WithCookie
+)
+
+// Arrival is a response's head as the origin sent it, when its request was
+// sent, and when it was received.
+type Arrival struct {
+	Status              int
+	Header              http.Header
+	Requested, Received time.Time
+}
+
+// Response is a stored response as far as RFC 9111 looks at it: everything but
+// its body.
+type Response struct {
+	Vary    []Selector
+	Variant VariantID // the hash of Vary
+
+	Status int
+	Header http.Header // as stored: without what must not be, with Date and Content-Length
+
+	Date       time.Time     // of the response, for "the most recent one"
+	Received   time.Time     // section 4.2.3 response_time
+	InitialAge time.Duration // section 4.2.3 corrected_initial_age
+	Lifetime   time.Duration // section 4.2.1, counted like InitialAge
+	Source     LifetimeSource
+
+	// For how long after its freshness it may be served stale (RFC 5861).
+	StaleWhileRevalidate, StaleIfError time.Duration
+
+	NoCache    bool  // it must be validated before every reuse
+	NeverStale bool  // must-revalidate, proxy-revalidate or s-maxage
+	Admits     Class // the classes of requests that may share it
+
+	ETag         string    // empty: none that can be sent to the origin
+	LastModified time.Time // zero: none
+}
+
+// Age is RFC 9111 section 4.2.3's current_age.
+func (r *Response) Age(now time.Time) time.Duration {
+	return r.InitialAge + max(0, now.Sub(r.Received))
+}
+
+// FreshFor is how long the response is still fresh; negative is for how long
+// it has been stale.
+func (r *Response) FreshFor(now time.Time) time.Duration { return r.Lifetime - r.Age(now) }
+
+// keepStale is for how long a stale response is kept to be validated, or to be
+// served while the origin cannot be reached.
+const keepStale = 10 * time.Minute
+
+// KeepUntil is when the response is of no more use: stale beyond every
+// permission to serve it, and too old to be worth validating.
+func (r *Response) KeepUntil() time.Time {
+	beyond := max(r.StaleWhileRevalidate, r.StaleIfError)
+	if r.CanValidate() || !r.NeverStale {
+		beyond = max(beyond, keepStale)
+	}
+	return r.Received.Add(max(0, r.Lifetime-r.InitialAge) + beyond)
+}
+
+// CanValidate reports whether the origin can be asked whether the response is
+// still current (RFC 9111 section 4.3).
+func (r *Response) CanValidate() bool { return r.ETag != "" || !r.LastModified.IsZero() }
+
+// SameVariant reports whether two responses to one key answer the same
+// requests. Responses that admit other classes of requests live side by side.
+func (r *Response) SameVariant(other *Response) bool {
+	return r.Variant == other.Variant && r.Admits == other.Admits
+}
+
+// SetValidators reads ETag and LastModified from the header. now resolves
+// two-digit years.
+func (r *Response) SetValidators(now time.Time) {
+	r.ETag, r.LastModified = "", time.Time{}
+	if tags := r.Header["Etag"]; len(tags) == 1 && validETag(tags[0]) {
+		r.ETag = tags[0]
+	}
+	if modified := r.Header["Last-Modified"]; len(modified) == 1 {
+		if t, ok := ParseDate(modified[0], now); ok {
+			r.LastModified = t
+		}
+	}
+}
