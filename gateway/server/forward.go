@@ -1,12 +1,11 @@
 package server
 
 import (
-	"bufio"
 	"errors"
-	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/headgate/headgate/gateway/listener"
@@ -26,6 +25,7 @@ func (rt *route) forward(u *proxy.Upstream) echo.HandlerFunc {
 		Rewrite:        rt.rewriteRequest,
 		ModifyResponse: rt.takeResponse,
 		Filter:         session.StripReserved,
+		OnUpgrade:      upgraded,
 	})
 	return func(c echo.Context) error {
 		x := exchangeOf(c)
@@ -33,7 +33,7 @@ func (rt *route) forward(u *proxy.Upstream) echo.HandlerFunc {
 		if err != nil {
 			return refuse(http.StatusBadRequest, "What this route makes of the path could be read as another one.").because(err)
 		}
-		err = h.Forward(upgradable{c.Response(), x}, r)
+		err = h.Forward(c.Response(), r)
 		if err == nil {
 			return nil
 		}
@@ -59,21 +59,10 @@ func refusalOf(r *http.Request, err error) *listener.RequestError {
 	return refusal
 }
 
-// upgradable notices that a connection is upgraded. The answer to that is
-// written past Echo's Response, which then knows of none.
-type upgradable struct {
-	*echo.Response
-	x *exchange
-}
-
-// Hijack implements http.Hijacker.
-func (w upgradable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := w.Response.Hijack()
-	if err == nil {
-		w.Status, w.Committed = http.StatusSwitchingProtocols, true
-		w.x.settle(w.Status, w.Header()) // now: the connection may last for days
-	}
-	return conn, rw, err
+// upgraded settles the limits when the connection becomes a WebSocket, which
+// may last for days.
+func upgraded(r *http.Request) {
+	exchangeFrom(r.Context()).settle(http.StatusSwitchingProtocols, nil)
 }
 
 // answeredBy notes for the log which server it was that gave no answer.
@@ -196,32 +185,23 @@ func asProblem(err error) error {
 	if !errors.As(err, &failure) {
 		return err
 	}
-	p := refuse(failure.Status, detailOf(failure)).because(err)
-	if failure.Status == http.StatusServiceUnavailable {
-		p.with("Retry-After", "1")
+	detail := failure.Detail()
+	if failure.Kind == proxy.KindRefused {
+		detail = refusedResponse(failure)
+	}
+	p := refuse(failure.Status, detail).because(err)
+	if seconds := failure.RetryAfter(); seconds > 0 {
+		p.with("Retry-After", strconv.FormatInt(seconds, 10))
 	}
 	return p
 }
 
-func detailOf(e *proxy.Error) string {
-	switch e.Kind {
-	case proxy.KindTimeout:
-		return "The app server did not answer in time."
-	case proxy.KindOverloaded:
-		return "All app servers are at their limit of connections."
-	case proxy.KindBodyTooLarge:
-		return "The request body is larger than is allowed here."
-	case proxy.KindBadRequest:
-		return "The request is malformed, or cannot be forwarded."
-	case proxy.KindSlowRequest:
-		return "The request body did not arrive in time."
-	case proxy.KindRefused:
-		if errors.Is(e.Err, session.ErrMalformed) {
-			return "The app server sent headers that the gateway cannot follow."
-		}
-		return "The session could not be saved."
+// refusedResponse says why takeResponse has refused the app's response.
+func refusedResponse(e *proxy.Error) string {
+	if errors.Is(e.Err, session.ErrMalformed) {
+		return "The app server sent headers that the gateway cannot follow."
 	}
-	return "No app server could answer."
+	return "The session could not be saved."
 }
 
 // applyHeaderRules removes, sets and adds headers.

@@ -59,7 +59,7 @@ func (s *Shared) Close() {
 // openParts opens what the first policy names. What fails leaves the rest to teardown.
 func (s *Server) openParts() (*parts, error) {
 	p := &parts{upgrades: proxy.NewUpgrades(), lent: newLentCORS(s.options.Now)}
-	p.upstreams = newUpstreams(proxy.Deps{
+	p.upstreams = newUpstreams(proxy.Options{
 		Logger: s.log, Observer: s.metrics.attempt, Upgrades: p.upgrades,
 		Now: s.options.Now, Transport: s.options.Transport,
 	}, s.log)

@@ -15,16 +15,16 @@ const retireAfter = time.Minute
 // upstreams are the pools of app servers by name. They outlive policies: one
 // that a new policy has as well keeps its connections, health and counters.
 type upstreams struct {
-	deps proxy.Deps
-	log  *slog.Logger
+	options proxy.Options // of all of them, but for Name and Config
+	log     *slog.Logger
 
 	mu      sync.Mutex
 	byName  map[string]*proxy.Upstream
 	retired map[*proxy.Upstream]*time.Timer
 }
 
-func newUpstreams(deps proxy.Deps, log *slog.Logger) *upstreams {
-	return &upstreams{deps: deps, log: log, byName: map[string]*proxy.Upstream{}, retired: map[*proxy.Upstream]*time.Timer{}}
+func newUpstreams(options proxy.Options, log *slog.Logger) *upstreams {
+	return &upstreams{options: options, log: log, byName: map[string]*proxy.Upstream{}, retired: map[*proxy.Upstream]*time.Timer{}}
 }
 
 // prepared are the upstreams of a policy that is being compiled.
@@ -51,7 +51,9 @@ func (us *upstreams) prepare(configs map[string]proxy.Config) (prepared, error) 
 			p.byName[name] = u
 			continue
 		}
-		u, err := proxy.NewUpstream(name, cfg, us.deps)
+		o := us.options
+		o.Name, o.Config = name, cfg
+		u, err := proxy.New(o)
 		if err != nil {
 			p.discard()
 			return prepared{}, err

@@ -204,7 +204,7 @@ func (a *attempt) settle(kind Kind, cause error) {
 		a.server.breaker.endTrial()
 	}
 	a.server.release()
-	if observe := x.up.deps.Observer; observe != nil {
+	if observe := x.up.options.Observer; observe != nil {
 		observe(Attempt{Upstream: x.up.name, Server: a.server.name, Kind: kind, Status: a.status,
 			Header: a.header, Retry: a != &x.first})
 	}

@@ -49,7 +49,7 @@ func bareReverseProxy(b *testing.B, target string) http.Handler {
 }
 
 func upstreamInEcho(b *testing.B, target string) http.Handler {
-	u := newUpstream(b, proxy.Config{Servers: servers(target), Retries: 1}, proxy.Deps{Observer: func(proxy.Attempt) {}})
+	u := newUpstream(b, proxy.Config{Servers: servers(target), Retries: 1}, proxy.Options{Observer: func(proxy.Attempt) {}})
 	h := u.Handler(proxy.RouteOptions{
 		ModifyResponse: func(*http.Response) error { return nil },
 		Filter:         func(http.Header) {},

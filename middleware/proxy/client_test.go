@@ -42,7 +42,7 @@ func TestAnswerBeforeTheEndOfAnUpload(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			u := newUpstream(t, proxy.Config{Servers: servers(tc.server)}, proxy.Deps{})
+			u := newUpstream(t, proxy.Config{Servers: servers(tc.server)}, proxy.Options{})
 			gw := front(t, u.Handler(proxy.RouteOptions{}))
 			conn, err := net.Dial("tcp", gw.Listener.Addr().String())
 			if err != nil {
@@ -103,7 +103,7 @@ func TestClientThatLeavesAStreamEndsItAtTheServer(t *testing.T) {
 		close(ended)
 	})
 	kinds := make(chan proxy.Kind, 1)
-	u := newUpstream(t, proxy.Config{Servers: servers(app.URL)}, proxy.Deps{Observer: func(a proxy.Attempt) { kinds <- a.Kind }})
+	u := newUpstream(t, proxy.Config{Servers: servers(app.URL)}, proxy.Options{Observer: func(a proxy.Attempt) { kinds <- a.Kind }})
 	gw := front(t, u.Handler(proxy.RouteOptions{}))
 	ctx, cancel := context.WithCancel(context.Background())
 	req, _ := http.NewRequestWithContext(ctx, "GET", gw.URL, nil)
@@ -130,7 +130,7 @@ func TestDeadlineOfTheRequestItselfIs504(t *testing.T) {
 	release := make(chan struct{})
 	app := origin(t, func(w http.ResponseWriter, r *http.Request) { <-release })
 	defer close(release)
-	u := newUpstream(t, proxy.Config{Servers: servers(app.URL)}, proxy.Deps{})
+	u := newUpstream(t, proxy.Config{Servers: servers(app.URL)}, proxy.Options{})
 	h := u.Handler(proxy.RouteOptions{})
 	gw := front(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 30*time.Millisecond)
@@ -173,7 +173,7 @@ func TestThroughEcho(t *testing.T) {
 		w.WriteHeader(http.StatusTeapot)
 		_, _ = io.WriteString(w, "short and stout")
 	})
-	u := newUpstream(t, proxy.Config{Servers: servers(app.URL, deadServer(t))}, proxy.Deps{})
+	u := newUpstream(t, proxy.Config{Servers: servers(app.URL, deadServer(t))}, proxy.Options{})
 	h := u.Handler(proxy.RouteOptions{})
 	e := echo.New()
 	e.HTTPErrorHandler = func(err error, c echo.Context) {

@@ -360,7 +360,7 @@ func parseServer(s string) (*url.URL, error) {
 }
 
 // Check reports what is wrong with the configuration, the files that TLS names
-// included: what NewUpstream and Update would refuse.
+// included: what New and Update would refuse.
 func (c Config) Check() error {
 	c = c.withDefaults()
 	if err := c.validate(); err != nil {

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+
+	"github.com/labstack/echo/v4"
 )
 
 // Kind says what kept a request from being answered by a server.
@@ -61,6 +63,35 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
+// Detail says in a sentence what went wrong, for whoever reads the response.
+// It names no server.
+func (e *Error) Detail() string {
+	switch e.Kind {
+	case KindTimeout:
+		return "The app server did not answer in time."
+	case KindOverloaded:
+		return "All app servers are at their limit of connections."
+	case KindBodyTooLarge:
+		return "The request body is larger than is allowed here."
+	case KindBadRequest:
+		return "The request is malformed, or cannot be forwarded."
+	case KindSlowRequest:
+		return "The request body did not arrive in time."
+	case KindRefused:
+		return "The app server's response was refused."
+	}
+	return "No app server could answer."
+}
+
+// RetryAfter is the number of seconds after which the client may try again,
+// for the Retry-After field of the response. Zero: the response has none.
+func (e *Error) RetryAfter() int64 {
+	if e.Status == http.StatusServiceUnavailable {
+		return 1
+	}
+	return 0
+}
+
 // blamesServer reports whether a failure says something about the server,
 // rather than about the client or the gateway.
 func (k Kind) blamesServer() bool {
@@ -75,7 +106,7 @@ func (k Kind) blamesServer() bool {
 func classifyRequestBody(err error) (Kind, int) {
 	var tooLarge *http.MaxBytesError
 	switch {
-	case errors.As(err, &tooLarge):
+	case errors.As(err, &tooLarge), errors.Is(err, echo.ErrStatusRequestEntityTooLarge): // Echo's BodyLimit
 		return KindBodyTooLarge, http.StatusRequestEntityTooLarge
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return KindSlowRequest, http.StatusRequestTimeout

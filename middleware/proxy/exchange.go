@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/netip"
 	"time"
 
 	"github.com/headgate/headgate/middleware/clientip"
@@ -19,6 +18,7 @@ type exchange struct {
 	pool  *pool
 	route *RouteOptions
 	in    *http.Request
+	from  clientip.Info // the client
 
 	ctx      exchangeContext
 	rw       responseWriter
@@ -47,6 +47,10 @@ type headerValues struct {
 
 func newExchange(h *Handler, w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{up: h.upstream, pool: h.upstream.pool.Load(), route: &h.opts, in: r}
+	known := false
+	if x.from, known = clientip.FromContext(r.Context()); !known {
+		x.from = h.upstream.options.Resolver.Info(r)
+	}
 	x.ctx = exchangeContext{Context: r.Context(), x: x}
 	x.rw = responseWriter{ResponseWriter: w, x: x}
 	return x
@@ -80,24 +84,15 @@ func (x *exchange) timeout() time.Duration {
 	return x.pool.cfg.Timeout
 }
 
-// client is the address that the request is made for.
-func (x *exchange) client() netip.Addr {
-	if info, ok := clientip.FromContext(x.in.Context()); ok {
-		return info.Addr
-	}
-	peer, _ := netip.ParseAddrPort(x.in.RemoteAddr)
-	return peer.Addr().Unmap().WithZone("")
-}
-
 // balanceKey is what IPHash hashes: the client's bucket, so that an IPv6
-// client that changes its address within its prefix stays where it is.
+// client that changes its address within its prefix stays on its server.
 func (x *exchange) balanceKey() uint64 {
 	if x.pool.cfg.Balance != IPHash {
 		return 0
 	}
-	addr := x.client()
-	if info, ok := clientip.FromContext(x.in.Context()); ok && info.Bucket.IsValid() {
-		addr = info.Bucket
+	addr := x.from.Addr
+	if x.from.Bucket.IsValid() {
+		addr = x.from.Bucket
 	}
 	b := addr.As16()
 	return hashString(string(b[:]))

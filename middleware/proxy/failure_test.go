@@ -132,7 +132,7 @@ func TestErrorsAreTyped(t *testing.T) {
 				failures <- e
 				w.WriteHeader(e.Status)
 			}
-			u := newUpstream(t, proxy.Config{Servers: servers(tc.server)}, proxy.Deps{})
+			u := newUpstream(t, proxy.Config{Servers: servers(tc.server)}, proxy.Options{})
 			h := u.Handler(tc.opts)
 			gw := front(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if tc.limit > 0 {
@@ -159,7 +159,7 @@ func TestErrorsAreTyped(t *testing.T) {
 func TestMalformedRequestBodyIsTheClientsFault(t *testing.T) {
 	t.Parallel()
 	app := origin(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
-	u := newUpstream(t, proxy.Config{Servers: servers(app.URL)}, proxy.Deps{})
+	u := newUpstream(t, proxy.Config{Servers: servers(app.URL)}, proxy.Options{})
 	gw := front(t, u.Handler(proxy.RouteOptions{}))
 	res := raw(t, gw, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n0\r\n\r\n")
 	if res.StatusCode != http.StatusBadRequest {
@@ -176,7 +176,7 @@ func TestClientThatGoesAwayIsNotHeldAgainstTheServer(t *testing.T) {
 	var hits atomic.Int64
 	kinds := make(chan proxy.Kind, 10)
 	u := newUpstream(t, proxy.Config{Servers: servers(hanging(t, &hits), named(t, "b").URL), Retries: 1, Balance: proxy.RoundRobin},
-		proxy.Deps{Observer: func(a proxy.Attempt) { kinds <- a.Kind }})
+		proxy.Options{Observer: func(a proxy.Attempt) { kinds <- a.Kind }})
 	called := false
 	gw := front(t, u.Handler(proxy.RouteOptions{ErrorHandler: func(http.ResponseWriter, *http.Request, *proxy.Error) { called = true }}))
 	ctx, cancel := context.WithCancel(context.Background())
@@ -215,7 +215,7 @@ func TestTruncatedResponseIsNeverCompleted(t *testing.T) {
 			})
 			kinds := make(chan proxy.Kind, 1)
 			u := newUpstream(t, proxy.Config{Servers: servers(app, named(t, "b").URL), Retries: 1},
-				proxy.Deps{Observer: func(a proxy.Attempt) { kinds <- a.Kind }})
+				proxy.Options{Observer: func(a proxy.Attempt) { kinds <- a.Kind }})
 			h := u.Handler(proxy.RouteOptions{})
 			if front1 == "no server context" {
 				func() {
@@ -287,7 +287,7 @@ func TestWhatIsTriedAgain(t *testing.T) {
 					t.Errorf("the second server got %q", body)
 				}
 			})
-			u := newUpstream(t, proxy.Config{Servers: servers(tc.failing(t, &failed), good.URL), Retries: tc.retries, Timeout: 200 * time.Millisecond}, proxy.Deps{})
+			u := newUpstream(t, proxy.Config{Servers: servers(tc.failing(t, &failed), good.URL), Retries: tc.retries, Timeout: 200 * time.Millisecond}, proxy.Options{})
 			gw := front(t, u.Handler(proxy.RouteOptions{}))
 			req, _ := http.NewRequest(tc.method, gw.URL, io.MultiReader(strings.NewReader(tc.body)))
 			if tc.body == "" {
@@ -384,7 +384,7 @@ func TestRetriesStayWithinTheBudget(t *testing.T) {
 	good := origin(t, func(http.ResponseWriter, *http.Request) { retried.Add(1) })
 	u := newUpstream(t, proxy.Config{
 		Servers: servers(bad, good.URL), Retries: 1, Ejection: proxy.Ejection{Off: true}, // so that half of all fail
-	}, proxy.Deps{})
+	}, proxy.Options{})
 	gw := front(t, u.Handler(proxy.RouteOptions{}))
 	const n = 1000
 	failures := 0
@@ -495,7 +495,7 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 func TestClosedUpstreamRefuses(t *testing.T) {
 	t.Parallel()
-	u := newUpstream(t, proxy.Config{Servers: servers(named(t, "a").URL)}, proxy.Deps{})
+	u := newUpstream(t, proxy.Config{Servers: servers(named(t, "a").URL)}, proxy.Options{})
 	gw := front(t, u.Handler(proxy.RouteOptions{}))
 	if got := get(t, gw.URL); got.body != "a" {
 		t.Fatalf("%+v", got)

@@ -162,7 +162,7 @@ func TestRequestHeaders(t *testing.T) {
 			t.Parallel()
 			got := make(chan http.Header, 1)
 			app := origin(t, func(w http.ResponseWriter, r *http.Request) { got <- r.Header.Clone() })
-			u := newUpstream(t, proxy.Config{Servers: servers(app.URL)}, proxy.Deps{})
+			u := newUpstream(t, proxy.Config{Servers: servers(app.URL)}, proxy.Options{})
 			gw := front(t, from("192.0.2.7", u.Handler(proxy.RouteOptions{})))
 			raw(t, gw, "GET / HTTP/1.1\r\nHost: shop.test\r\n"+strings.ReplaceAll(tc.send, "\n", "\r\n")+"\r\n")
 			h := <-got
@@ -186,7 +186,7 @@ func TestRequestHeaders(t *testing.T) {
 func TestForwardedQuotesWhatIsNoToken(t *testing.T) {
 	t.Parallel()
 	app := origin(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Header.Get("Forwarded")) })
-	u := newUpstream(t, proxy.Config{Servers: servers(app.URL)}, proxy.Deps{})
+	u := newUpstream(t, proxy.Config{Servers: servers(app.URL)}, proxy.Options{})
 	gw := front(t, from("2001:db8::1", u.Handler(proxy.RouteOptions{Scheme: func(*http.Request) string { return "https" }})))
 	res := raw(t, gw, "GET / HTTP/1.1\r\nHost: shop.test:8443\r\nConnection: close\r\n\r\n")
 	body, _ := io.ReadAll(res.Body)
@@ -235,7 +235,7 @@ func TestInterimResponsesAndTrailersAreFiltered(t *testing.T) {
 		w.Header().Set(http.TrailerPrefix+"X-Late", "2")
 		w.Header().Set(http.TrailerPrefix+"Headgate-Session-Merge", "{}")
 	})
-	u := newUpstream(t, proxy.Config{Servers: servers(app.URL)}, proxy.Deps{})
+	u := newUpstream(t, proxy.Config{Servers: servers(app.URL)}, proxy.Options{})
 	h := u.Handler(proxy.RouteOptions{Filter: func(h http.Header) {
 		for name := range h {
 			if strings.HasPrefix(name, "Headgate-") {
@@ -349,12 +349,12 @@ func TestBadConfigurationsAreRefused(t *testing.T) {
 		{proxy.Config{Servers: ok, TLS: proxy.TLS{CAFile: "/nonexistent"}}, "/nonexistent"},
 		{proxy.Config{Servers: ok, Ejection: proxy.Ejection{MaxPercent: 101}}, "max percent 101"},
 	} {
-		_, err := proxy.NewUpstream("shop", tc.cfg, proxy.Deps{Logger: quiet()})
+		_, err := proxy.New(proxy.Options{Name: "shop", Config: tc.cfg, Logger: quiet()})
 		if err == nil || !strings.Contains(err.Error(), tc.want) || !strings.Contains(err.Error(), "upstream shop") {
 			t.Errorf("want an error with %q, got %v", tc.want, err)
 		}
 	}
-	if _, err := proxy.NewUpstream("shop", proxy.Config{Servers: ok}, proxy.Deps{}); err == nil {
+	if _, err := proxy.New(proxy.Options{Name: "shop", Config: proxy.Config{Servers: ok}}); err == nil {
 		t.Error("a missing logger went unnoticed")
 	}
 }

@@ -72,7 +72,7 @@ func (x *exchange) setForwarded(out *http.Request) {
 	} else if x.in.TLS != nil {
 		scheme = "https"
 	}
-	client := x.client()
+	client := x.from.Addr
 	address := "unknown" // RFC 7239 section 6.2
 	v := &x.values
 	if client.IsValid() {

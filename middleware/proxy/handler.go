@@ -33,9 +33,14 @@ type RouteOptions struct {
 	// that neither Rewrite nor ModifyResponse get to see: 1xx responses, and
 	// the trailers of requests and responses.
 	Filter func(http.Header)
+	// OnUpgrade is called when a client's connection is upgraded to WebSocket:
+	// after ModifyResponse, and before the 101 is written. The connection may
+	// then last for days. Nil: nothing is called.
+	OnUpgrade func(*http.Request)
 	// ErrorHandler answers a request that got no response; nothing has been
-	// written then. It is not called when the client is gone. Nil: the
-	// status, and its text as text/plain. Handler.Forward does not use it.
+	// written then. It is not called when the client is gone. Nil: ServeHTTP
+	// answers with the status and its text as text/plain, Echo returns an
+	// *echo.HTTPError. Forward returns every error to its caller.
 	ErrorHandler func(http.ResponseWriter, *http.Request, *Error)
 }
 
@@ -107,6 +112,6 @@ func newReverseProxy(u *Upstream) *httputil.ReverseProxy {
 		},
 		BufferPool: newBufferPool(),
 		// What is left to say is said by the observer and by Forward.
-		ErrorLog: slog.NewLogLogger(u.deps.Logger.Handler(), slog.LevelDebug),
+		ErrorLog: slog.NewLogLogger(u.options.Logger.Handler(), slog.LevelDebug),
 	}
 }

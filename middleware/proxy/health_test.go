@@ -55,7 +55,7 @@ func TestHealthChecksTakeServersOutAndBringThemBack(t *testing.T) {
 		Servers: servers(a.URL, named(t, "b").URL),
 		HealthCheck: proxy.HealthCheck{Path: "/healthz?full=1", Host: "check.test", Interval: 10 * time.Millisecond,
 			HealthyAfter: 2, UnhealthyAfter: 3},
-	}, proxy.Deps{})
+	}, proxy.Options{})
 	gw := front(t, u.Handler(proxy.RouteOptions{}))
 	if got := shares(t, gw.URL, 10); got["a"] != 5 || got["b"] != 5 {
 		t.Errorf("both well: %v", got)
@@ -107,7 +107,7 @@ func TestHealthCheckVerdicts(t *testing.T) {
 				Servers: servers(tc.server),
 				HealthCheck: proxy.HealthCheck{Path: "/", Interval: 5 * time.Millisecond, Timeout: cmp.Or(tc.timeout, 20*time.Second),
 					UnhealthyAfter: 1, Expect: tc.expect},
-			}, proxy.Deps{Logger: logs.logger()})
+			}, proxy.Options{Logger: logs.logger()})
 			if tc.why == "" {
 				time.Sleep(100 * time.Millisecond)
 				if s := u.Status()[0]; !s.Healthy {
@@ -140,7 +140,7 @@ func TestWrongHealthChecksAreNoOutage(t *testing.T) {
 	u := newUpstream(t, proxy.Config{
 		Servers:     servers(app("a"), app("b")),
 		HealthCheck: proxy.HealthCheck{Path: "/healthz", Interval: 5 * time.Millisecond, UnhealthyAfter: 1},
-	}, proxy.Deps{})
+	}, proxy.Options{})
 	eventually(t, "both are out", func() bool { return !u.Status()[0].Healthy && !u.Status()[1].Healthy })
 	if got := shares(t, front(t, u.Handler(proxy.RouteOptions{})).URL, 10); got["a"] != 5 || got["b"] != 5 {
 		t.Errorf("got %v", got)
@@ -165,7 +165,7 @@ func TestFailingServerIsEjectedTriedAndTakenBack(t *testing.T) {
 	u := newUpstream(t, proxy.Config{
 		Servers: servers(fickle(t, "a", &status), named(t, "b").URL), Retries: 1,
 		Ejection: proxy.Ejection{Failures: 3, For: 10 * time.Second, Max: 15 * time.Second},
-	}, proxy.Deps{Now: clock.now})
+	}, proxy.Options{Now: clock.now})
 	gw := front(t, u.Handler(proxy.RouteOptions{}))
 
 	if got := shares(t, gw.URL, 20); got["b"] != 20 {
@@ -236,7 +236,7 @@ func TestWhatOpensTheBreaker(t *testing.T) {
 			var status atomic.Int64
 			status.Store(tc.status)
 			u := newUpstream(t, proxy.Config{Servers: servers(fickle(t, "a", &status), named(t, "b").URL), Ejection: tc.ejection},
-				proxy.Deps{Now: clock.now})
+				proxy.Options{Now: clock.now})
 			shares(t, front(t, u.Handler(proxy.RouteOptions{})).URL, tc.requests)
 			if s := u.Status()[0]; s.Ejections != tc.ejections {
 				t.Errorf("%+v", s)
@@ -254,7 +254,7 @@ func TestServerThatFailsHalfOfTheTimeIsEjected(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		}
 	})
-	u := newUpstream(t, proxy.Config{Servers: servers(a.URL, named(t, "b").URL)}, proxy.Deps{Now: clock.now})
+	u := newUpstream(t, proxy.Config{Servers: servers(a.URL, named(t, "b").URL)}, proxy.Options{Now: clock.now})
 	gw := front(t, u.Handler(proxy.RouteOptions{}))
 	for range 60 {
 		req, _ := http.NewRequest("POST", gw.URL, nil) // a GET would be repeated on a fresh connection
@@ -270,7 +270,7 @@ func TestTheLastServerIsNeverEjected(t *testing.T) {
 	var clock clock
 	var status atomic.Int64
 	u := newUpstream(t, proxy.Config{Servers: servers(fickle(t, "a", &status), fickle(t, "b", &status), fickle(t, "c", &status))},
-		proxy.Deps{Now: clock.now})
+		proxy.Options{Now: clock.now})
 	gw := front(t, u.Handler(proxy.RouteOptions{}))
 	shares(t, gw.URL, 60)
 	out := 0
@@ -295,7 +295,7 @@ func TestAtMostTheGivenShareIsEjected(t *testing.T) {
 	u := newUpstream(t, proxy.Config{
 		Servers:  servers(fickle(t, "a", &status), fickle(t, "b", &status), fickle(t, "c", &status), named(t, "d").URL),
 		Ejection: proxy.Ejection{MaxPercent: 50},
-	}, proxy.Deps{Now: clock.now})
+	}, proxy.Options{Now: clock.now})
 	shares(t, front(t, u.Handler(proxy.RouteOptions{})).URL, 100)
 	out := 0
 	for _, s := range u.Status() {
@@ -315,7 +315,7 @@ func TestServerIsTriedEvenIfNoRequestCanBeRetried(t *testing.T) {
 	var clock clock
 	var status atomic.Int64
 	u := newUpstream(t, proxy.Config{Servers: servers(fickle(t, "a", &status), named(t, "b").URL),
-		Ejection: proxy.Ejection{For: 10 * time.Second}}, proxy.Deps{Now: clock.now})
+		Ejection: proxy.Ejection{For: 10 * time.Second}}, proxy.Options{Now: clock.now})
 	gw := front(t, u.Handler(proxy.RouteOptions{}))
 	shares(t, gw.URL, 10)
 	status.Store(200)
@@ -343,7 +343,7 @@ func TestTrialEndsWithTheResponsesHeader(t *testing.T) {
 		w.(http.Flusher).Flush()
 		<-release
 	})
-	u := newUpstream(t, proxy.Config{Servers: servers(a.URL, named(t, "b").URL), Retries: 1}, proxy.Deps{Now: clock.now})
+	u := newUpstream(t, proxy.Config{Servers: servers(a.URL, named(t, "b").URL), Retries: 1}, proxy.Options{Now: clock.now})
 	gw := front(t, u.Handler(proxy.RouteOptions{}))
 	shares(t, gw.URL, 12)
 	if u.Status()[0].Healthy {
@@ -366,7 +366,7 @@ func TestSlowStartRampsUp(t *testing.T) {
 	var clock clock
 	var status atomic.Int64
 	u := newUpstream(t, proxy.Config{Servers: servers(fickle(t, "a", &status), named(t, "b").URL), Retries: 1,
-		SlowStart: 100 * time.Second, Ejection: proxy.Ejection{For: time.Second}}, proxy.Deps{Now: clock.now})
+		SlowStart: 100 * time.Second, Ejection: proxy.Ejection{For: time.Second}}, proxy.Options{Now: clock.now})
 	gw := front(t, u.Handler(proxy.RouteOptions{}))
 	shares(t, gw.URL, 10)
 	status.Store(200)
@@ -410,7 +410,7 @@ func TestUpdateKeepsWhatStays(t *testing.T) {
 	a, b, c := counted(t, "a", &accepted[0]), counted(t, "b", &accepted[1]), counted(t, "c", &accepted[2])
 	bad := fickle(t, "bad", &status)
 	cfg := proxy.Config{Servers: servers(a, b, bad), Retries: 1}
-	u := newUpstream(t, cfg, proxy.Deps{Now: clock.now})
+	u := newUpstream(t, cfg, proxy.Options{Now: clock.now})
 	gw := front(t, u.Handler(proxy.RouteOptions{}))
 	shares(t, gw.URL, 30)
 	before := u.Status()
@@ -470,7 +470,7 @@ func TestRequestsInFlightSurviveAnUpdate(t *testing.T) {
 		<-release
 		_, _ = io.WriteString(w, "slow")
 	})
-	u := newUpstream(t, proxy.Config{Servers: servers(slow.URL)}, proxy.Deps{})
+	u := newUpstream(t, proxy.Config{Servers: servers(slow.URL)}, proxy.Options{})
 	gw := front(t, u.Handler(proxy.RouteOptions{}))
 	done := make(chan answer)
 	go func() { done <- get(t, gw.URL) }()
@@ -490,7 +490,7 @@ func TestRequestsInFlightSurviveAnUpdate(t *testing.T) {
 func TestUpdatesUnderLoadLoseNothing(t *testing.T) {
 	t.Parallel()
 	a, b := named(t, "a").URL, named(t, "b").URL
-	u := newUpstream(t, proxy.Config{Servers: servers(a)}, proxy.Deps{})
+	u := newUpstream(t, proxy.Config{Servers: servers(a)}, proxy.Options{})
 	gw := front(t, u.Handler(proxy.RouteOptions{}))
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -554,7 +554,7 @@ func TestObserverAndRecordTellWhatHappened(t *testing.T) {
 	dead, good := deadServer(t), named(t, "b").URL
 	var mu sync.Mutex
 	var seen []string
-	u := newUpstream(t, proxy.Config{Servers: servers(dead, good), Retries: 1}, proxy.Deps{Observer: func(a proxy.Attempt) {
+	u := newUpstream(t, proxy.Config{Servers: servers(dead, good), Retries: 1}, proxy.Options{Observer: func(a proxy.Attempt) {
 		mu.Lock()
 		defer mu.Unlock()
 		seen = append(seen, fmt.Sprintf("%s %s %q %d %t %t", a.Upstream, a.Server, a.Kind, a.Status, a.Retry, a.Header > 0))

@@ -19,12 +19,13 @@ import (
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // newUpstream makes an upstream that the test closes.
-func newUpstream(t testing.TB, cfg proxy.Config, deps proxy.Deps) *proxy.Upstream {
+func newUpstream(t testing.TB, cfg proxy.Config, o proxy.Options) *proxy.Upstream {
 	t.Helper()
-	if deps.Logger == nil {
-		deps.Logger = quiet()
+	if o.Logger == nil {
+		o.Logger = quiet()
 	}
-	u, err := proxy.NewUpstream("shop", cfg, deps)
+	o.Name, o.Config = "shop", cfg
+	u, err := proxy.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +89,7 @@ func front(t testing.TB, h http.Handler) *httptest.Server {
 // gateway starts a gateway before the servers of a configuration.
 func gateway(t testing.TB, cfg proxy.Config, opts proxy.RouteOptions) *httptest.Server {
 	t.Helper()
-	return front(t, newUpstream(t, cfg, proxy.Deps{}).Handler(opts))
+	return front(t, newUpstream(t, cfg, proxy.Options{}).Handler(opts))
 }
 
 // from says who is asking, as the client IP middleware does.

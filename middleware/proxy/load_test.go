@@ -108,7 +108,7 @@ func TestFailingServersUnderLoadShowNoClientAnError(t *testing.T) {
 			u := newUpstream(t, proxy.Config{
 				Servers: servers(victim.URL, b.URL, c.URL), Retries: 1, Timeout: 500 * time.Millisecond,
 				Ejection: proxy.Ejection{For: 200 * time.Millisecond, Max: 400 * time.Millisecond},
-			}, proxy.Deps{})
+			}, proxy.Options{})
 			gw := front(t, u.Handler(proxy.RouteOptions{}))
 			reads := startLoad(t, clients, http.MethodGet, gw.URL)
 			writes := startLoad(t, clients/4, http.MethodPost, gw.URL)
@@ -163,7 +163,7 @@ func TestSlowServerGetsLess(t *testing.T) {
 	for _, balance := range []proxy.Balance{proxy.LeastConn, proxy.P2C} {
 		slow, fast := newMoody(t, nil), newMoody(t, nil)
 		slow.mood.Store(isSlow)
-		u := newUpstream(t, proxy.Config{Servers: servers(slow.URL, fast.URL), Balance: balance}, proxy.Deps{})
+		u := newUpstream(t, proxy.Config{Servers: servers(slow.URL, fast.URL), Balance: balance}, proxy.Options{})
 		l := startLoad(t, 8, http.MethodGet, front(t, u.Handler(proxy.RouteOptions{})).URL)
 		l.more(t, 300)
 		l.stop()

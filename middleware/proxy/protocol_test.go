@@ -111,7 +111,7 @@ func TestHeaderThatTheServerWouldNotTakeIsTheClientsFault(t *testing.T) {
 	app.Config.MaxHeaderBytes = 4096
 	app.Start()
 	t.Cleanup(app.Close)
-	u := newUpstream(t, proxy.Config{Servers: servers(app.URL), Protocol: proxy.H2C}, proxy.Deps{})
+	u := newUpstream(t, proxy.Config{Servers: servers(app.URL), Protocol: proxy.H2C}, proxy.Options{})
 	gw := front(t, u.Handler(proxy.RouteOptions{}))
 	get(t, gw.URL) // has the server say how much it takes
 	req, _ := http.NewRequest("GET", gw.URL, nil)
@@ -153,7 +153,7 @@ func TestClientCertificateAndItsRenewal(t *testing.T) {
 	app, ca := tlsServer(t, pool)
 
 	cfg := proxy.Config{Servers: servers(app.URL), TLS: proxy.TLS{CAFile: ca, CertFile: certFile, KeyFile: keyFile}}
-	u := newUpstream(t, cfg, proxy.Deps{})
+	u := newUpstream(t, cfg, proxy.Options{})
 	gw := front(t, u.Handler(proxy.RouteOptions{}))
 	if got := get(t, gw.URL); got.status != 200 {
 		t.Errorf("got %d", got.status)
@@ -235,7 +235,7 @@ func TestGRPC(t *testing.T) {
 	grpc_testing.RegisterTestServiceServer(app, rpc{})
 	go func() { _ = app.Serve(l) }()
 	t.Cleanup(app.Stop)
-	u := newUpstream(t, proxy.Config{Servers: servers("http://" + l.Addr().String()), Protocol: proxy.H2C, Timeout: 300 * time.Millisecond}, proxy.Deps{})
+	u := newUpstream(t, proxy.Config{Servers: servers("http://" + l.Addr().String()), Protocol: proxy.H2C, Timeout: 300 * time.Millisecond}, proxy.Options{})
 	gw := h2cServer(t, u.Handler(proxy.RouteOptions{}))
 	conn, err := grpc.NewClient(gw.Listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/labstack/echo/v4"
 )
 
 // modifyResponse is the ReverseProxy's hook, for the response that is going to
@@ -92,7 +94,28 @@ func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	w.hijacked = true
-	return newUpgradedConn(conn, rw.Reader, w.x.up.deps.Upgrades), rw, nil
+	noteUpgrade(w.ResponseWriter)
+	if upgraded := w.x.route.OnUpgrade; upgraded != nil {
+		upgraded(w.x.in)
+	}
+	return newUpgradedConn(conn, rw.Reader, w.x.up.options.Upgrades), rw, nil
+}
+
+// noteUpgrade tells an Echo response that the connection was upgraded. The 101
+// is written to the connection, past Echo, whose middleware would otherwise see
+// a response that was never sent.
+func noteUpgrade(w http.ResponseWriter) {
+	for w != nil {
+		if res, ok := w.(*echo.Response); ok {
+			res.Status, res.Committed = http.StatusSwitchingProtocols, true
+			return
+		}
+		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return
+		}
+		w = u.Unwrap()
+	}
 }
 
 // writeInterim sends a 1xx response with its own header fields and none of

@@ -61,8 +61,8 @@ func (x *exchange) begin() (*attempt, choice) {
 		a = new(attempt)
 	}
 	a.x, a.server, a.transport, a.trial, a.started, a.timeout = x, m.server, m.transport, trial, now, x.timeout()
-	if x.up.stands != nil {
-		a.transport = x.up.stands
+	if x.up.testTransport != nil {
+		a.transport = x.up.testTransport
 	}
 	x.attempts++
 	x.current = a

@@ -2,9 +2,7 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httputil"
@@ -13,27 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 )
-
-// Deps are what an upstream is given by the program around it.
-type Deps struct {
-	// Logger hears of servers that come and go, at Info and Warn. Required.
-	Logger *slog.Logger
-	// Now is the clock for ejections, slow start and measurements; timeouts
-	// and the health checks' schedule run on the real one. Nil: time.Now. It
-	// is there for tests.
-	Now func() time.Time
-	// Observer is told of every attempt at a server, on the request's path:
-	// it must be fast, and safe for concurrent use. Nil: nobody.
-	Observer func(Attempt)
-	// Transport answers in the place of the named upstream's servers, behind
-	// all that the proxy does; there are no health checks then. Nil:
-	// connections to the servers. It is there for tests.
-	Transport func(upstream string) http.RoundTripper
-	// Upgrades keeps the connections that were upgraded (WebSocket), so that
-	// a shutdown can end them. It may serve several upstreams. Nil: they only
-	// end by themselves.
-	Upgrades *Upgrades
-}
 
 // Attempt is one try at one server, as its end is known.
 type Attempt struct {
@@ -53,13 +30,14 @@ type Attempt struct {
 // Upstream is a group of servers that requests are forwarded to. It is safe
 // for concurrent use.
 type Upstream struct {
-	name   string
-	deps   Deps
-	epoch  time.Time // when it was made
-	pool   atomic.Pointer[pool]
-	budget budget
-	proxy  *httputil.ReverseProxy
-	stands http.RoundTripper // in for the servers; nil outside tests
+	name    string
+	options Options
+	epoch   time.Time // when it was made
+	pool    atomic.Pointer[pool]
+	budget  budget
+	proxy   *httputil.ReverseProxy
+
+	testTransport http.RoundTripper // answers in place of the servers; nil outside tests
 
 	mu     sync.Mutex // held by Update and Close
 	key    transportKey
@@ -68,25 +46,19 @@ type Upstream struct {
 	ejecting sync.Mutex // so that two servers are not both ejected as "another is left"
 }
 
-// NewUpstream makes an upstream and starts its health checks. The name is for
-// logs, errors and metrics.
-func NewUpstream(name string, cfg Config, deps Deps) (*Upstream, error) {
-	if deps.Logger == nil {
-		return nil, errors.New("proxy: Deps.Logger is missing; slog.New(slog.DiscardHandler) is silent")
+// New makes an upstream and starts its health checks, which run until
+// [Upstream.Close].
+func New(o Options) (*Upstream, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
 	}
-	if deps.Now == nil {
-		deps.Now = time.Now
-	}
-	if deps.Upgrades == nil {
-		deps.Upgrades = NewUpgrades()
-	}
-	u := &Upstream{name: name, deps: deps, epoch: deps.Now()}
-	u.deps.Logger = deps.Logger.With("upstream", name)
+	u := &Upstream{name: o.Name, options: o, epoch: o.Now()}
 	u.proxy = newReverseProxy(u)
-	if deps.Transport != nil {
-		u.stands = deps.Transport(name)
+	if o.Transport != nil {
+		u.testTransport = o.Transport(o.Name)
 	}
-	if err := u.Update(cfg); err != nil {
+	if err := u.Update(o.Config); err != nil {
 		return nil, err
 	}
 	return u, nil
@@ -178,7 +150,7 @@ func (p *pool) member(name string) member {
 
 // startChecks starts a pool's health checks.
 func (u *Upstream) startChecks(p *pool) {
-	if p.cfg.HealthCheck.Path == "" || u.stands != nil {
+	if p.cfg.HealthCheck.Path == "" || u.testTransport != nil {
 		for _, m := range p.members {
 			m.checked.reset()
 		}
@@ -230,7 +202,7 @@ func (u *Upstream) Status() []ServerStatus {
 	return all
 }
 
-func (u *Upstream) now() time.Time { return u.deps.Now() }
+func (u *Upstream) now() time.Time { return u.options.Now() }
 
 // tick is a time as the servers keep it, in atomics: nanoseconds, never zero,
 // since the upstream was made. A wall clock that is set does not disturb it.
@@ -240,9 +212,9 @@ func (u *Upstream) tick(t time.Time) int64 { return int64(t.Sub(u.epoch)) + 1 }
 func (u *Upstream) changed(s *server, healthy bool, why string) {
 	s.note(u.now(), why)
 	if healthy {
-		u.deps.Logger.Info("server is back", "server", s.name, "why", why)
+		u.options.Logger.Info("server is back", "server", s.name, "why", why)
 	} else {
-		u.deps.Logger.Warn("server is out", "server", s.name, "why", why)
+		u.options.Logger.Warn("server is out", "server", s.name, "why", why)
 	}
 }
 

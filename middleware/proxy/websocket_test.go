@@ -70,7 +70,7 @@ func TestWebSocketsPassThroughAndAreToldToGo(t *testing.T) {
 	t.Parallel()
 	closed := make(chan websocket.StatusCode, 10)
 	upgrades := proxy.NewUpgrades()
-	u := newUpstream(t, proxy.Config{Servers: servers(echoSocket(t, closed)), Timeout: 200 * time.Millisecond}, proxy.Deps{Upgrades: upgrades})
+	u := newUpstream(t, proxy.Config{Servers: servers(echoSocket(t, closed)), Timeout: 200 * time.Millisecond}, proxy.Options{Upgrades: upgrades})
 	gw := front(t, u.Handler(proxy.RouteOptions{}))
 
 	c := dialSocket(t, gw.URL)
@@ -108,7 +108,7 @@ func TestWebSocketsPassThroughAndAreToldToGo(t *testing.T) {
 func TestClientsThatDoNotGoAreCutOffWhenTheDrainEnds(t *testing.T) {
 	t.Parallel()
 	upgrades := proxy.NewUpgrades()
-	u := newUpstream(t, proxy.Config{Servers: servers(echoSocket(t, nil))}, proxy.Deps{Upgrades: upgrades})
+	u := newUpstream(t, proxy.Config{Servers: servers(echoSocket(t, nil))}, proxy.Options{Upgrades: upgrades})
 	gw := front(t, u.Handler(proxy.RouteOptions{}))
 	conn, err := net.Dial("tcp", gw.Listener.Addr().String())
 	if err != nil {
@@ -147,7 +147,7 @@ func TestCloseFrameNeverSplitsAnother(t *testing.T) {
 		}
 	})
 	upgrades := proxy.NewUpgrades()
-	gw := front(t, newUpstream(t, proxy.Config{Servers: servers(app)}, proxy.Deps{Upgrades: upgrades}).Handler(proxy.RouteOptions{}))
+	gw := front(t, newUpstream(t, proxy.Config{Servers: servers(app)}, proxy.Options{Upgrades: upgrades}).Handler(proxy.RouteOptions{}))
 	conn, err := net.Dial("tcp", gw.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -218,7 +218,7 @@ func TestOnlyWebSocketIsUpgradedTo(t *testing.T) {
 	app := h2cServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { seen <- r.Header.Clone() }))
 	for _, cfg := range []proxy.Config{{}, {Protocol: proxy.H2C}} {
 		cfg.Servers = servers(app.URL)
-		u := newUpstream(t, cfg, proxy.Deps{})
+		u := newUpstream(t, cfg, proxy.Options{})
 		gw := front(t, u.Handler(proxy.RouteOptions{}))
 		for _, upgrade := range []string{"h2c", "H2C", "tls/1.2", "HTTP/2.0", "websocket, h2c", "h2c\r\nUpgrade: websocket", "tcp", "websocket"} {
 			res := raw(t, gw, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\nUpgrade: "+upgrade+"\r\n\r\n")
@@ -273,9 +273,9 @@ func TestAThousandWebSocketsAndEventStreams(t *testing.T) {
 		<-r.Context().Done()
 	})
 	upgrades := proxy.NewUpgrades()
-	deps := proxy.Deps{Upgrades: upgrades}
-	ws := newUpstream(t, proxy.Config{Servers: servers(sockets)}, deps)
-	sse := newUpstream(t, proxy.Config{Servers: servers(events.URL)}, deps)
+	options := proxy.Options{Upgrades: upgrades}
+	ws := newUpstream(t, proxy.Config{Servers: servers(sockets)}, options)
+	sse := newUpstream(t, proxy.Config{Servers: servers(events.URL)}, options)
 	mux := http.NewServeMux()
 	mux.Handle("/ws", ws.Handler(proxy.RouteOptions{}))
 	mux.Handle("/events", sse.Handler(proxy.RouteOptions{}))

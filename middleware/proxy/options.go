@@ -1,0 +1,65 @@
+package proxy
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/headgate/headgate/middleware/clientip"
+)
+
+// Options are what an upstream is made of. Config and Logger are required.
+type Options struct {
+	// Name is for logs, errors and the Observer. Empty: "upstream".
+	Name string
+	// Config names the servers and how they are used. [Upstream.Update]
+	// replaces it later.
+	Config Config
+
+	// Logger is told of servers that fail and recover, at Warn and Info.
+	Logger *slog.Logger
+	// Observer is told of every attempt at a server, on the request's path:
+	// it must be fast, and safe for concurrent use. Nil: attempts are not
+	// reported.
+	Observer func(Attempt)
+	// Resolver finds the client's address where no clientip middleware has
+	// done so. Nil: the address of the socket's peer, with IPv6 clients told
+	// apart by their /64.
+	Resolver *clientip.Resolver
+	// Upgrades keeps the connections that were upgraded to WebSocket, so that
+	// a shutdown can end them. It may serve several upstreams. Nil: the
+	// upstream has its own, and they end when the client or the server closes
+	// them.
+	Upgrades *Upgrades
+
+	// Now is the clock for ejections, slow start and measurements; timeouts
+	// and the health checks' schedule run on the real one. Nil: time.Now. It
+	// is there for tests.
+	Now func() time.Time
+	// Transport answers in place of the named upstream's servers; everything
+	// else that the proxy does stays as it is, but for health checks, which
+	// are off. Nil: connections to the servers. It is there for tests.
+	Transport func(upstream string) http.RoundTripper
+}
+
+// withDefaults fills in what the zero fields stand for.
+func (o Options) withDefaults() (Options, error) {
+	if o.Logger == nil {
+		return o, errors.New("proxy: Options.Logger is missing; slog.New(slog.DiscardHandler) is silent")
+	}
+	orDefault(&o.Name, "upstream")
+	orDefault(&o.Upgrades, NewUpgrades())
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Resolver == nil {
+		peers, err := clientip.New(clientip.Options{})
+		if err != nil {
+			return o, err
+		}
+		o.Resolver = peers
+	}
+	o.Logger = o.Logger.With("upstream", o.Name)
+	return o, nil
+}
