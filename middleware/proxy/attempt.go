@@ -25,7 +25,7 @@ const headerListTooLarge = "http2: request header list larger than peer's advert
 
 // attempt is one try of a request at one server.
 type attempt struct {
-	x         *exchange
+	tx        *transaction
 	server    *server
 	transport http.RoundTripper
 	trial     bool // the half-open breaker's
@@ -52,16 +52,16 @@ func (a *attempt) roundTrip(out *http.Request) (*http.Response, error) {
 	// Not on top of out's context: ReverseProxy has put its own trace there,
 	// which would drop the response headers that are set already when it
 	// passes a 1xx on.
-	ctx, cancel := context.WithCancelCause(&a.x.ctx)
+	ctx, cancel := context.WithCancelCause(&a.tx.ctx)
 	a.cancel = cancel
 	req := out.WithContext(httptrace.WithClientTrace(ctx, &a.trace))
-	if a != &a.x.first {
+	if a != &a.tx.first {
 		// The attempt before may still be writing its own.
 		target := *req.URL
 		req.URL = &target
 	}
 	req.URL.Scheme, req.URL.Host = a.server.url.Scheme, a.server.url.Host
-	a.x.body.attach(a, req)
+	a.tx.body.attach(a, req)
 	res, err := a.transport.RoundTrip(req)
 
 	a.mu.Lock()
@@ -70,7 +70,7 @@ func (a *attempt) roundTrip(out *http.Request) (*http.Response, error) {
 		a.timer.Stop()
 	}
 	a.mu.Unlock()
-	a.header = a.x.up.now().Sub(a.started)
+	a.header = a.tx.up.now().Sub(a.started)
 	if err == nil {
 		a.status = res.StatusCode
 		return res, nil
@@ -128,24 +128,24 @@ func (a *attempt) got1xx(code int, header textproto.MIMEHeader) error {
 	defer a.mu.Unlock()
 	// net/http sends 100 (Continue) itself as the body is first read, and an
 	// HTTP/1.0 client would take any for the response (RFC 9110 section 15.2).
-	if a.over || code == http.StatusContinue || !a.x.in.ProtoAtLeast(1, 1) {
+	if a.over || code == http.StatusContinue || !a.tx.in.ProtoAtLeast(1, 1) {
 		return nil
 	}
 	if a.interim++; a.interim > maxInterim {
 		return fmt.Errorf("over %d interim responses", maxInterim)
 	}
-	a.x.rw.writeInterim(code, http.Header(header))
+	a.tx.rw.writeInterim(code, http.Header(header))
 	return nil
 }
 
 // judge turns what went wrong into an Error.
 func (a *attempt) judge(err error) *Error {
-	x := a.x
+	tx := a.tx
 	kind, status := KindBroken, http.StatusBadGateway
-	if bodyErr := x.body.failure(); bodyErr != nil {
+	if bodyErr := tx.body.failure(); bodyErr != nil {
 		err = bodyErr
 		kind, status = classifyRequestBody(bodyErr)
-	} else if ctxErr := x.in.Context().Err(); ctxErr != nil {
+	} else if ctxErr := tx.in.Context().Err(); ctxErr != nil {
 		kind, status = KindClientGone, StatusClientGone
 		if errors.Is(ctxErr, context.DeadlineExceeded) {
 			kind, status = KindDeadline, http.StatusGatewayTimeout
@@ -161,7 +161,7 @@ func (a *attempt) judge(err error) *Error {
 		kind, status = KindBadRequest, http.StatusRequestHeaderFieldsTooLarge
 	}
 	a.kind = kind
-	return x.newError(kind, status, err)
+	return tx.newError(kind, status, err)
 }
 
 // answered ends a trial at the response's header: its body may be a stream
@@ -171,13 +171,13 @@ func (a *attempt) answered() {
 		return
 	}
 	a.trial = false
-	a.x.up.passedTrial(a.x.pool, a.server)
+	a.tx.up.passedTrial(a.tx.pool, a.server)
 	a.server.breaker.endTrial()
 }
 
 // failedByStatus reports whether the response's status counts as a failure.
 func (a *attempt) failedByStatus() bool {
-	return a.status != 0 && slices.Contains(a.x.pool.cfg.Ejection.Statuses, a.status)
+	return a.status != 0 && slices.Contains(a.tx.pool.cfg.Ejection.Statuses, a.status)
 }
 
 // settle gives the server its place back and says what became of the attempt.
@@ -188,15 +188,15 @@ func (a *attempt) settle(kind Kind, cause error) {
 	}
 	a.settled = true
 	a.cancel(nil)
-	x := a.x
+	tx := a.tx
 	if kind == "" && a.failedByStatus() {
 		kind = KindStatus
 	}
 	switch {
 	case kind == KindStatus:
-		x.up.failed(x.pool, a.server, a.trial, fmt.Sprintf("status %d", a.status))
+		tx.up.failed(tx.pool, a.server, a.trial, fmt.Sprintf("status %d", a.status))
 	case kind.blamesServer():
-		x.up.failed(x.pool, a.server, a.trial, cause.Error())
+		tx.up.failed(tx.pool, a.server, a.trial, cause.Error())
 	case kind == "" || kind == KindRefused:
 		a.server.breaker.success()
 	}
@@ -204,8 +204,8 @@ func (a *attempt) settle(kind Kind, cause error) {
 		a.server.breaker.endTrial()
 	}
 	a.server.release()
-	if observe := x.up.options.Observer; observe != nil {
-		observe(Attempt{Upstream: x.up.name, Server: a.server.name, Kind: kind, Status: a.status,
-			Header: a.header, Retry: a != &x.first})
+	if observe := tx.up.options.Observer; observe != nil {
+		observe(Attempt{Upstream: tx.up.name, Server: a.server.name, Kind: kind, Status: a.status,
+			Header: a.header, Retry: a != &tx.first})
 	}
 }

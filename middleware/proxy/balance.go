@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// candidate is what a balancer sees of a server: the share it should get, in
-// thousandths of a unit of weight so that slow start has steps to climb (zero
-// takes it out of the choice), and its requests in flight.
+// candidate is a server as a balancer sees it: its weight, in thousandths so
+// that slow start can raise it gradually, and its requests in flight. Weight
+// zero excludes it.
 type candidate struct {
 	weight int64
 	active int64
@@ -52,10 +52,11 @@ func (b *balancer) pick(cs []candidate, key uint64) int {
 	}
 }
 
-// roundRobin is nginx's smooth weighted round robin: everyone earns its
-// weight, the richest is picked and pays the total. Weights may change, and
-// candidates come and go, from pick to pick; who is out neither earns nor
-// pays, and no credit ever exceeds the total.
+// roundRobin is nginx's smooth weighted round robin: at each pick every
+// candidate's credit grows by its weight, the one with the highest credit is
+// picked, and its credit shrinks by the total of the weights. Weights may change
+// from pick to pick. The credit of an excluded candidate stays as it is, and no
+// credit ever exceeds the total.
 func (b *balancer) roundRobin(cs []candidate) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -76,8 +77,9 @@ func (b *balancer) roundRobin(cs []candidate) int {
 	return best
 }
 
-// leastConn leaves the choice among the equally loaded to roundRobin: on an
-// idle upstream, where all are equal, weights would count for nothing.
+// leastConn picks the candidate with the fewest requests in flight per weight.
+// roundRobin decides among equals: on an idle upstream all are equal, and
+// without it weights would have no effect.
 func (b *balancer) leastConn(cs []candidate) int {
 	least := -1
 	for i, c := range cs {
@@ -100,8 +102,8 @@ func (b *balancer) leastConn(cs []candidate) int {
 // lighter reports whether a has fewer requests in flight per weight than b.
 func lighter(a, b candidate) bool { return a.active*b.weight < b.active*a.weight }
 
-// powerOfTwo draws by weight, then compares loads: an idle upstream is shared
-// by weight, a busy one tends to equal loads.
+// powerOfTwo draws two candidates by weight and picks the less loaded: on an idle
+// upstream each gets its weight's share, on a busy one loads become equal.
 func (b *balancer) powerOfTwo(cs []candidate) int {
 	first := b.draw(cs, -1)
 	if first < 0 {
@@ -114,7 +116,8 @@ func (b *balancer) powerOfTwo(cs []candidate) int {
 	return first
 }
 
-// draw picks one at random with a probability by weight, leaving out one.
+// draw picks a candidate at random with a probability by weight, other than the
+// one at index without.
 func (b *balancer) draw(cs []candidate, without int) int {
 	var total uint64
 	for i, c := range cs {
@@ -138,9 +141,9 @@ func (b *balancer) draw(cs []candidate, without int) int {
 	return -1 // not reached: n < total
 }
 
-// rendezvous gives every server a score that depends on it and the key alone;
-// the highest wins. -w/ln(u) makes a server win with a probability by weight
-// (Schindelhauer, Schomaker: weighted distributed hash tables).
+// rendezvous gives every candidate a score that depends on it and the key alone,
+// and picks the highest. -w/ln(u) makes the probability of each proportional to
+// its weight (Schindelhauer, Schomaker: weighted distributed hash tables).
 func (b *balancer) rendezvous(cs []candidate, key uint64) int {
 	best, bestScore := -1, 0.0
 	for i, c := range cs {
@@ -156,8 +159,8 @@ func (b *balancer) rendezvous(cs []candidate, key uint64) int {
 	return best
 }
 
-// mix is the finaliser of SplitMix64: every bit of the input stirs all of the
-// output.
+// mix is the finaliser of SplitMix64: each bit of the input affects every bit of
+// the output.
 func mix(x uint64) uint64 {
 	x += 0x9e3779b97f4a7c15
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
@@ -165,8 +168,8 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// hashString is FNV-1a, stirred. It must be the same in every instance and
-// every run, or instances would disagree on a client's server.
+// hashString is FNV-1a, then mix. It must not depend on the process: all
+// instances of the gateway must send a client to the same server.
 func hashString(s string) uint64 {
 	h := uint64(14695981039346656037)
 	for i := range len(s) {

@@ -6,13 +6,14 @@ import (
 	"time"
 )
 
-// breaker is one server's circuit breaker, fed by the outcome of real
-// requests. Closed: requests pass. Open, until a point in time: none does.
-// After that it is half-open: one request at a time is let through as a
-// trial; success closes the breaker, failure opens it for twice as long.
+// breaker is one server's circuit breaker; the results of real requests change
+// its state. Closed: the server gets requests. Open, until a point in time: it
+// gets none. After that it is half-open: it gets one request at a time, as a
+// trial. A trial that succeeds closes the breaker, one that fails opens it for
+// twice as long.
 //
-// Times are the upstream's ticks. The hot paths (state, success) are a few
-// atomic operations.
+// Times are the upstream's ticks. Every request calls state and success, which
+// are a few atomic operations.
 type breaker struct {
 	until     atomic.Int64 // 0: closed, past: half-open
 	trial     atomic.Bool  // a trial is in flight
@@ -22,7 +23,7 @@ type breaker struct {
 	ejections atomic.Int64 // ever
 
 	mu          sync.Mutex
-	level       int   // ejections in a row: the back-off's exponent
+	level       int   // ejections in a row, the exponent of the back-off
 	closedAt    int64 // when it was last closed
 	windowStart int64
 	windowTotal int64 // total and failures as the window began
@@ -51,7 +52,7 @@ func (b *breaker) state(now int64) breakerState {
 // beginTrial reserves the half-open breaker's one trial.
 func (b *breaker) beginTrial() bool { return b.trial.CompareAndSwap(false, true) }
 
-// endTrial gives the trial back, whatever came of it.
+// endTrial allows the next trial, whatever the result of the last one.
 func (b *breaker) endTrial() { b.trial.Store(false) }
 
 // success counts a success.
@@ -63,8 +64,8 @@ func (b *breaker) success() {
 }
 
 // close closes the breaker after a trial that succeeded, and reports whether
-// it was not closed already. Only a trial can: what was sent before the
-// ejection proves nothing.
+// it was not closed already. The success of a request that was sent before the
+// ejection does not close it.
 func (b *breaker) close(now int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -78,8 +79,8 @@ func (b *breaker) close(now int64) bool {
 	return true
 }
 
-// failure counts a failure and reports whether the breaker should open: the
-// caller knows whether another server is left.
+// failure counts a failure and reports whether the breaker should open. The
+// caller decides, since the last server is never ejected.
 func (b *breaker) failure(now int64, cfg *Ejection, trial bool) bool {
 	total, failures, streak := b.total.Add(1), b.failures.Add(1), b.streak.Add(1)
 	if cfg.Off {
@@ -91,7 +92,7 @@ func (b *breaker) failure(now int64, cfg *Ejection, trial bool) bool {
 		return trial
 	}
 	if now-b.windowStart > int64(cfg.Window) {
-		// The window begins with this failure; what went before it is cut off.
+		// A new window begins with this failure.
 		b.windowStart, b.windowTotal, b.windowFails = now, total-1, failures-1
 	}
 	n, bad := total-b.windowTotal, failures-b.windowFails
@@ -104,7 +105,7 @@ func (b *breaker) open(now int64, cfg *Ejection) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.until.Load() == 0 && now-b.closedAt > int64(cfg.Max) {
-		b.level = 0 // it has been well for long
+		b.level = 0 // it has not failed for as long as the longest ejection
 	}
 	d := cfg.Max
 	if shift := min(b.level, 30); cfg.For <= cfg.Max>>shift {

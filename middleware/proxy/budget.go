@@ -3,19 +3,19 @@ package proxy
 import "sync/atomic"
 
 const (
-	// RetryReserve is how many retries an upstream has in hand before it has
-	// seen any traffic, and the most that it ever saves up: over any stretch
+	// RetryReserve is how many retries an upstream may make before it has
+	// forwarded any request, and the most that it accumulates: over any period
 	// there are at most RetryReserve retries plus RetryBudget's share of the
-	// requests. It covers the requests in flight on a server that dies.
+	// requests. It covers the requests in flight on a server that crashes.
 	RetryReserve = 100
 
 	milli = 1000
 )
 
-// budget is a token bucket that requests fill and retries empty, in
-// thousandths of a retry.
+// budget is a token bucket in thousandths of a retry: each request adds a share
+// of a retry, each retry takes one.
 type budget struct {
-	spent atomic.Int64 // below its cap by this much: zero is a full bucket
+	spent atomic.Int64 // how much is missing from a full bucket
 }
 
 // earn credits one request's share of a retry.

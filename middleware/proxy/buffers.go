@@ -5,8 +5,8 @@ import "sync"
 // copyBuffer is how much of a body is moved at a time.
 const copyBuffer = 32 << 10
 
-// bufferPool is the ReverseProxy's. It pools pointers to arrays, since a slice
-// would be boxed with every Put.
+// bufferPool provides ReverseProxy's buffers. It pools pointers to arrays, since
+// Put would allocate for a slice.
 type bufferPool struct{ pool sync.Pool }
 
 func newBufferPool() *bufferPool {

@@ -1,49 +1,58 @@
 // Package proxy forwards requests to upstreams: groups of interchangeable app
-// servers that requests are balanced over, and whose health is watched.
+// servers that requests are balanced over, and whose health is watched. It works
+// in any Echo app ([Middleware], [Handler.Echo]) or net/http server ([New],
+// [Upstream.Handler]), with no policy file.
 //
 // # How a request passes through
 //
-// [Upstream.Handler] makes a handler for one route; its [Handler.Forward] (or
-// ServeHTTP) wraps the request in an exchange and hands it to the upstream's
-// httputil.ReverseProxy, which calls back in this order:
+// [Handler.Forward] is the one way through; Echo and ServeHTTP call it and turn
+// its [Error] into a response. It begins a transaction (transaction.go) and calls
+// the upstream's httputil.ReverseProxy, which calls back in this order:
 //
-//   - rewrite (headers.go) makes the outbound request: the path as it was
-//     routed, the query byte for byte, forwarding headers of our own.
-//   - RoundTrip (roundtrip.go) chooses a server (pool.go, balance.go), makes
-//     an attempt at it (attempt.go), and perhaps another at another server.
-//   - modifyResponse (response.go) sees to the response that is passed on.
+//   - rewrite (headers.go) makes the outbound request: the path and query as
+//     they came, the proxy's own forwarding fields (forwarded.go, traceparent.go).
+//   - RoundTrip (roundtrip.go) chooses a server (pool.go, balance.go), makes an
+//     attempt at it (attempt.go), and perhaps another at another server.
+//   - modifyResponse (response.go) cleans the response that is passed on.
 //
-// However that ends, finish (exchange.go) settles the attempt: the server gets
-// its place back, and its breaker and the observer hear the outcome.
+// However that ends, finish (transaction.go) ends the last attempt: the server
+// has one request less in flight, its breaker (breaker.go) and the Observer get
+// the result.
 //
 // # What is promised
 //
-//   - Bodies stream in both directions; nothing is buffered but the first
-//     [MaxReplay] bytes of idempotent requests that may be tried again.
-//   - A request that is not idempotent reaches a server at most once. An
-//     idempotent one is tried on another server, within Config.Retries and the
-//     retry budget, as long as nothing has reached the client.
-//   - A failure before the response is a typed [*Error], and nothing has been
-//     written. A failure within the response aborts it with
-//     http.ErrAbortHandler: what was cut short never looks complete.
-//   - What a client does (going away, a body that is too large, slow or
-//     malformed) is never held against a server.
-//   - When no server is fit, requests go to all of them, since health checks
-//     may be wrong and a failing server is better than none. 503 is for
-//     servers that are full.
-//   - WebSocket is the one protocol that connections are upgraded to; through
-//     others (h2c) a client could get past the gateway. [Upgrades] tells
-//     WebSockets to go when the gateway does.
-//   - Where a response begins before the request's body has ended, both go on,
-//     and an HTTP/1 connection is closed after it: no rest of a body is ever
-//     taken for a request.
+//   - Bodies stream in both directions; the proxy keeps at most the first
+//     [MaxReplay] bytes of the body of an idempotent request that may be retried.
+//   - The path is forwarded as the request's URL has it, the query byte for
+//     byte. A server's URL has no path of its own.
+//   - A server is told the client's address, as package clientip determined it,
+//     in X-Forwarded-For and Forwarded, each with that one address. What the
+//     client wrote in these and similar fields is removed ([StripForwarding]).
+//     Via is added in both directions. A valid traceparent is passed on; without
+//     one the proxy starts a trace, by the rule of [EnsureTraceparent].
+//   - WebSocket is the only protocol that connections are upgraded to: through
+//     others (h2c) a client could send requests that the gateway does not see.
+//     [Upgrades] ends WebSockets when the program shuts down.
+//   - If a response begins before the request's body has ended, both go on, and
+//     an HTTP/1 connection is closed after it: the rest of a body is never read
+//     as the next request.
 //   - [Upstream.Update] keeps the connections, the health and the counters of
-//     servers that stay, and does not touch requests in flight.
+//     servers that stay, and does not affect requests in flight.
 //
-// # Deliberate choices
+// # When things fail
 //
-// X-Forwarded-For and Forwarded name one address, the client's. Via is added in
-// both directions. A valid traceparent is passed on; without one the proxy starts
-// a trace, by the rule of [EnsureTraceparent]. A server's URL has no path: what is forwarded is
-// exactly what was routed.
+//   - A failure before the response is an [*Error] with a status for the client,
+//     and nothing has been written. A failure within the response panics with
+//     http.ErrAbortHandler, so that a truncated response never looks complete.
+//   - An idempotent request is retried on another server, within Config.Retries
+//     and the retry budget (budget.go), as long as no byte of the response has
+//     been passed on. Another request reaches a server at most once.
+//   - What a client causes (it disconnects, its body is too large, slow or
+//     malformed) does not count as a failure of the server.
+//   - A server that fails health checks (health.go) or real requests
+//     (breaker.go) gets no requests until it recovers. If no server is fit,
+//     requests go to all of them: health checks may be wrong, and a failing
+//     server is better than none. Only if every server has as many requests in
+//     flight as Config.MaxConnections allows is a request refused, at once, with
+//     503.
 package proxy

@@ -32,7 +32,7 @@ const (
 )
 
 // StatusClientGone is what is logged for a client that went away before it
-// was answered. It is nginx's; nobody ever receives it.
+// was answered. nginx uses the same; no client ever receives it.
 const StatusClientGone = 499
 
 // Error says why a request got no answer from an upstream. Nothing has been
@@ -45,8 +45,8 @@ type Error struct {
 	// tried last, empty if none was.
 	Upstream string
 	Server   string
-	// Err is the cause; it may be nil. It can hold addresses and is not for
-	// the client's eyes.
+	// Err is the cause; it may be nil. It can contain addresses of servers and
+	// must not be sent to the client.
 	Err error
 }
 
@@ -63,8 +63,8 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Detail says in a sentence what went wrong, for whoever reads the response.
-// It names no server.
+// Detail is one sentence for the body of the response. It says what went wrong
+// and names no server.
 func (e *Error) Detail() string {
 	switch e.Kind {
 	case KindTimeout:

@@ -6,12 +6,11 @@ import (
 	"strings"
 )
 
-// StripForwarding removes the fields by which whoever sends them could tell a
-// server about the client, the host, the path or the method something else
-// than what the gateway saw: X-Forwarded-*, Forwarded, X-Real-IP,
-// X-Original-URL, X-Rewrite-URL and X-HTTP-Method*, in any spelling that a
-// server might take for one of them (CGI maps X_Forwarded_For and
-// X-Forwarded-For to the same variable).
+// StripForwarding removes the fields by which a client could make a server see
+// another client address, host, path or method than the gateway saw:
+// X-Forwarded-*, Forwarded, X-Real-IP, X-Original-URL, X-Rewrite-URL and
+// X-HTTP-Method*, in any spelling that a server might read as one of them (CGI
+// maps X_Forwarded_For and X-Forwarded-For to the same variable).
 func StripForwarding(h http.Header) {
 	for name := range h {
 		if isForwarding(name) {
@@ -37,8 +36,8 @@ func isForwarding(name string) bool {
 	return false
 }
 
-// hasFoldedPrefix reports whether the name begins with prefix once its case is
-// folded and everything in it but letters and digits is taken for a hyphen.
+// hasFoldedPrefix reports whether the name begins with prefix in lower case,
+// with every character but letters and digits read as a hyphen.
 func hasFoldedPrefix(name, prefix string) bool {
 	if len(name) < len(prefix) {
 		return false
@@ -59,39 +58,39 @@ func hasFoldedPrefix(name, prefix string) bool {
 	return true
 }
 
-// setForwarded tells the server who asked, for which host, and how.
+// setForwarded tells the server the client's address, the host that it asked
+// for, and the scheme.
 //
-// X-Forwarded-For holds one address, the client's as the gateway determined
-// it from its trusted proxies: a server that takes the first and one that
-// takes the last come to the same, right, conclusion. The proxies in between
-// are in Via.
-func (x *exchange) setForwarded(out *http.Request) {
+// X-Forwarded-For holds one address, the client's, as package clientip
+// determined it. A server reads the right one whether it takes the first
+// element or the last. The proxies in between are in Via.
+func (tx *transaction) setForwarded(out *http.Request) {
 	scheme := "http"
-	if x.route.Scheme != nil {
-		scheme = x.route.Scheme(x.in)
-	} else if x.in.TLS != nil {
+	if tx.route.Scheme != nil {
+		scheme = tx.route.Scheme(tx.in)
+	} else if tx.in.TLS != nil {
 		scheme = "https"
 	}
-	client := x.from.Addr
+	client := tx.from.Addr
 	address := "unknown" // RFC 7239 section 6.2
-	v := &x.values
+	v := &tx.values
 	if client.IsValid() {
 		address = client.String()
 		v.forwardedFor[0] = address
 		out.Header["X-Forwarded-For"] = v.forwardedFor[:]
 	}
-	if x.in.Host != "" { // HTTP/1.0 may do without
-		v.forwardedHost[0] = x.in.Host
+	if tx.in.Host != "" { // HTTP/1.0 allows a request without Host
+		v.forwardedHost[0] = tx.in.Host
 		out.Header["X-Forwarded-Host"] = v.forwardedHost[:]
 	}
 	v.forwardedProto[0] = scheme
-	v.forwarded[0] = forwardedElement(client, address, x.in.Host, scheme)
+	v.forwarded[0] = forwardedElement(client, address, tx.in.Host, scheme)
 	out.Header["X-Forwarded-Proto"] = v.forwardedProto[:]
 	out.Header["Forwarded"] = v.forwarded[:]
 }
 
-// forwardedElement is RFC 7239 section 4: IPv6 addresses and hosts with ports
-// are no tokens, and quoted.
+// forwardedElement writes one element of Forwarded, RFC 7239 section 4. IPv6
+// addresses and hosts with ports are not tokens, so they are quoted.
 func forwardedElement(client netip.Addr, address, host, scheme string) string {
 	var b strings.Builder
 	b.Grow(len("for=\"[]\";host=\"\";proto=") + len(address) + len(host) + len(scheme))

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// RouteOptions are what one route asks of an upstream. The zero value forwards
-// as it comes.
+// RouteOptions say how one route forwards to an upstream. The zero value
+// forwards every request with the client's Host.
 type RouteOptions struct {
 	// RewriteHost sends the server its own host and port as Host, instead of
 	// what the client asked for.
@@ -18,20 +18,20 @@ type RouteOptions struct {
 	// negative: no bound.
 	Timeout time.Duration
 	// Scheme is what the client spoke, "http" or "https", for
-	// X-Forwarded-Proto and Forwarded. Nil: by whether the request came over
-	// TLS, which is wrong behind something that ends TLS.
+	// X-Forwarded-Proto and Forwarded. Nil: https if the request came over
+	// TLS. Hazard: behind a load balancer that terminates TLS that is wrong.
 	Scheme func(*http.Request) string
-	// Rewrite may change the request that is forwarded, Out, once our headers
-	// are set; it is called once per request, before a server is chosen.
+	// Rewrite may change the request that is forwarded, Out, after the proxy has
+	// set its fields. It is called once per request, before a server is chosen.
 	Rewrite func(*httputil.ProxyRequest)
 	// ModifyResponse may change, or with an error refuse, a server's response
 	// before it is passed on; also 101 (Switching Protocols), but not other
 	// 1xx. An *Error within the error decides the answer, otherwise it is 502.
 	// A refusal is not held against the server, nor tried again.
 	ModifyResponse func(*http.Response) error
-	// Filter removes what must not cross the gateway from header sections
-	// that neither Rewrite nor ModifyResponse get to see: 1xx responses, and
-	// the trailers of requests and responses.
+	// Filter removes fields that must not cross the gateway from the header
+	// sections that Rewrite and ModifyResponse are not given: 1xx responses,
+	// and the trailers of requests and responses.
 	Filter func(http.Header)
 	// OnUpgrade is called when a client's connection is upgraded to WebSocket:
 	// after ModifyResponse, and before the 101 is written. The connection may
@@ -44,14 +44,14 @@ type RouteOptions struct {
 	ErrorHandler func(http.ResponseWriter, *http.Request, *Error)
 }
 
-// Handler forwards requests to an upstream as one route wants it.
+// Handler forwards the requests of one route to an upstream.
 type Handler struct {
 	upstream *Upstream
 	opts     RouteOptions
 }
 
-// Handler returns a handler that forwards to the upstream, whatever its
-// configuration is at the time.
+// Handler returns a handler that forwards to the upstream. Each request uses the
+// configuration that the upstream has when the request arrives.
 func (u *Upstream) Handler(opts RouteOptions) *Handler {
 	return &Handler{upstream: u, opts: opts}
 }
@@ -73,45 +73,45 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // Forward forwards the request and passes the response on. A non-nil error is
 // an *Error, and nothing has been written then.
 //
-// Once the response has begun there is no way back: if its body breaks off,
-// on whichever side, Forward panics with http.ErrAbortHandler, so that a
-// truncated response never looks like a whole one. The server's recovery, and
-// whoever records responses, must let that panic pass.
+// If the response's body breaks off after it has begun, on either side, Forward
+// panics with http.ErrAbortHandler: the server then closes the connection, and
+// the client sees that the response is truncated. Middleware that recovers from
+// panics, or that stores responses, must let this one pass.
 func (h *Handler) Forward(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodConnect {
 		return &Error{Status: http.StatusNotImplemented, Kind: KindBadRequest, Upstream: h.upstream.name,
 			Err: errors.New("CONNECT is for forward proxies")}
 	}
 	if r.ProtoMajor == 1 && r.ContentLength != 0 {
-		// Servers may answer before they have read the whole request, and
-		// expect to be sent the rest of it. Where it is not supported the rest
-		// is cut off.
+		// A server may answer before it has read the whole request, and expect
+		// the rest of it. Where full duplex is not supported, the rest is cut
+		// off.
 		_ = http.NewResponseController(w).EnableFullDuplex()
 	}
-	x := newExchange(h, w, r)
-	defer x.finish()
-	h.upstream.proxy.ServeHTTP(&x.rw, r.WithContext(&x.ctx))
-	if x.broken() && x.err == nil {
+	tx := newTransaction(h, w, r)
+	defer tx.finish()
+	h.upstream.proxy.ServeHTTP(&tx.rw, r.WithContext(&tx.ctx))
+	if tx.broken() && tx.err == nil {
 		panic(http.ErrAbortHandler) // ReverseProxy only does it below an http.Server
 	}
-	if x.err != nil {
-		return x.err
+	if tx.err != nil {
+		return tx.err
 	}
 	return nil
 }
 
 // newReverseProxy makes the upstream's one ReverseProxy. What differs from
-// request to request is in the exchange that travels in the context.
+// request to request is in the transaction that the context carries.
 func newReverseProxy(u *Upstream) *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
-		Rewrite:        func(pr *httputil.ProxyRequest) { exchangeOf(pr.Out).rewrite(pr) },
+		Rewrite:        func(pr *httputil.ProxyRequest) { transactionOf(pr.Out).rewrite(pr) },
 		Transport:      balanced{u},
-		ModifyResponse: func(res *http.Response) error { return exchangeOf(res.Request).modifyResponse(res) },
+		ModifyResponse: func(res *http.Response) error { return transactionOf(res.Request).modifyResponse(res) },
 		ErrorHandler: func(_ http.ResponseWriter, r *http.Request, err error) {
-			exchangeOf(r).fail(err)
+			transactionOf(r).fail(err)
 		},
 		BufferPool: newBufferPool(),
-		// What is left to say is said by the observer and by Forward.
+		// ReverseProxy reports nothing that the observer or Forward does not.
 		ErrorLog: slog.NewLogLogger(u.options.Logger.Handler(), slog.LevelDebug),
 	}
 }

@@ -9,45 +9,44 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// rewrite is the ReverseProxy's hook, for the request that is going to be
-// forwarded. Hop-by-hop fields are gone, those that Connection names too.
-func (x *exchange) rewrite(pr *httputil.ProxyRequest) {
+// rewrite is ReverseProxy's hook that makes the outbound request. ReverseProxy
+// has removed the hop-by-hop fields by then, and those that Connection names.
+func (tx *transaction) rewrite(pr *httputil.ProxyRequest) {
 	in, out := pr.In, pr.Out
-	// Byte for byte: ReverseProxy has parsed and re-encoded it.
+	// The query byte for byte: ReverseProxy has parsed and re-encoded it.
 	out.URL.RawQuery, out.URL.ForceQuery = in.URL.RawQuery, in.URL.ForceQuery
 	restoreOurs(out.Header, in.Header)
 	StripForwarding(out.Header)
-	x.limitUpgrade(out.Header)
-	x.setForwarded(out)
-	appendVia(out.Header, in.ProtoMajor, in.ProtoMinor, &x.values.via)
-	ensureTraceparent(out.Header, &x.values.traceparent)
-	if x.route.RewriteHost {
+	tx.limitUpgrade(out.Header)
+	tx.setForwarded(out)
+	appendVia(out.Header, in.ProtoMajor, in.ProtoMinor, &tx.values.via)
+	ensureTraceparent(out.Header, &tx.values.traceparent)
+	if tx.route.RewriteHost {
 		out.Host = "" // the URL's, which every attempt sets
 	}
-	if x.route.Rewrite != nil {
-		x.route.Rewrite(pr)
+	if tx.route.Rewrite != nil {
+		tx.route.Rewrite(pr)
 	}
 }
 
 // limitUpgrade leaves WebSocket as the only protocol to upgrade to. Through
-// others, h2c first of all, a client could send requests of its own to the
-// server, past everything that the gateway is there for. A server may ignore
-// an Upgrade (RFC 9110 section 7.8), so the request goes on without. HTTP/2
-// has none.
-func (x *exchange) limitUpgrade(h http.Header) {
+// another, above all h2c, a client could send requests to the server that the
+// gateway neither limits nor checks. A server may ignore an Upgrade (RFC 9110
+// section 7.8), so the request is forwarded without it. HTTP/2 has no Upgrade.
+func (tx *transaction) limitUpgrade(h http.Header) {
 	upgrade, ok := h["Upgrade"]
 	if !ok {
 		return
 	}
-	p := x.pool.cfg.Protocol
+	p := tx.pool.cfg.Protocol
 	if len(upgrade) != 1 || !strings.EqualFold(upgrade[0], "websocket") || p == HTTP2 || p == H2C {
 		delete(h, "Upgrade")
 		delete(h, "Connection")
 	}
 }
 
-// restoreOurs puts back what a client had removed by naming it in Connection
-// although it is not the client's: the gateway itself has set it.
+// restoreOurs restores the fields that the gateway has set and that ReverseProxy
+// has removed because the client named them in Connection.
 func restoreOurs(out, in http.Header) {
 	if _, ok := in["Connection"]; !ok {
 		return
@@ -59,9 +58,9 @@ func restoreOurs(out, in http.Header) {
 	}
 }
 
-// isHopByHop are the fields that concern one connection alone (RFC 9110 section
-// 7.6.1), or that would, in interim responses and trailers, be about framing
-// and routing (section 6.5.1).
+// isHopByHop reports whether a field concerns one connection alone (RFC 9110
+// section 7.6.1), or would change framing or routing in an interim response or
+// a trailer (section 6.5.1).
 func isHopByHop(name string) bool {
 	switch name {
 	case "Connection", "Proxy-Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
@@ -84,21 +83,21 @@ func removeHopByHop(h http.Header) {
 	}
 }
 
-// cleanTrailer removes from a trailer section what must not cross. Servers
-// merge trailers into headers, so whatever may not be a header may not be a
-// trailer either.
-func (x *exchange) cleanTrailer(trailer http.Header) {
+// cleanTrailer removes the fields from a trailer section that must not cross the
+// gateway. Servers merge trailers into headers, so a field that is removed from
+// headers is removed from trailers too.
+func (tx *transaction) cleanTrailer(trailer http.Header) {
 	if len(trailer) == 0 {
 		return
 	}
 	removeHopByHop(trailer)
 	StripForwarding(trailer)
-	x.filter(trailer)
+	tx.filter(trailer)
 }
 
-func (x *exchange) filter(h http.Header) {
-	if x.route.Filter != nil && len(h) > 0 {
-		x.route.Filter(h)
+func (tx *transaction) filter(h http.Header) {
+	if tx.route.Filter != nil && len(h) > 0 {
+		tx.route.Filter(h)
 	}
 }
 
@@ -125,11 +124,11 @@ func appendVia(h http.Header, major, minor int, slot *[1]string) {
 	h["Via"] = slot[:]
 }
 
-// StripConnection applies the Connection field of a request as it came in: the
-// fields that it names are removed, and of the names only those stay that the
-// forwarding needs (Upgrade, and TE's trailers). It is for the very front of
-// the gateway: done as late as in the forwarding, sessions, limits and the
-// cache would decide by fields that the server never gets to see.
+// StripConnection applies the Connection field of a request as it came in: it
+// removes the fields that Connection names, but for Upgrade and TE, which
+// forwarding needs. It belongs before all other middleware. If only forwarding
+// did it, sessions, limits and the cache would decide by fields that the server
+// is never sent.
 func StripConnection(h http.Header) {
 	lines, ok := h["Connection"]
 	if !ok {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// checkState is what the active checks say about a server.
+// checkState is the verdict of the active checks on a server.
 type checkState struct {
 	down atomic.Bool
 	// Only the checker's goroutine touches these.
@@ -22,11 +22,11 @@ type checkState struct {
 // reset forgets the checks' verdict, for a configuration without checks.
 func (c *checkState) reset() { c.down.Store(false) }
 
-// checkBody bounds what is read of a check's answer, so that its connection
-// can be used again.
+// checkBody is how much of a check's response is read, in bytes, so that its
+// connection can be used again.
 const checkBody = 64 << 10
 
-// checker asks one member how it is until its context ends.
+// checker sends health checks to one member until its context ends.
 type checker struct {
 	member
 	upstream *Upstream
@@ -49,13 +49,13 @@ func (c *checker) run(ctx context.Context) {
 			return
 		}
 		c.judge(err)
-		// Give or take a tenth, so that checkers do not march in step.
+		// Give or take a tenth, so that instances do not check at the same time.
 		spread := c.cfg.Interval / 5
 		timer.Reset(c.cfg.Interval - spread/2 + time.Duration(rand.Int64N(int64(spread)+1)))
 	}
 }
 
-// ask sends one check and returns what is wrong with the answer.
+// ask sends one check. The error says why the server is not healthy.
 func (c *checker) ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.Timeout, fmt.Errorf("no answer within %s", c.cfg.Timeout))
 	defer cancel()
@@ -89,8 +89,8 @@ func (c *checker) ask(ctx context.Context) error {
 	return nil
 }
 
-// judge counts answers in a row, and changes the verdict when there are
-// enough.
+// judge counts good or bad responses in a row, and changes the verdict when
+// there are as many as HealthCheck says.
 func (c *checker) judge(err error) {
 	st := &c.checked
 	if err == nil {

@@ -2,9 +2,9 @@ package proxy
 
 import "slices"
 
-// pool is one configuration of an upstream: immutable but for what its
-// servers know about themselves. A request uses one pool from beginning to
-// end.
+// pool is one configuration of an upstream with its servers. It is immutable,
+// but for the servers' health and counters. A request uses one pool from
+// beginning to end.
 type pool struct {
 	cfg      Config
 	members  []member
@@ -12,26 +12,26 @@ type pool struct {
 	stop     func() // ends the health checks
 }
 
-// choice is why a server was, or was not, chosen.
+// choice says why a server was, or was not, chosen.
 type choice int
 
 const (
 	chosen     choice = iota
-	overloaded        // there are servers, and all of them are full
-	exhausted         // there is none that was not tried
+	overloaded        // every server is at Config.MaxConnections
+	exhausted         // every fit server was tried already
 )
 
 // stackServers is how many servers are weighed without allocating.
 const stackServers = 16
 
-// choose picks a server for a request, takes a place on it, and reports
-// whether the request is its trial. first says that this is the request's
-// first attempt, trials that it may be put on trial: should it fail, another
-// server can have it.
+// choose picks a server for an attempt, counts it as in flight there, and
+// reports whether the attempt is the trial of a half-open breaker. tried are
+// the servers of the request's earlier attempts. trials says that the attempt
+// may be a trial, because the request can be retried on another server.
 //
-// When no server is fit, the first attempt goes to any of them: checks may be
-// wrong, and a failing server is better than none. Retries only go to fit
-// ones.
+// When no server is fit, a first attempt may go to any of them: checks may be
+// wrong, and a failing server is better than none. A retry goes to a fit server
+// only.
 func (p *pool) choose(now int64, key uint64, tried []*server, trials bool) (m *member, trial bool, why choice) {
 	var onStack [stackServers]candidate
 	cs := onStack[:0]
@@ -59,7 +59,7 @@ func (p *pool) choose(now int64, key uint64, tried []*server, trials bool) (m *m
 		}
 		m = &p.members[p.balancer.pick(cs, key)]
 		if !m.acquire(p.cfg.MaxConnections) {
-			continue // someone else took the last place; look again
+			continue // another request took the last place: choose again
 		}
 		if m.breaker.state(now) != halfOpen {
 			return m, false, chosen
@@ -67,12 +67,12 @@ func (p *pool) choose(now int64, key uint64, tried []*server, trials bool) (m *m
 		if trial = m.breaker.beginTrial(); trial || panicking {
 			return m, trial, chosen
 		}
-		m.release() // someone else began the trial; look again
+		m.release() // another request began the trial: choose again
 	}
 }
 
-// weigh says how a server stands in the choice, and whether it is fit: it may
-// be fit and yet have no weight, being full.
+// weigh returns the server as a candidate, and whether it is fit. A server that
+// is full is fit but has weight zero.
 func (p *pool) weigh(m *member, now int64, tried []*server, trials bool) (c candidate, fit bool) {
 	if m.checked.down.Load() || len(tried) > 0 && slices.Contains(tried, m.server) {
 		return c, false
@@ -81,8 +81,8 @@ func (p *pool) weigh(m *member, now int64, tried []*server, trials bool) (c cand
 	case open:
 		return c, false
 	case halfOpen:
-		// Where no suitable request comes along for as long again as the
-		// shortest ejection, any will do.
+		// If no request that may be a trial arrives for Ejection.For after the
+		// ejection ended, any request becomes the trial.
 		if !trials && now < m.breaker.until.Load()+int64(p.cfg.Ejection.For) || m.breaker.trial.Load() {
 			return c, false
 		}
@@ -94,8 +94,8 @@ func (p *pool) weigh(m *member, now int64, tried []*server, trials bool) (c cand
 	return c, true
 }
 
-// weighAll puts every server into the choice, fit or not, but the full ones;
-// it reports whether there is any.
+// weighAll makes every server a candidate that is not full, fit or not, and
+// reports whether there is one.
 func (p *pool) weighAll(cs []candidate) (anyFree bool) {
 	for i := range p.members {
 		m := &p.members[i]
@@ -108,8 +108,8 @@ func (p *pool) weighAll(cs []candidate) (anyFree bool) {
 	return anyFree
 }
 
-// mayEject reports whether a server may be ejected: another must be left, and
-// the share of ejected servers bounded.
+// mayEject reports whether a server may be ejected: at least one other fit
+// server must be left, and no more than Ejection.MaxPercent may be out at once.
 func (p *pool) mayEject(s *server, now int64) bool {
 	ejected, left := 1, 0
 	for i := range p.members {
@@ -123,4 +123,20 @@ func (p *pool) mayEject(s *server, now int64) bool {
 		}
 	}
 	return left > 0 && ejected*100 <= max(100, p.cfg.Ejection.MaxPercent*len(p.members))
+}
+
+// mayBeHTTP2 reports whether one of the servers may speak HTTP/2.
+func (p *pool) mayBeHTTP2() bool {
+	switch p.cfg.Protocol {
+	case HTTP1:
+		return false
+	case HTTP2, H2C:
+		return true
+	}
+	for _, m := range p.members {
+		if m.server.url.Scheme == "https" {
+			return true
+		}
+	}
+	return false
 }

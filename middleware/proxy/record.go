@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// Record is what an access log wants to know of how a request was forwarded.
-// Whoever puts one into the request's context reads it after the handler has
-// returned or panicked, in the same goroutine. It stays empty for a request
-// that no server was chosen for.
+// Record tells an access log how a request was forwarded. The caller puts one
+// into the request's context, and reads it after the handler has returned or
+// panicked, in the same goroutine. It stays empty for a request that no server
+// was chosen for.
 type Record struct {
 	// Server is the URL of the server that was tried last.
 	Server string
 	// Attempts is how many servers were tried.
 	Attempts int
-	// Kind says what went wrong with it in the end, if anything did: also
-	// where the handler panicked because the response broke off.
+	// Kind says why the last attempt failed, also if the handler panicked
+	// because the response broke off. Empty: it did not fail.
 	Kind Kind
-	// Header is the time that the last took to the response's header.
+	// Header is the time from the last attempt's start to the response's header.
 	Header time.Duration
 }
 

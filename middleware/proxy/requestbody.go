@@ -16,19 +16,19 @@ const MaxReplay = 64 << 10
 
 var errNotReplayable = errors.New("too much of the request's body has been sent to send it again")
 
-// requestBody is the client's body, as the attempts at forwarding it read it:
-// each through a view of its own, from the beginning, while what was read is
-// kept. An attempt that failed may still be inside a read; what that brings is
-// then there for its successor.
+// requestBody is the client's body. Each attempt reads it from the beginning,
+// through its own bodyView: first what earlier attempts have read, which is
+// kept up to MaxReplay bytes, then from the client. A failed attempt may still
+// be inside a read; the next attempt gets what that read brings.
 type requestBody struct {
-	x        *exchange
+	tx       *transaction
 	source   io.ReadCloser // nil: there is no body
 	keep     int           // how much may be kept
 	trailers http.Header   // those that the client announced, cleaned
 
-	leavable *leavable // around the source, where the server may speak HTTP/2; else nil
+	interruptible *interruptibleReader // reads the source if a server may speak HTTP/2; else nil
 
-	mu   sync.Mutex // held while somebody waits for the source
+	mu   sync.Mutex // held during a read from the source
 	kept []byte
 	end  error // of the source
 
@@ -38,16 +38,16 @@ type requestBody struct {
 }
 
 // init takes the body over from the outbound request.
-func (b *requestBody) init(x *exchange, out *http.Request, replay bool) {
-	b.x, b.source = x, out.Body
+func (b *requestBody) init(tx *transaction, out *http.Request, replay bool) {
+	b.tx, b.source = tx, out.Body
 	if replay {
 		b.keep = MaxReplay
 	}
-	if b.source != nil && x.pool.mayBeHTTP2() {
-		b.leavable = &leavable{source: b.source}
+	if b.source != nil && tx.pool.mayBeHTTP2() {
+		b.interruptible = &interruptibleReader{source: b.source}
 	}
 	if len(out.Trailer) > 0 {
-		x.cleanTrailer(out.Trailer)
+		tx.cleanTrailer(out.Trailer)
 		b.trailers = out.Trailer
 	}
 }
@@ -61,7 +61,7 @@ func (b *requestBody) rewindable() bool {
 // ended reports whether the client's body has been read to its end, or can't
 // be read any further.
 func (b *requestBody) ended() bool {
-	length := b.x.in.ContentLength
+	length := b.tx.in.ContentLength
 	return b.source == nil || b.done.Load() || length >= 0 && b.read.Load() >= length
 }
 
@@ -76,9 +76,9 @@ func (b *requestBody) failure() error {
 // attach gives an attempt's request its view of the body and its trailers.
 func (b *requestBody) attach(a *attempt, req *http.Request) {
 	if b.source == nil {
-		if !b.x.idempotent && (req.Header["Idempotency-Key"] != nil || req.Header["X-Idempotency-Key"] != nil) {
-			// For net/http these headers, from anybody, are leave to send the
-			// request again on a lost connection, unless it has a body.
+		if !b.tx.idempotent && (req.Header["Idempotency-Key"] != nil || req.Header["X-Idempotency-Key"] != nil) {
+			// net/http sends a request with one of these headers again when
+			// its connection is lost, unless the request has a body.
 			req.Body = emptyBody{}
 		}
 		return
@@ -89,8 +89,9 @@ func (b *requestBody) attach(a *attempt, req *http.Request) {
 		req.Trailer = view.trailer
 	}
 	req.Body = view
-	if b.x.idempotent || req.Header["Idempotency-Key"] == nil && req.Header["X-Idempotency-Key"] == nil {
-		// For net/http to replace a stale connection on which nothing was sent.
+	if b.tx.idempotent || req.Header["Idempotency-Key"] == nil && req.Header["X-Idempotency-Key"] == nil {
+		// net/http calls it to send the request on another connection, if
+		// nothing was sent on the first.
 		req.GetBody = func() (io.ReadCloser, error) {
 			if !b.rewindable() {
 				return nil, errNotReplayable
@@ -102,7 +103,7 @@ func (b *requestBody) attach(a *attempt, req *http.Request) {
 	}
 }
 
-// bodyView is one attempt's reading of the body.
+// bodyView is the body as one attempt reads it.
 type bodyView struct {
 	body    *requestBody
 	attempt *attempt
@@ -132,15 +133,15 @@ func (v *bodyView) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close ends the view alone: the body may be needed again.
+// Close closes the view. The body stays open, since another attempt may need it.
 func (v *bodyView) Close() error {
 	v.once.Do(func() { close(v.closed) })
 	return nil
 }
 
-// readAt reads what is kept from the offset on, or else from the source. The
-// wait for the source may be left.
-func (b *requestBody) readAt(p []byte, offset int64, leave <-chan struct{}) (int, error) {
+// readAt reads what is kept from the offset on, or else from the source. Closing
+// interrupt ends the wait for the source.
+func (b *requestBody) readAt(p []byte, offset int64, interrupt <-chan struct{}) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	read := b.read.Load()
@@ -153,8 +154,8 @@ func (b *requestBody) readAt(p []byte, offset int64, leave <-chan struct{}) (int
 	if b.end != nil {
 		return 0, b.end
 	}
-	n, err := b.readSource(p, leave)
-	if err == errLeft {
+	n, err := b.readSource(p, interrupt)
+	if err == errInterrupted {
 		return 0, err
 	}
 	read = b.read.Add(int64(n))
@@ -173,9 +174,9 @@ func (b *requestBody) readAt(p []byte, offset int64, leave <-chan struct{}) (int
 	return n, err
 }
 
-func (b *requestBody) readSource(p []byte, leave <-chan struct{}) (int, error) {
-	if b.leavable != nil {
-		return b.leavable.read(p, leave)
+func (b *requestBody) readSource(p []byte, interrupt <-chan struct{}) (int, error) {
+	if b.interruptible != nil {
+		return b.interruptible.read(p, interrupt)
 	}
 	return b.source.Read(p)
 }
@@ -184,11 +185,11 @@ func (b *requestBody) readSource(p []byte, leave <-chan struct{}) (int, error) {
 // inbound request when its body ended.
 func (b *requestBody) copyTrailer(dst http.Header) {
 	for name := range dst {
-		if values := b.x.in.Trailer[name]; len(values) > 0 {
+		if values := b.tx.in.Trailer[name]; len(values) > 0 {
 			dst[name] = values
 		}
 	}
-	b.x.filter(dst)
+	b.tx.filter(dst)
 }
 
 type emptyBody struct{}

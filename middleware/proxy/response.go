@@ -12,46 +12,46 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// modifyResponse is the ReverseProxy's hook, for the response that is going to
-// be passed on.
-func (x *exchange) modifyResponse(res *http.Response) error {
-	appendVia(res.Header, res.ProtoMajor, res.ProtoMinor, &x.values.viaBack)
-	if modify := x.route.ModifyResponse; modify != nil {
+// modifyResponse is ReverseProxy's hook for the response that is passed on.
+func (tx *transaction) modifyResponse(res *http.Response) error {
+	appendVia(res.Header, res.ProtoMajor, res.ProtoMinor, &tx.values.viaBack)
+	if modify := tx.route.ModifyResponse; modify != nil {
 		if err := modify(res); err != nil {
-			x.current.kind = KindRefused
+			tx.current.kind = KindRefused
 			var failure *Error
 			if errors.As(err, &failure) {
 				refusal := *failure
-				refusal.Kind, refusal.Upstream, refusal.Server = KindRefused, x.up.name, x.current.server.name
+				refusal.Kind, refusal.Upstream, refusal.Server = KindRefused, tx.up.name, tx.current.server.name
 				return &refusal
 			}
-			return x.newError(KindRefused, http.StatusBadGateway, err)
+			return tx.newError(KindRefused, http.StatusBadGateway, err)
 		}
 	}
 	if res.StatusCode == http.StatusSwitchingProtocols {
-		// The body is the connection. ReverseProxy forgets about it where it
-		// does not like the upgrade; finish does not.
-		x.upgraded = res.Body
+		// The body is the connection. ReverseProxy does not close it if it
+		// refuses the upgrade; finish does.
+		tx.upgraded = res.Body
 		return nil
 	}
-	x.closeAfterUpload()
-	x.cleanTrailer(res.Trailer)
-	x.response = responseBody{ReadCloser: res.Body, x: x, res: res}
-	if silence := x.pool.cfg.StreamTimeout; silence > 0 {
-		x.response.silence = silence
-		x.response.timer = time.AfterFunc(silence, func() {
-			x.current.cancel(fmt.Errorf("the server was silent for %s within the response", silence))
+	tx.closeAfterUpload()
+	tx.cleanTrailer(res.Trailer)
+	tx.response = responseBody{ReadCloser: res.Body, tx: tx, res: res}
+	if silence := tx.pool.cfg.StreamTimeout; silence > 0 {
+		tx.response.silence = silence
+		tx.response.timer = time.AfterFunc(silence, func() {
+			tx.current.cancel(fmt.Errorf("the server was silent for %s within the response", silence))
 		})
-		x.response.timer.Stop()
+		tx.response.timer.Stop()
 	}
-	res.Body = &x.response
+	res.Body = &tx.response
 	return nil
 }
 
-// responseBody watches a response's body come in.
+// responseBody is a response's body. It records how reading it ended, and bounds
+// the server's silence.
 type responseBody struct {
 	io.ReadCloser
-	x       *exchange
+	tx      *transaction
 	res     *http.Response
 	err     error // how reading ended; nil while it has not
 	silence time.Duration
@@ -73,14 +73,14 @@ func (b *responseBody) Read(p []byte) (int, error) {
 // Close ends the body. ReverseProxy passes the trailers on right after it.
 func (b *responseBody) Close() error {
 	err := b.ReadCloser.Close()
-	b.x.cleanTrailer(b.res.Trailer)
+	b.tx.cleanTrailer(b.res.Trailer)
 	return err
 }
 
-// responseWriter stands between the ReverseProxy and the client.
+// responseWriter is the http.ResponseWriter that ReverseProxy writes to.
 type responseWriter struct {
 	http.ResponseWriter
-	x        *exchange
+	tx       *transaction
 	hijacked bool
 }
 
@@ -95,10 +95,10 @@ func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	w.hijacked = true
 	noteUpgrade(w.ResponseWriter)
-	if upgraded := w.x.route.OnUpgrade; upgraded != nil {
-		upgraded(w.x.in)
+	if upgraded := w.tx.route.OnUpgrade; upgraded != nil {
+		upgraded(w.tx.in)
 	}
-	return newUpgradedConn(conn, rw.Reader, w.x.up.options.Upgrades), rw, nil
+	return newUpgradedConn(conn, rw.Reader, w.tx.up.options.Upgrades), rw, nil
 }
 
 // noteUpgrade tells an Echo response that the connection was upgraded. The 101
@@ -119,8 +119,8 @@ func noteUpgrade(w http.ResponseWriter) {
 }
 
 // writeInterim sends a 1xx response with its own header fields and none of
-// those that are set for the final one. It goes to the innermost writer: to
-// others, Echo's among them, the first WriteHeader is the only one.
+// those that are set for the final one. It calls the innermost writer: others,
+// Echo's among them, take the first WriteHeader for the final response's.
 func (w *responseWriter) writeInterim(code int, header http.Header) {
 	inner := w.ResponseWriter
 	for {
@@ -131,7 +131,7 @@ func (w *responseWriter) writeInterim(code int, header http.Header) {
 		inner = u.Unwrap()
 	}
 	removeHopByHop(header)
-	w.x.filter(header)
+	w.tx.filter(header)
 
 	h := inner.Header()
 	final := make(http.Header, len(h))

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// server is one app server: what is known about it, which outlives reloads.
-// What the policy says about it is in the pool's member.
+// server is the state of one app server: health and counters, which outlive
+// reloads. What the configuration says about it is in the pool's member.
 type server struct {
 	name string // its URL
 	url  *url.URL
@@ -43,8 +43,8 @@ func (s *server) acquire(limit int) bool {
 
 func (s *server) release() { s.active.Add(-1) }
 
-// warmth is the thousandths of its share that a server should get: it climbs
-// in a line over slow start, from a tenth so that it gets somewhere at all.
+// warmth is the part of its share that a server gets now, in thousandths. During
+// slow start it grows linearly from a tenth to the whole.
 func (s *server) warmth(now int64, slowStart time.Duration) int64 {
 	from := s.warmFrom.Load()
 	if from == 0 {
@@ -59,7 +59,7 @@ func (s *server) warmth(now int64, slowStart time.Duration) int64 {
 	return least + elapsed*(weightUnit-least)/int64(slowStart)
 }
 
-// warmUp begins the server's slow start, if there is one.
+// warmUp begins the server's slow start, if one is configured.
 func (s *server) warmUp(now int64, slowStart time.Duration) {
 	if slowStart > 0 {
 		s.warmFrom.Store(now)
@@ -73,24 +73,25 @@ type member struct {
 	transport *http.Transport
 }
 
-// ServerStatus is what /upstreams shows about a server.
+// ServerStatus is how a server is, as the admin API's /upstreams shows it.
 type ServerStatus struct {
 	URL    string `json:"url"`
 	Weight int    `json:"weight"`
 	// Healthy is whether it gets its share of requests now.
 	Healthy bool `json:"healthy"`
-	// Why says what made it so, in words; empty if nothing ever happened.
+	// Why is the cause of the last change of Healthy, in words; empty if it has
+	// never changed.
 	Why string `json:"why,omitempty"`
-	// Since is when that was; zero if nothing ever happened.
+	// Since is the time of that change; zero if there was none.
 	Since time.Time `json:"since,omitzero"`
 	// Active are the requests in flight, upgraded connections included.
 	Active int64 `json:"active"`
-	// Requests and Failures count attempts since the server was first known;
-	// only failures that the server is to blame for are counted.
+	// Requests and Failures count attempts since the server was added. A failure
+	// that the client caused is not counted.
 	Requests  int64 `json:"requests"`
 	Failures  int64 `json:"failures"`
 	Ejections int64 `json:"ejections"`
-	// EjectedUntil is when an ejected server gets its next request on trial;
+	// EjectedUntil is when an ejected server gets its next request, as a trial;
 	// zero if it is not ejected.
 	EjectedUntil time.Time `json:"ejected_until,omitzero"`
 }

@@ -8,9 +8,9 @@ import (
 	"sync"
 )
 
-// Upgrades keeps the client connections that became WebSockets, of however
-// many upstreams: net/http forgets about them, and a shutdown has to end them.
-// It is safe for concurrent use.
+// Upgrades keeps the client connections that became WebSockets, of one or more
+// upstreams, so that a shutdown can end them: http.Server's does not. It is safe
+// for concurrent use.
 type Upgrades struct {
 	mu       sync.Mutex
 	conns    map[*upgradedConn]struct{}
@@ -30,17 +30,17 @@ func (u *Upgrades) Len() int {
 	return len(u.conns)
 }
 
-// Drain asks the clients of all WebSockets to go (a close frame with 1001,
-// "going away", RFC 6455 section 7.4.1; their answer is passed on to the
-// servers), now and of those yet to come. It returns when all have ended.
-// Those that have not when ctx ends are cut off, and the error is ctx's. A
-// second call does the same again.
+// Drain sends a close frame with 1001 ("going away", RFC 6455 section 7.4.1) to
+// the clients of all WebSockets, open and future ones; the clients' close frames
+// are passed on to the servers. It returns when all connections have ended. When
+// ctx ends, Drain closes those that are left and returns ctx's error. A second
+// call does the same again.
 func (u *Upgrades) Drain(ctx context.Context) error {
 	u.mu.Lock()
 	first := !u.draining
 	u.draining = true
 	for c := range u.conns {
-		go c.sayGoodbye()
+		go c.sendClose()
 	}
 	if first && len(u.conns) == 0 {
 		close(u.empty)
@@ -72,7 +72,7 @@ func (u *Upgrades) add(c *upgradedConn) {
 	defer u.mu.Unlock()
 	u.conns[c] = struct{}{}
 	if u.draining {
-		go c.sayGoodbye()
+		go c.sendClose()
 	}
 }
 
@@ -92,30 +92,30 @@ func (u *Upgrades) remove(c *upgradedConn) {
 	}
 }
 
-// upgradedConn is the client's side of a WebSocket. What is written
-// to it comes from the server, and is watched for where a frame ends: a close
-// frame of our own must not come to lie within another.
+// upgradedConn is the client's side of a WebSocket. It follows the frames that
+// the server sends, since the gateway's own close frame must not be written
+// inside another frame.
 type upgradedConn struct {
 	net.Conn
 	early    *bufio.Reader // what the client sent ahead of the 101
 	registry *Upgrades
 	added    sync.Once
 
-	mu      sync.Mutex // held during writes
-	frames  frameScanner
-	goodbye bool // a close frame of ours is to be sent, or has been
-	said    bool
+	mu        sync.Mutex // held during writes
+	frames    frameScanner
+	closeDue  bool // the gateway's close frame is to be sent, or has been
+	closeSent bool // it has been sent
 }
 
 func newUpgradedConn(conn net.Conn, early *bufio.Reader, registry *Upgrades) *upgradedConn {
 	return &upgradedConn{Conn: conn, early: early, registry: registry}
 }
 
-// begin enters the connection into the registry. It runs as the copying
-// begins, when the 101 has been sent: no close frame may come before it.
+// begin adds the connection to the registry. It runs when the copying begins,
+// after the 101 has been sent, since no close frame may precede it.
 func (c *upgradedConn) begin() { c.added.Do(func() { c.registry.add(c) }) }
 
-// Close closes the connection and takes it off the registry.
+// Close closes the connection and removes it from the registry.
 func (c *upgradedConn) Close() error {
 	c.registry.remove(c)
 	return c.Conn.Close()
@@ -128,8 +128,8 @@ func (c *upgradedConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// WriteTo and ReadFrom are the two directions of the copying. They exist for
-// the size of its buffers: most of these connections are quiet, and many.
+// WriteTo and ReadFrom are the two directions of the copying. They exist to copy
+// with small buffers: there can be many WebSockets, and most are idle.
 
 func (c *upgradedConn) WriteTo(dst io.Writer) (int64, error) {
 	c.begin()
@@ -141,8 +141,8 @@ func (c *upgradedConn) ReadFrom(src io.Reader) (int64, error) {
 	return copyGrowing(c, src)
 }
 
-// copyGrowing copies with a small buffer that becomes a large one once there
-// is enough to fill it.
+// copyGrowing copies with a small buffer, and with a large one once a read has
+// filled the small one.
 func copyGrowing(dst io.Writer, src io.Reader) (int64, error) {
 	buf := make([]byte, 4<<10)
 	var written int64
@@ -167,16 +167,16 @@ func copyGrowing(dst io.Writer, src io.Reader) (int64, error) {
 	}
 }
 
-// Write passes on what the server sent, up to our close frame: after that no
-// more data may follow (RFC 6455 section 5.5.1), and the rest is dropped.
+// Write passes on what the server sent, until the gateway's close frame has been
+// sent: no data may follow it (RFC 6455 section 5.5.1), so the rest is dropped.
 func (c *upgradedConn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	rest := p
-	for len(rest) > 0 && !c.said {
+	for len(rest) > 0 && !c.closeSent {
 		n := len(rest)
-		if c.goodbye {
-			n = c.frames.skipFrame(rest) // up to the frame's end, then us
+		if c.closeDue {
+			n = c.frames.skipFrame(rest) // up to the end of the frame; then the close frame
 		} else {
 			c.frames.skip(rest)
 		}
@@ -191,20 +191,20 @@ func (c *upgradedConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// sayGoodbye sends the close frame, or leaves it to Write if a frame is only
-// half written.
-func (c *upgradedConn) sayGoodbye() {
+// sendClose sends the close frame, or leaves it to Write if a frame is only
+// partly written.
+func (c *upgradedConn) sendClose() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.goodbye = true
-	_ = c.closeAtBoundary() // the copying will meet the same error
+	c.closeDue = true
+	_ = c.closeAtBoundary() // the copying gets the same error
 }
 
 func (c *upgradedConn) closeAtBoundary() error {
-	if !c.goodbye || c.said || !c.frames.atBoundary() {
+	if !c.closeDue || c.closeSent || !c.frames.atBoundary() {
 		return nil
 	}
-	c.said = true
+	c.closeSent = true
 	_, err := c.Conn.Write(goingAway())
 	return err
 }

@@ -6,45 +6,46 @@ import (
 	"time"
 )
 
-// lingering is how long a client may go on sending a body that nobody wants
-// any more, so that it gets to read its response.
+// lingering is how long the client may go on sending the rest of a body after
+// the response: if the gateway closed the connection at once, the client could
+// lose the response before reading it.
 const lingering = time.Second
 
-var errUnwanted = errors.New("the rest of the request's body is not wanted")
+var errUnwanted = errors.New("the rest of the request's body is not forwarded")
 
-// closeAfterUpload marks an HTTP/1 connection to be closed where the response
-// begins before the request has ended: it may well never end properly, and
-// what is left of it must not be taken for the next request.
-func (x *exchange) closeAfterUpload() {
-	if x.in.ProtoMajor == 1 && !x.body.ended() {
-		x.rw.Header().Set("Connection", "close")
+// closeAfterUpload marks an HTTP/1 connection to be closed if the response
+// begins before the request has ended: the rest of the body may never come, and
+// must not be read as the next request.
+func (tx *transaction) closeAfterUpload() {
+	if tx.in.ProtoMajor == 1 && !tx.body.ended() {
+		tx.rw.Header().Set("Connection", "close")
 	}
 }
 
-// abandonUpload gives up the rest of a request's body. Otherwise net/http,
-// which reads up to 256 KiB of it in the hope of using the connection again,
-// would wait for them for as long as the client likes.
-func (x *exchange) abandonUpload() {
-	if x.in.ProtoMajor != 1 || x.body.source == nil || x.rw.hijacked {
+// abandonUpload stops reading a request's body. Otherwise net/http would read up
+// to 256 KiB more of it, to use the connection again, and wait for them without
+// a bound in time.
+func (tx *transaction) abandonUpload() {
+	if tx.in.ProtoMajor != 1 || tx.body.source == nil || tx.rw.hijacked {
 		return
 	}
-	if x.err != nil && (x.body.failure() != nil || !x.body.ended()) {
-		x.rw.Header().Set("Connection", "close") // the error is still to be written
+	if tx.err != nil && (tx.body.failure() != nil || !tx.body.ended()) {
+		tx.rw.Header().Set("Connection", "close") // the error is still to be written
 	}
-	if x.body.ended() {
+	if tx.body.ended() {
 		return
 	}
-	// A read under way is ended first: net/http lifts the deadline when it
-	// has to do that itself.
-	control := http.NewResponseController(x.rw.ResponseWriter)
+	// The read under way is ended here: if net/http has to end it, net/http
+	// removes the deadline.
+	control := http.NewResponseController(tx.rw.ResponseWriter)
 	if control.SetReadDeadline(time.Now().Add(-time.Second)) != nil {
 		return
 	}
-	x.body.giveUp()
+	tx.body.giveUp()
 	_ = control.SetReadDeadline(time.Now().Add(lingering))
 }
 
-// giveUp waits for the read that is under way, and allows no more.
+// giveUp waits for the read that is under way, and makes later ones fail.
 func (b *requestBody) giveUp() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -52,7 +53,7 @@ func (b *requestBody) giveUp() {
 		b.end = errUnwanted
 		b.done.Store(true)
 	}
-	if b.leavable != nil {
-		b.leavable.settle()
+	if b.interruptible != nil {
+		b.interruptible.wait()
 	}
 }

@@ -16,7 +16,7 @@ import (
 type Attempt struct {
 	Upstream string
 	Server   string // its URL
-	// Kind is empty for an answer that was passed on whole.
+	// Kind says why the attempt failed. Empty: the response was passed on whole.
 	Kind Kind
 	// Status is that of the server's response, 0 if none came.
 	Status int
@@ -43,7 +43,7 @@ type Upstream struct {
 	key    transportKey
 	closed bool
 
-	ejecting sync.Mutex // so that two servers are not both ejected as "another is left"
+	ejecting sync.Mutex // held from mayEject to open: else two goroutines could eject the last two servers
 }
 
 // New makes an upstream and starts its health checks, which run until
@@ -204,8 +204,8 @@ func (u *Upstream) Status() []ServerStatus {
 
 func (u *Upstream) now() time.Time { return u.options.Now() }
 
-// tick is a time as the servers keep it, in atomics: nanoseconds, never zero,
-// since the upstream was made. A wall clock that is set does not disturb it.
+// tick is a time as the servers keep it, in atomics: nanoseconds since the
+// upstream was made, never zero. Setting the wall clock does not change it.
 func (u *Upstream) tick(t time.Time) int64 { return int64(t.Sub(u.epoch)) + 1 }
 
 // changed notes and logs that a server became healthy or not.
@@ -227,8 +227,8 @@ func (u *Upstream) passedTrial(p *pool, s *server) {
 	}
 }
 
-// failed counts a failure, and ejects the server if that was the last straw
-// and it is not the last server.
+// failed counts a failure, and ejects the server if its breaker says so and
+// another server is left.
 func (u *Upstream) failed(p *pool, s *server, trial bool, why string) {
 	tick := u.tick(u.now())
 	if !s.breaker.failure(tick, &p.cfg.Ejection, trial) {

@@ -2,12 +2,12 @@ package proxy
 
 import "encoding/binary"
 
-// goingAway is a WebSocket close frame, unmasked as a server's are, with
-// status 1001 (RFC 6455 sections 5.5.1 and 7.4.1).
+// goingAway returns a WebSocket close frame with status 1001, unmasked as a
+// server's frames are (RFC 6455 sections 5.5.1 and 7.4.1).
 func goingAway() []byte { return []byte{0x88, 2, 1001 >> 8, 1001 & 0xff} }
 
-// frameScanner follows a stream of WebSocket frames just closely enough to
-// know where one ends (RFC 6455 section 5.2).
+// frameScanner finds where the frames of a WebSocket stream end (RFC 6455
+// section 5.2). It does not look at their contents.
 type frameScanner struct {
 	head    [10]byte // as much of the frame's header as has been seen
 	seen    int

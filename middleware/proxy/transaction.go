@@ -1,0 +1,153 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/headgate/headgate/middleware/clientip"
+)
+
+// transaction is one HTTP transaction: a client's request, the attempts to have
+// a server answer it, and the response. ReverseProxy does not know of it: the
+// request's context carries it, and its parts replace the context, the response
+// writer and the bodies.
+type transaction struct {
+	up    *Upstream
+	pool  *pool
+	route *RouteOptions
+	in    *http.Request
+	from  clientip.Info // the client
+
+	ctx      transactionContext
+	rw       responseWriter
+	body     requestBody
+	response responseBody
+
+	upgraded   io.Closer // the server's side of an upgraded connection
+	idempotent bool
+	first      attempt // most requests need no second one
+	current    *attempt
+	attempts   int
+	tried      []*server
+
+	values headerValues
+	err    *Error // why there is no response
+}
+
+// headerValues holds the values of the fields that the proxy itself sets. An
+// http.Header needs a slice for each; here they share the transaction's
+// allocation.
+type headerValues struct {
+	forwardedFor, forwardedHost, forwardedProto, forwarded [1]string
+
+	via, viaBack, traceparent [1]string
+}
+
+func newTransaction(h *Handler, w http.ResponseWriter, r *http.Request) *transaction {
+	tx := &transaction{up: h.upstream, pool: h.upstream.pool.Load(), route: &h.opts, in: r}
+	known := false
+	if tx.from, known = clientip.FromContext(r.Context()); !known {
+		tx.from = h.upstream.options.Resolver.Info(r)
+	}
+	tx.ctx = transactionContext{Context: r.Context(), tx: tx}
+	tx.rw = responseWriter{ResponseWriter: w, tx: tx}
+	return tx
+}
+
+// transactionContext is the request's context; it carries the transaction.
+type transactionContext struct {
+	context.Context
+	tx *transaction
+}
+
+type transactionKey struct{}
+
+func (c *transactionContext) Value(key any) any {
+	if key == (transactionKey{}) {
+		return c.tx
+	}
+	return c.Context.Value(key)
+}
+
+// transactionOf returns the transaction that a request belongs to.
+func transactionOf(r *http.Request) *transaction {
+	return r.Context().Value(transactionKey{}).(*transaction)
+}
+
+// timeout is how long a server may be silent before its response's header.
+func (tx *transaction) timeout() time.Duration {
+	if tx.route.Timeout != 0 {
+		return tx.route.Timeout
+	}
+	return tx.pool.cfg.Timeout
+}
+
+// balanceKey is what IPHash hashes: the client's bucket, so that an IPv6
+// client that changes its address within its prefix stays on its server.
+func (tx *transaction) balanceKey() uint64 {
+	if tx.pool.cfg.Balance != IPHash {
+		return 0
+	}
+	addr := tx.from.Addr
+	if tx.from.Bucket.IsValid() {
+		addr = tx.from.Bucket
+	}
+	b := addr.As16()
+	return hashString(string(b[:]))
+}
+
+// fail records why there is no response. ReverseProxy calls it with the error
+// of RoundTrip or modifyResponse, or with its own about an upgrade that it
+// refuses.
+func (tx *transaction) fail(err error) {
+	if tx.rw.hijacked {
+		return // the connection carries WebSocket frames now: no response can be written
+	}
+	var failure *Error
+	if !errors.As(err, &failure) {
+		failure = tx.newError(KindBadRequest, http.StatusBadRequest, err)
+		if tx.current != nil && tx.current.status != 0 {
+			failure.Kind, failure.Status = KindBroken, http.StatusBadGateway
+		}
+	}
+	tx.err = failure
+}
+
+func (tx *transaction) newError(kind Kind, status int, err error) *Error {
+	e := &Error{Status: status, Kind: kind, Upstream: tx.up.name, Err: err}
+	if tx.current != nil {
+		e.Server = tx.current.server.name
+	}
+	return e
+}
+
+// broken reports whether the response's body ended before it was complete.
+func (tx *transaction) broken() bool {
+	return tx.response.err != nil && !errors.Is(tx.response.err, io.EOF)
+}
+
+// finish ends the last attempt and reports it. It runs however Forward ends.
+func (tx *transaction) finish() {
+	tx.abandonUpload()
+	if tx.upgraded != nil {
+		tx.upgraded.Close()
+	}
+	if tx.current == nil {
+		return
+	}
+	a := tx.current
+	kind := a.kind
+	if kind == "" && tx.broken() {
+		kind = KindTruncated
+		if tx.in.Context().Err() != nil {
+			kind = KindClientGone
+		}
+	}
+	a.settle(kind, tx.response.err)
+	if rec := recordFrom(tx.in.Context()); rec != nil {
+		rec.Server, rec.Attempts, rec.Kind, rec.Header = a.server.name, tx.attempts, kind, a.header
+	}
+}
