@@ -52,7 +52,7 @@ func (rt *route) admit(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 
 		if verdict := rs.Authorize(); !verdict.Pass() {
-			x.barred = verdict.Status == http.StatusUnauthorized || verdict.Status == http.StatusSeeOther
+			x.barred = verdict.NeedsSession()
 			return refuseSession(c, verdict)
 		}
 		if rt.policy.Client == policies.ClientRequired && x.api == nil {
@@ -79,7 +79,7 @@ func (rt *route) requestSession(r *http.Request) *session.RequestSession {
 // to speak for. A wrong guess is refunded, and asked again.
 func (rt *route) ask(ctx context.Context, rs *session.RequestSession, who *ratelimit.Request) *ratelimit.Result {
 	var batch *store.Batch
-	if redis := rt.server.parts.redis; redis != nil && rs.Carries() {
+	if redis := rt.server.parts.redis; redis != nil && rs.HasToken() {
 		batch = redis.NewBatch()
 		rs.AddTo(batch)
 	}
@@ -89,7 +89,7 @@ func (rt *route) ask(ctx context.Context, rs *session.RequestSession, who *ratel
 	}
 
 	guessed, sure := rs.Remembered()
-	if rt.byIdentity && rs.Carries() && !sure {
+	if rt.byIdentity && rs.HasToken() && !sure {
 		_ = rs.Load(ctx)
 		identify(who, rs)
 		return rt.limiter.Check(ctx, who, nil)
@@ -159,10 +159,7 @@ func (x *exchange) settle(status int, h http.Header) {
 
 // refuseSession answers as a session's rule says.
 func refuseSession(c echo.Context, v session.Verdict) error {
-	h := c.Response().Header()
-	for name, values := range v.Header {
-		h[name] = values
-	}
+	v.WriteHeaders(c.Response().Header())
 	if v.Status == http.StatusSeeOther {
 		exchangeOf(c).cause = errors.New(v.Reason)
 		return c.NoContent(http.StatusSeeOther)

@@ -2,7 +2,6 @@ package server
 
 import (
 	"fmt"
-	"net/http"
 	"os"
 	"time"
 
@@ -22,23 +21,13 @@ func newSigner(p *policies.Assertion, now func() time.Time) (*session.Signer, er
 	return session.NewSigner(session.SignerOptions{PEM: pem, TTL: p.TTL, Now: now})
 }
 
-// vouch adds the signed assertion of a live session, for the app servers of
-// the route's upstream unless the policy names another audience.
-func (rt *route) vouch(h http.Header, x *exchange) {
-	live := x.session.Session()
-	if rt.gen.signer == nil || live == nil {
-		return
+// audience is whom a route's assertions are meant for: the app servers of its
+// upstream, unless the policy names another audience.
+func audience(p *policies.Policy, r *policies.Route) string {
+	if a := p.Session.Assertion; a != nil && a.Audience != "" {
+		return a.Audience
 	}
-	audience := rt.gen.policy.Session.Assertion.Audience
-	if audience == "" {
-		audience = rt.policy.Upstream
-	}
-	token, err := rt.gen.signer.Sign(live, audience)
-	if err != nil { // the claims are strings and numbers
-		rt.server.log.Error("a session could not be asserted", "id", x.id, "error", err)
-		return
-	}
-	h.Set(session.HeaderAssertion, token)
+	return r.Upstream
 }
 
 // keySet is what the admin listener serves at /.well-known/jwks.json: the keys of

@@ -43,7 +43,6 @@ type exchange struct {
 	session  *session.RequestSession
 	reserved *ratelimit.Result // to be settled by the answer
 
-	applied  atomic.Bool             // what is due for the session has been done
 	loggedIn atomic.Bool             // the app has logged somebody in
 	upstream atomic.Pointer[url.URL] // of the server that was asked last
 }

@@ -86,7 +86,6 @@ func (rt *route) rewriteRequest(pr *httputil.ProxyRequest) {
 // announce tells the app who is asking.
 func (rt *route) announce(h http.Header, x *exchange) {
 	x.session.ForwardHeaders(h)
-	rt.vouch(h, x)
 	if x.api != nil {
 		h.Set(headerClient, x.api.name)
 	}
@@ -135,14 +134,11 @@ func (rt *route) forwardedPath(routed string, m policies.Match) string {
 func (rt *route) takeResponse(res *http.Response) error {
 	x := exchangeFrom(res.Request.Context())
 	x.upstream.Store(res.Request.URL)
-	actions, err := session.ParseActions(res.Header, rt.session.Mode)
-	x.session.CleanResponse(res.Header)
+	actions, err := x.session.TakeActions(res.Header)
 	if err != nil { // nothing is done of it; forward does what is due all the same
 		return &proxy.Error{Status: session.Status(err), Kind: proxy.KindRefused, Err: err}
 	}
-	x.applied.Store(true)
-	cookie, err := x.session.Commit(x, actions)
-	if err != nil {
+	if _, err := x.session.Commit(x, actions); err != nil {
 		return &proxy.Error{Status: session.Status(err), Kind: proxy.KindRefused, Err: err}
 	}
 	x.loggedIn.Store(actions.Login != "")
@@ -152,30 +148,20 @@ func (rt *route) takeResponse(res *http.Response) error {
 		rt.server.parts.lent.learn(rt.name, res.Request.Header.Get("Origin"), res.Header)
 	}
 	applyHeaderRules(res.Header, rt.policy.ResponseHeaders)
-	res.Header.Del(headerRequestID) // the request has the gateway's
-	if cookie != nil || actions.Any() {
-		// It is about this client's session, so it is for this client alone,
-		// whatever app and policy say.
-		for _, name := range []string{"Cdn-Cache-Control", "Surrogate-Control", "Expires"} {
-			res.Header.Del(name)
-		}
-		res.Header.Set("Cache-Control", "private, no-store")
-		rt.gen.sessions.SetCookie(res.Header, cookie)
-	}
+	res.Header.Del(headerRequestID)    // the request has the gateway's
+	x.session.WriteHeaders(res.Header) // last, whatever app and policy say
 	return nil
 }
 
 // endSession does what is due on a request that no app has answered: on a
 // logout route the session ends whatever the app does.
 func (x *exchange) endSession(c echo.Context) error {
-	if x.applied.Swap(true) {
-		return nil
+	if err := x.session.CommitDue(x); err != nil {
+		refusal := session.Refuse(err)
+		refusal.WriteHeaders(c.Response().Header())
+		return refuse(refusal.Status, refusal.Reason).because(err)
 	}
-	cookie, err := x.session.Commit(x, session.Actions{})
-	if err != nil {
-		return refuse(session.Status(err), "The session could not be ended.").with("Retry-After", "1").because(err)
-	}
-	x.gen.sessions.SetCookie(c.Response().Header(), cookie)
+	x.session.WriteHeaders(c.Response().Header())
 	return nil
 }
 
@@ -187,21 +173,13 @@ func asProblem(err error) error {
 	}
 	detail := failure.Detail()
 	if failure.Kind == proxy.KindRefused {
-		detail = refusedResponse(failure)
+		detail = session.Refuse(failure.Err).Reason
 	}
 	p := refuse(failure.Status, detail).because(err)
 	if seconds := failure.RetryAfter(); seconds > 0 {
 		p.with("Retry-After", strconv.FormatInt(seconds, 10))
 	}
 	return p
-}
-
-// refusedResponse says why takeResponse has refused the app's response.
-func refusedResponse(e *proxy.Error) string {
-	if errors.Is(e.Err, session.ErrMalformed) {
-		return "The app server sent headers that the gateway cannot follow."
-	}
-	return "The session could not be saved."
 }
 
 // applyHeaderRules removes, sets and adds headers.

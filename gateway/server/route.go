@@ -33,11 +33,14 @@ type route struct {
 //	identify -> CORS -> maintenance -> admit (deny cache, session, limits, session rule) -> body -> cache -> answer
 func (s *Server) newRoute(g *generation, p *policies.Route) (*route, error) {
 	rt := &route{
-		name:    p.Name,
-		policy:  p,
-		gen:     g,
-		server:  s,
-		session: session.Route{Mode: session.Mode(p.Session), NoCSRF: !bool(p.CSRF)},
+		name:   p.Name,
+		policy: p,
+		gen:    g,
+		server: s,
+		session: session.Route{
+			Mode: session.Mode(p.Session), NoCSRF: !bool(p.CSRF),
+			Signer: g.signer, Audience: audience(g.policy, p),
+		},
 		maxBody: p.MaxBody,
 	}
 	if rt.session.Mode == session.Off {

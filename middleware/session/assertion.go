@@ -27,8 +27,8 @@ type SignerOptions struct {
 }
 
 // Signer signs what the gateway says of a session, as a JWT (RFC 7519) with
-// EdDSA (RFC 8037), so that an app server can tell the gateway from anybody
-// else who reaches it. It is safe for concurrent use.
+// EdDSA (RFC 8037), so that an app server can tell the gateway from another
+// client that reaches it. It is safe for concurrent use.
 type Signer struct {
 	key    ed25519.PrivateKey
 	header string // of every JWT, encoded

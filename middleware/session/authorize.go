@@ -19,6 +19,19 @@ type Verdict struct {
 	Reason string
 }
 
+// WriteHeaders sets the verdict's headers on the response that refuses.
+func (d Verdict) WriteHeaders(h http.Header) {
+	for name, values := range d.Header {
+		h[name] = values
+	}
+}
+
+// NeedsSession reports whether the request is refused because it has no session
+// with a user: 401, or 303 to the login page.
+func (d Verdict) NeedsSession() bool {
+	return d.Status == http.StatusUnauthorized || d.Status == http.StatusSeeOther
+}
+
 // Pass reports whether the request may go on.
 func (d Verdict) Pass() bool { return d.Status == 0 }
 
@@ -36,9 +49,7 @@ func (rs *RequestSession) Authorize() Verdict {
 		return verdict(http.StatusForbidden, "cross-origin request refused")
 	}
 	if rs.err != nil && mustKnow(mode, r.Method) {
-		d := verdict(http.StatusServiceUnavailable, "the session can't be looked up at the moment")
-		d.Header.Set("Retry-After", retryAfter)
-		return d
+		return verdict(http.StatusServiceUnavailable, "the session can't be looked up at the moment")
 	}
 	if mode == Required && (rs.session == nil || rs.session.User == "") {
 		return rs.challenge()
@@ -48,7 +59,7 @@ func (rs *RequestSession) Authorize() Verdict {
 
 // refusesOrigin applies the CSRF check to requests that act for a session and
 // to those that may begin one: a foreign page must not log its victim in as
-// somebody else.
+// another user.
 func (rs *RequestSession) refusesOrigin() bool {
 	if rs.route.NoCSRF || (rs.session == nil && rs.route.Mode != Login) {
 		return false
@@ -97,7 +108,11 @@ func (rs *RequestSession) challenge() Verdict {
 }
 
 func verdict(status int, reason string) Verdict {
-	return Verdict{Status: status, Reason: reason, Header: http.Header{"Cache-Control": {"no-store"}}}
+	d := Verdict{Status: status, Reason: reason, Header: http.Header{"Cache-Control": {"no-store"}}}
+	if status == http.StatusServiceUnavailable {
+		d.Header.Set("Retry-After", retryAfter)
+	}
+	return d
 }
 
 // browses reports whether somebody looks at a page: a GET or HEAD that accepts

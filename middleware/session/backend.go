@@ -17,7 +17,7 @@ type backend interface {
 	create(ctx context.Context, handle string, text []byte, ttl time.Duration) error
 
 	// swap replaces the record whose text begins with head. Where it begins
-	// otherwise, somebody was faster: the present text is returned instead. A
+	// otherwise, another change came first: the present text is returned instead. A
 	// record that is not there stays away: ErrEnded.
 	swap(ctx context.Context, handle, head string, text []byte, ttl time.Duration) (present []byte, err error)
 

@@ -71,7 +71,7 @@ func BenchmarkRequest(b *testing.B) {
 		}
 	}, new(browser))
 	parallel("session alone", func(r *http.Request) { requestOnce(b, inRedis, redis.NewBatch(), r) }, &user)
-	parallel("session and limit in one batch", func(r *http.Request) {
+	parallel("session and limit in one trip", func(r *http.Request) {
 		requestOnce(b, inRedis, redis.NewBatch(), r, limit.Call([]string{"limit"}))
 	}, &user)
 	parallel("session and limit one after the other", func(r *http.Request) {

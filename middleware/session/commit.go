@@ -13,39 +13,68 @@ import (
 	"github.com/headgate/headgate/middleware/clientip"
 )
 
-// Status is the HTTP status for an error of [ParseActions] or [RequestSession.Commit]:
-// 502 where the app server asked for something that can't be, 503 where it
-// could not be saved.
-func Status(err error) int {
-	if errors.Is(err, ErrMalformed) || errors.Is(err, ErrTooLarge) {
-		return http.StatusBadGateway
+// Commit does what the app server asks for, and what is due without being asked:
+// the logout of a [Logout] route, the rotation of an old ID. It comes after
+// Load, on every response of a route with sessions, before the response's
+// headers go out. It returns the cookie to send, or nil; WriteHeaders sends it.
+// An app that acts in several steps may call it again.
+//
+// On an error the client must not be told that anything was done: answer with
+// [Refuse] instead of the response. The error is ErrUnavailable, ErrEnded where
+// the session has ended since Load, ErrTooLarge, or ErrMalformed for a user that
+// can't be or a route that is [Off]. A client that disconnects meanwhile does not
+// leave it half done.
+func (rs *RequestSession) Commit(ctx context.Context, a Actions) (*http.Cookie, error) {
+	if rs.route.Mode == Off {
+		if a.Any() {
+			return nil, fmt.Errorf("%w: the route has session: off", ErrMalformed)
+		}
+		return nil, nil
 	}
-	return http.StatusServiceUnavailable
+	rs.committed = true
+	cookie, err := rs.commit(context.WithoutCancel(ctx), a)
+	if err != nil {
+		return nil, err
+	}
+	if cookie != nil || a.Any() {
+		rs.changed(cookie)
+	}
+	return cookie, nil
 }
 
-// Apply does what the app server asks for, and what is due without being asked:
-// the logout of a [Logout] route, the rotation of an old ID. It returns the
-// cookie to send, or nil. It is to be called once, before the response's
-// headers go out, for every response on a route with sessions.
-//
-// An error means that nothing of it may be reported as done: send [Status]
-// instead of the response. A client that leaves meanwhile does not leave it
-// half done.
-func (rs *RequestSession) Commit(ctx context.Context, a Actions) (*http.Cookie, error) {
+// CommitDue commits what is due without being asked, unless Commit has been
+// called. It is for responses that no app server had a part in, or whose app
+// server failed: on a [Logout] route the session ends whatever happens.
+func (rs *RequestSession) CommitDue(ctx context.Context) error {
+	if rs.committed {
+		return nil
+	}
+	_, err := rs.Commit(ctx, Actions{})
+	return err
+}
+
+// changed notes for WriteHeaders that the response is about a change of this
+// client's session, and the cookie that goes with it, if any.
+func (rs *RequestSession) changed(cookie *http.Cookie) {
+	rs.private = true
+	if cookie != nil {
+		rs.cookie = cookie
+	}
+}
+
+func (rs *RequestSession) commit(ctx context.Context, a Actions) (*http.Cookie, error) {
 	if rs.route.Mode == Logout && a.Logout == LogoutNone {
 		a.Logout = LogoutSession
 	}
-	asked := a.Any()
-	if !asked && rs.session == nil {
-		return nil, nil
-	}
-	ctx = context.WithoutCancel(ctx)
 	switch {
-	case rs.err != nil && asked:
-		// Whatever session there is must not be replaced by what we'd make up.
-		return nil, rs.err
 	case a.Logout != LogoutNone:
-		return rs.logout(ctx, a.Logout)
+		cookie, err := rs.logout(ctx, a.Logout)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errNotEnded, err)
+		}
+		return cookie, nil
+	case rs.err != nil && a.Any():
+		return nil, rs.err // there may be a session, which a new one must not replace
 	case a.Login != "":
 		return rs.login(ctx, a)
 	case rs.session != nil:
@@ -59,6 +88,9 @@ func (rs *RequestSession) Commit(ctx context.Context, a Actions) (*http.Cookie, 
 // logout ends the session, and with it the one that it replaced or that
 // replaced it: a login's two cookies are one session to the user.
 func (rs *RequestSession) logout(ctx context.Context, scope LogoutScope) (*http.Cookie, error) {
+	if rs.err != nil {
+		return nil, rs.err // there may be a session, which would go on
+	}
 	if s := rs.session; s != nil {
 		ended := []string{s.Ref}
 		for _, handle := range []string{s.record.Replaces, s.record.Replaced} {
@@ -67,8 +99,8 @@ func (rs *RequestSession) logout(ctx context.Context, scope LogoutScope) (*http.
 			}
 		}
 		if scope == LogoutEverywhere && s.User != "" {
-			// The others first: should that fail, the client has a session to
-			// try again with.
+			// The user's other sessions first: should that fail, the client still
+			// has one to try again with.
 			if _, err := rs.m.revokeBut(ctx, s.User, s.Ref); err != nil {
 				return nil, err
 			}
@@ -85,11 +117,10 @@ func (rs *RequestSession) logout(ctx context.Context, scope LogoutScope) (*http.
 	return rs.m.set.deletion(), nil
 }
 
-// login begins a session of the user, under a handle and a secret that nobody
-// has seen before (session fixation). What an anonymous session held comes
+// login begins a session of the user, under a new handle and a new secret
+// (session fixation). What an anonymous session held comes
 // along, or one of the same user; another user's never does. The session that
-// is replaced goes on as it was until the new one has arrived at the client:
-// see [RequestSession.retireReplaced].
+// is replaced goes on as it was until the client presents the new one: see [RequestSession.retireReplaced].
 func (rs *RequestSession) login(ctx context.Context, a Actions) (*http.Cookie, error) {
 	m := rs.m
 	if err := validUser(a.Login); err != nil {
@@ -97,7 +128,7 @@ func (rs *RequestSession) login(ctx context.Context, a Actions) (*http.Cookie, e
 	}
 	r := rs.newRecord(a.Login)
 	if rs.session != nil {
-		// Read again: the app may have taken its time, and others have merged.
+		// Read again: other requests may have merged while the app worked.
 		old, err := m.read(ctx, rs.token.handle)
 		if err != nil {
 			return nil, err
@@ -145,7 +176,7 @@ func (rs *RequestSession) newRecord(user string) *record {
 // session.
 func (rs *RequestSession) create(ctx context.Context, t token, r *record) (*http.Cookie, error) {
 	m := rs.m
-	r.IDs = []identity{{Sum: t.sum(), Issued: r.Created, Used: r.Replaces == ""}}
+	r.IDs = []issuedID{{Sum: t.sum(), Issued: r.Created, Used: r.Replaces == ""}}
 	text, err := r.encode()
 	if err != nil {
 		return nil, err
@@ -155,7 +186,7 @@ func (rs *RequestSession) create(ctx context.Context, t token, r *record) (*http
 	}
 	if r.User != "" {
 		if err := m.admit(ctx, t.handle, r); err != nil {
-			// Nobody has seen the token: what can't be removed expires unused.
+			// No client has the token: what can't be removed expires unused.
 			return nil, errors.Join(err, m.backend.remove(ctx, t.handle))
 		}
 	}
@@ -172,15 +203,15 @@ func (rs *RequestSession) change(ctx context.Context, a Actions) (*http.Cookie, 
 	}
 	cookie, err := rs.write(ctx, a.Renew, func(r *record) error { return rs.m.mergeInto(r, a.Merge) })
 	if err != nil && a.Merge == nil && !a.Renew {
-		// Only a rotation that nobody waits for: the next request tries again.
+		// The app did not ask for this rotation: the next request tries again.
 		rs.m.log.WarnContext(ctx, "session ID not rotated", "ref", rs.token.handle, "error", err)
 		return nil, nil
 	}
 	return cookie, err
 }
 
-// write edits the data of the live session, as often as it takes to lose nobody
-// else's changes, and renews its ID where that is wanted or due.
+// write edits the data of the live session, as often as it takes to lose no
+// other request's changes, and renews its ID where that is wanted or due.
 func (rs *RequestSession) write(ctx context.Context, renew bool, edit func(*record) error) (*http.Cookie, error) {
 	m := rs.m
 	var next *token

@@ -11,49 +11,61 @@
 // one key. Therefore
 //
 //   - concurrent requests lose none of each other's changes;
-//   - nothing brings back a record that a logout or a revocation has removed;
+//   - no write brings back a record that a logout or a revocation has removed;
 //   - old and new ID of a renewal share the data while both are valid;
 //   - it all works the same in a Redis Cluster, where two keys can't change together;
 //   - a dump of Redis holds nothing that opens a session.
 //
-// # How a request passes through
+// # How a request passes
 //
-// A [RequestSession] is one request's session:
+// A [RequestSession] is the session of one request. A gateway takes it through
+// these steps, in this order; [Manager.Middleware] takes an Echo app's requests
+// through the same ones:
 //
-//	rs := m.ForRequest(r, route)  // reads the cookies: no I/O, junk stops here
-//	rs.AddTo(batch)                // one GET on the round batch that the limits take anyway
-//	rs.Load(ctx)                  // the live session, none, or ErrUnavailable
-//	verdict := rs.Authorize()     // pass, 303 to the login page, 401, 403, 503
-//	rs.ForwardHeaders(header)     // what the app server is told
+//	rs := m.ForRequest(r, route)      // reads the cookies: no I/O, junk stops here
+//	rs.AddTo(batch)                   // one GET on the round trip that the limits take anyway
+//	rs.Load(ctx)                      // the live session, none, or ErrUnavailable
+//	verdict := rs.Authorize()         // pass, 303 to the login page, 401, 403, 503
+//	rs.ForwardHeaders(header)         // what the app server is told; our cookie is cut
 //	...
-//	a, err := ParseActions(header, route.Mode)  // what the app server asks for
-//	cookie, err := rs.Commit(ctx, a)            // saved before the client is told
-//	rs.CleanResponse(header)
-//	m.SetCookie(header, cookie)
+//	a, err := rs.TakeActions(header)  // what the app server asks for
+//	_, err = rs.Commit(ctx, a)        // saved before the client is told
+//	rs.WriteHeaders(header)           // the cookie; no cache may store the response
 //
-// In an Echo app, [Middleware] does that, and handlers use [Get], [Save],
-// [LogIn], [Renew] and [LogOut]. A request without our cookie never asks Redis.
+// Where TakeActions or Commit fails, the client gets [Refuse] instead of the
+// response. Where the gateway answers by itself, [RequestSession.CommitDue] takes
+// the place of TakeActions and Commit. In an Echo app, handlers use [Get],
+// [Save], [LogIn], [Renew] and [LogOut].
 //
-// # Renewals
+// The files in the order in which a request meets them: request.go, cookie.go,
+// token.go, record.go, authorize.go, csrf.go, forward.go, assertion.go,
+// actions.go, commit.go, users.go, response.go. protocol.go has the headers
+// between gateway and app servers, echo.go and gorilla.go the two ways for an app
+// in the same process, backend.go, redis.go and memory.go where records lie.
 //
-// The ID is renewed on demand, and once it is Settings.RotateEvery old. The old
-// one ends 30 seconds after the new one first came back, not after it was
-// issued: an answer that was lost logs nobody out. Parallel requests that meet
-// a due rotation are all given the same new ID (see [token.successor]).
+// # What is promised
 //
-// A login is different, because an attacker may have planted the ID that the
-// victim logs in with: it begins another session, with another handle, and the
-// former one stays what it was until its 30 seconds are over.
+//   - A request without a well-formed cookie of ours never asks Redis; one with
+//     it costs one GET, on the round trip of the limits.
+//   - An ID that this package has not issued opens no session and becomes none
+//     (session fixation). A login begins another session, with another handle.
+//   - The ID is renewed on demand, and once it is Settings.RotateEvery old. The
+//     old one ends 30 seconds after the new one was first presented, not after it
+//     was issued: a response that is lost logs no client out. Parallel requests
+//     that meet a due rotation are all given the same new ID.
+//   - The session that a login replaces stays what it was until its 30 seconds
+//     are over: an attacker may have planted it, but a response may be lost.
+//   - A response that changes a session is stored by no cache.
+//   - Everything in Redis has an expiry, written by the same command as the value.
 //
-// # What is promised when things fail
+// # When things fail
 //
 //   - Redis does not answer: [ErrUnavailable], never "logged out". Required
 //     routes and those that begin or end sessions answer 503; on optional ones
-//     the request passes as anonymous. The cookie is left alone.
+//     the request passes as anonymous. The client keeps its cookie.
 //   - A login, logout or merge that could not be saved is an error, and so is
 //     a change of a session that has ended meanwhile.
 //   - A touch or a rotation that could not be saved is tried again by the next request.
-//   - Everything in Redis has an expiry, written by the same command as the value.
 //   - Without Redis the same records live in a bounded map in this process;
 //     where it is full, sessions near their end make room, and anonymous
 //     ones never push out a user's.

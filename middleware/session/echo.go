@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/gorilla/sessions"
 	"github.com/labstack/echo/v4"
@@ -43,30 +42,24 @@ func (m *Manager) Middleware(route Route) echo.MiddlewareFunc {
 			ctx := c.Request().Context()
 			_ = rs.Load(ctx) // Authorize knows what an error means on this route
 			if d := rs.Authorize(); !d.Pass() {
-				return answer(c, d)
+				return refuse(c, d)
 			}
 			if route.Mode == Logout {
-				if err := apply(c, Actions{}); err != nil {
+				if err := commit(c, Actions{}); err != nil {
 					return err
 				}
-				return next(c)
 			}
 			c.Response().Before(func() {
-				// Only a rotation can be due, whose failure is no reason to
-				// fail the response.
-				if cookie, err := rs.Commit(ctx, Actions{}); err == nil {
-					rs.m.SetCookie(c.Response().Header(), cookie)
-				}
+				_ = rs.CommitDue(ctx) // only a rotation can be due, whose failure fails no response
+				rs.WriteHeaders(c.Response().Header())
 			})
 			return next(c)
 		}
 	}
 }
 
-func answer(c echo.Context, d Verdict) error {
-	for name, values := range d.Header {
-		c.Response().Header()[name] = values
-	}
+func refuse(c echo.Context, d Verdict) error {
+	d.WriteHeaders(c.Response().Header())
 	if d.Status == http.StatusSeeOther {
 		return c.NoContent(d.Status)
 	}
@@ -99,8 +92,9 @@ func failed(c echo.Context, err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrEnded):
-		c.Response().Header().Set("Retry-After", retryAfter)
-		return echo.NewHTTPError(http.StatusServiceUnavailable, "the session is not available").SetInternal(err)
+		refusal := Refuse(err)
+		refusal.WriteHeaders(c.Response().Header())
+		return echo.NewHTTPError(refusal.Status, "the session is not available").SetInternal(err)
 	}
 	return echo.NewHTTPError(http.StatusInternalServerError).SetInternal(err)
 }
@@ -115,61 +109,25 @@ func Current(c echo.Context) *Session {
 
 // LogIn begins a session of the user with a new ID, and sets its cookie. What
 // an anonymous session held comes along. It must be called before the response
-// is written; where it fails, nobody is logged in.
-func LogIn(c echo.Context, user string) error { return apply(c, Actions{Login: user}) }
+// is written; where it fails, the user is not logged in.
+func LogIn(c echo.Context, user string) error { return commit(c, Actions{Login: user}) }
 
 // Renew gives the session a new ID, as a change of privileges demands.
-func Renew(c echo.Context) error { return apply(c, Actions{Renew: true}) }
+func Renew(c echo.Context) error { return commit(c, Actions{Renew: true}) }
 
 // LogOut ends this session, or all of its user's, and deletes the cookie.
-func LogOut(c echo.Context, scope LogoutScope) error { return apply(c, Actions{Logout: scope}) }
+func LogOut(c echo.Context, scope LogoutScope) error { return commit(c, Actions{Logout: scope}) }
 
-func apply(c echo.Context, a Actions) error {
+// commit sets the cookie at once, for a handler that returns without writing a
+// response; the headers that it sets later are put right before these go out.
+func commit(c echo.Context, a Actions) error {
 	rs, ok := FromContext(c.Request().Context())
 	if !ok {
 		return errNoMiddleware
 	}
-	cookie, err := rs.Commit(c.Request().Context(), a)
-	if err != nil {
+	if _, err := rs.Commit(c.Request().Context(), a); err != nil {
 		return failed(c, err)
 	}
-	rs.m.SetCookie(c.Response().Header(), cookie)
+	rs.WriteHeaders(c.Response().Header())
 	return nil
-}
-
-// SetCookie adds what [RequestSession.Commit] returned to a response, instead of an
-// earlier cookie of ours, and keeps the response out of every cache. A nil
-// cookie changes nothing.
-func (m *Manager) SetCookie(h http.Header, cookie *http.Cookie) {
-	if cookie == nil {
-		return
-	}
-	m.cutSetCookie(h)
-	h.Add("Set-Cookie", cookie.String())
-	h.Set("Cache-Control", "private, no-store")
-}
-
-// CleanResponse removes from an app server's response what is ours to say: our
-// headers, and a cookie of our name.
-func (rs *RequestSession) CleanResponse(h http.Header) {
-	StripReserved(h)
-	if rs.route.Mode != Off {
-		rs.m.cutSetCookie(h)
-	}
-}
-
-func (m *Manager) cutSetCookie(h http.Header) {
-	lines := h["Set-Cookie"]
-	kept := lines[:0]
-	for _, line := range lines {
-		name, _, _ := strings.Cut(line, "=")
-		if strings.TrimSpace(name) != m.set.Cookie.Name {
-			kept = append(kept, line)
-		}
-	}
-	if len(kept) == 0 {
-		delete(h, "Set-Cookie")
-		return
-	}
-	h["Set-Cookie"] = kept
 }

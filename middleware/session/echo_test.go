@@ -250,3 +250,75 @@ func TestMistakesPanicAtConstruction(t *testing.T) {
 		}()
 	}
 }
+
+// A handler sets its headers as it likes; the last word on a response that tells
+// of a change of the session is ours.
+func TestAResponseThatChangesASessionIsStoredByNoCache(t *testing.T) {
+	t.Parallel()
+	m := newManager(t, session.Options{})
+	e := echo.New()
+	public := func(change func(echo.Context) error) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			if err := change(c); err != nil {
+				return err
+			}
+			h := c.Response().Header()
+			for _, name := range []string{"Cache-Control", "Cdn-Cache-Control", "Surrogate-Control"} {
+				h.Set(name, "public, max-age=60")
+			}
+			h.Set("Expires", "Fri, 01 Jan 2100 00:00:00 GMT")
+			return c.NoContent(http.StatusNoContent)
+		}
+	}
+	save := func(c echo.Context) error {
+		s, err := session.Get(c)
+		if err != nil {
+			return err
+		}
+		s.Values["n"] = c.QueryParam("n")
+		return session.Save(c, s)
+	}
+	e.POST("/begin", public(save), m.Middleware(login))
+	e.POST("/save", public(save), m.Middleware(login))
+	e.POST("/login", public(func(c echo.Context) error { return session.LogIn(c, "42") }), m.Middleware(login))
+	e.POST("/renew", public(session.Renew), m.Middleware(required))
+	e.GET("/read", public(func(echo.Context) error { return nil }), m.Middleware(required))
+	e.POST("/logout", public(func(echo.Context) error { return nil }), m.Middleware(logout))
+	var b browser
+	for _, step := range []struct {
+		target  string
+		cookies int
+		private bool
+	}{
+		{"POST /begin?n=1", 1, true},
+		{"POST /save?n=2", 0, true},
+		{"POST /login", 1, true},
+		{"POST /renew", 1, true},
+		{"GET /read", 0, false},
+		{"POST /logout", 1, true},
+	} {
+		method, target, _ := strings.Cut(step.target, " ")
+		r := newRequest(method, target)
+		if c := b.current(); c != nil {
+			r.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
+		}
+		w := httptest.NewRecorder()
+		e.ServeHTTP(w, r)
+		h, cookies := w.Header(), w.Result().Cookies()
+		if w.Code != http.StatusNoContent || len(cookies) != step.cookies {
+			t.Fatalf("%s: status %d, cookies %v", step.target, w.Code, cookies)
+		}
+		for _, c := range cookies {
+			b.accept(c)
+		}
+		want := http.Header{"Cache-Control": {"public, max-age=60"}, "Cdn-Cache-Control": {"public, max-age=60"}, "Surrogate-Control": {"public, max-age=60"}, "Expires": {"Fri, 01 Jan 2100 00:00:00 GMT"}}
+		if step.private {
+			want = http.Header{"Cache-Control": {"private, no-store"}}
+		}
+		for _, name := range []string{"Cache-Control", "Cdn-Cache-Control", "Surrogate-Control", "Expires"} {
+			if h.Get(name) != want.Get(name) {
+				t.Errorf("%s: %s: %q, want %q", step.target, name, h.Get(name), want.Get(name))
+			}
+		}
+	}
+}

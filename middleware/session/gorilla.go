@@ -74,7 +74,7 @@ func (m *Manager) New(r *http.Request, name string) (*sessions.Session, error) {
 	if session.IsNew {
 		session.ID = ""
 	}
-	remember(r, session)
+	setBaseline(r, session)
 	return session, err
 }
 
@@ -116,15 +116,16 @@ func (m *Manager) Save(r *http.Request, w http.ResponseWriter, s *sessions.Sessi
 		return err
 	}
 	s.IsNew = false
-	m.SetCookie(w.Header(), save.cookie)
-	remember(r, s)
+	rs.changed(save.cookie)
+	rs.WriteHeaders(w.Header())
+	setBaseline(r, s)
 	return nil
 }
 
 type (
-	requestKey struct{}
-	savingKey  struct{}
-	seenKey    struct{}
+	requestKey   struct{}
+	savingKey    struct{}
+	baselinesKey struct{}
 )
 
 // requestOf returns the request's session state: the middleware's, or one loaded
@@ -147,23 +148,23 @@ type saving struct {
 	cookie  *http.Cookie
 }
 
-// seen holds what each session's data was when it was read or saved last.
-type seen struct {
+// baselines holds what each session's data was when it was read or saved last.
+type baselines struct {
 	mu   sync.Mutex
 	data map[*sessions.Session]map[string]json.RawMessage
 }
 
-// remember keeps the session's present data, in the request's context, as the
+// setBaseline keeps the session's present data, in the request's context, as the
 // baseline of the next Save.
-func remember(r *http.Request, s *sessions.Session) {
+func setBaseline(r *http.Request, s *sessions.Session) {
 	data, err := encodeValues(s.Values)
 	if err != nil {
 		return // what was just read or written as JSON is JSON
 	}
-	all, ok := r.Context().Value(seenKey{}).(*seen)
+	all, ok := r.Context().Value(baselinesKey{}).(*baselines)
 	if !ok {
-		all = &seen{data: make(map[*sessions.Session]map[string]json.RawMessage)}
-		*r = *r.WithContext(context.WithValue(r.Context(), seenKey{}, all))
+		all = &baselines{data: make(map[*sessions.Session]map[string]json.RawMessage)}
+		*r = *r.WithContext(context.WithValue(r.Context(), baselinesKey{}, all))
 	}
 	all.mu.Lock()
 	defer all.mu.Unlock()
@@ -171,7 +172,7 @@ func remember(r *http.Request, s *sessions.Session) {
 }
 
 func baseline(r *http.Request, s *sessions.Session) map[string]json.RawMessage {
-	all, ok := r.Context().Value(seenKey{}).(*seen)
+	all, ok := r.Context().Value(baselinesKey{}).(*baselines)
 	if !ok {
 		return nil
 	}

@@ -15,8 +15,8 @@ import (
 
 // Errors that callers tell apart with errors.Is; [Status] maps them to HTTP.
 var (
-	// ErrUnavailable means that nobody knows whether there is a session: the
-	// store did not answer. It never means "logged out".
+	// ErrUnavailable means that the store did not answer: there may be a session
+	// or not. It never means "logged out".
 	ErrUnavailable = errors.New("session store is unavailable")
 
 	// ErrEnded means that a session which was there when the request came has
@@ -29,6 +29,9 @@ var (
 	// ErrMalformed means that an app server's Headgate-* response headers can't
 	// be followed.
 	ErrMalformed = errors.New("malformed session header from the app server")
+
+	// errNotEnded is joined to what has kept a logout from ending a session.
+	errNotEnded = errors.New("the session has not ended")
 )
 
 // Manager keeps sessions. It is a gorilla [sessions.Store] as well. All its
@@ -101,7 +104,7 @@ func (sh *shared) manager(s Settings) (*Manager, error) {
 	return m, nil
 }
 
-// CookieName is the session cookie's name as it was settled.
+// CookieName is the session cookie's name: that of the settings, or its default.
 func (m *Manager) CookieName() string { return m.set.Cookie.Name }
 
 // CheckEviction returns a warning where Redis is configured so that it could
@@ -115,7 +118,7 @@ func (m *Manager) CheckEviction(ctx context.Context) (warning string, err error)
 const conflictsFor = 2 * time.Second
 
 // update changes a record by compare-and-swap: change is applied to base, and
-// again to whatever somebody else has written meanwhile, until it fits or the
+// again to what other requests have written meanwhile, until it fits or the
 // record is gone. change reports whether there is anything to write. The record
 // as it then is comes back.
 func (m *Manager) update(ctx context.Context, handle string, base *record, change func(*record) (bool, error)) (*record, error) {

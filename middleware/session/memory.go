@@ -11,7 +11,7 @@ import (
 )
 
 // memoryBackend keeps the same texts in this process. Anonymous sessions have a
-// part of their own, so that a crowd of them, which anybody can cause, can't
+// part of their own, so that many of them, which any client can cause, can't
 // push out a user who is logged in.
 type memoryBackend struct {
 	now       func() time.Time

@@ -46,7 +46,7 @@ type Settings struct {
 	// of them ends every session. None: cookies are not signed.
 	Secrets [][]byte
 
-	// IdleTimeout ends a session that nobody asks for. Zero means 30 minutes.
+	// IdleTimeout ends a session that gets no requests. Zero means 30 minutes.
 	// Touches are throttled to one a minute (for short timeouts, ten per
 	// timeout), so a session ends up to that much earlier than IdleTimeout
 	// after its last request, and never later.
@@ -70,7 +70,7 @@ type Settings struct {
 	MaxData int
 
 	// LoginPath is where a browser is sent when a session is required: a path
-	// of this site. Empty: browsers get 401 like everybody else.
+	// of this site. Empty: browsers get 401 as API clients do.
 	LoginPath string
 
 	// CSRF refuses cross-origin requests. The zero value does so.

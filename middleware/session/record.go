@@ -36,14 +36,14 @@ type record struct {
 	Ends     int64           `json:"ends,omitempty"`     // set once the session of a later login has been presented
 	Replaced string          `json:"replaced,omitempty"` // the handle of that session
 	Replaces string          `json:"replaces,omitempty"` // the handle of the session that this login replaces
-	IDs      []identity      `json:"ids"`                // oldest first
+	IDs      []issuedID      `json:"ids"`                // oldest first
 	Addr     string          `json:"addr,omitempty"`     // the client's at creation
 	Agent    string          `json:"agent,omitempty"`
 	Data     json.RawMessage `json:"data"`
 }
 
-// identity is one ID, that is one token, of a session.
-type identity struct {
+// issuedID is one ID, that is one token, of a session.
+type issuedID struct {
 	Sum    digest  `json:"h"`
 	Issued int64   `json:"at"`
 	Used   bool    `json:"used,omitempty"`  // it has been presented
@@ -79,7 +79,7 @@ func (r *record) head() string {
 // clone returns a copy whose fields and IDs can be changed freely.
 func (r *record) clone() *record {
 	c := *r
-	c.IDs = append([]identity(nil), r.IDs...)
+	c.IDs = append([]issuedID(nil), r.IDs...)
 	return &c
 }
 
@@ -99,7 +99,7 @@ func (r *record) live(now time.Time, s *Settings) bool {
 	return s.remaining(r, now) > 0
 }
 
-// remaining is how much longer the session lives if nobody asks for it again.
+// remaining is how much longer the session lives if it gets no more requests.
 func (s *Settings) remaining(r *record, now time.Time) time.Duration {
 	ms := now.UnixMilli()
 	left := min(s.IdleTimeout-since(ms, r.Seen), s.AbsoluteTimeout-since(ms, r.Created))
@@ -129,8 +129,8 @@ func (r *record) newest(i int) bool {
 	return true
 }
 
-// presented notes that the ID at place i has arrived, and reports whether that
-// was news: its elders then have [grace] left. Younger ones stay: of two
+// presented notes that the ID at place i has arrived, and reports whether that is
+// for the first time: older IDs then have [grace] left. Younger ones stay: of two
 // renewals under way, the browser may end up with either.
 func (r *record) presented(i int, now time.Time) bool {
 	if r.IDs[i].Used {
@@ -159,7 +159,7 @@ func (r *record) renewed(i int, presented token, now time.Time) (successor token
 	nonce := newNonce()
 	successor = presented.successor(nonce)
 	r.dropEnded(now)
-	r.IDs = append(r.IDs, identity{
+	r.IDs = append(r.IDs, issuedID{
 		Sum: successor.sum(), Issued: now.UnixMilli(), From: &from, Nonce: &nonce,
 	})
 	return successor, true

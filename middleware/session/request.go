@@ -26,6 +26,13 @@ const (
 type Route struct {
 	Mode   Mode
 	NoCSRF bool // this route takes cross-origin requests
+
+	// Signer signs the session for the app servers, in [HeaderAssertion]. Nil:
+	// it is not signed.
+	Signer *Signer
+	// Audience is the assertion's aud claim: whom it is meant for, usually the
+	// name of the app servers' upstream. Empty: no such claim.
+	Audience string
 }
 
 // Identity is whom a session speaks for.
@@ -37,7 +44,7 @@ type Identity struct {
 // Info describes a session to its owner and to operators.
 type Info struct {
 	// Ref names the session for all its life, through every renewal of its ID.
-	// It is not secret: nobody can present it as a cookie.
+	// It is not secret: it opens nothing as a cookie.
 	Ref     string    `json:"ref"`
 	User    string    `json:"user,omitempty"` // empty: anonymous
 	Created time.Time `json:"created"`        // at login, for a user
@@ -64,8 +71,10 @@ func infoOf(handle string, r *record) Info {
 }
 
 // RequestSession is the session of one request, through the steps AddTo, Load,
-// Authorize, ForwardHeaders and Commit, in this order. It belongs to the request
-// and is not safe for concurrent use.
+// Authorize, ForwardHeaders, TakeActions, Commit and WriteHeaders, in this order;
+// each may be left out where the request gets no further. It belongs to the
+// request and is not safe for concurrent use. The zero value is of no use:
+// [Manager.ForRequest] makes one.
 type RequestSession struct {
 	m       *Manager
 	route   Route
@@ -81,6 +90,10 @@ type RequestSession struct {
 	sum     digest
 	former  string // the handle that a login in this request has replaced
 	err     error  // what Load returned
+
+	committed bool         // Commit has been called
+	private   bool         // the response is about a change of this client's session
+	cookie    *http.Cookie // what the client is given
 }
 
 // ForRequest reads the request's cookies, without any I/O. The request's method,
@@ -102,13 +115,13 @@ func (m *Manager) ForRequest(r *http.Request, route Route) *RequestSession {
 	return rs
 }
 
-// Carries reports whether the request has a well-formed cookie of ours, so that
+// HasToken reports whether the request has a well-formed cookie of ours, so that
 // Load has something to read.
-func (rs *RequestSession) Carries() bool { return len(rs.tokens) > 0 }
+func (rs *RequestSession) HasToken() bool { return len(rs.tokens) > 0 }
 
 // Remembered returns whom this instance last knew the cookie to speak for. It
 // is a guess, so that limits by user and session can share the session's round
-// batch: it is right as long as the session lives, which Load tells.
+// trip: it is right as long as the session lives, which Load tells.
 func (rs *RequestSession) Remembered() (id Identity, ok bool) {
 	for _, sum := range rs.sums {
 		if id, ok = rs.m.remember.Get(sum, rs.m.now()); ok {
@@ -118,10 +131,10 @@ func (rs *RequestSession) Remembered() (id Identity, ok bool) {
 	return Identity{}, false
 }
 
-// AddTo adds the read of the session to a batch, so that it shares the round batch
+// AddTo adds the read of the session to a batch, so that it shares the round trip
 // of what else is in it. With a nil batch, or without AddTo, Load reads alone.
 func (rs *RequestSession) AddTo(batch *store.Batch) {
-	if rs.fetch != nil || !rs.Carries() {
+	if rs.fetch != nil || !rs.HasToken() {
 		return
 	}
 	handles := make([]string, len(rs.tokens))
@@ -131,12 +144,13 @@ func (rs *RequestSession) AddTo(batch *store.Batch) {
 	rs.fetch = rs.m.backend.fetch(batch, handles...)
 }
 
-// Load finds the live session, if there is one. It sends the batch of AddTo,
-// unless that has been sent. The error is ErrUnavailable: the store did not
-// answer, so that there may be a session or not; Authorize treats that as the
-// route wants, and the caller need not look at it.
+// Load finds the live session, if there is one, and notes that it was used. It
+// sends the batch of AddTo, unless the caller or the limits have sent it; what
+// that returned is then Load's error as well. The error is ErrUnavailable: the
+// store did not answer, so that there may be a session or not. Authorize treats
+// that as the route wants, and Commit returns it, so that a caller may ignore it.
 func (rs *RequestSession) Load(ctx context.Context) error {
-	if !rs.Carries() {
+	if !rs.HasToken() {
 		return nil
 	}
 	rs.AddTo(nil)
@@ -231,8 +245,8 @@ func (rs *RequestSession) touch(ctx context.Context) {
 }
 
 // retireReplaced gives the session that a login has replaced its last [grace]
-// when the new one is first presented: an answer that was lost has logged
-// nobody out.
+// when the new one is first presented: the client may not have got the response
+// with the new cookie.
 func (rs *RequestSession) retireReplaced(ctx context.Context, fresh bool) error {
 	m, handle := rs.m, rs.session.record.Replaces
 	if !fresh || handle == "" {

@@ -13,9 +13,9 @@ import (
 // safe:
 //
 //   - login stores the session, then its index entry, then shows the client the
-//     token. A session without an entry is one that nobody can present.
-//   - an entry whose session is gone, be it expired, is stale for ever, because handles never
-//     come back. Whoever comes across one removes it.
+//     token. A session without an entry is one that no client has the token of.
+//   - an entry whose session is gone, be it expired, is stale for ever, because
+//     handles never come back. The next reader of the index removes it.
 //   - the index expires with the session that could live longest, and each
 //     touch enters the session again, should the index have been lost.
 //

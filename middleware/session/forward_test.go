@@ -123,7 +123,7 @@ func TestAResponseIsCleaned(t *testing.T) {
 	m := newManager(t, session.Options{})
 	for mode, kept := range map[session.Mode]int{session.Optional: 1, session.Off: 2} {
 		h := http.Header{"Headgate-Login": {"42"}, "headgate_logout": {"session"}, "Set-Cookie": {"__Host-session=mine", "a=1"}}
-		m.ForRequest(httptest.NewRequest(http.MethodGet, "/", nil), session.Route{Mode: mode}).CleanResponse(h)
+		m.ForRequest(httptest.NewRequest(http.MethodGet, "/", nil), session.Route{Mode: mode}).TakeActions(h)
 		if len(h) != 1 || len(h["Set-Cookie"]) != kept {
 			t.Errorf("%s: left %v", mode, h)
 		}

@@ -1,0 +1,48 @@
+package session
+
+import (
+	"net/http"
+)
+
+// maxHeaderData is the most that [HeaderSession] carries, in bytes.
+const maxHeaderData = 4 << 10
+
+// ForwardHeaders prepares the request's headers for the app server, after
+// Authorize: it removes what a client sent under reserved names and our cookie,
+// and announces a live session, signed where the route has a Signer. A session
+// always has a Headgate-Session header, {} at least, unless its data is larger
+// than 4 KiB, which Settings.MaxData may allow: then that one header is left
+// out and a warning is logged.
+//
+// It changes h alone and may be called again, for another attempt.
+func (rs *RequestSession) ForwardHeaders(h http.Header) {
+	StripReserved(h)
+	rs.m.CutCookie(h)
+	s := rs.session
+	if s == nil {
+		return
+	}
+	if s.User != "" {
+		h.Set(HeaderUser, s.User)
+	}
+	if data := s.Data(); len(data) <= maxHeaderData {
+		h.Set(HeaderSession, string(data))
+	} else {
+		rs.m.log.Warn("session data left out of the request: above 4 KiB", "ref", s.Ref, "bytes", len(data))
+	}
+	h.Set(HeaderRef, s.Ref)
+	if rs.route.Signer == nil {
+		return
+	}
+	assertion, err := rs.route.Signer.Sign(s, rs.route.Audience)
+	if err != nil { // the claims are strings and numbers, which always encode
+		rs.m.log.Error("session not signed for the app server", "ref", s.Ref, "error", err)
+		return
+	}
+	h.Set(HeaderAssertion, assertion)
+}
+
+// CutCookie removes the session cookie, and no other, from a request's Cookie
+// header. A caller that looks at cookies between Authorize and ForwardHeaders, as
+// a cache does, calls it first: to it our cookie would be one of the app's own.
+func (m *Manager) CutCookie(h http.Header) { m.set.cut(h) }

@@ -1,0 +1,198 @@
+package session
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/dunglas/httpsfv"
+)
+
+// Headers of the protocol between gateway and app servers; [Protocol] describes
+// them. All names that begin with "Headgate-" are reserved: the gateway passes
+// none from a client to an app server, and none from an app server to a client.
+const (
+	HeaderUser      = "Headgate-User"
+	HeaderSession   = "Headgate-Session"
+	HeaderRef       = "Headgate-Session-Ref"
+	HeaderAssertion = "Headgate-Assertion"
+
+	HeaderLogin  = "Headgate-Login"
+	HeaderMerge  = "Headgate-Session-Merge"
+	HeaderRenew  = "Headgate-Session-Renew"
+	HeaderLogout = "Headgate-Logout"
+)
+
+// Direction is which way a header of the protocol travels.
+type Direction string
+
+const (
+	ToApp   Direction = "to the app"   // on a request, set by [RequestSession.ForwardHeaders]
+	FromApp Direction = "from the app" // on a response, read by [ParseActions]
+)
+
+// ProtocolHeader describes one header of the protocol.
+type ProtocolHeader struct {
+	Name      string
+	Direction Direction
+	Value     string // its form, with the standard that defines it
+	Meaning   string
+	Modes     []Mode // the routes on which it travels
+
+	// parse reads a FromApp header's value into a, and reports whether the value
+	// asks for anything: ?0 does not. Its errors are ErrMalformed.
+	parse func(value string, a *Actions) (asks bool, err error)
+}
+
+// Protocol returns the headers of the protocol. ParseActions reads them, and
+// documentation is made of them, from this one table.
+func Protocol() []ProtocolHeader { return slices.Clone(protocol[:]) }
+
+// withSessions are the routes that have sessions.
+var withSessions = []Mode{Optional, Required, Login, Logout}
+
+// protocol is read only.
+var protocol = [...]ProtocolHeader{
+	{HeaderUser, ToApp, "text, UTF-8", "who is logged in; none in an anonymous session", withSessions, nil},
+	{HeaderSession, ToApp, "JSON object, ASCII", "the session's data; left out above 4 KiB", withSessions, nil},
+	{HeaderRef, ToApp, "text, ASCII", "names the session; not secret, the token is not in it", withSessions, nil},
+	{HeaderAssertion, ToApp, "JWT (RFC 7519)", "user and reference, signed by the gateway where it has a key", withSessions, nil},
+	{HeaderLogin, FromApp, "text, UTF-8, at most 256 bytes", "this user is now logged in", []Mode{Login}, parseLogin},
+	{HeaderMerge, FromApp, "JSON merge patch (RFC 7396)", "change the session's data", withSessions, parseMerge},
+	{HeaderRenew, FromApp, "?1 or ?0 (RFC 9651 boolean)", "give the session a new ID", withSessions, parseRenew},
+	{HeaderLogout, FromApp, "session or everywhere (RFC 9651 token)", "end this session, or all of its user's", withSessions, parseLogout},
+}
+
+// parseInto reads the header, if it is there, on a route of this mode.
+func (p *ProtocolHeader) parseInto(a *Actions, h http.Header, mode Mode) error {
+	lines := h[p.Name]
+	if len(lines) == 0 {
+		return nil
+	}
+	if len(lines) > 1 {
+		return fmt.Errorf("%w: %s %d times", ErrMalformed, p.Name, len(lines))
+	}
+	asks, err := p.parse(lines[0], a)
+	if err != nil {
+		return fmt.Errorf("%s: %w", p.Name, err)
+	}
+	if asks && !slices.Contains(p.Modes, mode) {
+		return fmt.Errorf("%w: %s on a route with session: %s; it needs one of %v", ErrMalformed, p.Name, mode, p.Modes)
+	}
+	return nil
+}
+
+func parseLogin(value string, a *Actions) (bool, error) {
+	a.Login = value
+	return true, validUser(value)
+}
+
+// maxMerge bounds a merge patch as it is received, in bytes. What it leads to is
+// bounded by Settings.MaxData.
+const maxMerge = 8 << 10
+
+func parseMerge(value string, a *Actions) (bool, error) {
+	if len(value) > maxMerge {
+		return false, fmt.Errorf("%w: %d bytes; the most is %d", ErrMalformed, len(value), maxMerge)
+	}
+	patch, err := decodeObject([]byte(value))
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	a.Merge = patch
+	return true, nil
+}
+
+// parseRenew reads a structured boolean (RFC 9651 section 3.3.6).
+func parseRenew(value string, a *Actions) (bool, error) {
+	item, err := parseItem(value)
+	if err != nil {
+		return false, err
+	}
+	renew, ok := item.(bool)
+	if !ok {
+		return false, fmt.Errorf("%w: it is not ?1 or ?0", ErrMalformed)
+	}
+	a.Renew = renew
+	return renew, nil
+}
+
+// parseLogout reads a structured token (RFC 9651 section 3.3.4).
+func parseLogout(value string, a *Actions) (bool, error) {
+	item, err := parseItem(value)
+	if err != nil {
+		return false, err
+	}
+	word, _ := item.(httpsfv.Token)
+	switch scope := LogoutScope(word); scope {
+	case LogoutSession, LogoutEverywhere:
+		a.Logout = scope
+		return true, nil
+	}
+	return false, fmt.Errorf("%w: it is not session or everywhere", ErrMalformed)
+}
+
+func parseItem(value string) (any, error) {
+	item, err := httpsfv.UnmarshalItem([]string{value})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return item.Value, nil
+}
+
+// Reserved reports whether a header's name is one of ours in any spelling. What
+// is neither letter nor digit counts as "-", because CGI, WSGI and others make
+// no difference: headgate_user and HEADGATE.USER are Headgate-User to them.
+func Reserved(name string) bool {
+	const prefix = "headgate"
+	if len(name) < len(prefix) || !strings.EqualFold(name[:len(prefix)], prefix) {
+		return false
+	}
+	return len(name) == len(prefix) || !alphanumeric(name[len(prefix)])
+}
+
+func alphanumeric(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+}
+
+// StripReserved removes the headers whose names are [Reserved], and such names
+// from Connection and Trailer: a client that lists ours in Connection would have
+// the app server's own front remove them. It serves requests, responses, interim
+// (1xx) responses and trailers alike.
+func StripReserved(h http.Header) {
+	for name := range h {
+		if Reserved(name) {
+			delete(h, name)
+		}
+	}
+	stripTokens(h, "Connection")
+	stripTokens(h, "Trailer")
+}
+
+// stripTokens removes reserved names from a comma-separated header.
+func stripTokens(h http.Header, name string) {
+	lines := h[name]
+	reserved := false
+	for _, line := range lines {
+		for token := range strings.SplitSeq(line, ",") {
+			reserved = reserved || Reserved(strings.Trim(token, " \t"))
+		}
+	}
+	if !reserved {
+		return
+	}
+	var kept []string
+	for _, line := range lines {
+		for token := range strings.SplitSeq(line, ",") {
+			if token = strings.Trim(token, " \t"); token != "" && !Reserved(token) {
+				kept = append(kept, token)
+			}
+		}
+	}
+	if len(kept) == 0 {
+		delete(h, name)
+		return
+	}
+	h[name] = []string{strings.Join(kept, ", ")}
+}

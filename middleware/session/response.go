@@ -1,0 +1,93 @@
+package session
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+)
+
+// TakeActions reads what the app server asks for, as ParseActions does, and
+// removes from its response what only the gateway may say: reserved headers, and
+// on a route with sessions a cookie of our name. It removes them even where it
+// returns an error, which is ErrMalformed: the response must then not reach the
+// client; see [Refuse].
+func (rs *RequestSession) TakeActions(h http.Header) (Actions, error) {
+	a, err := ParseActions(h, rs.route.Mode)
+	StripReserved(h)
+	if rs.route.Mode != Off {
+		rs.m.cutSetCookie(h)
+	}
+	return a, err
+}
+
+// WriteHeaders writes what the client is told of Commit: the cookie, instead of
+// an earlier one of ours, and that no cache may store the response where it is
+// about a change of this client's session. To have the last word it is called
+// after everything else that sets headers. A second call writes the same again.
+func (rs *RequestSession) WriteHeaders(h http.Header) {
+	if rs.cookie != nil {
+		rs.m.SetCookie(h, rs.cookie)
+	} else if rs.private {
+		keepPrivate(h)
+	}
+}
+
+// SetCookie adds a cookie that [RequestSession.Commit] returned to a response,
+// instead of an earlier cookie of ours, and keeps the response out of every
+// cache. A nil cookie changes nothing.
+func (m *Manager) SetCookie(h http.Header, cookie *http.Cookie) {
+	if cookie == nil {
+		return
+	}
+	m.cutSetCookie(h)
+	h.Add("Set-Cookie", cookie.String())
+	keepPrivate(h)
+}
+
+// keepPrivate keeps a response out of every cache, whatever the app said:
+// Cdn-Cache-Control (RFC 9213) and Surrogate-Control would go before
+// Cache-Control in a CDN.
+func keepPrivate(h http.Header) {
+	h.Del("Cdn-Cache-Control")
+	h.Del("Surrogate-Control")
+	h.Del("Expires")
+	h.Set("Cache-Control", "private, no-store")
+}
+
+func (m *Manager) cutSetCookie(h http.Header) {
+	lines := h["Set-Cookie"]
+	kept := lines[:0]
+	for _, line := range lines {
+		name, _, _ := strings.Cut(line, "=")
+		if strings.TrimSpace(name) != m.set.Cookie.Name {
+			kept = append(kept, line)
+		}
+	}
+	if len(kept) == 0 {
+		delete(h, "Set-Cookie")
+		return
+	}
+	h["Set-Cookie"] = kept
+}
+
+// Status is the HTTP status for an error of TakeActions or Commit: 502 where the
+// app server asked for something that can't be, 503 where it could not be saved.
+func Status(err error) int {
+	if errors.Is(err, ErrMalformed) || errors.Is(err, ErrTooLarge) {
+		return http.StatusBadGateway
+	}
+	return http.StatusServiceUnavailable
+}
+
+// Refuse returns what the client is answered instead of the app server's response
+// where TakeActions or Commit returned an error.
+func Refuse(err error) Verdict {
+	reason := "The session could not be saved."
+	switch {
+	case errors.Is(err, ErrMalformed):
+		reason = "The app server sent headers that the gateway cannot follow."
+	case errors.Is(err, errNotEnded):
+		reason = "The session could not be ended."
+	}
+	return verdict(Status(err), reason)
+}
