@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // Request is what a Matcher looks at.
@@ -246,7 +248,7 @@ func (r *rule) matchers() int {
 func (m *Matcher) Match(r *Request) Match { return m.match(r, nil) }
 
 func (m *Matcher) match(r *Request, tried *[]Attempt) Match {
-	if method := preflightFor(r); method != "" {
+	if method := httpx.PreflightFor(r.Method, r.Header); method != "" {
 		asked := *r
 		asked.Method = method
 		if found := m.search(&search{request: &asked, tried: tried}); found.Outcome == Found && found.Route.CORS != nil {
@@ -257,15 +259,6 @@ func (m *Matcher) match(r *Request, tried *[]Attempt) Match {
 		}
 	}
 	return m.search(&search{request: r, tried: tried})
-}
-
-// preflightFor returns the method that a CORS preflight asks leave for; "" where a request is none (the Fetch
-// standard, section 3.2.2).
-func preflightFor(r *Request) string {
-	if r.Method != "OPTIONS" || len(r.Header["Origin"]) != 1 || len(r.Header["Access-Control-Request-Method"]) != 1 {
-		return ""
-	}
-	return r.Header["Access-Control-Request-Method"][0]
 }
 
 // search is one walk through the trees. It tries candidates in the order of their precedence.

@@ -3,6 +3,8 @@ package policies
 import (
 	"fmt"
 	"strings"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // pattern is a route's path: static segments, :params, and perhaps a * at the end.
@@ -26,7 +28,7 @@ func parsePattern(text string) (p pattern, problem, mend string) {
 	if strings.ContainsAny(text, "?#") {
 		return p, fmt.Sprintf("the path %s has a query or fragment", quote(text)), "match queries with `match: {query: ...}`, and write a literal ? as %3F"
 	}
-	normal, err := NormalizePath(text)
+	normal, err := httpx.NormalizePath(text)
 	if err != nil {
 		return p, fmt.Sprintf("no request can have the path %s", quote(text)), "such paths are answered with 400; remove what hides a dot segment"
 	}

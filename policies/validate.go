@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/internal/yamlnode"
 	"github.com/headgate/headgate/middleware/problem"
 )
@@ -111,20 +112,9 @@ func validName(s string) bool {
 	return s != "" && len(s) <= 64
 }
 
-// isToken reports whether s is a token of RFC 9110 section 5.6.2: a method, or a header's name.
-func isToken(s string) bool {
-	for _, r := range []byte(s) {
-		alnum := r|0x20 >= 'a' && r|0x20 <= 'z' || r >= '0' && r <= '9'
-		if !alnum && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(r)) {
-			return false
-		}
-	}
-	return s != ""
-}
-
 // headerName reports a name that no header can have.
 func (c *checker) headerName(path, name string) bool {
-	if isToken(name) {
+	if httpx.IsToken(name) {
 		return true
 	}
 	c.bad(path, "header names are letters, digits and -", "%s is not a header's name", quote(name))

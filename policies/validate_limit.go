@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/internal/yamlnode"
 	"github.com/headgate/headgate/middleware/problem"
 )
@@ -108,7 +109,7 @@ func (c *checker) limitKey(l *Limit, path string) {
 		switch {
 		case hasName && (kind == "header" || kind == "cookie"):
 			chosen = true
-			if !isToken(name) {
+			if !httpx.IsToken(name) {
 				c.bad(at, "write it like header:X-Tenant or cookie:tenant", "%s names no %s", quote(key), kind)
 			}
 		case hasName || !slices.Contains(kinds, key):

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/problem"
 )
 
@@ -70,7 +71,7 @@ func (c *checker) matching(r *Route, path string) {
 	for i, method := range r.Methods {
 		at := problem.Item(problem.Key(path, "methods"), i)
 		switch {
-		case !isToken(method):
+		case !httpx.IsToken(method):
 			c.bad(at, "write it like GET", "%s is not a method", quote(method))
 		case method != strings.ToUpper(method):
 			c.bad(at, "write "+strings.ToUpper(method)+"; methods are case-sensitive", "no client sends the method %s", quote(method))
@@ -156,7 +157,7 @@ func fixedHost(to string) bool {
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
 		rest = rest[:i]
 	}
-	host, err := NormalizeHost(rest, "")
+	host, err := httpx.NormalizeHost(rest, "")
 	return err == nil && host.Name != ""
 }
 
@@ -222,7 +223,7 @@ func (c *checker) settings(path string, s *Settings, limits []string) {
 // host checks a host that routes match.
 func (c *checker) host(path, host string) {
 	name, wildcard := strings.CutPrefix(host, "*.")
-	normal, err := NormalizeHost(name, "")
+	normal, err := httpx.NormalizeHost(name, "")
 	switch {
 	case err != nil || name == "" || strings.Contains(name, "*"):
 		c.bad(path, "write it like example.com or *.example.com", "%s is not a host", quote(host))
@@ -237,7 +238,7 @@ func (c *checker) host(path, host string) {
 }
 
 func (c *checker) normalPath(path, value string) {
-	if normal, err := NormalizePath(value); err != nil || value == "" || normal.RawPath != value || strings.ContainsAny(value, "?#") {
+	if normal, err := httpx.NormalizePath(value); err != nil || value == "" || normal.RawPath != value || strings.ContainsAny(value, "?#") {
 		c.bad(path, "write it like /api", "%s is not a path that requests can have", quote(value))
 	}
 }
@@ -294,7 +295,7 @@ func (c *checker) cors(path string, s *CORS) {
 		}
 	}
 	for i, method := range s.AllowMethods {
-		if !isToken(method) || method != strings.ToUpper(method) {
+		if !httpx.IsToken(method) || method != strings.ToUpper(method) {
 			c.bad(problem.Item(problem.Key(path, "allow_methods"), i), "write it like GET", "%s is not a method", quote(method))
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/problem"
 )
 
@@ -50,14 +51,14 @@ func (c *checker) session() {
 }
 
 func (c *checker) cookie(k *Cookie) {
-	if !isToken(k.Name) {
+	if !httpx.IsToken(k.Name) {
 		c.bad("session.cookie.name", "use letters, digits, - and _", "%s is not a cookie's name", quote(k.Name))
 	}
 	c.localPath("session.cookie.path", k.Path)
 	if strings.ContainsAny(k.Path, ";,") {
 		c.bad("session.cookie.path", "remove it", "a cookie's path can't hold ; or ,")
 	}
-	if k.Domain != "" && (!validHostName(strings.TrimPrefix(k.Domain, ".")) || !strings.Contains(strings.Trim(k.Domain, "."), ".")) {
+	if k.Domain != "" && (!httpx.ValidHostName(strings.TrimPrefix(k.Domain, ".")) || !strings.Contains(strings.Trim(k.Domain, "."), ".")) {
 		c.bad("session.cookie.domain", "write it like example.com", "%s is not a domain that browsers take cookies for", quote(k.Domain))
 	}
 	lower := strings.ToLower(k.Name) // browsers compare the prefixes so
@@ -89,7 +90,7 @@ func (c *checker) origin(path, origin string, wildcard bool) {
 		c.bad(path, mend, "%s is not an origin", quote(origin))
 		return
 	}
-	host, err := NormalizeHost(u.Host, u.Scheme)
+	host, err := httpx.NormalizeHost(u.Host, u.Scheme)
 	if err != nil {
 		c.bad(path, mend, "%s is not an origin", quote(origin))
 	} else if host.Authority != u.Host {

@@ -2,11 +2,11 @@ package admin
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"time"
 
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -205,15 +205,7 @@ func writeError(err error, c echo.Context) {
 	case errors.Is(err, context.DeadlineExceeded):
 		status = http.StatusGatewayTimeout
 	}
-	body, err := json.Marshal(struct {
-		Title  string `json:"title"`
-		Status int    `json:"status"`
-		Detail string `json:"detail"`
-	}{http.StatusText(status), status, detail})
-	if err != nil {
-		body = []byte("{}")
-	}
-	_ = c.Blob(status, "application/problem+json", body)
+	httpx.WriteProblem(c.Response(), c.Request(), httpx.Problem{Status: status, Detail: detail})
 }
 
 // Serve is how the listener's http.Server is set up: nothing here takes long

@@ -3,11 +3,11 @@ package admin
 import (
 	"crypto/sha256"
 	"crypto/subtle"
-	"net"
 	"net/http"
 	"net/netip"
 	"strings"
 
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/labstack/echo/v4"
 )
 
@@ -59,13 +59,10 @@ func foreign(r *http.Request) string {
 }
 
 func loopback(host string) bool {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
+	name := httpx.HostName(host)
+	if name == "localhost" {
 		return true
 	}
-	ip, err := netip.ParseAddr(host)
+	ip, err := netip.ParseAddr(strings.Trim(name, "[]"))
 	return err == nil && ip.Unmap().IsLoopback()
 }

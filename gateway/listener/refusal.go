@@ -1,11 +1,12 @@
 package listener
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // RequestError is why a request was refused, or its body cut off, before or
@@ -33,24 +34,14 @@ func tooSlow(what string) *RequestError {
 	return &RequestError{Status: http.StatusRequestTimeout, Reason: "the " + what + " came too slowly"}
 }
 
-// problem is the answer's body, RFC 9457. Without a type it is about:blank:
-// the status says all there is to say.
-func (e *RequestError) problem() []byte {
-	body, err := json.Marshal(struct {
-		Title  string `json:"title"`
-		Status int    `json:"status"`
-		Detail string `json:"detail,omitempty"`
-	}{http.StatusText(e.Status), e.Status, e.Reason})
-	if err != nil { // strings and an int
-		panic(err)
-	}
-	return body
+func (e *RequestError) problem() httpx.Problem {
+	return httpx.Problem{Status: e.Status, Detail: e.Reason}
 }
 
 // message is the whole answer as it goes over an HTTP/1 connection that is closed next.
 func (e *RequestError) message(now time.Time) []byte {
-	body := e.problem()
-	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: application/problem+json\r\n"+
+	body := e.problem().Render().Body()
+	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: "+httpx.ProblemType+"\r\n"+
 		"Cache-Control: no-store\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
 		e.Status, http.StatusText(e.Status), now.UTC().Format(http.TimeFormat), len(body), body)
 }
@@ -61,12 +52,5 @@ func (e *RequestError) write(w http.ResponseWriter, r *http.Request) {
 	if r.ProtoMajor == 1 {
 		h.Set("Connection", "close")
 	}
-	body := e.problem()
-	h.Set("Content-Type", "application/problem+json")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(e.Status)
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(body) // the client may be gone
-	}
+	httpx.WriteProblem(w, r, e.problem())
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // cookies are what a client keeps, as RFC 6265 section 5 has a user agent do,
@@ -28,7 +30,7 @@ func (c *cookies) take(set []string, s *Step, now time.Time) {
 	res := http.Response{Header: http.Header{"Set-Cookie": set}}
 	for _, from := range res.Cookies() {
 		k := &cookie{name: from.Name, value: from.Value, path: from.Path, secure: from.Secure, hostOnly: true,
-			domain: hostname(s.Host), order: len(c.kept)}
+			domain: httpx.HostName(s.Host), order: len(c.kept)}
 		if d := strings.TrimPrefix(strings.ToLower(from.Domain), "."); d != "" {
 			if !domainMatches(k.domain, d) {
 				continue // somebody else's
@@ -71,7 +73,7 @@ func (k *cookie) ended(now time.Time) bool { return !k.expires.IsZero() && !now.
 
 // header returns the Cookie header of a request, or "" if there is none to send.
 func (c *cookies) header(s *Step, now time.Time) string {
-	host := hostname(s.Host)
+	host := httpx.HostName(s.Host)
 	path, _, _ := strings.Cut(s.Target, "?")
 	var sent []*cookie
 	for _, k := range c.kept {
@@ -93,14 +95,6 @@ func (c *cookies) header(s *Step, now time.Time) string {
 		b.WriteString(k.name + "=" + k.value)
 	}
 	return b.String()
-}
-
-func hostname(authority string) string {
-	host := strings.ToLower(authority)
-	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
-		host = host[:i]
-	}
-	return host
 }
 
 func domainMatches(host, domain string) bool {

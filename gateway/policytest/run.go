@@ -14,6 +14,7 @@ import (
 
 	"github.com/headgate/headgate/gateway/admin"
 	"github.com/headgate/headgate/gateway/server"
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/policies"
 )
 
@@ -212,7 +213,7 @@ func (s *Step) request(ctx context.Context, got *answered) *http.Request {
 		r.ContentLength = int64(len(s.Body))
 	}
 	if s.Scheme == "https" {
-		r.TLS = &tls.ConnectionState{Version: tls.VersionTLS13, HandshakeComplete: true, ServerName: hostname(s.Host)}
+		r.TLS = &tls.ConnectionState{Version: tls.VersionTLS13, HandshakeComplete: true, ServerName: httpx.HostName(s.Host)}
 	}
 	return r.WithContext(ctx)
 }

@@ -9,7 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/headgate/headgate/middleware/store"
+	"github.com/headgate/headgate/internal/boundedmap"
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/policies"
 )
 
@@ -18,7 +19,7 @@ import (
 // Set-Cookie nor the client's cookies and Authorization. What it says is therefore an
 // estimate, and mostly the best case.
 type cacheEstimator struct {
-	entries   *store.Map[cacheKey, cacheEntry]
+	entries   *boundedmap.Map[cacheKey, cacheEntry]
 	caches    map[string]*policies.Cache
 	assumeTTL time.Duration
 	purged    map[string]int64 // by tag: when it was last purged
@@ -51,7 +52,7 @@ func newCacheEstimator(p *policies.Policy, assumeTTL time.Duration) *cacheEstima
 		return nil
 	}
 	return &cacheEstimator{
-		entries:   store.NewMap[cacheKey, cacheEntry](store.MapOptions{MaxBytes: cacheBytes}),
+		entries:   boundedmap.New[cacheKey, cacheEntry](boundedmap.Options{MaxBytes: cacheBytes}),
 		caches:    p.Caches,
 		assumeTTL: assumeTTL,
 		purged:    make(map[string]int64),
@@ -59,7 +60,7 @@ func newCacheEstimator(p *policies.Policy, assumeTTL time.Duration) *cacheEstima
 }
 
 // answer says what the cache would do with a request that the limits let pass.
-func (c *cacheEstimator) answer(e *engine, rt *engineRoute, r *record, req *policies.Request, host policies.NormalHost) cacheAnswer {
+func (c *cacheEstimator) answer(e *engine, rt *engineRoute, r *record, req *policies.Request, host httpx.NormalHost) cacheAnswer {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		c.unsafe(e, rt, r, req, host)
 		return notCached
@@ -128,7 +129,7 @@ func (c *cacheEstimator) lifetime(rule *policies.Cache, status int) time.Duratio
 
 // unsafe voids what a successful POST, PUT, PATCH or DELETE makes void: the
 // answer to a GET of the same URL (RFC 9111 section 4.4), and the route's tags.
-func (c *cacheEstimator) unsafe(e *engine, rt *engineRoute, r *record, req *policies.Request, host policies.NormalHost) {
+func (c *cacheEstimator) unsafe(e *engine, rt *engineRoute, r *record, req *policies.Request, host httpx.NormalHost) {
 	if r.Status < 200 || r.Status >= 400 || r.Method == http.MethodOptions || r.Method == http.MethodTrace {
 		return
 	}
@@ -156,7 +157,7 @@ func (c *cacheEstimator) wasPurged(rule *policies.Cache, stored int64) bool {
 
 // key is what answers are kept by: rule, upstream, host, path and the query's
 // parameters that make a difference.
-func (c *cacheEstimator) key(name string, rt *engineRoute, req *policies.Request, host policies.NormalHost) cacheKey {
+func (c *cacheEstimator) key(name string, rt *engineRoute, req *policies.Request, host httpx.NormalHost) cacheKey {
 	var space [512]byte
 	b := space[:0]
 	for _, s := range []string{name, rt.Upstream, host.Authority, req.Path} {

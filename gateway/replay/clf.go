@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // parseCLF reads the common log format and what is built on it: combined, which adds referer and user
@@ -116,11 +118,14 @@ func parseAddr(b []byte) (netip.Addr, error) {
 	return a.Unmap().WithZone(""), nil
 }
 
+// maxMethod is how long the method of a logged request may be, in bytes. Longer ones come from clients that do not speak HTTP.
+const maxMethod = 32
+
 // setRequestLine takes method and target from "GET /x HTTP/1.1". Where the
 // client did not speak HTTP, the method stays empty.
 func (r *record) setRequestLine(line []byte, in *interner) {
 	method, rest, ok := bytes.Cut(line, space)
-	if !ok || len(rest) == 0 || !isToken(method) {
+	if !ok || len(rest) == 0 || !httpx.IsToken(method) || len(method) > maxMethod {
 		return
 	}
 	if i := bytes.LastIndex(rest, []byte(" HTTP/")); i >= 0 {
@@ -128,15 +133,6 @@ func (r *record) setRequestLine(line []byte, in *interner) {
 	}
 	r.Method = in.of(method)
 	r.URI = string(rest)
-}
-
-func isToken(b []byte) bool {
-	for _, c := range b {
-		if !(c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c == '-' || c == '_') {
-			return false
-		}
-	}
-	return len(b) > 0 && len(b) <= 32
 }
 
 func parseStatus(b []byte) (int, error) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/gateway/server"
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/clientip"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/policies"
@@ -201,7 +202,7 @@ func (e *engine) decide(r *record) verdict {
 
 // request brings a record's host and path into the form that everything
 // behind the front door sees. It is not ok where the answer would be 400.
-func (e *engine) request(r *record) (req policies.Request, host policies.NormalHost, ok bool) {
+func (e *engine) request(r *record) (req policies.Request, host httpx.NormalHost, ok bool) {
 	if r.Method == "" {
 		return req, host, false
 	}
@@ -212,13 +213,13 @@ func (e *engine) request(r *record) (req policies.Request, host policies.NormalH
 	if named == "" {
 		named = e.host
 	}
-	host, err := policies.NormalizeHost(named, e.scheme)
+	host, err := httpx.NormalizeHost(named, e.scheme)
 	if err != nil {
 		return req, host, false
 	}
 	req = policies.Request{Host: host.Name, Method: r.Method, RawQuery: query, ClientIP: r.Addr}
 	if r.URI != "*" && r.Method != http.MethodConnect {
-		normal, err := policies.NormalizePath(path)
+		normal, err := httpx.NormalizePath(path)
 		if err != nil {
 			return req, host, false
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/policies"
 	"github.com/labstack/echo/v4"
 )
@@ -101,7 +102,7 @@ func (rt *route) inMaintenance(next echo.HandlerFunc) echo.HandlerFunc {
 		if m.lets(exchangeOf(c).Info.Addr) {
 			return next(c)
 		}
-		if !acceptsHTML(c.Request()) {
+		if !httpx.IsBrowser(c.Request().Header) {
 			return refuse(http.StatusServiceUnavailable, "This service is being worked on.").with("Retry-After", m.retryAfter)
 		}
 		h := c.Response().Header()
@@ -117,10 +118,4 @@ func (rt *route) inMaintenance(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		return nil
 	}
-}
-
-// acceptsHTML reports whether a person is likely to look at the answer.
-func acceptsHTML(r *http.Request) bool {
-	return (r.Method == http.MethodGet || r.Method == http.MethodHead) &&
-		strings.Contains(r.Header.Get("Accept"), "text/html")
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/policies"
 	"github.com/labstack/echo/v4"
 )
@@ -88,10 +89,7 @@ func (cs *cors) grant(h http.Header, origin string) {
 }
 
 // isPreflight reports whether a request asks for permission only.
-func isPreflight(r *http.Request) bool {
-	return r.Method == http.MethodOptions && r.Header.Get("Origin") != "" &&
-		r.Header.Get("Access-Control-Request-Method") != ""
-}
+func isPreflight(r *http.Request) bool { return httpx.PreflightFor(r.Method, r.Header) != "" }
 
 // crossOrigin answers preflights, which no limit counts and no session is
 // needed for, and lets pages of allowed origins read all other answers.

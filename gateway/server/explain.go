@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/headgate/headgate/gateway/admin"
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/policies"
 )
@@ -90,12 +91,12 @@ func (s *Server) Explain(ctx context.Context, q admin.Question) (*Explanation, e
 	if e.Method == "" {
 		e.Method = http.MethodGet
 	}
-	host, err := policies.NormalizeHost(u.Host, scheme)
+	host, err := httpx.NormalizeHost(u.Host, scheme)
 	if err != nil {
 		e.Status, e.Refused = http.StatusBadRequest, "the host is not a host name or address"
 		return e, nil
 	}
-	path, err := policies.NormalizePath(policies.RawPath(u))
+	path, err := httpx.NormalizePath(httpx.RawPath(u))
 	if err != nil {
 		e.Status, e.Refused = http.StatusBadRequest, "the path is malformed, or could be read as another one"
 		return e, nil

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/headgate/headgate/gateway/listener"
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/session"
 	"github.com/headgate/headgate/policies"
@@ -95,12 +96,12 @@ func (rt *route) announce(h http.Header, x *exchange) {
 // strip_prefix or rewrite makes another one. That is normalised once more, as
 // what was put together may need it.
 func (rt *route) rewritten(r *http.Request, m policies.Match) (*http.Request, error) {
-	routed := policies.RawPath(r.URL)
+	routed := httpx.RawPath(r.URL)
 	forwarded := rt.forwardedPath(routed, m)
 	if forwarded == routed {
 		return r, nil
 	}
-	path, err := policies.NormalizePath(forwarded)
+	path, err := httpx.NormalizePath(forwarded)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/policies"
 	"github.com/labstack/echo/v4"
@@ -116,7 +117,7 @@ func (s *Server) fail(c echo.Context, x *exchange, err error) {
 // the matcher, the limits, the cache and the app server.
 func normalise(c echo.Context) error {
 	r := c.Request()
-	host, err := policies.NormalizeHost(r.Host, schemeOf(r))
+	host, err := httpx.NormalizeHost(r.Host, schemeOf(r))
 	if err != nil {
 		return refuse(http.StatusBadRequest, "The Host is not a host name or address.").because(err)
 	}
@@ -131,7 +132,7 @@ func normalise(c echo.Context) error {
 		}
 		return nil
 	}
-	path, err := policies.NormalizePath(rawPath(r))
+	path, err := httpx.NormalizePath(rawPath(r))
 	if err != nil {
 		return refuse(http.StatusBadRequest, "The path is malformed, or could be read as another one.").because(err)
 	}
@@ -149,7 +150,7 @@ func rawPath(r *http.Request) string {
 	if !strings.HasPrefix(target, "/") { // absolute form, RFC 9112 section 3.2.2
 		_, rest, ok := strings.Cut(target, "://")
 		if !ok {
-			return policies.RawPath(r.URL)
+			return httpx.RawPath(r.URL)
 		}
 		if i := strings.IndexAny(rest, "/?"); i < 0 || rest[i] == '?' {
 			return "/"

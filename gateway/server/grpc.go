@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/labstack/echo/v4"
 )
@@ -65,7 +66,7 @@ func (p *problem) writeGRPC(c echo.Context) {
 	h.Set("Grpc-Status", strconv.Itoa(grpcStatus(p.Status)))
 	message := p.Detail
 	if message == "" {
-		message = statusText(p.Status)
+		message = httpx.StatusText(p.Status)
 	}
 	h.Set("Grpc-Message", grpcMessage(message))
 	// gRFC A6: clients that retry wait for this long, and not as they see fit.

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/headgate/headgate/middleware/store"
+	"github.com/headgate/headgate/internal/boundedmap"
 	"github.com/labstack/echo/v4"
 )
 
@@ -15,7 +15,7 @@ import (
 // denial from a broken network. It lends only what the app has granted to that origin
 // on that route of late.
 type lentCORS struct {
-	grants *store.Map[lentKey, http.Header]
+	grants *boundedmap.Map[lentKey, http.Header]
 	now    func() time.Time
 }
 
@@ -27,7 +27,7 @@ const (
 )
 
 func newLentCORS(now func() time.Time) *lentCORS {
-	return &lentCORS{store.NewMap[lentKey, http.Header](store.MapOptions{MaxBytes: lentCORSBytes, Shards: 8}), now}
+	return &lentCORS{boundedmap.New[lentKey, http.Header](boundedmap.Options{MaxBytes: lentCORSBytes, Shards: 8}), now}
 }
 
 // grantHeaders are those of an answer that concern reading it (the Fetch

@@ -1,12 +1,12 @@
 package server
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
 
 	"github.com/headgate/headgate/gateway/listener"
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/labstack/echo/v4"
@@ -94,15 +94,6 @@ func problemOf(err error) *problem {
 	return refuse(http.StatusInternalServerError, "").because(err)
 }
 
-// problemBody is the JSON of RFC 9457, section 3.1. The type is left out, which means
-// about:blank: the status says all there is to say.
-type problemBody struct {
-	Title     string `json:"title"`
-	Status    int    `json:"status"`
-	Detail    string `json:"detail,omitempty"`
-	RequestID string `json:"request_id,omitempty"`
-}
-
 // write sends the problem. With the response begun it can only be cut off: a
 // client must not take what it has for the whole.
 func (p *problem) write(c echo.Context) {
@@ -117,30 +108,7 @@ func (p *problem) write(c echo.Context) {
 		p.writeGRPC(c)
 		return
 	}
-	body, err := json.Marshal(problemBody{
-		Title:     statusText(p.Status),
-		Status:    p.Status,
-		Detail:    p.Detail,
-		RequestID: h.Get(echo.HeaderXRequestID),
+	httpx.WriteProblem(c.Response(), c.Request(), httpx.Problem{
+		Status: p.Status, Detail: p.Detail, RequestID: h.Get(echo.HeaderXRequestID),
 	})
-	if err != nil { // a struct of strings and an int
-		panic(err)
-	}
-	h.Del("Content-Encoding")
-	h.Set("Content-Type", "application/problem+json")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	if h.Get("Cache-Control") == "" {
-		h.Set("Cache-Control", "no-store")
-	}
-	c.Response().WriteHeader(p.Status)
-	if c.Request().Method != http.MethodHead {
-		_, _ = c.Response().Write(body) // the client may be gone
-	}
-}
-
-func statusText(status int) string {
-	if t := http.StatusText(status); t != "" {
-		return t
-	}
-	return "Status " + strconv.Itoa(status)
 }

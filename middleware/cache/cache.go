@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/store"
 )
 
@@ -109,7 +109,7 @@ func New(o Options) (*Cache, error) {
 	if o.Name == "" {
 		o.Name = "headgate"
 	}
-	if !rfc9111.IsToken(o.Name) {
+	if !httpx.IsToken(o.Name) {
 		return nil, fmt.Errorf("cache: Name %q is not a token; use letters, digits and dashes", o.Name)
 	}
 	if o.Now == nil {

@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // capture is the http.ResponseWriter that the next handler writes to in a
@@ -35,10 +35,8 @@ func (w *capture) WriteHeader(status int) {
 	}
 	w.committed = true
 	w.bodyless = status == http.StatusNoContent || status == http.StatusNotModified
-	for _, line := range w.header["Trailer"] {
-		for name := range strings.SplitSeq(line, ",") {
-			w.announced = append(w.announced, http.CanonicalHeaderKey(rfc9111.TrimOWS(name)))
-		}
+	for name := range httpx.Tokens(w.header["Trailer"]) {
+		w.announced = append(w.announced, http.CanonicalHeaderKey(name))
 	}
 	head := w.header.Clone()
 	for _, name := range w.announced {

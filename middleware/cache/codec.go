@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
 )
 
@@ -120,7 +121,7 @@ const maxStoredBody = 999_999 * redisChunk
 
 // validField refuses what would split a response.
 func validField(name string, values []string) bool {
-	if !rfc9111.IsToken(name) || len(values) == 0 {
+	if !httpx.IsToken(name) || len(values) == 0 {
 		return false
 	}
 	for _, v := range values {
@@ -135,7 +136,7 @@ func validField(name string, values []string) bool {
 
 func isBodyID(s string) bool {
 	for i := 0; i < len(s); i++ {
-		if !isHex(s[i]) {
+		if _, ok := httpx.Unhex(s[i]); !ok {
 			return false
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
 )
 
@@ -101,9 +102,9 @@ func (x *exchange) stripCookies(req *http.Request) *http.Request {
 	var kept []string
 	for _, line := range lines {
 		for pair := range strings.SplitSeq(line, ";") {
-			pair = rfc9111.TrimOWS(pair)
+			pair = httpx.TrimOWS(pair)
 			name, _, _ := strings.Cut(pair, "=")
-			if pair != "" && !x.m.rule.ignoreCookies.match(rfc9111.TrimOWS(name)) {
+			if pair != "" && !x.m.rule.ignoreCookies.match(httpx.TrimOWS(name)) {
 				kept = append(kept, pair)
 			}
 		}
@@ -145,7 +146,7 @@ func (m *route) scheme(req *http.Request) string {
 func (x *exchange) open() {
 	req := x.c.Request()
 	x.scheme = x.m.scheme(req)
-	x.host = normalHost(req.Host, x.scheme)
+	x.host = httpx.Authority(req.Host, x.scheme)
 	x.text = x.m.cache.keys.get()
 	*x.text = appendKey(*x.text, x.m.rule, x.m.opts.Partition, x.scheme, x.host, req.URL, req.Header)
 	x.hash = sha256.Sum256(*x.text)
@@ -159,7 +160,7 @@ func (x *exchange) close() {
 func (x *exchange) targetTags() []tag {
 	if x.target == nil {
 		u := x.c.Request().URL
-		x.target = targetTags(x.host, u.EscapedPath(), string(appendQuery(nil, x.m.rule, u.RawQuery)))
+		x.target = targetTags(x.host, httpx.RawPath(u), string(appendQuery(nil, x.m.rule, u.RawQuery)))
 	}
 	return x.target
 }

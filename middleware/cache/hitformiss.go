@@ -3,7 +3,7 @@ package cache
 import (
 	"time"
 
-	"github.com/headgate/headgate/middleware/store"
+	"github.com/headgate/headgate/internal/boundedmap"
 )
 
 // hitForMissTTL is for how long requests for a key go to the origin at once,
@@ -31,14 +31,14 @@ const unreachableTTL = time.Second
 // marks are short-lived notes about keys: bounded in memory, gone when there
 // are too many. Losing one costs a wait or a fetch.
 type marks struct {
-	notes *store.Map[flightKey, struct{}]
+	notes *boundedmap.Map[flightKey, struct{}]
 	clock func() time.Time
 }
 
 const markBytes = 160 // what one note takes
 
 func newMarks(maxBytes int64, clock func() time.Time) *marks {
-	return &marks{store.NewMap[flightKey, struct{}](store.MapOptions{MaxBytes: maxBytes}), clock}
+	return &marks{boundedmap.New[flightKey, struct{}](boundedmap.Options{MaxBytes: maxBytes}), clock}
 }
 
 func (m *marks) has(k flightKey) bool {

@@ -2,11 +2,13 @@ package cache
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/labstack/echo/v4"
 )
 
@@ -91,16 +93,34 @@ func (c *Cache) changedBy(target *url.URL, h http.Header) []tag {
 		if reference == "" {
 			continue
 		}
-		u, err := target.Parse(reference)
-		if err == nil && u.Scheme == target.Scheme && normalHost(u.Host, u.Scheme) == normalHost(target.Host, target.Scheme) {
+		u, err := target.Parse(escapeIllegal(reference))
+		if err == nil && u.Scheme == target.Scheme && httpx.Authority(u.Host, u.Scheme) == httpx.Authority(target.Host, target.Scheme) {
 			tags = append(tags, urlTags(u, u.Scheme, c.keyQueries)...)
 		}
 	}
-	origin := target.Scheme + "://" + normalHost(target.Host, target.Scheme)
+	origin := target.Scheme + "://" + httpx.Authority(target.Host, target.Scheme)
 	for _, group := range cacheGroups(h["Cache-Group-Invalidation"]) {
 		tags = append(tags, tagOf(tagGroup, origin, group))
 	}
 	return tags
+}
+
+// escapeIllegal escapes, in a reference's path, what must not stand there as it is. Otherwise net/url would write the
+// whole path anew when it resolves the reference, and %2F would become a slash.
+func escapeIllegal(reference string) string {
+	end := strings.IndexAny(reference, "?#")
+	if end < 0 {
+		end = len(reference)
+	}
+	var b strings.Builder
+	for i := range end {
+		if c := reference[i]; c <= ' ' || c >= 0x7f || strings.IndexByte("\"<>\\^`{|}", c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String() + reference[end:]
 }
 
 // Purge removes, or with Soft marks as stale, what it names. It returns when

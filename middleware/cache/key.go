@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // keyHash names a cached resource. It is never trusted alone: the text that it
@@ -47,7 +49,7 @@ func appendKey(b []byte, rule *rule, partition, scheme, host string, u *url.URL,
 	b = appendPart(b, partition)
 	b = appendPart(b, scheme)
 	b = appendPart(b, host)
-	b = appendPart(b, u.EscapedPath())
+	b = appendPart(b, httpx.RawPath(u))
 
 	at := len(b)
 	b = append(b, 0, 0, 0, 0)
@@ -115,27 +117,4 @@ func keepParameter(rule *rule, piece string) bool {
 		return rule.query.match(name)
 	}
 	return !rule.ignoreQuery.match(name)
-}
-
-// normalHost is the host of a key: lower case, without the default port of
-// its scheme or a final dot.
-func normalHost(host, scheme string) string {
-	for i := 0; i < len(host); i++ {
-		if 'A' <= host[i] && host[i] <= 'Z' {
-			host = strings.ToLower(host)
-			break
-		}
-	}
-	name, port := host, ""
-	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
-		name, port = host[:i], host[i:]
-	}
-	bare := strings.TrimSuffix(name, ".")
-	switch {
-	case port == "" || port == ":" || (port == ":80" && scheme == "http") || (port == ":443" && scheme == "https"):
-		return bare
-	case bare == name:
-		return host // nothing to put together
-	}
-	return bare + port
 }

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // KeyParts returns what the key of a request under this rule is made of, in
@@ -14,11 +16,11 @@ func (r Rule) KeyParts(partition, scheme, host string, u *url.URL, h http.Header
 	if err != nil {
 		return nil
 	}
-	target := u.EscapedPath()
+	target := httpx.RawPath(u)
 	if query := string(appendQuery(nil, rule, u.RawQuery)); query != "" {
 		target += "?" + query
 	}
-	parts := []string{r.Name, partition, scheme + "://" + normalHost(host, scheme) + target}
+	parts := []string{r.Name, partition, scheme + "://" + httpx.Authority(host, scheme) + target}
 	for _, name := range rule.keyHeaders {
 		parts = append(parts, name+": "+strings.Join(h[name], ", "))
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
 )
 
@@ -121,7 +122,7 @@ func (r Rule) compile() (*rule, error) {
 		return nil, fmt.Errorf("cache: rule %s: %w", r.Name, err)
 	}
 	for _, name := range r.KeyHeaders {
-		if !rfc9111.IsToken(name) {
+		if !httpx.IsToken(name) {
 			return nil, fmt.Errorf("cache: rule %s: KeyHeaders: %q is not a field name", r.Name, name)
 		}
 		c.keyHeaders = append(c.keyHeaders, http.CanonicalHeaderKey(name))

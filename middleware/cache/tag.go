@@ -11,7 +11,7 @@ import (
 
 	"github.com/dunglas/httpsfv"
 
-	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // tag is what a purge names: the hash of a kind and a text. Everything that
@@ -49,12 +49,13 @@ const (
 var errTooManyTags = errors.New("too-many-tags")
 
 // targetTags are the tags that a request's target implies, known before any
-// response is: everything, the host, each prefix, and the URL itself. The
-// scheme is left out: a purge by URL means both, and behind a proxy that ends
+// response is: everything, the host, each prefix, and the URL itself. Paths
+// that mean the same have the same tags, although their keys may differ: purging
+// too much is safe, answering for another path is not. The scheme is left out: a purge by URL means both, and behind a proxy that ends
 // TLS nobody should have to know which one this cache saw.
 func targetTags(host, path, query string) []tag {
 	tags := make([]tag, 0, 8)
-	tags = append(tags, tagOf(tagAll), tagOf(tagURL, host, normalPath(path), query))
+	tags = append(tags, tagOf(tagAll), tagOf(tagURL, host, httpx.ComparablePath(path), query))
 	for _, prefix := range prefixesOf(path) {
 		tags = append(tags, tagOf(tagPrefix, host, prefix))
 	}
@@ -64,7 +65,7 @@ func targetTags(host, path, query string) []tag {
 // prefixesOf lists what a path begins with, at slash boundaries: "/a/b" has
 // "", "/a" and "/a/b".
 func prefixesOf(path string) []string {
-	path = strings.TrimRight(normalPath(path), "/")
+	path = strings.TrimRight(httpx.ComparablePath(path), "/")
 	prefixes := []string{""}
 	for i := 1; i < len(path); i++ {
 		if path[i] == '/' {
@@ -80,86 +81,13 @@ func prefixesOf(path string) []string {
 	return prefixes
 }
 
-// normalPath spells a path one way for tags: percent-encodings of unreserved
-// octets decoded, the others in upper case, dot segments removed, slashes
-// merged (RFC 3986 section 6.2.2). Keys do not use it: purging too much is
-// safe, answering for another path is not.
-func normalPath(path string) string {
-	if isNormalPath(path) {
-		return path
-	}
-	var b strings.Builder
-	for i := 0; i < len(path); i++ {
-		if path[i] == '%' && i+2 < len(path) && isHex(path[i+1]) && isHex(path[i+2]) {
-			if c := unhex(path[i+1])<<4 | unhex(path[i+2]); isUnreserved(c) {
-				b.WriteByte(c)
-			} else {
-				b.WriteString(strings.ToUpper(path[i : i+3]))
-			}
-			i += 2
-			continue
-		}
-		b.WriteByte(path[i])
-	}
-	var segments []string
-	all := strings.Split(b.String(), "/")
-	for i, s := range all {
-		last := i == len(all)-1
-		switch s {
-		case "":
-			if last {
-				segments = append(segments, "")
-			}
-		case ".", "..":
-			if s == ".." && len(segments) > 0 {
-				segments = segments[:len(segments)-1]
-			}
-			if last {
-				segments = append(segments, "")
-			}
-		default:
-			segments = append(segments, s)
-		}
-	}
-	return "/" + strings.Join(segments, "/")
-}
-
-func isNormalPath(path string) bool {
-	if path == "" || path[0] != '/' || strings.IndexByte(path, '%') >= 0 {
-		return false
-	}
-	return !strings.Contains(path, "//") && !strings.Contains(path, "/.")
-}
-
-func isHex(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
-}
-
-func unhex(c byte) byte {
-	switch {
-	case c <= '9':
-		return c - '0'
-	case c <= 'F':
-		return c - 'A' + 10
-	}
-	return c - 'a' + 10
-}
-
-func isUnreserved(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~", c) >= 0
-}
-
 // responseTags are the tags that a response carries: Cache-Tag (commas),
 // Surrogate-Key (spaces) and Cache-Groups (RFC 9875, an RFC 8941 list of
 // strings that belongs to the origin).
 func responseTags(h http.Header, origin string) ([]tag, error) {
 	var tags []tag
-	for _, line := range h["Cache-Tag"] {
-		for name := range strings.SplitSeq(line, ",") {
-			if name = rfc9111.TrimOWS(name); name != "" {
-				tags = append(tags, tagOf(tagName, name))
-			}
-		}
+	for name := range httpx.Tokens(h["Cache-Tag"]) {
+		tags = append(tags, tagOf(tagName, name))
 	}
 	for _, line := range h["Surrogate-Key"] {
 		for name := range strings.FieldsSeq(line) {
@@ -245,7 +173,7 @@ func (p Purge) tags(filters func(raw string) []string) ([]tag, error) {
 		if u.RawQuery != "" {
 			return nil, fmt.Errorf("cache: purge: the prefix %q has a query; prefixes end in the path", p.Prefix)
 		}
-		return []tag{tagOf(tagPrefix, normalHost(u.Host, u.Scheme), strings.TrimRight(normalPath(u.EscapedPath()), "/"))}, nil
+		return []tag{tagOf(tagPrefix, httpx.Authority(u.Host, u.Scheme), strings.TrimRight(httpx.ComparablePath(httpx.RawPath(u)), "/"))}, nil
 	}
 	u, err := wholeURL(p.URL)
 	if err != nil {
@@ -256,7 +184,7 @@ func (p Purge) tags(filters func(raw string) []string) ([]tag, error) {
 
 func urlTags(u *url.URL, scheme string, filters func(raw string) []string) []tag {
 	var tags []tag
-	host, path := normalHost(u.Host, scheme), normalPath(u.EscapedPath())
+	host, path := httpx.Authority(u.Host, scheme), httpx.ComparablePath(httpx.RawPath(u))
 	for _, query := range filters(u.RawQuery) {
 		if t := tagOf(tagURL, host, path, query); !slices.Contains(tags, t) {
 			tags = append(tags, t)

@@ -3,6 +3,8 @@ package clientip
 import (
 	"net/netip"
 	"strings"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // Forwarded: for=client;proto=https, for="[2001:db8::1]:4711";by=_hidden (RFC 7239
@@ -67,7 +69,7 @@ func cutParameter(s string) (p parameter, rest string, ok bool) {
 	if s == "" || s[0] == ';' {
 		return p, strings.TrimPrefix(s, ";"), true
 	}
-	if p.name, s, ok = strings.Cut(s, "="); !ok || !isToken(p.name) {
+	if p.name, s, ok = strings.Cut(s, "="); !ok || !httpx.IsToken(p.name) {
 		return p, "", false
 	}
 	if p.quoted = strings.HasPrefix(s, `"`); p.quoted {
@@ -120,17 +122,4 @@ func (p parameter) value() string {
 		b.WriteByte(p.raw[i])
 	}
 	return b.String()
-}
-
-// isToken follows RFC 9110 section 5.6.2.
-func isToken(s string) bool {
-	for _, c := range []byte(s) {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9',
-			strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0:
-		default:
-			return false
-		}
-	}
-	return s != ""
 }

@@ -3,6 +3,8 @@ package clientip
 import (
 	"net/netip"
 	"strings"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // parseNode reads an address as sockets and proxies write it: alone, or with a port; an
@@ -42,7 +44,7 @@ func parseNode(s string) (netip.Addr, bool) {
 // _p-1.
 func isPort(s string) bool {
 	if hidden, ok := strings.CutPrefix(s, "_"); ok {
-		return isToken(hidden)
+		return httpx.IsToken(hidden)
 	}
 	for _, c := range []byte(s) {
 		if c < '0' || c > '9' {

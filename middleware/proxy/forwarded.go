@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // StripForwarding removes the fields by which a client could make a server see
@@ -104,7 +106,7 @@ func forwardedElement(client netip.Addr, address, host, scheme string) string {
 	}
 	if host != "" {
 		b.WriteString(";host=")
-		if isToken(host) {
+		if httpx.IsToken(host) {
 			b.WriteString(host)
 		} else {
 			b.WriteByte('"')
@@ -120,16 +122,4 @@ func forwardedElement(client netip.Addr, address, host, scheme string) string {
 	b.WriteString(";proto=")
 	b.WriteString(scheme)
 	return b.String()
-}
-
-func isToken(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '-', c == '_':
-		default:
-			return false
-		}
-	}
-	return s != ""
 }

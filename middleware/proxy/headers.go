@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // rewrite is ReverseProxy's hook that makes the outbound request. ReverseProxy
@@ -71,10 +73,8 @@ func isHopByHop(name string) bool {
 }
 
 func removeHopByHop(h http.Header) {
-	for _, line := range h["Connection"] {
-		for name := range strings.SplitSeq(line, ",") {
-			h.Del(strings.TrimSpace(name))
-		}
+	for name := range httpx.Tokens(h["Connection"]) {
+		h.Del(name)
 	}
 	for name := range h {
 		if isHopByHop(name) {
@@ -135,13 +135,11 @@ func StripConnection(h http.Header) {
 		return
 	}
 	upgrade := httpguts.HeaderValuesContainsToken(lines, "upgrade")
-	for _, line := range lines {
-		for name := range strings.SplitSeq(line, ",") {
-			switch name = http.CanonicalHeaderKey(strings.TrimSpace(name)); name {
-			case "", "Upgrade", "Te", "Connection", "Close", "Keep-Alive":
-			default:
-				delete(h, name)
-			}
+	for name := range httpx.Tokens(lines) {
+		switch name = http.CanonicalHeaderKey(name); name {
+		case "Upgrade", "Te", "Connection", "Close", "Keep-Alive":
+		default:
+			delete(h, name)
 		}
 	}
 	if upgrade {

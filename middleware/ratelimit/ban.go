@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/headgate/headgate/internal/boundedmap"
 	"github.com/headgate/headgate/middleware/store"
 	"github.com/redis/go-redis/v9"
 )
@@ -16,7 +17,7 @@ import (
 // consumes nothing by this; being banned does not prolong the ban.
 type bans struct {
 	counters *Counters
-	counts   *store.Map[counterKey, banCount]
+	counts   *boundedmap.Map[counterKey, banCount]
 
 	mu     sync.Mutex
 	dirty  map[counterKey]*banFlush
@@ -46,7 +47,7 @@ const flushEvery = time.Second
 func newBans(c *Counters, maxBytes int64) *bans {
 	return &bans{
 		counters: c,
-		counts:   store.NewMap[counterKey, banCount](store.MapOptions{MaxBytes: maxBytes}),
+		counts:   boundedmap.New[counterKey, banCount](boundedmap.Options{MaxBytes: maxBytes}),
 		dirty:    make(map[counterKey]*banFlush),
 	}
 }

@@ -1,41 +1,27 @@
 package ratelimit
 
 import (
-	"encoding/json"
 	"net/http"
 	"strconv"
-)
 
-// denialBody is the body of a denial, and its length for Content-Length.
-type denialBody struct {
-	text   []byte
-	length string
-}
+	"github.com/headgate/headgate/internal/httpx"
+)
 
 // problem is a denial as RFC 9457 has it, of the type that
 // draft-ietf-httpapi-ratelimit-headers registers.
-func problem(violated ...string) denialBody {
-	text, err := json.Marshal(struct {
-		Type     string   `json:"type"`
-		Title    string   `json:"title"`
-		Status   int      `json:"status"`
-		Violated []string `json:"violated-policies"`
-	}{
-		"https://iana.org/assignments/http-problem-types#quota-exceeded",
-		"Request cannot be satisfied as assigned quota has been exceeded",
-		http.StatusTooManyRequests, violated,
-	})
-	if err != nil {
-		panic(err) // impossible: it marshals strings and an int
-	}
-	return newDenialBody(string(text) + "\n")
+func problem(violated ...string) *httpx.RenderedProblem {
+	return httpx.Problem{
+		Type:     "https://iana.org/assignments/http-problem-types#quota-exceeded",
+		Title:    "Request cannot be satisfied as assigned quota has been exceeded",
+		Status:   http.StatusTooManyRequests,
+		Violated: violated,
+	}.Render()
 }
 
-func newDenialBody(text string) denialBody {
-	return denialBody{text: []byte(text), length: strconv.Itoa(len(text))}
-}
-
-const unavailable = `{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"rate limits cannot be checked at the moment"}` + "\n"
+// unavailable is the answer where Redis is away and a limit is Closed.
+var unavailable = httpx.Problem{
+	Type: "about:blank", Status: http.StatusServiceUnavailable, Detail: "rate limits cannot be checked at the moment",
+}.Render()
 
 // RetryAfter returns the seconds after which every limit that denies the
 // request would admit it, if no other request consumes meanwhile.
@@ -58,26 +44,15 @@ func (r *Result) RetryAfter() int64 {
 func (r *Result) Deny(w http.ResponseWriter, req *http.Request) {
 	body := r.body()
 	h := w.Header()
-	// One allocation for the values of all headers.
-	values := [4]string{"application/problem+json", "no-store", strconv.FormatInt(r.RetryAfter(), 10), body.length}
-	h["Content-Type"] = values[0:1:1]
-	h["Cache-Control"] = values[1:2:2]
-	h["Retry-After"] = values[2:3:3]
-	h["Content-Length"] = values[3:4:4]
+	delete(h, "Cache-Control") // an earlier handler meant it for another response
+	body.SetHeader(h, strconv.FormatInt(r.RetryAfter(), 10))
 	r.WriteHeaders(h)
-	status := http.StatusTooManyRequests
-	if r.unavailable {
-		status = http.StatusServiceUnavailable
-	}
-	w.WriteHeader(status)
-	if req.Method != http.MethodHead {
-		_, _ = w.Write(body.text) // fails where the client has disconnected
-	}
+	body.Send(w, req)
 }
 
-func (r *Result) body() denialBody {
+func (r *Result) body() *httpx.RenderedProblem {
 	if r.unavailable {
-		return newDenialBody(unavailable)
+		return unavailable
 	}
 	var first *item
 	violated := 0

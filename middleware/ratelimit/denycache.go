@@ -4,7 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/headgate/headgate/middleware/store"
+	"github.com/headgate/headgate/internal/boundedmap"
 )
 
 // denyCache remembers, within this instance, who is over a limit, until they
@@ -16,7 +16,7 @@ import (
 // and, by a message, elsewhere; and while messages cannot be heard (see
 // listener) entries are held for a second only.
 type denyCache struct {
-	entries *store.Map[counterKey, denial]
+	entries *boundedmap.Map[counterKey, denial]
 	// changes grow with every reset and give-back, by the key's first byte. Who
 	// began a check before one must not remember its denial after.
 	changes [256]atomic.Uint64
@@ -34,7 +34,7 @@ type denial struct {
 }
 
 func newDenyCache(maxBytes int64) *denyCache {
-	return &denyCache{entries: store.NewMap[counterKey, denial](store.MapOptions{MaxBytes: maxBytes})}
+	return &denyCache{entries: boundedmap.New[counterKey, denial](boundedmap.Options{MaxBytes: maxBytes})}
 }
 
 // find decides an item from memory, if it is known to be denied at now.

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // KeyPart is one thing that makes up a limit's key.
@@ -96,15 +98,10 @@ func (p KeyPart) validate() error {
 		}
 		return nil
 	}
-	if p.Name == "" || strings.ContainsFunc(p.Name, func(c rune) bool { return !isTokenRune(c) }) {
+	if !httpx.IsToken(p.Name) {
 		return fmt.Errorf("key %s:%s does not name a %s; write %s:NAME", p.Kind, p.Name, p.Kind, p.Kind)
 	}
 	return nil
-}
-
-// isTokenRune reports whether c may stand in a token, RFC 9110 section 5.6.2.
-func isTokenRune(c rune) bool {
-	return c < 128 && (isAlphanumeric(byte(c)) || strings.ContainsRune("!#$%&'*+-.^_`|~", c))
 }
 
 // needsSession reports whether the part is known only once the session is.
@@ -185,7 +182,7 @@ func (p KeyPart) value(r *Request) string {
 	case KeyRoute:
 		return r.Route
 	case KeyHost:
-		return canonicalHost(r.Host)
+		return httpx.HostName(r.Host)
 	case KeyMethod:
 		return canonicalMethod(r.Method)
 	case KeyHeader:

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/store"
 )
 
@@ -33,8 +34,8 @@ type Limiter struct {
 	counters  *Counters
 	headers   HeaderStyle
 	succeeded func(int, http.Header) bool
-	denials   []denialBody // per limit: the body of a denial by it alone
-	policy    []string     // RateLimit-Policy where all limits apply, at their usual size
+	denials   []*httpx.RenderedProblem // per limit: the body of a denial by it alone
+	policy    []string                 // RateLimit-Policy where all limits apply, at their usual size
 }
 
 // New returns a Limiter, or all that is wrong with its limits.
@@ -281,7 +282,7 @@ func (c *Counters) canHold(limits []*bound) error {
 		for _, v := range b.plans {
 			most = max(most, v.requests)
 		}
-		if b.Algorithm == SlidingLog && slotBytes+16*most > c.memory.maxBytes {
+		if b.Algorithm == SlidingLog && counterBytes+16*most > c.memory.maxBytes {
 			errs = append(errs, errors.New("limit \""+b.Name+"\": its log is too large for the memory given to counters; raise CountersOptions.MemoryBytes, lower its requests or use sliding_window"))
 		}
 	}

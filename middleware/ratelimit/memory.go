@@ -3,7 +3,8 @@ package ratelimit
 import (
 	"math/bits"
 	"sync"
-	"unsafe"
+
+	"github.com/headgate/headgate/internal/boundedmap"
 )
 
 // memory keeps counters in this process: all of them where there is no Redis,
@@ -11,9 +12,7 @@ import (
 //
 // It is bounded in bytes and sharded by the key's digest. A check locks the
 // shards of all its limits, in ascending order, so that it is all-or-nothing
-// without a deadlock; the limits of one client are mostly in one shard. Nothing
-// is ever swept: each write looks at two more counters of its shard, and drops
-// those that have expired.
+// without a deadlock; the limits of one client are mostly in one shard.
 //
 // Where a shard is full, the counter that would expire first among a few
 // neighbours goes, and its client starts afresh: under a flood of keys, limits
@@ -26,31 +25,22 @@ type memory struct {
 const shardCount = 64 // as many as a uint64 has bits: see lock
 
 type memoryShard struct {
-	mu    sync.Mutex
-	index map[counterKey]int32
-	slots []memorySlot
-	hand  int // the slot that is looked at next
-	bytes int64
-	_     [64]byte // keeps neighbours' locks off this cache line
+	mu sync.Mutex
+	boundedmap.Shard[counterKey, storedCounter]
+	_ [64]byte // keeps neighbours' locks off this cache line
 }
 
-type memorySlot struct {
-	key     counterKey
-	counter state
+// storedCounter is a limit's counter for one key.
+type storedCounter struct {
+	state   state
 	pending [3]int64 // a slidingWindow of reservations that are not yet settled
-	expires int64
 }
 
-// slotBytes is what a counter takes: its slot, and its entry in the index at a
-// Go map's usual load.
-const slotBytes = int64(unsafe.Sizeof(memorySlot{}) + 2*(unsafe.Sizeof(counterKey{})+4))
+// counterBytes is what a counter takes, but for its log.
+var counterBytes = boundedmap.Overhead[counterKey, storedCounter]()
 
 func newMemory(maxBytes int64) *memory {
-	m := &memory{maxBytes: max(maxBytes/shardCount, 16*slotBytes)}
-	for i := range m.shards {
-		m.shards[i].index = make(map[counterKey]int32)
-	}
-	return m
+	return &memory{maxBytes: max(maxBytes/shardCount, 16*counterBytes)}
 }
 
 func (m *memory) shard(k counterKey) *memoryShard { return &m.shards[k.digest[0]%shardCount] }
@@ -128,23 +118,22 @@ func (m *memory) settle(items []item, now int64) {
 		if !it.charged {
 			continue
 		}
-		s := m.shard(it.key)
-		n, ok := s.index[it.key]
-		if !ok {
+		e := m.shard(it.key).Find(it.key)
+		if e == nil {
 			continue
 		}
-		slot := &s.slots[n]
+		counter := &e.Value
 		if it.back {
-			v := it.pure.look(slot.counter, now)
+			v := it.pure.look(counter.state, now)
 			if v.giveBack(it.mark, it.limit.Cost) {
-				slot.counter = v.state
+				counter.state = v.state
 			}
 		}
 		if it.settles() {
 			q := it.pendingQuota()
-			p, ok := state{words: slot.pending}.sliding(0).at(q, now).giveBack(q, it.pendingMark, it.limit.Cost)
+			p, ok := state{words: counter.pending}.sliding(0).at(q, now).giveBack(q, it.pendingMark, it.limit.Cost)
 			if ok {
-				slot.pending = ofSliding(p).words
+				counter.pending = ofSliding(p).words
 			}
 		}
 	}
@@ -155,16 +144,14 @@ func (m *memory) reset(k counterKey) {
 	s := m.shard(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i, ok := s.index[k]; ok {
-		s.remove(i)
-	}
+	s.Remove(k)
 }
 
 func (m *memory) clear() {
 	for i := range m.shards {
 		s := &m.shards[i]
 		s.mu.Lock()
-		s.index, s.slots, s.hand, s.bytes = make(map[counterKey]int32), nil, 0, 0
+		s.Shard = boundedmap.Shard[counterKey, storedCounter]{}
 		s.mu.Unlock()
 	}
 }
@@ -174,8 +161,8 @@ func (m *memory) size() (counters int, bytes int64) {
 	for i := range m.shards {
 		s := &m.shards[i]
 		s.mu.Lock()
-		counters += len(s.slots)
-		bytes += s.bytes
+		counters += s.Len()
+		bytes += s.Bytes()
 		s.mu.Unlock()
 	}
 	return counters, bytes
@@ -188,80 +175,24 @@ func unsettledCost(pending [3]int64, q quota, now int64) int64 {
 }
 
 func (s *memoryShard) load(k counterKey, now int64) (counter state, pending [3]int64) {
-	if i, ok := s.index[k]; ok && s.slots[i].expires > now {
-		return s.slots[i].counter, s.slots[i].pending
+	if e := s.Find(k); e != nil && e.Expires > now {
+		return e.Value.state, e.Value.pending
 	}
 	return state{}, pending
 }
 
 // save stores an admitted item's counter, and returns the mark of its reservation.
 func (s *memoryShard) save(it *item, v *view, now, maxBytes int64) (pendingMark int64) {
-	i, ok := s.index[it.key]
-	if !ok {
-		i = int32(len(s.slots))
-		s.index[it.key] = i
-		s.slots = append(s.slots, memorySlot{key: it.key})
-		s.bytes += slotBytes
-	}
-	slot := &s.slots[i]
-	s.bytes += int64(v.log.bytes() - slot.counter.log.bytes())
-	slot.counter = v.state
-	slot.expires = v.expires()
+	e := s.Add(it.key)
+	counter := &e.Value
+	counter.state = v.state
+	e.Expires = v.expires()
 	if it.settles() {
 		q := it.pendingQuota()
-		p := state{words: slot.pending}.sliding(0).at(q, now).admit(it.limit.Cost)
-		slot.pending, pendingMark = ofSliding(p).words, p.start
-		slot.expires = max(slot.expires, p.start+2*q.window)
+		p := state{words: counter.pending}.sliding(0).at(q, now).admit(it.limit.Cost)
+		counter.pending, pendingMark = ofSliding(p).words, p.start
+		e.Expires = max(e.Expires, p.start+2*q.window)
 	}
-	s.forget(now)
-	for s.bytes > maxBytes && s.evict(it.key) {
-	}
+	s.Wrote(e, counterBytes+int64(v.log.bytes()), now, maxBytes)
 	return pendingMark
-}
-
-// forget looks at the next two slots, and drops them if they have expired.
-func (s *memoryShard) forget(now int64) {
-	for range min(2, len(s.slots)) {
-		if s.hand >= len(s.slots) {
-			s.hand = 0
-		}
-		if s.slots[s.hand].expires <= now {
-			s.remove(int32(s.hand)) // another slot takes its place: the hand stays
-		} else {
-			s.hand++
-		}
-	}
-}
-
-// evict drops, of the next eight slots, the one that would expire first, but
-// never keep, which was just written.
-func (s *memoryShard) evict(keep counterKey) bool {
-	victim := -1
-	for range min(8, len(s.slots)) {
-		if s.hand >= len(s.slots) {
-			s.hand = 0
-		}
-		if s.slots[s.hand].key != keep && (victim < 0 || s.slots[s.hand].expires < s.slots[victim].expires) {
-			victim = s.hand
-		}
-		s.hand++
-	}
-	if victim < 0 {
-		return false
-	}
-	s.remove(int32(victim))
-	return true
-}
-
-// remove takes the slot out, and fills the gap with the last one.
-func (s *memoryShard) remove(i int32) {
-	last := int32(len(s.slots) - 1)
-	s.bytes -= slotBytes + int64(s.slots[i].counter.log.bytes())
-	delete(s.index, s.slots[i].key)
-	if i != last {
-		s.slots[i] = s.slots[last]
-		s.index[s.slots[i].key] = i
-	}
-	s.slots[last] = memorySlot{}
-	s.slots = s.slots[:last]
 }

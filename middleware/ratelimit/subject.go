@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
-	"strings"
 
 	"github.com/headgate/headgate/middleware/clientip"
 )
@@ -73,15 +72,6 @@ func (r *Request) bucket() netip.Addr {
 		return r.Bucket
 	}
 	return r.Addr
-}
-
-// canonicalHost is the host as key host counts it: lower case, without port and
-// trailing dot.
-func canonicalHost(host string) string {
-	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
-		host = host[:i]
-	}
-	return strings.TrimSuffix(strings.ToLower(host), ".")
 }
 
 // canonicalMethod is the method as key method counts it: HEAD counts as GET,

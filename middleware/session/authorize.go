@@ -1,11 +1,11 @@
 package session
 
 import (
-	"mime"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // Verdict is what a route's rule says of a request.
@@ -42,7 +42,7 @@ const retryAfter = "1"
 // Authorize applies the route's rule to what Load has found. It does no I/O.
 func (rs *RequestSession) Authorize() Verdict {
 	r, mode := rs.request, rs.route.Mode
-	if mode == Off || preflight(r) {
+	if mode == Off || httpx.PreflightFor(r.Method, r.Header) != "" {
 		return Verdict{}
 	}
 	if rs.refusesOrigin() {
@@ -80,13 +80,6 @@ func mustKnow(mode Mode, method string) bool {
 	return false
 }
 
-// preflight reports whether a browser asks for leave to send a cross-origin
-// request (Fetch standard, CORS-preflight request). It does so without cookies,
-// so that no rule about sessions can be asked of it.
-func preflight(r *http.Request) bool {
-	return r.Method == http.MethodOptions && r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
-}
-
 func safe(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }
@@ -97,7 +90,7 @@ func (rs *RequestSession) challenge() Verdict {
 	r, login := rs.request, rs.m.set.LoginPath
 	loginPath, _, _ := strings.Cut(login, "?")
 	// Where the login page itself requires a session, a redirect would never end.
-	if login == "" || !browses(r) || r.URL.Path == loginPath {
+	if login == "" || !toLogin(r) || r.URL.Path == loginPath {
 		d := verdict(http.StatusUnauthorized, "a session is required")
 		d.Header.Set("WWW-Authenticate", `Cookie cookie-name="`+rs.m.set.Cookie.Name+`"`)
 		return d
@@ -115,28 +108,10 @@ func verdict(status int, reason string) Verdict {
 	return d
 }
 
-// browses reports whether somebody looks at a page: a GET or HEAD that accepts
-// text/html by name.
-func browses(r *http.Request) bool {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return false
-	}
-	for _, line := range r.Header["Accept"] {
-		for media := range strings.SplitSeq(line, ",") {
-			name, params, err := mime.ParseMediaType(strings.TrimSpace(media))
-			if err == nil && name == "text/html" && !zero(params["q"]) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// zero reports whether a quality value says "not acceptable" (RFC 9110 section
-// 12.4.2).
-func zero(q string) bool {
-	f, err := strconv.ParseFloat(q, 64)
-	return err == nil && f <= 0
+// toLogin reports whether a request without a session is sent to the login page: a browser's that can be repeated
+// there and back. A form's body would be lost on the way; its sender is told.
+func toLogin(r *http.Request) bool {
+	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && httpx.IsBrowser(r.Header)
 }
 
 // maxReturn bounds the return path, in bytes: a URL above some kilobytes is

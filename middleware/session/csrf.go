@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // CSRFOptions says which cross-origin requests are taken all the same.
@@ -77,12 +79,5 @@ func comparableOrigin(origin string) string {
 // websocketUpgrade reports whether the request asks for a WebSocket (RFC 6455
 // section 4.1), be its Connection header as it may: when in doubt it does.
 func websocketUpgrade(r *http.Request) bool {
-	for _, line := range r.Header["Upgrade"] {
-		for protocol := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(strings.TrimSpace(protocol), "websocket") {
-				return true
-			}
-		}
-	}
-	return len(r.Header["Sec-Websocket-Key"]) > 0
+	return httpx.HasToken(r.Header["Upgrade"], "websocket") || len(r.Header["Sec-Websocket-Key"]) > 0
 }

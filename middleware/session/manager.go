@@ -10,6 +10,7 @@ import (
 
 	"github.com/rbcervilla/redisstore/v9"
 
+	"github.com/headgate/headgate/internal/boundedmap"
 	"github.com/headgate/headgate/middleware/store"
 )
 
@@ -47,7 +48,7 @@ type Manager struct {
 type shared struct {
 	backend  backend
 	redis    *store.Redis // nil in memory
-	remember *store.Map[digest, Identity]
+	remember *boundedmap.Map[digest, Identity]
 	now      func() time.Time
 	log      *slog.Logger
 }
@@ -61,7 +62,7 @@ const (
 func New(o Options) (*Manager, error) {
 	sh := &shared{
 		redis:    o.Redis,
-		remember: store.NewMap[digest, Identity](store.MapOptions{MaxBytes: rememberBytes}),
+		remember: boundedmap.New[digest, Identity](boundedmap.Options{MaxBytes: rememberBytes}),
 		now:      o.Now,
 		log:      o.Logger,
 	}

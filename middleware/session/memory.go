@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/headgate/headgate/internal/boundedmap"
 	"github.com/headgate/headgate/middleware/store"
 )
 
@@ -15,9 +16,9 @@ import (
 // push out a user who is logged in.
 type memoryBackend struct {
 	now       func() time.Time
-	anonymous *store.Map[string, keptRecord]
-	users     *store.Map[string, keptRecord]
-	indexes   *store.Map[string, keptIndex]
+	anonymous *boundedmap.Map[string, keptRecord]
+	users     *boundedmap.Map[string, keptRecord]
+	indexes   *boundedmap.Map[string, keptIndex]
 }
 
 type keptRecord struct {
@@ -34,14 +35,14 @@ func newMemoryBackend(maxBytes int64, now func() time.Time) *memoryBackend {
 	const shards = 16 // an entry must fit into one
 	return &memoryBackend{
 		now:       now,
-		anonymous: store.NewMap[string, keptRecord](store.MapOptions{MaxBytes: maxBytes / 4, Shards: shards}),
-		users:     store.NewMap[string, keptRecord](store.MapOptions{MaxBytes: maxBytes / 2, Shards: shards}),
-		indexes:   store.NewMap[string, keptIndex](store.MapOptions{MaxBytes: maxBytes / 4, Shards: shards}),
+		anonymous: boundedmap.New[string, keptRecord](boundedmap.Options{MaxBytes: maxBytes / 4, Shards: shards}),
+		users:     boundedmap.New[string, keptRecord](boundedmap.Options{MaxBytes: maxBytes / 2, Shards: shards}),
+		indexes:   boundedmap.New[string, keptIndex](boundedmap.Options{MaxBytes: maxBytes / 4, Shards: shards}),
 	}
 }
 
 // part returns where the handle is kept, or where a record that says so belongs.
-func (b *memoryBackend) part(handle string) *store.Map[string, keptRecord] {
+func (b *memoryBackend) part(handle string) *boundedmap.Map[string, keptRecord] {
 	if _, ok := b.users.Get(handle, b.now()); ok {
 		return b.users
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/dunglas/httpsfv"
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // Headers of the protocol between gateway and app servers; [Protocol] describes
@@ -174,20 +175,16 @@ func StripReserved(h http.Header) {
 func stripTokens(h http.Header, name string) {
 	lines := h[name]
 	reserved := false
-	for _, line := range lines {
-		for token := range strings.SplitSeq(line, ",") {
-			reserved = reserved || Reserved(strings.Trim(token, " \t"))
-		}
+	for token := range httpx.Tokens(lines) {
+		reserved = reserved || Reserved(token)
 	}
 	if !reserved {
 		return
 	}
 	var kept []string
-	for _, line := range lines {
-		for token := range strings.SplitSeq(line, ",") {
-			if token = strings.Trim(token, " \t"); token != "" && !Reserved(token) {
-				kept = append(kept, token)
-			}
+	for token := range httpx.Tokens(lines) {
+		if !Reserved(token) {
+			kept = append(kept, token)
 		}
 	}
 	if len(kept) == 0 {

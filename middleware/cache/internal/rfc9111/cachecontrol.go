@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // MaxDelta is what a delta-seconds that overflows becomes: RFC 9111 section
@@ -67,7 +69,7 @@ func nextDirective(line string) (name, arg string, hasArg, broken bool, rest str
 	if end < 0 {
 		return strings.TrimSpace(line), "", false, false, ""
 	}
-	name = TrimOWS(line[:end])
+	name = httpx.TrimOWS(line[:end])
 	if line[end] == ',' {
 		return name, "", false, false, line[end+1:]
 	}
@@ -81,7 +83,7 @@ func nextDirective(line string) (name, arg string, hasArg, broken bool, rest str
 		if next < 0 {
 			next = len(after)
 		}
-		if TrimOWS(after[:next]) != "" { // "60"0: not an argument
+		if httpx.TrimOWS(after[:next]) != "" { // "60"0: not an argument
 			value = "\x00"
 		}
 		return name, value, true, false, strings.TrimPrefix(after[next:], ",")
@@ -183,12 +185,8 @@ func (v *Delta) set(arg string) {
 // a name that can be read the directive holds for the whole response.
 func qualify(whole *bool, fields []string, arg string, hasArg bool) []string {
 	var names []string
-	for name := range strings.SplitSeq(arg, ",") {
-		name = TrimOWS(name)
-		if name == "" {
-			continue
-		}
-		if !IsToken(name) {
+	for name := range httpx.Tokens([]string{arg}) {
+		if !httpx.IsToken(name) {
 			*whole = true
 			return fields
 		}
@@ -215,20 +213,4 @@ func parseDelta(s string) (time.Duration, bool) {
 		}
 	}
 	return time.Duration(n) * time.Second, true
-}
-
-func TrimOWS(s string) string { return strings.Trim(s, " \t") }
-
-// IsToken reports whether s is an RFC 9110 section 5.6.2 token.
-func IsToken(s string) bool {
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0:
-		default:
-			return false
-		}
-	}
-	return s != ""
 }

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // Policy is the freshness that the operator assigns to responses, besides what
@@ -55,7 +57,7 @@ func (p *Policy) lifetime(a *Arrival, d *Directives, targeted bool, date time.Ti
 	if lines := a.Header["Expires"]; len(lines) > 0 && !targeted {
 		// An invalid date, "0" above all, is a time in the past (section
 		// 5.3). Of several Expires lines the first counts.
-		if expires, ok := ParseDate(TrimOWS(lines[0]), a.Received); ok && expires.After(date) {
+		if expires, ok := ParseDate(httpx.TrimOWS(lines[0]), a.Received); ok && expires.After(date) {
 			return min(expires.Sub(date), MaxDelta), LifetimeExplicit
 		}
 		return 0, LifetimeExplicit
@@ -130,7 +132,7 @@ func ageValue(lines []string) time.Duration {
 		return 0
 	}
 	first, _, _ := strings.Cut(lines[0], ",")
-	age, _ := parseDelta(TrimOWS(first))
+	age, _ := parseDelta(httpx.TrimOWS(first))
 	return age
 }
 

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 var fuzzNow = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -22,7 +24,7 @@ func FuzzCacheControl(f *testing.F) {
 			}
 		}
 		for _, name := range append(d.NoCacheFields, d.PrivateFields...) {
-			if !IsToken(name) {
+			if !httpx.IsToken(name) {
 				t.Fatalf("%q names the field %q", s, name)
 			}
 		}

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // ByteRange is one satisfiable range of a stored body.
@@ -25,10 +27,10 @@ const (
 // multipart answer, and are an old way to make a server work hard.
 func ParseRange(value string, size int64) (ByteRange, RangeKind) {
 	unit, spec, ok := strings.Cut(value, "=")
-	if !ok || !strings.EqualFold(TrimOWS(unit), "bytes") || strings.ContainsRune(spec, ',') {
+	if !ok || !strings.EqualFold(httpx.TrimOWS(unit), "bytes") || strings.ContainsRune(spec, ',') {
 		return ByteRange{}, RangeIgnored
 	}
-	first, last, ok := strings.Cut(TrimOWS(spec), "-")
+	first, last, ok := strings.Cut(httpx.TrimOWS(spec), "-")
 	if !ok {
 		return ByteRange{}, RangeIgnored
 	}

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // Reason says why a response was not stored: the "detail" of Cache-Status. The
@@ -233,10 +235,8 @@ func storedHeader(h http.Header, d *Directives, unstored func(name string) bool)
 
 // dropNominated removes the fields that Connection names, RFC 9110 section 7.6.1.
 func dropNominated(h http.Header, connection []string) {
-	for _, line := range connection {
-		for name := range strings.SplitSeq(line, ",") {
-			delete(h, http.CanonicalHeaderKey(TrimOWS(name)))
-		}
+	for name := range httpx.Tokens(connection) {
+		delete(h, http.CanonicalHeaderKey(name))
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // NotModified evaluates a request's If-None-Match and If-Modified-Since
@@ -34,7 +36,7 @@ func (r *Response) NotModified(h http.Header, now time.Time) bool {
 func etagListed(lines []string, etag string) bool {
 	opaque := strings.TrimPrefix(etag, "W/")
 	for _, line := range lines {
-		for line = TrimOWS(line); line != ""; {
+		for line = httpx.TrimOWS(line); line != ""; {
 			var candidate string
 			candidate, line = nextETag(line)
 			if candidate == "*" || (etag != "" && strings.TrimPrefix(candidate, "W/") == opaque) {
@@ -60,9 +62,9 @@ func nextETag(list string) (etag, rest string) {
 	}
 	comma := strings.IndexByte(list[end:], ',')
 	if comma < 0 {
-		return TrimOWS(list), ""
+		return httpx.TrimOWS(list), ""
 	}
-	return TrimOWS(list[:end+comma]), strings.TrimLeft(list[end+comma+1:], " \t,")
+	return httpx.TrimOWS(list[:end+comma]), strings.TrimLeft(list[end+comma+1:], " \t,")
 }
 
 // validETag reports whether s is one entity-tag that may be sent back to the

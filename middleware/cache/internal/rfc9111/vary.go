@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // maxVary bounds the fields that one response may vary on. More are no
@@ -26,19 +28,13 @@ type Selector struct {
 // each once. ok is false if no other request can be known to select it:
 // "Vary: *" in any company (RFC 9111 section 4.1), or a name that is none.
 func VaryNames(h http.Header) (names []string, ok bool) {
-	for _, line := range h["Vary"] {
-		for name := range strings.SplitSeq(line, ",") {
-			name = TrimOWS(name)
-			if name == "" {
-				continue
-			}
-			if name == "*" || !IsToken(name) {
-				return nil, false
-			}
-			names = append(names, http.CanonicalHeaderKey(name))
-			if len(names) > maxVary {
-				return nil, false
-			}
+	for name := range httpx.Tokens(h["Vary"]) {
+		if name == "*" || !httpx.IsToken(name) {
+			return nil, false
+		}
+		names = append(names, http.CanonicalHeaderKey(name))
+		if len(names) > maxVary {
+			return nil, false
 		}
 	}
 	// An encoded body is for those who accept the encoding, said or unsaid.
@@ -51,7 +47,7 @@ func VaryNames(h http.Header) (names []string, ok bool) {
 
 func encoded(h http.Header) bool {
 	for _, line := range h["Content-Encoding"] {
-		if line = TrimOWS(line); line != "" && !strings.EqualFold(line, "identity") {
+		if line = httpx.TrimOWS(line); line != "" && !strings.EqualFold(line, "identity") {
 			return true
 		}
 	}
@@ -120,7 +116,7 @@ func normalField(name string, values []string) string {
 	if len(values) == 1 && !fold && !strings.ContainsAny(values[0], ", \t") {
 		return values[0]
 	}
-	members := splitList(strings.Join(values, ","))
+	members := slices.Collect(httpx.Members([]string{strings.Join(values, ",")}))
 	for i, m := range members {
 		if fold {
 			m = strings.ToLower(m)
@@ -145,30 +141,6 @@ func dropSpace(r rune) rune {
 		return -1
 	}
 	return r
-}
-
-// splitList splits at commas outside quoted strings and drops empty members.
-func splitList(s string) []string {
-	var members []string
-	quoted, start := false, 0
-	add := func(end int) {
-		if m := TrimOWS(s[start:end]); m != "" {
-			members = append(members, m)
-		}
-		start = end + 1
-	}
-	for i := 0; i < len(s); i++ {
-		switch {
-		case s[i] == '"':
-			quoted = !quoted
-		case s[i] == '\\' && quoted:
-			i++
-		case s[i] == ',' && !quoted:
-			add(i)
-		}
-	}
-	add(len(s))
-	return members
 }
 
 // VariantID names a variant inside its resource.

@@ -1,4 +1,4 @@
-package store_test
+package boundedmap_test
 
 import (
 	"fmt"
@@ -6,19 +6,19 @@ import (
 	"testing"
 	"time"
 
-	"github.com/headgate/headgate/middleware/store"
+	"github.com/headgate/headgate/internal/boundedmap"
 	"pgregory.net/rapid"
 )
 
 var epoch = time.Unix(1_700_000_000, 0)
 
-func put(m *store.Map[string, int], k string, v int, now time.Time, ttl time.Duration) {
+func put(m *boundedmap.Map[string, int], k string, v int, now time.Time, ttl time.Duration) {
 	m.Update(k, now, func(int, bool) (int, int, time.Time, bool) { return v, len(k), now.Add(ttl), true })
 }
 
 func TestMapAgreesWithAPlainMapWhileThereIsRoom(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := store.NewMap[string, int](store.MapOptions{MaxBytes: 1 << 20, Shards: 2})
+		m := boundedmap.New[string, int](boundedmap.Options{MaxBytes: 1 << 20, Shards: 2})
 		type entry struct {
 			v       int
 			expires time.Time
@@ -69,7 +69,7 @@ func TestMapAgreesWithAPlainMapWhileThereIsRoom(t *testing.T) {
 
 func TestMapStaysWithinItsBytesAndKeepsWhatWasJustWritten(t *testing.T) {
 	const limit = 64 << 10
-	m := store.NewMap[string, int](store.MapOptions{MaxBytes: limit, Shards: 4})
+	m := boundedmap.New[string, int](boundedmap.Options{MaxBytes: limit, Shards: 4})
 	for i := range 100_000 {
 		k := fmt.Sprint("key", i)
 		put(m, k, i, epoch, time.Duration(1+i%7)*time.Hour)
@@ -86,7 +86,7 @@ func TestMapStaysWithinItsBytesAndKeepsWhatWasJustWritten(t *testing.T) {
 }
 
 func TestMapForgetsExpiredEntriesAsNewOnesCome(t *testing.T) {
-	m := store.NewMap[string, int](store.MapOptions{MaxBytes: 1 << 30, Shards: 1})
+	m := boundedmap.New[string, int](boundedmap.Options{MaxBytes: 1 << 30, Shards: 1})
 	now := epoch
 	for i := range 10_000 {
 		put(m, fmt.Sprint("key", i), i, now, time.Second)
@@ -98,7 +98,7 @@ func TestMapForgetsExpiredEntriesAsNewOnesCome(t *testing.T) {
 }
 
 func TestMapRefusesAnEntryLargerThanAShard(t *testing.T) {
-	m := store.NewMap[string, int](store.MapOptions{MaxBytes: 4096, Shards: 1})
+	m := boundedmap.New[string, int](boundedmap.Options{MaxBytes: 4096, Shards: 1})
 	put(m, "small", 1, epoch, time.Hour)
 	m.Update("large", epoch, func(int, bool) (int, int, time.Time, bool) { return 2, 5000, epoch.Add(time.Hour), true })
 	if _, ok := m.Get("large", epoch); ok {
@@ -114,7 +114,7 @@ func TestMapRefusesAnEntryLargerThanAShard(t *testing.T) {
 }
 
 func TestMapUpdatesAreAtomic(t *testing.T) {
-	m := store.NewMap[string, int](store.MapOptions{MaxBytes: 1 << 20})
+	m := boundedmap.New[string, int](boundedmap.Options{MaxBytes: 1 << 20})
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
@@ -130,7 +130,7 @@ func TestMapUpdatesAreAtomic(t *testing.T) {
 }
 
 func BenchmarkMapUpdate(b *testing.B) {
-	m := store.NewMap[string, int](store.MapOptions{MaxBytes: 64 << 20})
+	m := boundedmap.New[string, int](boundedmap.Options{MaxBytes: 64 << 20})
 	keys := make([]string, 4096)
 	for i := range keys {
 		keys[i] = fmt.Sprint("key", i)

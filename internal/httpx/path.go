@@ -1,18 +1,13 @@
-package policies
+package httpx
 
 import (
 	"errors"
-	"net/netip"
 	"net/url"
-	"strconv"
 	"strings"
 )
 
 // ErrBadPath is why a path is answered with 400.
 var ErrBadPath = errors.New("bad path")
-
-// ErrBadHost is why a host is answered with 400.
-var ErrBadHost = errors.New("bad host")
 
 // NormalPath is a path in its one canonical form, as net/url keeps paths: with both
 // set in a url.URL, EscapedPath returns RawPath, and so does what is forwarded.
@@ -46,11 +41,11 @@ func NormalizePath(raw string) (NormalPath, error) {
 	if isPlainPath(raw) {
 		return NormalPath{raw, raw}, nil
 	}
-	octets, err := normalizeOctets(raw)
+	octets, err := normalizeOctets(raw, strict)
 	if err != nil {
 		return NormalPath{}, err
 	}
-	escaped, err := normalizeSegments(octets)
+	escaped, err := normalizeSegments(octets, strict)
 	if err != nil {
 		return NormalPath{}, err
 	}
@@ -63,6 +58,29 @@ func NormalizePath(raw string) (NormalPath, error) {
 	}
 	return NormalPath{path, escaped}, nil
 }
+
+// ComparablePath returns the normal form of an escaped path, also of one that [NormalizePath] refuses: for telling
+// whether two URLs mean the same path, as a purge must, and not for forwarding. A percent sign without two hex
+// digits stands for itself.
+func ComparablePath(raw string) string {
+	if raw == "" || raw[0] != '/' {
+		raw = "/" + raw
+	}
+	if isPlainPath(raw) {
+		return raw
+	}
+	octets, _ := normalizeOctets(raw, lenient)
+	path, _ := normalizeSegments(octets, lenient)
+	return path
+}
+
+// strictness says what becomes of what servers may read in two ways.
+type strictness bool
+
+const (
+	strict  strictness = true  // it is refused
+	lenient strictness = false // it is kept
+)
 
 // isPlainPath reports whether a path has nothing to normalise: legal octets, none escaped, no empty segment, and
 // none that begins with a dot.
@@ -92,26 +110,23 @@ func octets(s string) (set [256]bool) {
 }
 
 // normalizeOctets decodes what need not be escaped and escapes what must be.
-func normalizeOctets(s string) (string, error) {
+func normalizeOctets(s string, how strictness) (string, error) {
 	const hex = "0123456789ABCDEF"
 	var b strings.Builder
 	b.Grow(len(s) + 8)
 	for i := 0; i < len(s); i++ {
 		c, escaped := s[i], false
 		if c == '%' {
-			if i+2 >= len(s) {
+			octet, ok := unescape(s[i+1:])
+			if ok {
+				c, escaped = octet, true
+				i += 2
+			} else if how == strict {
 				return "", ErrBadPath
 			}
-			high, ok1 := unhex(s[i+1])
-			low, ok2 := unhex(s[i+2])
-			if !ok1 || !ok2 {
-				return "", ErrBadPath
-			}
-			c, escaped = high<<4|low, true
-			i += 2
 		}
 		switch {
-		case c == 0:
+		case c == 0 && how == strict:
 			return "", ErrBadPath
 		case unreserved[c] || !escaped && pathOctet[c]:
 			b.WriteByte(c)
@@ -124,18 +139,18 @@ func normalizeOctets(s string) (string, error) {
 	return b.String(), nil
 }
 
-func unhex(c byte) (byte, bool) {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0', true
-	case 'a' <= c|0x20 && c|0x20 <= 'f':
-		return c | 0x20 - 'a' + 10, true
+// unescape reads the two hex digits of an escape.
+func unescape(s string) (octet byte, ok bool) {
+	if len(s) < 2 {
+		return 0, false
 	}
-	return 0, false
+	high, ok1 := Unhex(s[0])
+	low, ok2 := Unhex(s[1])
+	return high<<4 | low, ok1 && ok2
 }
 
 // normalizeSegments merges slashes and removes dot segments.
-func normalizeSegments(s string) (string, error) {
+func normalizeSegments(s string, how strictness) (string, error) {
 	out := make([]byte, 0, len(s))
 	slash := false // whether the path so far ends in a slash
 	for rest := s[1:]; ; {
@@ -154,7 +169,7 @@ func normalizeSegments(s string) (string, error) {
 				}
 			}
 		default:
-			if hidesDots(segment) {
+			if how == strict && hidesDots(segment) {
 				return "", ErrBadPath
 			}
 			slash = false
@@ -198,79 +213,4 @@ func cutHidden(s, a, b string) (before, after string) {
 		return s, ""
 	}
 	return s[:x], s[x+len(a):]
-}
-
-// NormalHost is a host in its canonical form.
-type NormalHost struct {
-	Name      string // lower case, without port: what routes are matched by
-	Authority string // with the port where it is not the scheme's own: what cache, CSRF check and app server see
-}
-
-// NormalizeHost brings a Host header (or :authority) into canonical form: lower case, no trailing
-// dot, no port that the scheme ("http" or "https") implies. Names are otherwise left as they are: internationalised ones
-// come as xn--. An empty host is legal, and matches routes for any host alone. ErrBadHost is
-// returned for what is not a host name or IP address with an optional port.
-func NormalizeHost(raw, scheme string) (NormalHost, error) {
-	if raw == "" {
-		return NormalHost{}, nil
-	}
-	name, port := raw, ""
-	if raw[0] == '[' {
-		inside, after, closed := strings.Cut(raw[1:], "]")
-		addr, err := netip.ParseAddr(inside)
-		if !closed || err != nil || !addr.Is6() || addr.Zone() != "" || after != "" && after[0] != ':' {
-			return NormalHost{}, ErrBadHost
-		}
-		if canonical := addr.String(); canonical == inside {
-			name = raw[:len(inside)+2]
-		} else {
-			name = "[" + canonical + "]"
-		}
-		port = strings.TrimPrefix(after, ":")
-	} else {
-		if i := strings.IndexByte(raw, ':'); i >= 0 {
-			name, port = raw[:i], raw[i+1:]
-		}
-		name = strings.TrimSuffix(name, ".")
-		if !validHostName(name) {
-			return NormalHost{}, ErrBadHost
-		}
-		name = strings.ToLower(name)
-	}
-	if port != "" {
-		n, err := strconv.ParseUint(port, 10, 16)
-		if err != nil || n == 0 || !isDigits(port) {
-			return NormalHost{}, ErrBadHost
-		}
-		if !(n == 80 && scheme == "http" || n == 443 && scheme == "https") {
-			port = strings.TrimLeft(port, "0")
-			if len(name)+1+len(port) == len(raw) && strings.HasPrefix(raw, name) {
-				return NormalHost{name, raw}, nil // nothing was changed
-			}
-			return NormalHost{name, name + ":" + port}, nil
-		}
-	}
-	return NormalHost{name, name}, nil
-}
-
-// validHostName reports whether s is labels of letters, digits, - and _ with dots between them.
-func validHostName(s string) bool {
-	if s == "" || len(s) > 253 {
-		return false
-	}
-	before := byte('.')
-	for i := range len(s) {
-		c := s[i]
-		switch {
-		case c == '.':
-			if before == '.' {
-				return false
-			}
-		case c|0x20 >= 'a' && c|0x20 <= 'z', c >= '0' && c <= '9', c == '-', c == '_':
-		default:
-			return false
-		}
-		before = c
-	}
-	return before != '.'
 }

@@ -1,0 +1,57 @@
+package server_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// What a client asks for, what an operator purges and what an app names in Location is one path, however it is written.
+func TestAPurgeNamesThePathThatWasAskedFor(t *testing.T) {
+	t.Parallel()
+	var n atomic.Int64
+	app := appFunc(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			w.Header().Set("Location", r.Header.Get("X-Changed"))
+			w.WriteHeader(http.StatusCreated)
+			return
+		}
+		fmt.Fprintf(w, "answer %d", n.Add(1))
+	})
+	g := start(t, fmt.Sprintf(withCache, "", app.URL))
+	cached := func(target string) bool {
+		return strings.Contains(g.do("GET", target, "Host", "shop.example").Header.Get("Cache-Status"), "hit")
+	}
+	for _, tt := range []struct{ asked, named string }{
+		{"/top/q[1]", "/top/q[1]"},
+		{"/top/q%5B2%5D", "/top/q[2]"},
+		{"/top/q[3]", "/top/q%5b3%5D"},
+		{"/top/a|b", "/top/a|b"},
+		{"/top//x/../%7Ey", "/top/~y"},
+		{"/top/ä", "/top/%C3%A4"},
+	} {
+		for how, purge := range map[string]func() int{
+			"url": func() int {
+				return g.adminSend("POST", "/purge", strings.NewReader(`{"url": "http://SHOP.example:80`+tt.named+`"}`), "Authorization", "Bearer operator").StatusCode
+			},
+			"prefix": func() int {
+				return g.adminSend("POST", "/purge", strings.NewReader(`{"prefix": "http://shop.example.`+tt.named+`"}`), "Authorization", "Bearer operator").StatusCode
+			},
+			"Location": func() int {
+				return g.do("POST", "/top/new", "Host", "shop.example", "X-Changed", tt.named).StatusCode
+			},
+		} {
+			if cached(tt.asked); !cached(tt.asked) {
+				t.Fatalf("%s is not cached", tt.asked)
+			}
+			if status := purge(); status/100 != 2 {
+				t.Fatalf("%s of %s: %d", how, tt.named, status)
+			}
+			if cached(tt.asked) {
+				t.Errorf("%s of %s leaves %s", how, tt.named, tt.asked)
+			}
+		}
+	}
+}

@@ -1,0 +1,12 @@
+// Package httpx is the grammar of HTTP that several packages need, each rule written once:
+//
+//	token.go     tokens, and the hex digits of escapes and chunk sizes
+//	path.go      the one normal form of a path, which is routed, keyed, purged and forwarded
+//	host.go      the one normal form of a host
+//	list.go      comma-separated field values, with and without quoted strings
+//	quality.go   q-values
+//	browser.go   who is a browser, and what is a CORS preflight
+//	problem.go   RFC 9457 problem details
+//
+// It knows nothing of connections and messages: that is package http1.
+package httpx

@@ -1,0 +1,115 @@
+package httpx
+
+import (
+	"errors"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// ErrBadHost is why a host is answered with 400.
+var ErrBadHost = errors.New("bad host")
+
+// NormalHost is a host in its canonical form.
+type NormalHost struct {
+	Name      string // lower case, without port: what routes are matched by
+	Authority string // with the port where it is not the scheme's own: what cache, CSRF check and app server see
+}
+
+// NormalizeHost brings a Host header (or :authority) into canonical form: lower case, no trailing
+// dot, no port that the scheme ("http" or "https") implies. Names are otherwise left as they are: internationalised ones
+// come as xn--. An empty host is legal, and matches routes for any host alone. ErrBadHost is
+// returned for what is not a host name or IP address with an optional port.
+func NormalizeHost(raw, scheme string) (NormalHost, error) {
+	if raw == "" {
+		return NormalHost{}, nil
+	}
+	name, port := raw, ""
+	if raw[0] == '[' {
+		inside, after, closed := strings.Cut(raw[1:], "]")
+		addr, err := netip.ParseAddr(inside)
+		if !closed || err != nil || !addr.Is6() || addr.Zone() != "" || after != "" && after[0] != ':' {
+			return NormalHost{}, ErrBadHost
+		}
+		if canonical := addr.String(); canonical == inside {
+			name = raw[:len(inside)+2]
+		} else {
+			name = "[" + canonical + "]"
+		}
+		port = strings.TrimPrefix(after, ":")
+	} else {
+		if i := strings.IndexByte(raw, ':'); i >= 0 {
+			name, port = raw[:i], raw[i+1:]
+		}
+		name = strings.TrimSuffix(name, ".")
+		if !ValidHostName(name) {
+			return NormalHost{}, ErrBadHost
+		}
+		name = strings.ToLower(name)
+	}
+	if port != "" {
+		n, err := strconv.ParseUint(port, 10, 16)
+		if err != nil || n == 0 || !onlyDigits(port) {
+			return NormalHost{}, ErrBadHost
+		}
+		if !(n == 80 && scheme == "http" || n == 443 && scheme == "https") {
+			port = strings.TrimLeft(port, "0")
+			if len(name)+1+len(port) == len(raw) && strings.HasPrefix(raw, name) {
+				return NormalHost{name, raw}, nil // nothing was changed
+			}
+			return NormalHost{name, name + ":" + port}, nil
+		}
+	}
+	return NormalHost{name, name}, nil
+}
+
+// ValidHostName reports whether s is labels of letters, digits, - and _ with dots between them.
+func ValidHostName(s string) bool {
+	if s == "" || len(s) > 253 {
+		return false
+	}
+	before := byte('.')
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case c == '.':
+			if before == '.' {
+				return false
+			}
+		case c|0x20 >= 'a' && c|0x20 <= 'z', c >= '0' && c <= '9', c == '-', c == '_':
+		default:
+			return false
+		}
+		before = c
+	}
+	return before != '.'
+}
+
+func onlyDigits(s string) bool {
+	for i := range len(s) {
+		if !IsDigit(s[i]) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// HostName returns the name of a host in its canonical form, without the port; "" for what is
+// not a host, so that a client gains nothing by varying one that no route has.
+func HostName(raw string) string {
+	host, err := NormalizeHost(raw, "")
+	if err != nil {
+		return ""
+	}
+	return host.Name
+}
+
+// Authority returns a host with its non-default port in canonical form. What is not a host stays as it
+// is: the caller compares it, and must not take two of them for one.
+func Authority(raw, scheme string) string {
+	host, err := NormalizeHost(raw, scheme)
+	if err != nil {
+		return raw
+	}
+	return host.Authority
+}
