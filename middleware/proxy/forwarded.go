@@ -73,7 +73,7 @@ func (tx *transaction) setForwarded(out *http.Request) {
 	} else if tx.in.TLS != nil {
 		scheme = "https"
 	}
-	client := tx.from.Addr
+	client := tx.client
 	address := "unknown" // RFC 7239 section 6.2
 	v := &tx.values
 	if client.IsValid() {

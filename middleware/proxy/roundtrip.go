@@ -52,7 +52,7 @@ func (t balanced) RoundTrip(out *http.Request) (*http.Response, error) {
 func (tx *transaction) begin() (*attempt, choice) {
 	now := tx.up.now()
 	left := tx.pool.cfg.Retries - tx.attempts
-	m, trial, why := tx.pool.choose(tx.up.tick(now), tx.balanceKey(), tx.tried, tx.idempotent && left > 0)
+	m, trial, why := tx.pool.choose(tx.up.tick(now), tx.balanceKey, tx.tried, tx.idempotent && left > 0)
 	if why != chosen {
 		return nil, why
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/headgate/headgate/middleware/clientip"
@@ -19,7 +20,9 @@ type transaction struct {
 	pool  *pool
 	route *RouteOptions
 	in    *http.Request
-	from  clientip.Info // the client
+
+	client     netip.Addr // invalid if unknown
+	balanceKey uint64     // what IPHash hashes; 0 for other balances
 
 	ctx      transactionContext
 	rw       responseWriter
@@ -48,9 +51,13 @@ type headerValues struct {
 
 func newTransaction(h *Handler, w http.ResponseWriter, r *http.Request) *transaction {
 	tx := &transaction{up: h.upstream, pool: h.upstream.pool.Load(), route: &h.opts, in: r}
-	known := false
-	if tx.from, known = clientip.FromContext(r.Context()); !known {
-		tx.from = h.upstream.options.Resolver.Info(r)
+	client, known := clientip.FromContext(r.Context())
+	if !known {
+		client = h.upstream.options.Resolver.Info(r)
+	}
+	tx.client = client.Addr
+	if tx.pool.cfg.Balance == IPHash {
+		tx.balanceKey = balanceKey(client)
 	}
 	tx.ctx = transactionContext{Context: r.Context(), tx: tx}
 	tx.rw = responseWriter{ResponseWriter: w, tx: tx}
@@ -85,15 +92,12 @@ func (tx *transaction) timeout() time.Duration {
 	return tx.pool.cfg.Timeout
 }
 
-// balanceKey is what IPHash hashes: the client's bucket, so that an IPv6
-// client that changes its address within its prefix stays on its server.
-func (tx *transaction) balanceKey() uint64 {
-	if tx.pool.cfg.Balance != IPHash {
-		return 0
-	}
-	addr := tx.from.Addr
-	if tx.from.Bucket.IsValid() {
-		addr = tx.from.Bucket
+// balanceKey hashes the client's bucket, so that an IPv6 client that changes its
+// address within its prefix stays on its server.
+func balanceKey(client clientip.Info) uint64 {
+	addr := client.Addr
+	if client.Bucket.IsValid() {
+		addr = client.Bucket
 	}
 	b := addr.As16()
 	return hashString(string(b[:]))
