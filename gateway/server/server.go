@@ -382,7 +382,7 @@ func (s *Server) buildAdmin() {
 // is for tests, between requests, and only where there is no Redis.
 func (s *Server) Settle() {
 	if c := s.parts.cache.Load(); c != nil {
-		c.Settle()
+		c.WaitForFetches()
 	}
 }
 

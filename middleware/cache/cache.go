@@ -2,16 +2,16 @@ package cache
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/headgate/headgate/internal/httpx"
+	"github.com/headgate/headgate/middleware/cache/internal/collapse"
+	"github.com/headgate/headgate/middleware/cache/internal/fleet"
 	"github.com/headgate/headgate/middleware/store"
 )
 
@@ -59,7 +59,7 @@ type Options struct {
 }
 
 // Cache is a shared HTTP cache. It outlives the rules that use it: a new
-// policy puts new middleware on the same Cache. Safe for concurrent use.
+// policy puts new routes on the same Cache. Safe for concurrent use.
 type Cache struct {
 	name     string
 	now      func() time.Time
@@ -67,17 +67,19 @@ type Cache struct {
 	observer Observer
 
 	local   *localTier
-	remote  *remote // nil without Redis
-	purges  *purges
-	flights *flights
-	filling budget
+	shared  *redisTier    // nil without Redis
+	fleet   *fleet.Member // nil without Redis
+	purges  *fleet.View
+	flights *collapse.Group[flightKey, outcome]
+	filling *collapse.Budget
 	keys    keyBuffers
 
-	uncacheable *marks       // hit for miss
-	detached    atomic.Int64 // flights that nobody waits for
-	fetchWhole  *marks
-	unstorable  *marks // fetched whole in vain
-	unreachable *marks
+	// What is remembered of keys for a short time; see the constants beside
+	// [Cache.fetchesWhole].
+	hitForMiss  *collapse.Recent[flightKey]
+	asSent      *collapse.Recent[flightKey]
+	unstorable  *collapse.Recent[flightKey]
+	unreachable *collapse.Recent[flightKey]
 
 	mu      sync.Mutex
 	filters []*rule // one for each way that rules have filtered queries
@@ -87,6 +89,9 @@ type Cache struct {
 	stop       context.CancelFunc
 	alive      context.Context
 }
+
+// recentBytes bounds each set of recent keys.
+const recentBytes = 4 << 20
 
 // New makes a Cache. With Redis it does not wait for it: until it answers,
 // requests go to the origin. [Cache.Close] ends it.
@@ -104,7 +109,7 @@ func New(o Options) (*Cache, error) {
 		o.Lease = 3 * time.Second
 	}
 	if o.InstanceID == "" {
-		o.InstanceID = randomID()
+		o.InstanceID = fleet.NewToken()
 	}
 	if o.Name == "" {
 		o.Name = "headgate"
@@ -124,19 +129,20 @@ func New(o Options) (*Cache, error) {
 
 	c := &Cache{
 		name: o.Name, now: o.Now, log: o.Logger, observer: o.Observer,
-		purges: newPurges(), flights: newFlights(),
-		uncacheable: newMarks(4<<20, o.Now), fetchWhole: newMarks(4<<20, o.Now),
-		unstorable: newMarks(4<<20, o.Now), unreachable: newMarks(4<<20, o.Now),
+		purges: fleet.NewView(tagOf(tagAll)), flights: collapse.NewGroup[flightKey, outcome](), filling: collapse.NewBudget(o.FillBytes),
 	}
-	c.filling.limit = o.FillBytes
+	for _, recent := range []**collapse.Recent[flightKey]{&c.hitForMiss, &c.asSent, &c.unstorable, &c.unreachable} {
+		*recent = collapse.NewRecent[flightKey](recentBytes, o.Now)
+	}
 	var err error
 	if c.local, err = newLocalTier(o.LocalBytes, o.Now, o.Observer.Evicted); err != nil {
 		return nil, fmt.Errorf("cache: the local tier: %w", err)
 	}
 	c.alive, c.stop = context.WithCancel(context.Background())
 	if o.Redis != nil {
-		c.remote = newRemote(o, c.purges)
-		c.background.Go(func() { c.remote.follow(c.alive) })
+		c.shared = &redisTier{redis: o.Redis, log: o.Logger, now: o.Now}
+		c.fleet = fleet.New(fleet.Options{Redis: o.Redis, Logger: o.Logger, View: c.purges, Instance: o.InstanceID, Lease: o.Lease})
+		c.background.Go(func() { c.fleet.Follow(c.alive) })
 	}
 	return c, nil
 }
@@ -154,11 +160,12 @@ func (c *Cache) Close() error {
 	return nil
 }
 
-// Settle waits until no fetch is under way, so that all is kept that earlier
-// requests have brought. It is for tests of a cache of this process alone (with
-// Redis it does not wait), and must not be called while requests come in.
-func (c *Cache) Settle() {
-	if c.remote == nil {
+// WaitForFetches waits until no fetch is under way, so that everything that
+// earlier requests have fetched is stored. It is for tests of a cache of this
+// process alone (with Redis it does not wait), and must not be called while
+// requests come in.
+func (c *Cache) WaitForFetches() {
+	if c.shared == nil {
 		c.background.Wait()
 	}
 }
@@ -188,16 +195,15 @@ func (c *Cache) Stats() Stats {
 	return Stats{
 		LocalEntries: c.local.cache.EstimatedSize(),
 		LocalBytes:   int64(c.local.cache.WeightedSize()),
-		FillingBytes: c.filling.used.Load(),
-		Fetches:      c.flights.len(),
-		PurgeLog:     c.purges.size(),
+		FillingBytes: c.filling.Used(),
+		Fetches:      c.flights.Len(),
+		PurgeLog:     c.purges.Size(),
 	}
 }
 
-// localUsable reports whether the local tier may be believed: always without
-// Redis, else while this instance is known to have every purge that was
-// confirmed to anybody.
-func (c *Cache) localUsable() bool { return c.remote == nil || c.remote.leased() }
+// mayUseLocal reports whether the local tier may be used: always without Redis,
+// else while this instance is known to have every purge that was confirmed.
+func (c *Cache) mayUseLocal() bool { return c.fleet == nil || c.fleet.MayUseLocalTier() }
 
 // register remembers how a rule filters queries, so that purges by URL find
 // what it stored.
@@ -205,7 +211,7 @@ func (c *Cache) register(r *rule) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, known := range c.filters {
-		if equalStrings(known.IgnoreQuery, r.IgnoreQuery) && equalStrings(known.Query, r.Query) {
+		if slices.Equal(known.IgnoreQuery, r.IgnoreQuery) && slices.Equal(known.Query, r.Query) {
 			return
 		}
 	}
@@ -221,22 +227,4 @@ func (c *Cache) keyQueries(raw string) []string {
 		queries = append(queries, string(appendQuery(nil, r, raw)))
 	}
 	return queries
-}
-
-func equalStrings(a, b []string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
-}
-
-func randomID() string {
-	var b [16]byte
-	rand.Read(b[:]) // never fails, since Go 1.24
-	return hex.EncodeToString(b[:])
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/headgate/headgate/internal/httpx"
+	"github.com/headgate/headgate/middleware/cache/internal/collapse"
 )
 
 // capture is the http.ResponseWriter that the next handler writes to in a
@@ -20,7 +21,7 @@ type capture struct {
 }
 
 func newCapture(f *fetch) *capture {
-	return &capture{fetch: f, header: make(http.Header), discard: f.head}
+	return &capture{fetch: f, header: make(http.Header), discard: f.sends == sendHead}
 }
 
 func (w *capture) Header() http.Header { return w.header }
@@ -30,7 +31,7 @@ func (w *capture) WriteHeader(status int) {
 		return
 	}
 	if status >= 100 && status < 200 {
-		w.fetch.onInterim(status, w.header.Clone())
+		w.fetch.f.PassInterim(collapse.Interim{Status: status, Header: w.header.Clone()})
 		return
 	}
 	w.committed = true

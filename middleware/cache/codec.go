@@ -33,8 +33,8 @@ func encodeEntry(e *entry) []byte {
 	w.flag(e.NoCache)
 	w.flag(e.NeverStale)
 	w.number(int64(e.Admits))
-	w.b = append(w.b, e.stamp.log[:]...)
-	w.number(int64(e.stamp.epoch))
+	w.b = append(w.b, e.stamp.Log[:]...)
+	w.number(int64(e.stamp.Epoch))
 	w.number(int64(len(e.tags)))
 	for i := range e.tags {
 		w.b = append(w.b, e.tags[i][:]...)
@@ -77,8 +77,8 @@ func decodeEntry(b []byte) (*entry, error) {
 	e.NoCache = r.flag()
 	e.NeverStale = r.flag()
 	e.Admits = rfc9111.Class(r.number())
-	r.bytes(e.stamp.log[:])
-	e.stamp.epoch = uint64(r.number())
+	r.bytes(e.stamp.Log[:])
+	e.stamp.Epoch = uint64(r.number())
 	for n := r.count(len(tag{})); n > 0; n-- {
 		var t tag
 		r.bytes(t[:])

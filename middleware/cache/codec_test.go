@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/headgate/headgate/middleware/cache/internal/collapse"
 	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
 )
 
@@ -35,9 +36,9 @@ func TestMetadataWithNumbersBeyondReasonIsRefused(t *testing.T) {
 			t.Errorf("%s: %+v was read, of age %v", what, e, e.Age(fuzzNow))
 		}
 	}
-	b := budget{limit: 100}
-	b.take(1)
-	if b.take(math.MaxInt64) {
+	b := collapse.NewBudget(100)
+	b.Take(1)
+	if b.Take(math.MaxInt64) {
 		t.Error("the budget gave more than it has")
 	}
 }

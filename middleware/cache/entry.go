@@ -1,8 +1,10 @@
 package cache
 
 import (
+	"github.com/headgate/headgate/middleware/cache/internal/fleet"
 	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
-	"sync/atomic"
+	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -13,12 +15,12 @@ type entry struct {
 
 	keyText string
 	tags    []tag
-	stamp   stamp // the position in the purge log from before the fetch began
+	stamp   fleet.Stamp // the position in the purge log from before the fetch began
 
 	body   body
 	bodyID string // names the chunks in Redis; empty if it is not there
 
-	checked atomic.Uint64 // see purges.checkEntry
+	checked fleet.Checked
 }
 
 // body is a stored body in pieces. The pieces are never changed.
@@ -56,13 +58,26 @@ func (e *entry) clone() *entry {
 	return c
 }
 
+// withBody completes an entry with its body.
+func (e *entry) withBody(b body) *entry {
+	full := e.clone()
+	full.body = b
+	if e.Status != http.StatusNoContent {
+		full.Header["Content-Length"] = []string{strconv.FormatInt(b.size, 10)}
+	}
+	return full
+}
+
+// validity is what purges have done to an entry.
+func (c *Cache) validity(e *entry) fleet.Validity { return c.purges.Check(e.stamp, e.tags, &e.checked) }
+
 // choose finds the stored response for a request, RFC 9111 section 4: of those
 // that it selects and may have, the most recent one. others says that something
 // is stored, though not for this request.
 func (c *Cache) choose(variants []*entry, q *rfc9111.Request, now time.Time) (e *entry, v rfc9111.Verdict, others bool) {
 	for _, candidate := range variants {
-		valid := c.purges.checkEntry(candidate)
-		if valid == void || !candidate.KeepUntil().After(now) {
+		valid := c.validity(candidate)
+		if valid == fleet.Void || !candidate.KeepUntil().After(now) {
 			continue
 		}
 		if !candidate.SelectedBy(q) {
@@ -70,7 +85,7 @@ func (c *Cache) choose(variants []*entry, q *rfc9111.Request, now time.Time) (e 
 			continue
 		}
 		// Of two of the same date the one that needs less is as recent.
-		if judged := candidate.Judge(q, now, valid == softened); e == nil || (judged > v && candidate.Date.Equal(e.Date)) {
+		if judged := candidate.Judge(q, now, valid == fleet.Softened); e == nil || (judged > v && candidate.Date.Equal(e.Date)) {
 			e, v = candidate, judged
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/internal/httpx"
+	"github.com/headgate/headgate/middleware/cache/internal/fleet"
 	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
 )
 
@@ -23,7 +24,7 @@ func FuzzStoredMetadata(f *testing.F) {
 			Status: 200, Header: http.Header{"A": {"1", "2"}, "Etag": {`"v"`}}, Date: fuzzNow, Received: fuzzNow,
 			Lifetime: time.Minute, Vary: []rfc9111.Selector{{Name: "Foo", Value: "1", Present: true}},
 		},
-		keyText: "key", tags: []tag{{1}, {2}}, stamp: stamp{logID{3}, 4}, bodyID: strings.Repeat("ab", 16), body: body{size: 5},
+		keyText: "key", tags: []tag{{1}, {2}}, stamp: fleet.Stamp{Log: fleet.LogID{3}, Epoch: 4}, bodyID: strings.Repeat("ab", 16), body: body{size: 5},
 	}
 	good := encodeEntry(e)
 	f.Add(good)

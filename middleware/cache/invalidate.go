@@ -12,29 +12,13 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// InvalidationOptions configures [Cache.Invalidation].
+// InvalidationOptions configures [CompileInvalidation] and [Cache.Invalidation].
 type InvalidationOptions struct {
-	// Tags are purged when an unsafe request succeeds.
+	// Tags are purged when an unsafe request succeeds. Nil: its URL alone is
+	// invalidated.
 	Tags []string
 	// Scheme is MiddlewareOptions.Scheme.
 	Scheme func(*http.Request) string
-}
-
-// Invalidation is for routes that cache nothing: an unsafe request that
-// succeeds there invalidates what is stored for its URL (RFC 9111 section
-// 4.4), and purges Tags, on every instance before its client is answered.
-// [Cache.Middleware] does the same by itself.
-func (c *Cache) Invalidation(o InvalidationOptions) echo.MiddlewareFunc {
-	tags := nameTags(o.Tags)
-	m := route{opts: MiddlewareOptions{Scheme: o.Scheme}}
-	return func(next echo.HandlerFunc) echo.HandlerFunc {
-		return func(ec echo.Context) error {
-			if !unsafeMethod(ec.Request().Method) {
-				return next(ec)
-			}
-			return c.invalidating(ec, next, m.scheme(ec.Request()), tags)
-		}
-	}
 }
 
 func nameTags(names []string) []tag {
@@ -161,9 +145,9 @@ func (c *Cache) purge(ctx context.Context, tags []tag, soft bool) error {
 	if len(tags) == 0 {
 		return nil
 	}
-	if c.remote == nil {
-		c.purges.add(tags, soft)
+	if c.fleet == nil {
+		c.purges.Purge(tags, soft)
 		return nil
 	}
-	return c.remote.purge(ctx, tags, soft)
+	return c.fleet.Purge(ctx, tags, soft)
 }

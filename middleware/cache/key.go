@@ -39,33 +39,72 @@ func (p *keyBuffers) put(b *[]byte) {
 	}
 }
 
-// appendKey writes the text of a request's primary key: length-prefixed parts,
-// so that no two requests can spell the same text in different ways. The path
-// and query are compared as the request has them; which ones mean the same is
-// the origin's business (and, in front of it, the gateway's normalisation).
-func appendKey(b []byte, rule *rule, partition, scheme, host string, u *url.URL, header http.Header) []byte {
-	b = appendPart(b, rule.Name)
-	b = appendPart(b, rule.identity)
-	b = appendPart(b, partition)
-	b = appendPart(b, scheme)
-	b = appendPart(b, host)
-	b = appendPart(b, httpx.RawPath(u))
+// Key is what stored responses for a request are filed under, before Vary
+// selects among them. [Route.Plan] makes it.
+type Key struct {
+	rule      *rule
+	partition string
+	Scheme    string
+	Host      string // lower case, without the default port of Scheme or a final dot
+	url       *url.URL
+	header    http.Header
+}
+
+func (r *Route) keyOf(req *http.Request) Key {
+	scheme := r.scheme(req)
+	return Key{
+		rule: r.rule, partition: r.options.Partition, Scheme: scheme, Host: httpx.Authority(req.Host, scheme),
+		url: req.URL, header: req.Header,
+	}
+}
+
+// Parts are what the key is made of, in order, for people to read: the rule's
+// name, the partition, the URL with the query parameters that matter, and the
+// key headers.
+func (k *Key) Parts() []string {
+	target := httpx.RawPath(k.url)
+	if query := string(appendQuery(nil, k.rule, k.url.RawQuery)); query != "" {
+		target += "?" + query
+	}
+	parts := []string{k.rule.Name, k.partition, k.Scheme + "://" + k.Host + target}
+	for _, name := range k.rule.keyHeaders {
+		parts = append(parts, name+": "+strings.Join(k.header[name], ", "))
+	}
+	return parts
+}
+
+// Hash is the key's name in Redis.
+func (k *Key) Hash() string {
+	return keyHash(sha256.Sum256(k.appendText(nil))).String()
+}
+
+// appendText writes the text of the key: length-prefixed parts, so that no two
+// requests can spell the same text in different ways. The path and query are
+// compared as the request has them: which ones mean the same is for the origin
+// to say (and, in front of it, for the gateway's normalisation).
+func (k *Key) appendText(b []byte) []byte {
+	b = appendPart(b, k.rule.Name)
+	b = appendPart(b, k.rule.identity)
+	b = appendPart(b, k.partition)
+	b = appendPart(b, k.Scheme)
+	b = appendPart(b, k.Host)
+	b = appendPart(b, httpx.RawPath(k.url))
 
 	at := len(b)
 	b = append(b, 0, 0, 0, 0)
-	b = appendQuery(b, rule, u.RawQuery)
+	b = appendQuery(b, k.rule, k.url.RawQuery)
 	binary.BigEndian.PutUint32(b[at:], uint32(len(b)-at-4))
 
-	for _, name := range rule.keyHeaders {
+	for _, name := range k.rule.keyHeaders {
 		b = appendPart(b, name)
-		values := header[name]
+		values := k.header[name]
 		b = binary.BigEndian.AppendUint32(b, uint32(len(values)))
 		for _, value := range values {
 			b = appendPart(b, value)
 		}
 	}
 	// "/p" and "/p?" are two URIs, and an origin may tell them apart.
-	if u.ForceQuery && u.RawQuery == "" {
+	if k.url.ForceQuery && k.url.RawQuery == "" {
 		b = append(b, '?')
 	}
 	return b

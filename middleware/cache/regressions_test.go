@@ -73,7 +73,7 @@ func TestNotModifiedOfOneVariantDoesNotReviveAPurgedOne(t *testing.T) {
 	if err := s.cache.Purge(context.Background(), cache.Purge{Tag: "en"}); err != nil {
 		t.Fatal(err)
 	}
-	s.cache.Settle()
+	s.cache.WaitForFetches()
 	s.clock.step(20 * time.Second)
 	s.get("/x", "Accept-Language: de") // validates
 	if a := s.get("/x", "Accept-Language: en"); a.hit() {
@@ -284,12 +284,12 @@ func TestANoStoreClientTakesAwayNothingThatIsStored(t *testing.T) {
 	s := newSite(t)
 	s.serves(200, "x", "Cache-Control: max-age=10, stale-while-revalidate=100")
 	s.get("/x")
-	s.cache.Settle()
+	s.cache.WaitForFetches()
 	s.clock.step(20 * time.Second)
 	if a := s.get("/x", "Cache-Control: no-store"); !a.hit() {
 		t.Fatal(a.cacheStatus())
 	}
-	s.cache.Settle()
+	s.cache.WaitForFetches()
 	if a := s.get("/x"); !a.hit() {
 		t.Errorf("gone: %s", a.cacheStatus())
 	}
@@ -301,10 +301,10 @@ func TestANoStoreClientDoesNotTakeAwayWhatStandsIn(t *testing.T) {
 	s := newSite(t)
 	s.serves(200, "x", "Cache-Control: max-age=10, stale-if-error=100")
 	s.get("/x")
-	s.cache.Settle()
+	s.cache.WaitForFetches()
 	s.clock.step(20 * time.Second)
 	s.get("/x", "Cache-Control: no-store")
-	s.cache.Settle()
+	s.cache.WaitForFetches()
 	s.serves(500, "broken")
 	if a := s.get("/x"); a.StatusCode != 200 {
 		t.Errorf("gone: %d %s", a.StatusCode, a.cacheStatus())
@@ -371,7 +371,7 @@ func TestADateLongPastMakesNothingFresh(t *testing.T) {
 		s.serves(200, "x", "Cache-Control: max-age=60", `ETag: "v"`, "Date: "+date)
 		s.get("/x")
 		for range 4 {
-			s.cache.Settle()
+			s.cache.WaitForFetches()
 			s.clock.step(100 * time.Second)
 			if a := s.get("/x"); a.hit() || strings.HasPrefix(a.Header.Get("Age"), "-") {
 				t.Errorf("Date %s: %s, Age %s", date, a.cacheStatus(), a.Header.Get("Age"))
@@ -504,7 +504,7 @@ func TestHitForMissEndsWhenAnAnswerCanBeShared(t *testing.T) {
 	})
 	crowd(t, 10, func(int) (*answer, error) { return s.try(context.Background(), "GET", "/x", "X-Refused: 1") })
 	s.get("/x")
-	s.cache.Settle()
+	s.cache.WaitForFetches()
 	if a := s.get("/x"); !a.hit() {
 		t.Error(a.cacheStatus())
 	}

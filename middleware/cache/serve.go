@@ -1,209 +1,273 @@
 package cache
 
 import (
-	"fmt"
+	"context"
 	"net/http"
-	"strconv"
-	"strings"
 	"time"
 
+	"github.com/labstack/echo/v4"
+
+	"github.com/headgate/headgate/middleware/cache/internal/collapse"
+	"github.com/headgate/headgate/middleware/cache/internal/fleet"
 	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
 )
 
-// serveEntry answers from a whole entry: 304 to a condition that holds, a part
-// to a range, else all of it.
-func (x *exchange) serveEntry(e *entry, status outcomeStatus) error {
-	req, res := x.c.Request(), x.c.Response()
-	h := res.Header()
-	status.hasTTL, status.ttl = true, e.FreshFor(x.now)
-	if x.conditional && e.Status == http.StatusOK && e.NotModified(req.Header, x.now) {
-		x.writeNotModified(e, &status)
-		return nil
+// Serve answers one request: from what is stored, else by origin, the handler
+// that asks the origin. It does what [Route.Plan] says.
+//
+// origin may be called without a client, in another goroutine, with an
+// echo.Context made for the purpose: the request and its context's values are
+// the client's, what was kept with Context.Set is not. An error that it
+// returns is passed on and never stored; where it means that there was no
+// response, a stale one may stand in (see [ErrRefused]).
+func (c *Cache) Serve(ec echo.Context, r *Route, origin echo.HandlerFunc) error {
+	req := ec.Request()
+	if unsafeMethod(req.Method) {
+		return c.invalidating(ec, origin, r.scheme(req), r.purge)
 	}
-	addFields(h, e.Header)
-	x.describe(h, e, &status)
+	if r.rule == nil {
+		return origin(ec)
+	}
+	x := request{cache: c, route: r, origin: origin, c: ec, now: c.now()}
+	if !cacheableMethod(req.Method) {
+		return x.pass(fwdMethod, "")
+	}
+	if stripped := r.withoutIgnoredCookies(req); stripped != req {
+		ec.SetRequest(stripped)
+		req = stripped
+	}
+	if r.bypasses(req) {
+		return x.pass(fwdBypass, "")
+	}
+	x.read(req)
+	x.open(req)
+	defer x.close()
+	if len(*x.text) > maxKey {
+		return x.pass(fwdBypass, detailKeyTooLong)
+	}
+	return x.lookUp()
+}
 
-	code, part := e.Status, rfc9111.ByteRange{Length: e.body.size}
-	if x.ranged && e.Status == http.StatusOK && !x.head && e.IfRangeHolds(req.Header, x.now) {
-		if lines := req.Header["Range"]; len(lines) == 1 {
-			r, answer := rfc9111.ParseRange(lines[0], e.body.size)
-			if answer != rfc9111.RangeIgnored {
-				delete(h, "Content-Digest") // of this message's content (RFC 9530 section 2)
-			}
-			switch answer {
-			case rfc9111.RangePartial:
-				code, part = http.StatusPartialContent, r
-				h["Content-Range"] = []string{fmt.Sprintf("bytes %d-%d/%d", r.Start, r.Start+r.Length-1, e.body.size)}
-				h["Content-Length"] = []string{strconv.FormatInt(r.Length, 10)}
-			case rfc9111.RangeUnsatisfiable:
-				h["Content-Range"] = []string{fmt.Sprintf("bytes */%d", e.body.size)}
-				h["Content-Length"] = []string{"0"}
-				res.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
-				return nil
-			}
+// maxAttempts bounds how often one request waits for a shared response before
+// it goes to the origin by itself.
+const maxAttempts = 4
+
+// lookUp answers from the local tier, else from a flight.
+func (x *request) lookUp() error {
+	for x.attempts < maxAttempts {
+		if served, err := x.fromLocal(); served {
+			return err
 		}
-	}
-	res.WriteHeader(code)
-	if x.head || code == http.StatusNoContent {
-		return nil
-	}
-	for _, chunk := range e.body.chunks {
-		size := int64(len(chunk))
-		if part.Start >= size {
-			part.Start -= size
-			continue
+		if x.cc.OnlyIfCached {
+			return x.onlyStored()
 		}
-		piece := chunk[part.Start:min(size, part.Start+part.Length)]
-		part.Start, part.Length = 0, part.Length-int64(len(piece))
-		if _, err := res.Write(piece); err != nil {
-			return nil // the client has left
+		next, err := x.await(x.join())
+		if next == done {
+			return err
 		}
-		if part.Length == 0 {
+		if next == bypassCollapse {
 			break
 		}
 	}
-	return nil
+	return x.pass(fwdURIMiss, "not-shareable")
 }
 
-// addFields puts stored fields beside those that other middleware has set. The
-// values are shared with the entry; their slices are clipped, so that whoever
-// appends gets a copy.
-func addFields(h http.Header, stored http.Header) {
-	for name, values := range stored {
-		addField(h, name, values)
+// fromLocal answers from the local tier, if that may be done at once.
+func (x *request) fromLocal() (served bool, err error) {
+	c := x.cache
+	if !c.mayUseLocal() {
+		return false, nil
 	}
-}
-
-func addField(h http.Header, name string, values []string) {
-	if old, ok := h[name]; ok {
-		h[name] = append(old[:len(old):len(old)], values...)
-		return
+	res := c.local.get(x.hash, *x.text)
+	if res == nil {
+		return false, nil
 	}
-	h[name] = values[:len(values):len(values)]
-}
-
-// describe says of a stored answer how old it is, and what the cache made of
-// the request. The texts of both fields are one allocation, and so are the
-// slices that an http.Header wants around them.
-func (x *exchange) describe(h http.Header, e *entry, status *outcomeStatus) {
-	var buf [128]byte
-	text := strconv.AppendInt(buf[:0], int64(e.Age(x.now)/time.Second), 10)
-	age := len(text)
-	both := string(status.append(text, x.m.cache.name))
-	values := [2]string{both[:age], both[age:]}
-	h["Age"] = values[0:1:1]
-	if old := h["Cache-Status"]; len(old) > 0 {
-		h["Cache-Status"] = append(old[:len(old):len(old)], values[1])
-		return
-	}
-	h["Cache-Status"] = values[1:2:2]
-}
-
-// writeNotModified answers 304 with the fields that RFC 9110 section 15.4.5
-// wants, and without those that describe a body.
-func (x *exchange) writeNotModified(e *entry, status *outcomeStatus) {
-	res := x.c.Response()
-	h := res.Header()
-	for name, values := range e.Header {
-		if strings.HasPrefix(name, "Content-") && name != "Content-Location" && name != "Content-Security-Policy" {
-			continue
+	x.varies = res.variants[0].Vary
+	e, verdict, _ := c.choose(res.variants, &x.want, x.now)
+	switch verdict {
+	case rfc9111.StaleRefresh:
+		x.refresh(e)
+	case rfc9111.Fresh, rfc9111.StaleAllowed:
+	case rfc9111.MustValidate:
+		x.base = e
+		if !e.CoversOutage() || !c.unreachable.Has(x.flightKey()) {
+			return false, nil
 		}
-		if name == "Last-Modified" && e.ETag != "" {
-			continue
-		}
-		addField(h, name, values)
+	default:
+		return false, nil
 	}
-	x.describe(h, e, status)
-	res.WriteHeader(http.StatusNotModified)
+	x.note(Result{Hit: true, Tier: TierLocal, Stale: verdict != rfc9111.Fresh})
+	return true, x.serveEntry(e, outcomeStatus{hit: true})
 }
 
-// serveOwn passes the origin's answer on to the request that it is for.
-func (x *exchange) serveOwn(o *outcome) error {
-	defer o.leader.leave()
-	res := x.c.Response()
-	if !o.bare && x.conditional && o.shared != nil && o.arrival.Status == http.StatusOK &&
-		o.shared.NotModified(x.c.Request().Header, x.now) {
-		x.writeNotModified(o.shared, &o.status)
-		return nil
+// join gives the flight to wait for, and whether this request leads it.
+func (x *request) join() (f *flight, leads bool) {
+	c, ctx := x.cache, x.c.Request().Context()
+	key := x.flightKey()
+	mode, joining := x.chooseMode(key)
+	switch joining {
+	case joinOrLead:
+		f, leads = c.flights.Join(ctx, key)
+	case joinOrAlone:
+		f = c.flights.JoinExisting(key)
 	}
-	addFields(res.Header(), o.arrival.Header)
+	if f != nil && !leads {
+		return f, false
+	}
+	if f == nil {
+		f = c.flights.Unshared(ctx, key)
+	}
+	j := x.newJob(f.Context(), mode)
+	if joining == aloneHitForMiss {
+		j.unstoredDetail = "hit-for-miss"
+	}
+	c.start(f, j)
+	return f, true
+}
+
+// refresh has a stale entry fetched again, once, while it is being served.
+func (x *request) refresh(e *entry) {
+	f, leads := x.cache.flights.Join(x.c.Request().Context(), x.flightKey())
+	if leads {
+		f.LeaderDone()
+		x.cache.start(f, x.newJob(f.Context(), refreshStale))
+	}
+	f.Leave()
+}
+
+// await waits for a flight's outcome and serves it, if it is for this request.
+func (x *request) await(f *flight, leads bool) (step, error) {
+	defer f.Leave()
+	var interims <-chan collapse.Interim
+	if leads {
+		interims = f.Interims()
+		defer f.LeaderDone()
+	}
+	x.attempts++
+	client := x.c.Request().Context()
+	for waiting := true; waiting; {
+		select {
+		case i := <-interims:
+			x.passInterim(i)
+		case <-f.Ready():
+			waiting = false
+		case <-client.Done():
+			return done, context.Cause(client)
+		}
+	}
+	x.now = x.cache.now()
+	next, err := x.take(f.Outcome(), leads)
+	if next != done {
+		x.cache.removePurged(f)
+	}
+	return next, err
+}
+
+// removePurged keeps requests that come after a purge from joining a flight
+// that the purge has overtaken: they begin another one.
+func (c *Cache) removePurged(f *flight) {
+	if e := f.Outcome().entry; e != nil && c.validity(e) == fleet.Void {
+		c.flights.Remove(f)
+	}
+}
+
+// take serves an outcome, if this request may have it: the leader always, any
+// other request by the whole of RFC 9111 section 4.
+func (x *request) take(o *outcome, leads bool) (step, error) {
+	switch {
+	case o.kind == nothing:
+		return lookAgain, nil
+	case o.kind == handlerPanicked && leads:
+		panic(o.panicked)
+	case o.kind == failed, o.kind == handlerPanicked:
+		return x.takeFailure(o, leads)
+	case leads:
+		return done, x.takeAsLeader(o)
+	case !o.kind.forFollowers():
+		return bypassCollapse, nil
+	}
+	return x.takeAsFollower(o)
+}
+
+func (x *request) takeAsLeader(o *outcome) error {
+	x.note(Result{Hit: o.status.hit, Tier: o.tier, Stale: o.kind == staleOnOutage, Forward: o.status.fwd, Detail: string(o.why)})
+	if o.complete() {
+		return x.serveEntry(o.entry, o.status)
+	}
+	return x.serveLeader(o)
+}
+
+func (x *request) takeAsFollower(o *outcome) (step, error) {
+	e, verdict, _ := x.cache.choose([]*entry{o.entry}, &x.want, x.now)
+	if e == nil {
+		x.varies = o.entry.Vary // wait for the right variant next time
+		return lookAgain, nil
+	}
+	if verdict < rfc9111.StaleRefresh && !o.kind.standsIn() {
+		return bypassCollapse, nil
+	}
+	status := outcomeStatus{fwd: o.status.fwd, hit: o.status.hit, collapsed: !o.status.hit}
+	if o.complete() {
+		x.note(Result{Hit: true, Tier: o.tier, Stale: verdict != rfc9111.Fresh, Collapsed: true})
+		return done, x.serveEntry(e, status)
+	}
+	reader := o.stream.Join()
+	if reader == nil { // it has outgrown what is kept
+		return bypassCollapse, nil
+	}
+	x.note(Result{Hit: true, Collapsed: true})
+	return done, x.serveFollower(e, reader, status)
+}
+
+// takeFailure passes an error on to the request that caused it, and to all that
+// waited if the error is about the origin and not about that request.
+func (x *request) takeFailure(o *outcome, leads bool) (step, error) {
+	if !leads && !sharedFailure(o.err) {
+		return bypassCollapse, nil
+	}
+	x.note(Result{Forward: o.status.fwd, Detail: "error", Collapsed: !leads})
+	if o.err == collapse.ErrAborted {
+		panic(http.ErrAbortHandler)
+	}
 	status := o.status
-	if o.shared != nil {
-		status.hasTTL, status.ttl = true, o.shared.FreshFor(x.now)
-	}
-	status.set(res.Header(), x.m.cache.name)
-	res.WriteHeader(o.arrival.Status)
-	x.copyBody(o.stream, o.leader, true)
-	return nil
+	status.collapsed = !leads
+	status.set(x.c.Response().Header(), x.cache.name)
+	return done, o.err
 }
 
-// serveShared answers from a response that is still under way for another.
-func (x *exchange) serveShared(e *entry, s *stream, r *reader, status outcomeStatus) error {
-	defer r.leave()
+// onlyStoredTimeout bounds how long a request with "only-if-cached" waits for
+// Redis.
+const onlyStoredTimeout = 5 * time.Second
+
+// onlyStored answers "only-if-cached", RFC 9111 section 5.2.1.7, from Redis:
+// the local tier had nothing.
+func (x *request) onlyStored() error {
+	ctx, cancel := context.WithTimeout(x.c.Request().Context(), onlyStoredTimeout)
+	defer cancel()
+	found := x.cache.look(ctx, x.newJob(ctx, fetchShared))
+	if found.verdict >= rfc9111.StaleRefresh {
+		x.note(Result{Hit: true, Tier: found.tier, Stale: found.verdict != rfc9111.Fresh})
+		return x.serveEntry(found.entry, outcomeStatus{hit: true})
+	}
+	x.note(Result{Detail: "only-if-cached"})
+	status := outcomeStatus{detail: "only-if-cached"}
+	status.set(x.c.Response().Header(), x.cache.name)
+	return echo.NewHTTPError(http.StatusGatewayTimeout, "the request asks for a stored response, and none may be used")
+}
+
+// note tells the observer what became of the request.
+func (x *request) note(r Result) {
+	r.Rule = x.route.rule.Name
+	x.cache.observer.Request(r)
+}
+
+// pass sends the request to the origin with the client's own writer, as if
+// there were no cache.
+func (x *request) pass(fwd, detail string) error {
+	x.note(Result{Forward: fwd, Detail: detail})
 	res := x.c.Response()
-	h := res.Header()
-	status.hasTTL, status.ttl = true, e.FreshFor(x.now)
-	if x.conditional && e.Status == http.StatusOK && e.NotModified(x.c.Request().Header, x.now) {
-		x.writeNotModified(e, &status)
-		return nil
-	}
-	addFields(h, e.Header)
-	x.describe(h, e, &status)
-	res.WriteHeader(e.Status)
-	x.copyBody(s, r, false)
-	return nil
-}
-
-// copyBody writes a response under way to the client. If it ends early, so
-// does the client's: it must never take a part for the whole. Trailers are for
-// the request that the origin answered: they are not among what is stored, and
-// no check has seen them.
-func (x *exchange) copyBody(s *stream, r *reader, own bool) {
-	if x.head {
-		return
-	}
-	ctx, res := x.c.Request().Context(), x.c.Response()
-	for {
-		p, flush, end, err := r.next(ctx)
-		switch {
-		case end && err != nil:
-			panic(http.ErrAbortHandler)
-		case end && !own:
-			return
-		case end:
-			for name, values := range s.trailer {
-				res.Header()[http.TrailerPrefix+name] = values
-			}
-			return
-		case flush:
-			// The error is that of a client that has left, which the next
-			// write finds out too.
-			_ = http.NewResponseController(res).Flush()
-			continue
-		}
-		if _, err := res.Write(p); err != nil {
-			return
-		}
-		r.progress()
-	}
-}
-
-// passInterim sends a 1xx response on. It does not go through echo.Response,
-// which would take it for the final one.
-func (x *exchange) passInterim(i interim) {
-	w := x.c.Response().Writer
-	h := w.Header()
-	saved := make(http.Header, len(i.header))
-	for name, values := range i.header {
-		saved[name] = h[name]
-		h[name] = values
-	}
-	w.WriteHeader(i.status)
-	for name, values := range saved {
-		if values == nil {
-			delete(h, name)
-		} else {
-			h[name] = values
-		}
-	}
+	status := outcomeStatus{fwd: fwd, detail: detail}
+	name := x.cache.name
+	res.Before(func() { status.set(res.Header(), name) })
+	return x.origin(x.c)
 }

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"github.com/headgate/headgate/middleware/cache/internal/fleet"
 	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
 )
 
@@ -16,9 +17,9 @@ type storing struct {
 	rfc9111.Storing
 	keyText  string
 	ruleTags []tag
-	target   []tag  // the tags that the target implies
+	implicit []tag  // the tags that the target implies
 	origin   string // scheme and host, to which Cache-Groups belong
-	stamp    stamp
+	stamp    fleet.Stamp
 }
 
 // newEntry makes the entry of a response that may be stored, still without a
@@ -33,7 +34,7 @@ func (s *storing) newEntry(a *rfc9111.Arrival) (*entry, rfc9111.Reason) {
 		return nil, reasonTags
 	}
 	e := &entry{Response: *r, keyText: s.keyText, stamp: s.stamp}
-	e.tags = append(append(append(e.tags, s.target...), s.ruleTags...), tags...)
+	e.tags = append(append(append(e.tags, s.implicit...), s.ruleTags...), tags...)
 	return e, ""
 }
 

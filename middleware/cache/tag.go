@@ -12,12 +12,13 @@ import (
 	"github.com/dunglas/httpsfv"
 
 	"github.com/headgate/headgate/internal/httpx"
+	"github.com/headgate/headgate/middleware/cache/internal/fleet"
 )
 
 // tag is what a purge names: the hash of a kind and a text. Everything that
 // can be purged together is a tag, so that there is one mechanism for URLs,
 // prefixes, hosts, groups and tags proper.
-type tag [16]byte
+type tag = fleet.Tag
 
 type tagKind byte
 

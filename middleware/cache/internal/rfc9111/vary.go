@@ -173,3 +173,16 @@ func appendText(b []byte, s string) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(len(s)))
 	return append(b, s...)
 }
+
+// VariantFor is the variant that a request selects among responses that vary
+// on the fields of vary.
+func VariantFor(vary []Selector, field func(name string) []string) VariantID {
+	if len(vary) == 0 {
+		return VariantID{}
+	}
+	names := make([]string, len(vary))
+	for i := range vary {
+		names[i] = vary[i].Name
+	}
+	return VariantOf(SelectorsOf(names, field))
+}

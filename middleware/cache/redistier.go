@@ -7,17 +7,15 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
 	"github.com/headgate/headgate/middleware/store"
 )
 
-// remote is the tier in Redis, and what instances agree on there: leases on
-// fetches and the log of purges.
+// redisTier is what is stored in Redis, for all instances.
 //
 // Under one hash tag for each cached resource:
 //
@@ -26,49 +24,41 @@ import (
 //	{HASH}:l:...        the lease on a fetch, and :w, whether others wait for it
 //
 // Every key expires with what it holds.
-type remote struct {
-	redis    *store.Redis
-	log      *slog.Logger
-	now      func() time.Time
-	purges   *purges
-	instance string
-	lease    time.Duration
-
-	started   time.Time
-	leaseEnds atomic.Int64 // on the local tier, in nanoseconds since started
-	syncing   sync.Mutex
-	synced    atomic.Int64 // when the last successful sync began, likewise
-
-	waiters waiters
-}
-
-func newRemote(o Options, p *purges) *remote {
-	return &remote{
-		redis: o.Redis, log: o.Logger, now: o.Now, purges: p,
-		instance: o.InstanceID, lease: o.Lease, started: time.Now(),
-		waiters: waiters{m: make(map[string][]chan struct{})},
-	}
+type redisTier struct {
+	redis *store.Redis
+	log   *slog.Logger
+	now   func() time.Time
 }
 
 // redisChunk is the size of a body's chunks: small enough that Redis is not
 // busy with one for long. They travel apart from what decides on requests.
 const redisChunk = 256 << 10
 
-func (r *remote) key(hash keyHash, parts ...string) string {
+func (r *redisTier) key(hash keyHash, parts ...string) string {
 	return r.redis.Key(append([]string{"cache", "{" + hash.String() + "}"}, parts...)...)
 }
 
-func (r *remote) indexKey(hash keyHash) string { return r.key(hash, "i") }
+func (r *redisTier) indexKey(hash keyHash) string { return r.key(hash, "i") }
 
-func (r *remote) chunkPrefix(hash keyHash) string { return r.key(hash, "b", "") }
+func (r *redisTier) chunkPrefix(hash keyHash) string { return r.key(hash, "b", "") }
 
-// field names an entry in the index, as sameVariant does.
+// leaseKey names the lease on a fetch. variants is what Redis has, so that all
+// instances name it alike.
+func (r *redisTier) leaseKey(j *job, class rfc9111.Class, generation uint64, variants []*entry) string {
+	variant := rfc9111.VariantID{}
+	if len(variants) > 0 {
+		variant = rfc9111.VariantFor(variants[0].Vary, j.want.Field)
+	}
+	return r.key(j.hash, "l", hex.EncodeToString(variant[:]), strconv.Itoa(int(class)), strconv.FormatUint(generation, 10))
+}
+
+// field names an entry in the index, as SameVariant does.
 func (e *entry) field() string {
 	return hex.EncodeToString(e.Variant[:]) + strconv.Itoa(int(e.Admits))
 }
 
 // load reads all metadata of a resource. version is that of the index, for the lease.
-func (r *remote) load(ctx context.Context, hash keyHash, keyText string) (entries []*entry, version int64, err error) {
+func (r *redisTier) load(ctx context.Context, hash keyHash, keyText string) (entries []*entry, version int64, err error) {
 	cmd := redis.NewMapStringStringCmd(ctx, "hgetall", r.indexKey(hash))
 	if err := r.redis.Do(ctx, cmd); err != nil {
 		return nil, 0, err
@@ -97,7 +87,7 @@ func (r *remote) load(ctx context.Context, hash keyHash, keyText string) (entrie
 
 // loadBody reads an entry's chunks. ok is false if one is not there any more,
 // or not as long as it was.
-func (r *remote) loadBody(ctx context.Context, hash keyHash, e *entry) (b body, ok bool, err error) {
+func (r *redisTier) loadBody(ctx context.Context, hash keyHash, e *entry) (b body, ok bool, err error) {
 	b.size = e.body.size
 	prefix := r.chunkPrefix(hash) + e.bodyID + ":"
 	left := b.size
@@ -126,7 +116,7 @@ func chunkCount(size int64) int { return int((size + redisChunk - 1) / redisChun
 
 // put stores entries: first the chunks of the body, then the metadata that
 // makes them visible.
-func (r *remote) put(ctx context.Context, hash keyHash, entries []*entry) {
+func (r *redisTier) put(ctx context.Context, hash keyHash, entries []*entry) {
 	for _, e := range entries {
 		if err := r.putOne(ctx, hash, e); err != nil {
 			r.log.Debug("cache: an entry did not reach Redis", "error", err)
@@ -135,7 +125,7 @@ func (r *remote) put(ctx context.Context, hash keyHash, entries []*entry) {
 	}
 }
 
-func (r *remote) putOne(ctx context.Context, hash keyHash, e *entry) error {
+func (r *redisTier) putOne(ctx context.Context, hash keyHash, e *entry) error {
 	keep := e.KeepUntil().Sub(r.now())
 	if keep <= 0 {
 		return nil
@@ -155,7 +145,7 @@ func (r *remote) putOne(ctx context.Context, hash keyHash, e *entry) error {
 	return err
 }
 
-func (r *remote) putChunks(ctx context.Context, hash keyHash, e *entry, keep time.Duration) error {
+func (r *redisTier) putChunks(ctx context.Context, hash keyHash, e *entry, keep time.Duration) error {
 	// The chunks outlive their metadata: an index never names what is gone by itself.
 	ms := strconv.FormatInt((keep + 10*time.Second).Milliseconds(), 10)
 	prefix := r.chunkPrefix(hash) + e.bodyID + ":"
@@ -204,7 +194,7 @@ func (r *remote) putChunks(ctx context.Context, hash keyHash, e *entry, keep tim
 // of its chunks in 6.
 const blobPrefix = 13 + 32 + 6
 
-func (r *remote) putIndex(ctx context.Context, hash keyHash, e *entry, keep time.Duration) (stored bool, err error) {
+func (r *redisTier) putIndex(ctx context.Context, hash keyHash, e *entry, keep time.Duration) (stored bool, err error) {
 	blob := fmt.Appendf(nil, "%013d%s%06d", e.Received.UnixMilli(), e.bodyID, chunkCount(e.body.size))
 	blob = append(blob, encodeEntry(e)...)
 	call := putScript.Call([]string{r.indexKey(hash)}, e.field(), blob, keep.Milliseconds(), r.chunkPrefix(hash), maxVariants)
@@ -216,7 +206,7 @@ func (r *remote) putIndex(ctx context.Context, hash keyHash, e *entry, keep time
 }
 
 // remove takes an entry out of the index, if it is still the one there.
-func (r *remote) remove(ctx context.Context, hash keyHash, e *entry) {
+func (r *redisTier) remove(ctx context.Context, hash keyHash, e *entry) {
 	if e.bodyID == "" {
 		return
 	}
@@ -225,53 +215,3 @@ func (r *remote) remove(ctx context.Context, hash keyHash, e *entry) {
 		r.log.Debug("cache: an entry was not removed from Redis", "error", err)
 	}
 }
-
-// lookRemote continues a look in Redis, and brings what it finds to the local tier.
-func (c *Cache) lookRemote(ctx context.Context, j *job, r found) found {
-	entries, version, err := c.remote.load(ctx, j.hash, j.storing.keyText)
-	if err != nil {
-		r.unsure = true
-		return r
-	}
-	r.version = version
-	at := c.purges.now()
-	for _, e := range entries {
-		if e.stamp.log == at.log && e.stamp.epoch > at.epoch {
-			// Another instance knows of a later purge than this one.
-			_ = c.remote.sync(ctx) // a failure shows as a void entry
-			break
-		}
-	}
-	e, v, others := c.choose(entries, &j.want, c.now())
-	r.others = r.others || others
-	if e == nil {
-		if len(entries) > 0 {
-			r.variants = entries
-		}
-		return r
-	}
-	if r.entry != nil && r.entry.bodyID == e.bodyID && r.entry.Date.Equal(e.Date) && r.entry.Received.Equal(e.Received) {
-		return r // the local one is the same
-	}
-	if !c.filling.take(e.body.size) {
-		return r
-	}
-	defer c.filling.give(e.body.size)
-	b, ok, err := c.remote.loadBody(ctx, j.hash, e)
-	switch {
-	case err != nil:
-		r.unsure = true
-		return r
-	case !ok:
-		c.remote.remove(ctx, j.hash, e)
-		r.version = anyVersion
-		return r
-	}
-	e.body = b
-	r.variants, r.entry, r.verdict, r.tier = entries, e, v, TierRedis
-	c.local.put(j.hash, e)
-	return r
-}
-
-// anyVersion asks for a lease without having seen the index as it is.
-const anyVersion = -1

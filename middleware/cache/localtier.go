@@ -49,7 +49,7 @@ func newLocalTier(maxBytes int64, now func() time.Time, evicted func(bytes int64
 	return t, nil
 }
 
-// keepFor bounds the memory of what nobody asks for any more. Whether an entry
+// keepFor bounds the memory of what no client asks for any more. Whether an entry
 // may be used is decided by the reader, with the injected clock.
 func (t *localTier) keepFor(r *resource) time.Duration {
 	now, keep := t.clock(), time.Minute
@@ -110,10 +110,6 @@ func (t *localTier) remove(hash keyHash, e *entry) {
 		return r, otter.WriteOp
 	})
 }
-
-// sameVariant reports whether two entries answer the same requests. Entries
-// that admit other classes of requests live side by side.
-func sameVariant(a, b *entry) bool { return a.Variant == b.Variant && a.Admits == b.Admits }
 
 // sortNewestFirst orders as RFC 9111 section 4 chooses: by Date.
 func sortNewestFirst(entries []*entry) {

@@ -1,0 +1,236 @@
+package collapse
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Group holds the flights under way: at most one that can be joined for each
+// key K. O is the outcome of a flight. It is safe for concurrent use.
+type Group[K comparable, O any] struct {
+	mu      sync.Mutex
+	flights map[K]*Flight[K, O]
+
+	detached atomic.Int64 // flights that go on although no request waits for them
+}
+
+// NewGroup makes a group without flights.
+func NewGroup[K comparable, O any]() *Group[K, O] {
+	return &Group[K, O]{flights: make(map[K]*Flight[K, O])}
+}
+
+// Join gives the flight for a key, and whether the caller leads it, and so has
+// to run it. Either way the caller must call Leave when it is done with it. ctx
+// is the request's: the flight keeps its values, but not its end.
+func (g *Group[K, O]) Join(ctx context.Context, key K) (f *Flight[K, O], leader bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if f := g.flights[key]; f != nil {
+		f.follow()
+		return f, false
+	}
+	f = g.Unshared(ctx, key)
+	g.flights[key] = f
+	return f, true
+}
+
+// JoinExisting joins the flight for a key if there is one; nil: there is none.
+func (g *Group[K, O]) JoinExisting(key K) *Flight[K, O] {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f := g.flights[key]
+	if f != nil {
+		f.follow()
+	}
+	return f
+}
+
+// Unshared makes a flight that no other request can join. The caller leads it.
+func (g *Group[K, O]) Unshared(ctx context.Context, key K) *Flight[K, O] {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	return &Flight[K, O]{
+		group: g, key: key, ctx: ctx, cancel: cancel, users: 1,
+		ready: make(chan struct{}), interims: make(chan Interim), leaderGone: make(chan struct{}),
+	}
+}
+
+// Remove keeps further requests from joining a flight.
+func (g *Group[K, O]) Remove(f *Flight[K, O]) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.flights[f.key] == f {
+		delete(g.flights, f.key)
+	}
+}
+
+// Len is the number of flights that can be joined.
+func (g *Group[K, O]) Len() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.flights)
+}
+
+// Flight is one fetch on behalf of every request that asked for the same while
+// it was under way. It is safe for concurrent use.
+type Flight[K comparable, O any] struct {
+	group  *Group[K, O]
+	key    K
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	ready      chan struct{} // closed when outcome is set
+	interims   chan Interim
+	leaderGone chan struct{} // closed when the leader has its response, or has left
+
+	mu           sync.Mutex
+	stage        stage
+	outcome      O
+	body         *Stream // of the outcome, while it is under way; nil: none
+	leader       *Reader // the leader's place in body
+	users        int     // requests that wait for the flight or read from it
+	hadFollowers bool    // a second request waited for the outcome
+	leaderLeft   bool
+	timer        *time.Timer // ends the flight when it has had no users for long; counted in group.detached
+}
+
+// stage is how far a flight is.
+type stage uint8
+
+const (
+	pending  stage = iota // the outcome is not known
+	resolved              // the outcome is known, the body may still be under way
+	ended                 // the flight's goroutine is done
+)
+
+// Interim is a 1xx response.
+type Interim struct {
+	Status int
+	Header http.Header
+}
+
+// Key is the key that the flight was made for.
+func (f *Flight[K, O]) Key() K { return f.key }
+
+// Context lives as long as the flight may go on.
+func (f *Flight[K, O]) Context() context.Context { return f.ctx }
+
+// Cancel ends the flight's context.
+func (f *Flight[K, O]) Cancel() { f.cancel() }
+
+// Ready is closed when the outcome is known.
+func (f *Flight[K, O]) Ready() <-chan struct{} { return f.ready }
+
+// Outcome is what the flight came to. It is valid once Ready is closed.
+func (f *Flight[K, O]) Outcome() *O { return &f.outcome }
+
+// Interims gives the leader the 1xx responses of the origin.
+func (f *Flight[K, O]) Interims() <-chan Interim { return f.interims }
+
+// PassInterim hands a 1xx response to the leader, unless it has left or the
+// final response is there.
+func (f *Flight[K, O]) PassInterim(i Interim) {
+	select {
+	case f.interims <- i:
+	case <-f.leaderGone:
+	case <-f.ready:
+	case <-f.ctx.Done():
+	}
+}
+
+func (f *Flight[K, O]) follow() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.users++
+	f.hadFollowers = f.hadFollowers || f.stage == pending
+	f.stopTimer()
+}
+
+// stopTimer is called with the lock held when a request uses the flight again,
+// or the flight is over.
+func (f *Flight[K, O]) stopTimer() {
+	if f.timer != nil {
+		f.timer.Stop()
+		f.timer = nil
+		f.group.detached.Add(-1)
+	}
+}
+
+// detachedLimit bounds a flight without users in time, and maxDetached their
+// number: clients that ask and leave must not keep the origin busy with
+// responses that no client reads.
+const (
+	detachedLimit = time.Minute
+	maxDetached   = 512
+)
+
+// Leave is called once by each request when it is done with the flight, in
+// whatever way. A flight without users goes on if its response may be stored.
+func (f *Flight[K, O]) Leave() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.users--
+	if f.users > 0 || f.stage == ended {
+		return
+	}
+	if f.stage == resolved && (f.body == nil || !f.body.Kept()) {
+		f.cancel()
+		return
+	}
+	if f.group.detached.Add(1) > maxDetached {
+		f.group.detached.Add(-1)
+		f.cancel()
+		return
+	}
+	f.timer = time.AfterFunc(detachedLimit, f.cancel)
+}
+
+// Resolve sets the outcome; the second and later calls do nothing. body is the
+// response's body that is still under way and leader the leader's reader of it;
+// nil: there is none.
+func (f *Flight[K, O]) Resolve(o O, body *Stream, leader *Reader) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.stage != pending {
+		return
+	}
+	f.stage, f.outcome, f.body, f.leader = resolved, o, body, leader
+	close(f.ready)
+	if f.leaderLeft && leader != nil {
+		leader.Leave()
+	}
+	if f.users == 0 && body != nil && !body.Kept() {
+		f.cancel()
+	}
+}
+
+// LeaderDone is called once, when the leader has its response or has left
+// without one: its place in the body must not hold up other clients.
+func (f *Flight[K, O]) LeaderDone() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.leaderLeft = true
+	close(f.leaderGone)
+	if f.leader != nil {
+		f.leader.Leave()
+	}
+}
+
+// End is called when the flight's goroutine is done, whether or not requests
+// still read from it.
+func (f *Flight[K, O]) End() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stage = ended
+	f.stopTimer()
+}
+
+// HadFollowers reports whether other requests than the leader waited for the
+// outcome.
+func (f *Flight[K, O]) HadFollowers() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.hadFollowers
+}

@@ -1,0 +1,83 @@
+package cache
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/headgate/headgate/internal/httpx"
+)
+
+// Action is what the cache does with a request by its rule alone.
+type Action string
+
+const (
+	// ActionLookUp: stored responses are looked up by Plan.Key. Where none may
+	// be used, the origin's response is stored if it may be.
+	ActionLookUp Action = "look up"
+	// ActionForward: the request goes to the next handler, and nothing is
+	// looked up or stored.
+	ActionForward Action = "forward"
+	// ActionInvalidate: the request goes to the next handler. If it succeeds,
+	// what is stored for its URL is invalidated, and the route's tags are purged.
+	ActionInvalidate Action = "invalidate"
+)
+
+// Plan is what the cache would do with a request, without a look at what is
+// stored.
+type Plan struct {
+	Action Action
+	// Reason is why the request is forwarded: RFC 9211's "bypass" or "method".
+	// Detail may say more: "key-too-long".
+	Reason, Detail string
+	// Key is what would be looked up; nil for other actions.
+	Key *Key
+}
+
+// Plan says what the cache does with a request by the route's rule alone. It
+// touches no entry, and calls none of the route's functions but Scheme and Bypass.
+func (r *Route) Plan(req *http.Request) Plan {
+	if unsafeMethod(req.Method) {
+		return Plan{Action: ActionInvalidate, Reason: fwdMethod}
+	}
+	if r.rule == nil {
+		return Plan{Action: ActionForward}
+	}
+	if !cacheableMethod(req.Method) {
+		return Plan{Action: ActionForward, Reason: fwdMethod}
+	}
+	req = r.withoutIgnoredCookies(req)
+	if r.bypasses(req) {
+		return Plan{Action: ActionForward, Reason: fwdBypass}
+	}
+	key := r.keyOf(req)
+	if len(key.appendText(nil)) > maxKey {
+		return Plan{Action: ActionForward, Reason: fwdBypass, Detail: detailKeyTooLong}
+	}
+	return Plan{Action: ActionLookUp, Key: &key}
+}
+
+const detailKeyTooLong = "key-too-long"
+
+// cacheableMethod reports whether responses to a method are looked up.
+func cacheableMethod(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead
+}
+
+// bypasses reports whether a GET or HEAD goes to the origin whatever is stored.
+func (r *Route) bypasses(req *http.Request) bool {
+	return hasBody(req) || len(req.Header["Upgrade"]) > 0 || (r.options.Bypass != nil && r.options.Bypass(req)) ||
+		strings.Count(req.URL.Path, "/") > maxSegments
+}
+
+// KeyParts returns what the key of a request under this rule is made of, in
+// order, for people to read; see [Key.Parts]. partition is the route's
+// [MiddlewareOptions].Partition. It is nil if the rule is wrong.
+func (r Rule) KeyParts(partition, scheme, host string, u *url.URL, h http.Header) []string {
+	rule, err := r.compile()
+	if err != nil {
+		return nil
+	}
+	key := Key{rule: rule, partition: partition, Scheme: scheme, Host: httpx.Authority(host, scheme), url: u, header: h}
+	return key.Parts()
+}
