@@ -68,6 +68,31 @@ func TestRFC9111PersonalNotModified(t *testing.T) {
 	}
 }
 
+// A request that comes when a validation has been answered for its own client
+// alone, and the handler has not returned yet, validates by itself. It joined
+// that validation, and went to the origin without the stored validators.
+func TestRequestAfterAPersonalNotModifiedValidatesByItself(t *testing.T) {
+	t.Parallel()
+	s := goneStale(t, `ETag: "a"`)
+	g := newGate()
+	defer g.release()
+	s.respond(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Set-Cookie", "id=7")
+		w.WriteHeader(304)
+		if s.calls.Load() == 2 {
+			g.wait()
+		}
+	})
+	if a := s.get("/x"); a.body != "first" {
+		t.Fatalf("%q", a.body)
+	}
+	s.get("/x", `If-None-Match: "z"`)
+	if sent := s.last().Header.Get("If-None-Match"); sent != `"a"` {
+		t.Fatalf("the next validation sends %s", sent)
+	}
+}
+
 // TestRFC9111ValidationSupersedes is section 4.3.3 and 4 ("the most recent
 // response"): what has been validated is gone, whatever dates the new one has
 // and whatever it varies on.

@@ -38,6 +38,7 @@ func (t *fetch) onUnstorableNotModified(a *rfc9111.Arrival, status outcomeStatus
 	if !why.Personal() {
 		t.c.forget(t.j.hash, t.base)
 	}
+	t.c.flights.Remove(t.f) // a request that comes from here on is to begin a validation of its own
 	t.resolve(outcome{kind: validatedForLeader, entry: forLeader, status: status, why: why})
 }
 
