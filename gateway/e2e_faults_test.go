@@ -55,7 +55,7 @@ func (a *faultyApp) start() {
 	a.Env = append(os.Environ(), asApp+"="+a.addr)
 	a.Stderr = os.Stderr
 	must(a.t, a.Cmd.Start())
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		if c, err := net.Dial("tcp", a.addr); err == nil {
 			c.Close()
 			return
@@ -137,9 +137,9 @@ func startFaultyApps(t *testing.T) ([]*faultyApp, *process) {
 upstreams:
   app:
     servers: [%s]
-    health_check: {path: /, interval: 300ms, timeout: 300ms}
+    health_check: {path: /, interval: 300ms, timeout: 5s}
     ejection: {failures: 3, for: 500ms}
-    timeout: 1s
+    timeout: 5s
     retries: 2
 routes: [{path: /*, upstream: app}]
 `, strings.Join(urls, ", ")), "access_log: off")

@@ -14,6 +14,10 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 	}
+	if os.Getenv(asBallast) != "" {
+		reportBallast()
+		os.Exit(0)
+	}
 	if addr := os.Getenv(asApp); addr != "" {
 		serveFaultyApp(addr)
 	}

@@ -173,7 +173,7 @@ func TestConnectionsOfOneAddressAreBounded(t *testing.T) {
 		if c == nil {
 			return false
 		}
-		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
 		if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
 			return false
 		}

@@ -58,7 +58,7 @@ func streamingApp(t *testing.T, events <-chan string) string {
 
 // streamingPolicy has sessions, limits and a cache on all routes.
 const streamingPolicy = `
-upstreams: {app: {servers: [%q], timeout: 1s, idle_timeout: 1s}}
+upstreams: {app: {servers: [%q], timeout: 20s, idle_timeout: 1s}}
 session: {cookie: {secure: false}}
 caches: {pages: {ttl: 1m}}
 limits: {per-ip: {requests: %d, window: 1h}, attempts: {key: [ip, route], requests: 100, window: 1h, count: failed}}
@@ -71,7 +71,7 @@ routes:
 `
 
 func (g *gateway) socket(cookie string) (*websocket.Conn, *http.Response, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	c, res, err := websocket.Dial(ctx, "ws://"+g.Addr()+"/ws", &websocket.DialOptions{HTTPHeader: http.Header{"Cookie": {cookie}}})
 	if err == nil {
@@ -81,7 +81,7 @@ func (g *gateway) socket(cookie string) (*websocket.Conn, *http.Response, error)
 }
 
 func say(c *websocket.Conn, text string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := c.Write(ctx, websocket.MessageText, []byte(text)); err != nil {
 		return "", err
@@ -146,12 +146,12 @@ func TestWebSocketsOutliveReloadsAndAreToldToGoAtTheEnd(t *testing.T) {
 	var told atomic.Int64
 	ended := make(chan error, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		ended <- g.Shutdown(ctx)
 	}()
 	each(func(i int) {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		_, _, err := conns[i].Read(ctx)
 		if websocket.CloseStatus(err) == websocket.StatusGoingAway {

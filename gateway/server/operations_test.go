@@ -3,6 +3,7 @@ package server_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +15,7 @@ func TestOperatorsAreToldWhoseMistakeItIs(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	g := start(t, `
-redis: {url: "`+redis.URL+`"}
+redis: {url: "`+redis.URL+`", timeout: 5s}
 upstreams: {shop: {servers: [`+app(t, "a").URL+`]}}
 limits: {per-ip: {requests: 10, window: 1h}}
 caches: {pages: {ttl: 1m}}
@@ -63,7 +64,13 @@ func TestUpstreamsAreShownAsJSONIsWritten(t *testing.T) {
 func TestZeroMeansWhatThePolicySays(t *testing.T) {
 	t.Parallel()
 	slow := app(t, "a")
-	slowApp := appFunc(t, slowly(100*time.Millisecond, slow.Config.Handler))
+	slowApp := appFunc(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/x" {
+			<-r.Context().Done() // the gateway has given up
+			return
+		}
+		slowly(100*time.Millisecond, slow.Config.Handler)(w, r)
+	})
 	g := start(t, `
 upstreams:
   shop: {servers: [`+slowApp.URL+`], timeout: 20ms, retries: 0}

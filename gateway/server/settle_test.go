@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 )
 
 // countsFailures has one limit of two failures on each route.
@@ -85,9 +84,17 @@ func TestStoredFailuresCountLikeTheAppsOwn(t *testing.T) {
 func TestWhoLeavesBeforeTheAnswerIsCounted(t *testing.T) {
 	t.Parallel()
 	for _, target := range []string{"/hang", "/login"} {
-		g := start(t, fmt.Sprintf(countsFailures, appFunc(t, failingApp).URL))
+		begun := make(chan bool, 3)
+		g := start(t, fmt.Sprintf(countsFailures, appFunc(t, func(w http.ResponseWriter, r *http.Request) {
+			begun <- true
+			failingApp(w, r)
+		}).URL))
 		for i := range 2 {
-			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() {
+				<-begun
+				cancel()
+			}()
 			r, err := http.NewRequestWithContext(ctx, "POST", "http://"+g.Addr()+target, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -95,7 +102,6 @@ func TestWhoLeavesBeforeTheAnswerIsCounted(t *testing.T) {
 			if res, err := plain.Do(r); err == nil {
 				t.Fatalf("an answer: %d", res.StatusCode)
 			}
-			cancel()
 			eventually(t, "the gateway has noticed", func() bool { return strings.Count(g.log.String(), `"status":499`) == i+1 })
 		}
 		if a := g.do("POST", target); a.StatusCode != 429 {
