@@ -5,6 +5,7 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
+# What `headgate version` says: docker build --build-arg VERSION=v1.2.3, as make image does.
 ARG VERSION=""
 ENV CGO_ENABLED=0
 RUN go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /out/headgate ./gateway

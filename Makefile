@@ -1,7 +1,11 @@
 # `make test` is all that a fresh machine with Go needs: it installs
 # redis-server and haproxy where they are missing, and runs every test.
 
-.PHONY: test test-servers build check fmt generate bench conformance
+.PHONY: test test-servers build image check fmt generate bench conformance
+
+# What `headgate version` says.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+OUT ?= bin/headgate
 
 test: test-servers
 	go test -race -timeout 30m ./...
@@ -11,7 +15,10 @@ test-servers:
 	@sh tools/install-test-servers
 
 build:
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/headgate ./gateway
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o "$(OUT)" ./gateway
+
+image:
+	docker build --build-arg VERSION=$(VERSION) -t headgate .
 
 # What must hold besides the tests.
 check:
