@@ -28,7 +28,7 @@ type route struct {
 }
 
 // newRoute builds a route with the chain of handlers that its requests pass,
-// in the order of DESIGN, section 1:
+// in the order of docs/architecture.md:
 //
 //	identify -> CORS -> maintenance -> admit (deny cache, session, limits, session rule) -> body -> cache -> answer
 func (s *Server) newRoute(g *generation, p *policies.Route) (*route, error) {
