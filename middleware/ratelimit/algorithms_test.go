@@ -1,7 +1,6 @@
 package ratelimit_test
 
 import (
-	"math/big"
 	"testing"
 	"time"
 
@@ -89,87 +88,75 @@ func TestRetryAfterIsTheVeryMomentOfAdmission(t *testing.T) {
 	})
 }
 
+// admissions is what a limit has admitted so far.
+type admissions []struct {
+	at   time.Time
+	cost int64
+}
+
+// within sums up the costs admitted after from, up to and including to.
+func (all admissions) within(from, to time.Time) (sum int64) {
+	for _, x := range all {
+		if x.at.After(from) && !x.at.After(to) {
+			sum += x.cost
+		}
+	}
+	return sum
+}
+
+// textbook says by an algorithm's textbook definition, in exact fractions, whether a
+// request at now is to be admitted. It is called once for each request, in order;
+// admitted has what was admitted before.
+type textbook func(now time.Time, admitted admissions) bool
+
+// textbooks has each algorithm's definition, from its NAME_test.go.
+var textbooks = map[ratelimit.Algorithm]func(l ratelimit.Limit) textbook{
+	ratelimit.FixedWindow:   fixedWindowTextbook,
+	ratelimit.SlidingWindow: slidingWindowTextbook,
+	ratelimit.SlidingLog:    slidingLogTextbook,
+	ratelimit.TokenBucket:   tokenBucketTextbook,
+}
+
 // TestWhatIsAdmittedKeepsToTheFormula compares each decision with the textbook
-// definition in exact fractions, over all that was admitted before.
+// definition, over all that was admitted before.
 func TestWhatIsAdmittedKeepsToTheFormula(t *testing.T) {
 	t.Parallel()
-	type admission struct {
-		at   time.Time
-		cost int64
+	for _, a := range algorithms {
+		t.Run(string(a), func(t *testing.T) {
+			define, ok := textbooks[a]
+			if !ok {
+				t.Fatalf("write the textbook definition of %s in %s_test.go", a, a)
+			}
+			rapid.Check(t, func(t *rapid.T) { keepsTo(t, a, define) })
+		})
 	}
-	rapid.Check(t, func(t *rapid.T) {
-		l := drawSmall(t)
-		a := newAlone(t, l)
-		var admitted []admission
-		within := func(from, to time.Time) (sum int64) { // from < at <= to
-			for _, x := range admitted {
-				if x.at.After(from) && !x.at.After(to) {
-					sum += x.cost
-				}
-			}
-			return sum
+}
+
+func keepsTo(t *rapid.T, a ratelimit.Algorithm, define func(ratelimit.Limit) textbook) {
+	l := drawLimit(t, "small", a)
+	l.DryRun, l.Count = false, ratelimit.Count{}
+	client := newAlone(t, l)
+	defer client.c.Close()
+	admits := define(l)
+	var admitted admissions
+	for range rapid.IntRange(1, 80).Draw(t, "requests") {
+		client.clk.add(upTo(t, 2*l.Window/time.Duration(min(l.Requests, 8)), "pause"))
+		now := client.clk.now()
+		want := admits(now, admitted)
+		d, _ := client.try(rapid.Bool().Draw(t, "cached"))
+		if d.Allowed != want {
+			t.Fatalf("%v: admitted %v, the formula says %v; %+v", now, d.Allowed, want, d)
 		}
-		var lastOpened time.Time // fixed and sliding: the window of the last admission
-		level, filled := new(big.Rat).SetInt64(max(l.Burst, l.Requests)), a.clk.now()
-		if l.Burst > 0 {
-			level.SetInt64(l.Burst)
+		if d.Allowed {
+			admitted = append(admitted, struct {
+				at   time.Time
+				cost int64
+			}{now, l.Cost})
 		}
-		for range rapid.IntRange(1, 80).Draw(t, "requests") {
-			a.clk.add(upTo(t, 2*l.Window/time.Duration(min(l.Requests, 8)), "pause"))
-			now := a.clk.now()
-			var want bool
-			opened := lastOpened
-			switch l.Algorithm {
-			case ratelimit.SlidingLog:
-				want = within(now.Add(-l.Window), now)+l.Cost <= l.Requests
-			case ratelimit.FixedWindow:
-				if now.Sub(opened) >= l.Window {
-					opened = now
-				}
-				want = within(opened.Add(-1), now)+l.Cost <= l.Requests
-			case ratelimit.SlidingWindow:
-				previous := within(opened.Add(-l.Window-1), opened.Add(-1))
-				current := within(opened.Add(-1), now)
-				switch elapsed := now.Sub(opened); {
-				case elapsed >= 2*l.Window || current+previous == 0:
-					opened, previous, current = now, 0, 0
-				case elapsed >= l.Window:
-					opened = opened.Add(l.Window)
-					previous, current = current, 0
-				}
-				estimate := big.NewRat(int64(l.Window-now.Sub(opened)), int64(l.Window))
-				estimate.Mul(estimate, new(big.Rat).SetInt64(previous))
-				estimate.Add(estimate, new(big.Rat).SetInt64(current+l.Cost))
-				want = estimate.Cmp(new(big.Rat).SetInt64(l.Requests)) <= 0
-			case ratelimit.TokenBucket:
-				size := l.Burst
-				if size == 0 {
-					size = l.Requests
-				}
-				in := big.NewRat(int64(now.Sub(filled)), int64(l.Window))
-				level.Add(level, in.Mul(in, new(big.Rat).SetInt64(l.Requests)))
-				if full := new(big.Rat).SetInt64(size); level.Cmp(full) > 0 {
-					level = full
-				}
-				filled = now
-				want = level.Cmp(new(big.Rat).SetInt64(l.Cost)) >= 0
-				if want {
-					level.Sub(level, new(big.Rat).SetInt64(l.Cost))
-				}
-			}
-			d, _ := a.try(rapid.Bool().Draw(t, "cached"))
-			if d.Allowed != want {
-				t.Fatalf("%v: admitted %v, the formula says %v; %+v", now, d.Allowed, want, d)
-			}
-			if d.Allowed {
-				admitted = append(admitted, admission{now, l.Cost})
-				lastOpened = opened
-			}
-			if d.Remaining < 0 || d.Remaining > d.Limit {
-				t.Fatalf("remaining %d of %d", d.Remaining, d.Limit)
-			}
+		if d.Remaining < 0 || d.Remaining > d.Limit {
+			t.Fatalf("remaining %d of %d", d.Remaining, d.Limit)
 		}
-	})
+	}
 }
 
 func TestDeniedRequestsConsumeNothingFromAnyLimit(t *testing.T) {

@@ -5,6 +5,13 @@ import "net/netip"
 // SetRedisClock replaces Redis' clock by the test's, in microseconds.
 func (c *Counters) SetRedisClock(now func() int64) { c.redis.clock = now }
 
+// HasFixedSize reports whether a counter takes as much memory for many requests
+// as for few.
+func (a Algorithm) HasFixedSize() bool { return a.line().bytesPerRequest == 0 }
+
+// HeedsBurst reports whether limits of the algorithm may have a Burst.
+func (a Algorithm) HeedsBurst() bool { return a.line().bursts }
+
 // ForgetDenials empties the deny cache, so that the next check asks the counters.
 func (c *Counters) ForgetDenials() { c.denied.clear() }
 

@@ -1,5 +1,9 @@
 package ratelimit
 
+// FixedWindow counts in one window after another: the cheapest; two windows'
+// worth of requests can meet around a boundary.
+const FixedWindow Algorithm = "fixed_window"
+
 // fixedWindow counts requests in one window after another.
 //
 //	admit when used + cost <= limit
@@ -23,9 +27,18 @@ type fixedWindow struct {
 	used  int64
 }
 
+func (fixedWindow) decode(s *state, _ int64) fixedWindow {
+	return fixedWindow{start: s.words[0], used: s.words[1]}
+}
+
+func (s fixedWindow) encode(to *state) int64 {
+	to.words = [3]int64{s.start, s.used}
+	return s.start
+}
+
 // at returns the state as it stands at now. A clock that was set back finds the
 // window just opened: stored time never runs backwards.
-func (s fixedWindow) at(q quota, now int64) fixedWindow {
+func (s fixedWindow) at(q *quota, now int64) fixedWindow {
 	now = max(now, s.start)
 	if s.used == 0 || now-s.start >= q.window {
 		return fixedWindow{start: now}
@@ -33,27 +46,34 @@ func (s fixedWindow) at(q quota, now int64) fixedWindow {
 	return s
 }
 
-func (s fixedWindow) fits(q quota, cost int64) bool { return s.used+cost <= q.requests }
+func (s fixedWindow) fits(q *quota, cost int64) bool { return s.used+cost <= q.requests }
 
-func (s fixedWindow) admit(cost int64) fixedWindow {
+// admit marks the admission by its window.
+func (s fixedWindow) admit(cost int64) (fixedWindow, int64) {
 	s.used += cost
-	return s
+	return s, s.start
 }
 
 // admits returns the first instant at which cost, which does not fit now, will.
-func (s fixedWindow) admits(q quota) int64 { return s.start + q.window }
+func (s fixedWindow) admits(q *quota, _ int64) int64 { return s.start + q.window }
 
 // left returns what remains, and the instant from which all of it does again.
-func (s fixedWindow) left(q quota) (remaining, full int64) {
+func (s fixedWindow) left(q *quota) (remaining, full int64) {
 	if s.used == 0 {
 		return q.requests, s.start
 	}
 	return q.requests - s.used, s.start + q.window
 }
 
-// giveBack undoes an admission in the window that opened at mark, if that is
-// still the one.
-func (s fixedWindow) giveBack(mark, cost int64) (fixedWindow, bool) {
+// expires: when the window ends.
+func (s fixedWindow) expires(q *quota) int64 {
+	_, full := s.left(q)
+	return full
+}
+
+// giveBack undoes an admission in the window that opened at mark, if it is the
+// current one.
+func (s fixedWindow) giveBack(_ *quota, mark, cost int64) (fixedWindow, bool) {
 	if s.start != mark {
 		return s, false
 	}

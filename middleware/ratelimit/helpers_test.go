@@ -76,7 +76,13 @@ func limit(name string, a ratelimit.Algorithm, requests int64, window time.Durat
 	return ratelimit.Limit{Name: name, Algorithm: a, Requests: requests, Window: window}
 }
 
-var algorithms = []ratelimit.Algorithm{ratelimit.FixedWindow, ratelimit.SlidingWindow, ratelimit.SlidingLog, ratelimit.TokenBucket}
+// algorithms are all lines of the table, so that tests cover a new one by themselves.
+var algorithms = func() (all []ratelimit.Algorithm) {
+	for _, word := range ratelimit.Algorithm("").Values() {
+		all = append(all, ratelimit.Algorithm(word))
+	}
+	return all
+}()
 
 // eventually polls until the condition holds.
 func eventually(t testing.TB, within time.Duration, what string, condition func() bool) {

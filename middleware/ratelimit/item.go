@@ -25,7 +25,7 @@ type variant struct {
 	denials uint64 // of what is remembered of its denials
 	redis   string // its part of a Redis key
 	args    []any  // as check.lua takes them
-	needs   needs  // what its script must contain
+	needs   needs  // what its scripts must contain
 	header  fieldItem
 }
 
@@ -87,7 +87,7 @@ func (l Limit) variant(requests int64) variant {
 	}
 	id := l.identity(q)
 	return variant{
-		pure:    pure{algorithm: l.Algorithm, quota: q},
+		pure:    pure{algorithm: l.Algorithm.line(), quota: q},
 		id:      id,
 		denials: l.denialIdentity(q),
 		redis:   fmt.Sprintf("%s:%016x", l.Name, id),
@@ -150,8 +150,8 @@ func (it *item) settles() bool { return !it.limit.Count.All() }
 
 // pendingQuota is the span in which unsettled requests are counted: at most a
 // minute, so that those of an instance that died are soon forgotten.
-func (it *item) pendingQuota() quota {
-	return quota{window: min(it.window, time.Minute.Microseconds())}
+func (it *item) pendingQuota() *quota {
+	return &quota{window: min(it.window, time.Minute.Microseconds())}
 }
 
 // decide takes a backend's decision.

@@ -65,24 +65,6 @@ type Limit struct {
 	Ban Ban
 }
 
-// Algorithm is how a limit counts.
-type Algorithm string
-
-// The algorithms; see the file of the same name for each one's formula, error
-// and cost.
-const (
-	// FixedWindow counts in one window after another: the cheapest; two
-	// windows' worth can meet around a boundary.
-	FixedWindow Algorithm = "fixed_window"
-	// SlidingWindow weighs the window before by how much of it still counts:
-	// smooth, two numbers per key, slightly approximate. The default.
-	SlidingWindow Algorithm = "sliding_window"
-	// SlidingLog remembers every admission: exact, 8 bytes each.
-	SlidingLog Algorithm = "sliding_log"
-	// TokenBucket admits a steady rate, and bursts up to the bucket's size.
-	TokenBucket Algorithm = "token_bucket"
-)
-
 // OnRedisError is what a limit does while Redis does not answer.
 type OnRedisError string
 

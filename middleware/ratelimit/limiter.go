@@ -282,8 +282,8 @@ func (c *Counters) canHold(limits []*bound) error {
 		for _, v := range b.plans {
 			most = max(most, v.requests)
 		}
-		if b.Algorithm == SlidingLog && counterBytes+16*most > c.memory.maxBytes {
-			errs = append(errs, errors.New("limit \""+b.Name+"\": its log is too large for the memory given to counters; raise CountersOptions.MemoryBytes, lower its requests or use sliding_window"))
+		if counterBytes+b.Algorithm.line().bytesPerRequest*most > c.memory.maxBytes {
+			errs = append(errs, errors.New("limit \""+b.Name+"\": its counter is too large for the memory given to counters; raise CountersOptions.MemoryBytes, lower its requests or use sliding_window"))
 		}
 	}
 	return errors.Join(errs...)

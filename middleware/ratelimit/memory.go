@@ -27,7 +27,8 @@ const shardCount = 64 // as many as a uint64 has bits: see lock
 type memoryShard struct {
 	mu sync.Mutex
 	boundedmap.Shard[counterKey, storedCounter]
-	_ [64]byte // keeps neighbours' locks off this cache line
+	views [4]view  // for the call that holds this lock as the first of its locks
+	_     [64]byte // keeps neighbours' locks off this cache line
 }
 
 // storedCounter is a limit's counter for one key.
@@ -66,14 +67,9 @@ func (m *memory) unlock(locked uint64) {
 // lua/check.lua does the same in Redis. With peek nothing is consumed in any
 // case. It allocates nothing for up to four items, but a log's growth.
 func (m *memory) take(items []item, now int64, peek bool) {
-	var space [4]view
-	views := space[:0]
-	if len(items) > len(space) {
-		views = make([]view, 0, len(items))
-	}
-	views = views[:len(items)]
-
-	defer m.unlock(m.lock(items))
+	locked := m.lock(items)
+	defer m.unlock(locked)
+	views := m.views(locked, len(items))
 
 	admitted := true
 	for i := range items {
@@ -82,12 +78,13 @@ func (m *memory) take(items []item, now int64, peek bool) {
 		if !it.asks {
 			continue
 		}
-		counter, pending := m.shard(it.key).load(it.key, now)
-		views[i] = it.pure.look(counter, now)
+		counter := m.shard(it.key).at(it.key, now)
+		v := &views[i]
+		it.pure.view(v, &counter.state, now)
 		switch {
-		case views[i].fits(it.limit.Cost):
+		case v.algorithm.fits(v, it.limit.Cost):
 			it.status = fits
-		case it.settles() && views[i].fits(it.limit.Cost-unsettledCost(pending, it.pendingQuota(), now)):
+		case it.settles() && v.algorithm.fits(v, it.limit.Cost-unsettledCost(counter.pending, it.pendingQuota(), now)):
 			it.status = unsettled
 		default:
 			it.status = exhausted
@@ -103,16 +100,18 @@ func (m *memory) take(items []item, now int64, peek bool) {
 		}
 		if admitted && it.status == fits && !peek {
 			it.charged = true
-			it.mark = views[i].admit(it.limit.Cost)
+			it.mark = views[i].algorithm.admit(&views[i], it.limit.Cost)
 			it.pendingMark = m.shard(it.key).save(it, &views[i], now, m.maxBytes)
 		}
 		it.decide(views[i].decision(it.status == fits, it.limit.Cost))
+		views[i].log = nil // the shard's views must not keep a log that is evicted
 	}
 }
 
 // settle ends reservations: give back, or merely note that they were answered.
 func (m *memory) settle(items []item, now int64) {
-	defer m.unlock(m.lock(items))
+	locked := m.lock(items)
+	defer m.unlock(locked)
 	for i := range items {
 		it := &items[i]
 		if !it.charged {
@@ -124,22 +123,35 @@ func (m *memory) settle(items []item, now int64) {
 		}
 		counter := &e.Value
 		if it.back {
-			v := it.pure.look(counter.state, now)
-			if v.giveBack(it.mark, it.limit.Cost) {
+			v := &m.views(locked, 1)[0]
+			it.pure.view(v, &counter.state, now)
+			if v.algorithm.giveBack(v, it.mark, it.limit.Cost) {
 				counter.state = v.state
 			}
+			v.log = nil
 		}
 		if it.settles() {
 			q := it.pendingQuota()
-			p, ok := state{words: counter.pending}.sliding(0).at(q, now).giveBack(q, it.pendingMark, it.limit.Cost)
+			p, ok := pendingAt(counter.pending, q, now).giveBack(q, it.pendingMark, it.limit.Cost)
 			if ok {
-				counter.pending = ofSliding(p).words
+				counter.pending = p.words()
 			}
 		}
 	}
 }
 
-// reset forgets counters.
+// views returns memory for n views, which belongs to the call that has locked the
+// shards. (On the stack it would not stay: the algorithms are called through an
+// interface.)
+func (m *memory) views(locked uint64, n int) []view {
+	s := &m.shards[bits.TrailingZeros64(locked)]
+	if n > len(s.views) {
+		return make([]view, n)
+	}
+	return s.views[:n]
+}
+
+// reset forgets a counter.
 func (m *memory) reset(k counterKey) {
 	s := m.shard(k)
 	s.mu.Lock()
@@ -168,17 +180,28 @@ func (m *memory) size() (counters int, bytes int64) {
 	return counters, bytes
 }
 
-// unsettledCost is what is reserved and not yet answered.
-func unsettledCost(pending [3]int64, q quota, now int64) int64 {
-	p := state{words: pending}.sliding(0).at(q, now)
+// pendingAt brings the count of reservations forward to now.
+func pendingAt(pending [3]int64, q *quota, now int64) slidingWindow {
+	return slidingWindow{start: pending[0], current: pending[1], previous: pending[2]}.at(q, now)
+}
+
+func (s slidingWindow) words() [3]int64 { return [3]int64{s.start, s.current, s.previous} }
+
+// unsettledCost is what is reserved and not yet settled.
+func unsettledCost(pending [3]int64, q *quota, now int64) int64 {
+	p := pendingAt(pending, q, now)
 	return p.current + p.previous
 }
 
-func (s *memoryShard) load(k counterKey, now int64) (counter state, pending [3]int64) {
+// unused is the counter of a key that has none. It is never written.
+var unused storedCounter
+
+// at returns the key's counter, to be read.
+func (s *memoryShard) at(k counterKey, now int64) *storedCounter {
 	if e := s.Find(k); e != nil && e.Expires > now {
-		return e.Value.state, e.Value.pending
+		return &e.Value
 	}
-	return state{}, pending
+	return &unused
 }
 
 // save stores an admitted item's counter, and returns the mark of its reservation.
@@ -186,13 +209,13 @@ func (s *memoryShard) save(it *item, v *view, now, maxBytes int64) (pendingMark 
 	e := s.Add(it.key)
 	counter := &e.Value
 	counter.state = v.state
-	e.Expires = v.expires()
+	e.Expires = v.algorithm.expires(v)
 	if it.settles() {
 		q := it.pendingQuota()
-		p := state{words: counter.pending}.sliding(0).at(q, now).admit(it.limit.Cost)
-		counter.pending, pendingMark = ofSliding(p).words, p.start
-		e.Expires = max(e.Expires, p.start+2*q.window)
+		p, mark := pendingAt(counter.pending, q, now).admit(it.limit.Cost)
+		counter.pending, pendingMark = p.words(), mark
+		e.Expires = max(e.Expires, p.expires(q))
 	}
-	s.Wrote(e, counterBytes+int64(v.log.bytes()), now, maxBytes)
+	s.Wrote(e, counterBytes+v.bytes(), now, maxBytes)
 	return pendingMark
 }

@@ -150,7 +150,7 @@ func (rc *redisCounters) checkCall(items []item, members uint64, peek bool) *sto
 		args = append(args, it.args...)
 		all |= it.needs
 	}
-	return rc.scripts.check[all].Call(keys, args...)
+	return rc.scripts.checkFor(all).Call(keys, args...)
 }
 
 func (rc *redisCounters) settleCall(items []item, members uint64) *store.Call {
@@ -176,7 +176,7 @@ func (rc *redisCounters) settleCall(items []item, members uint64) *store.Call {
 	if keys == nil {
 		return nil
 	}
-	return rc.scripts.settle[all].Call(keys, args...)
+	return rc.scripts.settleFor(all).Call(keys, args...)
 }
 
 // time is the script's argument: empty for Redis' own clock.

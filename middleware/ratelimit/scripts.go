@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"embed"
 	"strings"
+	"sync/atomic"
 
 	"github.com/headgate/headgate/middleware/store"
 )
@@ -10,58 +11,63 @@ import (
 //go:embed lua/*.lua
 var lua embed.FS
 
-// needs is what a script must contain, a bit for each piece.
-type needs uint8
+// needs is what a script must contain: a bit for each line of the table of
+// algorithms, and needsPending.
+type needs uint16
 
 const (
-	needsFixedWindow needs = 1 << iota
-	needsSlidingWindow
-	needsSlidingLog
-	needsTokenBucket
-	needsPending
-	allNeeds
+	needsPending needs = 1 << len(algorithms)
+	allNeeds           = 2 * needsPending
 )
 
-// pieces are the files behind the bits, in the order in which a script has them.
-var pieces = [...]string{"fixed_window", "sliding_window", "sliding_log", "token_bucket", "pending"}
-
-// needsOf returns what the script for a limit must contain.
+// needsOf returns what the scripts for a limit must contain.
 func needsOf(l Limit) (n needs) {
-	switch l.Algorithm {
-	case FixedWindow:
-		n = needsFixedWindow
-	case SlidingLog:
-		n = needsSlidingLog
-	case TokenBucket:
-		n = needsTokenBucket
-	default:
-		n = needsSlidingWindow
+	for i := range algorithms {
+		word := algorithms[i].word
+		// pending.lua counts by sliding_window.
+		if word == l.Algorithm || word == SlidingWindow && !l.Count.All() {
+			n |= 1 << i
+		}
 	}
 	if !l.Count.All() {
-		n |= needsPending | needsSlidingWindow
+		n |= needsPending
 	}
 	return n
 }
 
-// scripts are all that can be needed, by what they contain: putting a script
-// together from what its limits use saves Redis a third of the work.
+// scripts are the scripts that limits use, by what they contain: Redis builds
+// every function of a script anew in each run, and leaving out the algorithms that no
+// limit of the request has saves it a third of the work.
 type scripts struct {
-	check, settle [allNeeds]*store.Script
+	check, settle [allNeeds]atomic.Pointer[store.Script]
 	ban           *store.Script
 }
 
-func newScripts() *scripts {
-	s := &scripts{ban: store.NewScript(source("ban"))}
-	for n := range allNeeds {
-		names := []string{"common"}
-		for i, piece := range pieces {
-			if n&(1<<i) != 0 {
-				names = append(names, piece)
-			}
-		}
-		s.check[n] = store.NewScript(source(append(names, "check")...))
-		s.settle[n] = store.NewScript(source(append(names, "settle")...))
+func newScripts() *scripts { return &scripts{ban: store.NewScript(source("ban"))} }
+
+// checkFor returns lua/check.lua with what it needs.
+func (s *scripts) checkFor(n needs) *store.Script { return assembled(&s.check[n], n, "check") }
+
+// settleFor returns lua/settle.lua with what it needs.
+func (s *scripts) settleFor(n needs) *store.Script { return assembled(&s.settle[n], n, "settle") }
+
+// assembled returns the script at p, and makes it at its first use. Where two
+// requests make it at once, both texts are the same.
+func assembled(p *atomic.Pointer[store.Script], n needs, main string) *store.Script {
+	if s := p.Load(); s != nil {
+		return s
 	}
+	names := []string{"common"}
+	for i := range algorithms {
+		if n&(1<<i) != 0 {
+			names = append(names, string(algorithms[i].word))
+		}
+	}
+	if n&needsPending != 0 {
+		names = append(names, "pending")
+	}
+	s := store.NewScript(source(append(names, main)...))
+	p.Store(s)
 	return s
 }
 
@@ -71,7 +77,7 @@ func source(names ...string) string {
 	for _, name := range names {
 		b, err := lua.ReadFile("lua/" + name + ".lua")
 		if err != nil {
-			panic(err) // the name of a file that is not in the program
+			panic(err) // impossible: a test reads every algorithm's file
 		}
 		text.Write(b)
 		text.WriteByte('\n')

@@ -1,5 +1,8 @@
 package ratelimit
 
+// SlidingLog remembers every admission: exact, 8 bytes each.
+const SlidingLog Algorithm = "sliding_log"
+
 // slidingLog remembers when each request was admitted.
 //
 //	admit when admissions in (now - window, now] + cost <= limit
@@ -27,11 +30,20 @@ type slidingLog struct {
 	now   int64 // not stored: the instant that at was asked for
 }
 
+func (slidingLog) decode(s *state, at int64) slidingLog {
+	return slidingLog{times: s.log, head: int(s.words[0]), n: int(s.words[1]), now: at}
+}
+
+func (s slidingLog) encode(to *state) int64 {
+	to.words, to.log = [3]int64{int64(s.head), int64(s.n)}, s.times
+	return s.now
+}
+
 func (s slidingLog) nth(i int) int64 { return s.times[(s.head+i)&(len(s.times)-1)] }
 
 // at forgets what has left the window, seen from now or, where the clock was
 // set back, from the newest admission.
-func (s slidingLog) at(q quota, now int64) slidingLog {
+func (s slidingLog) at(q *quota, now int64) slidingLog {
 	if s.n > 0 {
 		now = max(now, s.nth(s.n-1))
 	}
@@ -43,9 +55,10 @@ func (s slidingLog) at(q quota, now int64) slidingLog {
 	return s
 }
 
-func (s slidingLog) fits(q quota, cost int64) bool { return int64(s.n)+cost <= q.requests }
+func (s slidingLog) fits(q *quota, cost int64) bool { return int64(s.n)+cost <= q.requests }
 
-func (s slidingLog) admit(cost int64) slidingLog {
+// admit marks the admission by its instant.
+func (s slidingLog) admit(cost int64) (slidingLog, int64) {
 	need := s.n + int(cost)
 	if need > len(s.times) {
 		size := max(4, 2*len(s.times))
@@ -62,25 +75,31 @@ func (s slidingLog) admit(cost int64) slidingLog {
 		s.times[(s.head+s.n)&(len(s.times)-1)] = s.now
 		s.n++
 	}
-	return s
+	return s, s.now
 }
 
 // admits returns when enough of the oldest admissions will have left the window.
-func (s slidingLog) admits(q quota, cost int64) int64 {
+func (s slidingLog) admits(q *quota, cost int64) int64 {
 	tooMany := s.n + int(cost-q.requests)
 	return s.nth(tooMany-1) + q.window
 }
 
-func (s slidingLog) left(q quota) (remaining, full int64) {
+func (s slidingLog) left(q *quota) (remaining, full int64) {
 	if s.n == 0 {
 		return q.requests, s.now
 	}
 	return q.requests - int64(s.n), s.nth(s.n-1) + q.window
 }
 
+// expires: when the newest admission leaves the window.
+func (s slidingLog) expires(q *quota) int64 {
+	_, full := s.left(q)
+	return full
+}
+
 // giveBack removes cost admissions that were logged at mark, in place.
 // Admissions of the same microsecond are alike: any of them will do.
-func (s slidingLog) giveBack(mark, cost int64) slidingLog {
+func (s slidingLog) giveBack(_ *quota, mark, cost int64) (slidingLog, bool) {
 	kept, mask := s.n, len(s.times)-1
 	for i := s.n - 1; i >= 0 && cost > 0 && s.nth(i) >= mark; i-- {
 		if s.nth(i) != mark {
@@ -93,8 +112,5 @@ func (s slidingLog) giveBack(mark, cost int64) slidingLog {
 		cost--
 	}
 	s.n = kept
-	return s
+	return s, true
 }
-
-// bytes is the memory that the log holds.
-func (s slidingLog) bytes() int { return 8 * len(s.times) }

@@ -1,5 +1,8 @@
 package ratelimit
 
+// TokenBucket admits a steady rate, and bursts up to the bucket's size.
+const TokenBucket Algorithm = "token_bucket"
+
 // tokenBucket lets each request take tokens from a bucket that refills at a
 // steady rate.
 //
@@ -26,8 +29,17 @@ type tokenBucket struct {
 	fraction int64 // of the next token, in 1/window of one: 0 <= fraction < window
 }
 
+func (tokenBucket) decode(s *state, _ int64) tokenBucket {
+	return tokenBucket{updated: s.words[0], spent: s.words[1], fraction: s.words[2]}
+}
+
+func (s tokenBucket) encode(to *state) int64 {
+	to.words = [3]int64{s.updated, s.spent, s.fraction}
+	return s.updated
+}
+
 // at refills the bucket up to now. A clock that was set back refills nothing.
-func (s tokenBucket) at(q quota, now int64) tokenBucket {
+func (s tokenBucket) at(q *quota, now int64) tokenBucket {
 	now = max(now, s.updated)
 	elapsed := now - s.updated
 	if elapsed >= s.refill(q, s.spent) {
@@ -39,7 +51,7 @@ func (s tokenBucket) at(q quota, now int64) tokenBucket {
 
 // refill returns how long it takes until so many tokens have come in,
 // microseconds, rounded up.
-func (s tokenBucket) refill(q quota, tokens int64) int64 {
+func (s tokenBucket) refill(q *quota, tokens int64) int64 {
 	if tokens <= 0 {
 		return 0
 	}
@@ -47,24 +59,31 @@ func (s tokenBucket) refill(q quota, tokens int64) int64 {
 	return wait
 }
 
-func (s tokenBucket) fits(q quota, cost int64) bool { return s.spent+cost <= q.burst }
+func (s tokenBucket) fits(q *quota, cost int64) bool { return s.spent+cost <= q.burst }
 
-func (s tokenBucket) admit(cost int64) tokenBucket {
+// admit needs no mark: a token that is given back is like any other.
+func (s tokenBucket) admit(cost int64) (tokenBucket, int64) {
 	s.spent += cost
-	return s
+	return s, s.updated
 }
 
-func (s tokenBucket) admits(q quota, cost int64) int64 {
+func (s tokenBucket) admits(q *quota, cost int64) int64 {
 	return s.updated + s.refill(q, s.spent+cost-q.burst)
 }
 
-func (s tokenBucket) left(q quota) (remaining, full int64) {
+func (s tokenBucket) left(q *quota) (remaining, full int64) {
 	return q.burst - s.spent, s.updated + s.refill(q, s.spent)
+}
+
+// expires: when the bucket is full.
+func (s tokenBucket) expires(q *quota) int64 {
+	_, full := s.left(q)
+	return full
 }
 
 // giveBack returns tokens to the bucket, as far as they have not come in again
 // of themselves.
-func (s tokenBucket) giveBack(cost int64) (tokenBucket, bool) {
+func (s tokenBucket) giveBack(_ *quota, _, cost int64) (tokenBucket, bool) {
 	if s.spent == 0 {
 		return s, false
 	}

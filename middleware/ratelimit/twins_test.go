@@ -17,8 +17,8 @@ import (
 // multiplication in Lua is exercised as well as the short one.
 func drawLimit(t *rapid.T, name string, a ratelimit.Algorithm) ratelimit.Limit {
 	most := int64(ratelimit.MaxRequests)
-	if a == ratelimit.SlidingLog {
-		most = 40 // the log is kept entry by entry: small ones meet their bound
+	if !a.HasFixedSize() {
+		most = 40 // a log is kept entry by entry: small ones meet their bound
 	}
 	l := ratelimit.Limit{
 		Name:      name,
@@ -27,7 +27,7 @@ func drawLimit(t *rapid.T, name string, a ratelimit.Algorithm) ratelimit.Limit {
 		Window:    time.Duration(rapid.OneOf(rapid.Int64Range(1_000_000, 90_000_000), rapid.Int64Range(1_000_000, ratelimit.MaxWindow.Microseconds())).Draw(t, "window")) * time.Microsecond,
 		DryRun:    rapid.IntRange(0, 4).Draw(t, "dry") == 0,
 	}
-	if a == ratelimit.TokenBucket && rapid.Bool().Draw(t, "has burst") {
+	if a.HeedsBurst() && rapid.Bool().Draw(t, "has burst") {
 		// At most what refills within MaxWindow.
 		fillable := int64(float64(l.Requests) * (float64(ratelimit.MaxWindow) / float64(l.Window)) * 0.99)
 		l.Burst = rapid.Int64Range(1, max(1, min(fillable, most))).Draw(t, "burst")

@@ -1,0 +1,133 @@
+package ratelimit
+
+// algorithms lists the algorithms that a limit can count by. A new one named NAME
+// is added by
+//
+//   - NAME.go: its constant, its state and the pure functions of counter;
+//   - lua/NAME.lua: the twins of these functions, for Redis;
+//   - NAME_test.go: its textbook definition, for the property tests;
+//   - a line here.
+//
+// Everything else (validation, both backends, the scripts, the tests) goes by this
+// table.
+var algorithms = [...]algorithm{
+	{word: FixedWindow, counting: by[fixedWindow]{}},
+	{word: SlidingWindow, counting: by[slidingWindow]{}},
+	{word: SlidingLog, counting: by[slidingLog]{}, maxRequests: MaxLogged, bytesPerRequest: 16},
+	{word: TokenBucket, counting: by[tokenBucket]{}, bursts: true},
+}
+
+// algorithm is a line of the table.
+type algorithm struct {
+	// word is what a policy calls the algorithm. Its Lua source is lua/WORD.lua.
+	word Algorithm
+	// counting has its functions.
+	counting
+	// maxRequests bounds Limit.Requests where that is less than MaxRequests; 0
+	// otherwise.
+	maxRequests int64
+	// bytesPerRequest is the memory that each request of Limit.Requests can take; 0
+	// where a counter has a fixed size.
+	bytesPerRequest int64
+	// bursts says that the algorithm heeds Limit.Burst.
+	bursts bool
+}
+
+// Algorithm is how a limit counts.
+type Algorithm string
+
+// Values lists the algorithms.
+func (Algorithm) Values() []string {
+	words := make([]string, len(algorithms))
+	for i := range algorithms {
+		words[i] = string(algorithms[i].word)
+	}
+	return words
+}
+
+// line is the algorithm's line of the table, or nil where it has none.
+func (a Algorithm) line() *algorithm {
+	for i := range algorithms {
+		if algorithms[i].word == a {
+			return &algorithms[i]
+		}
+	}
+	return nil
+}
+
+// state is a counter of any algorithm, as memory keeps it. The zero state is a
+// counter that has never been used.
+type state struct {
+	words [3]int64
+	log   []int64 // slidingLog's alone
+}
+
+// bytes is the memory that a state holds besides itself.
+func (s *state) bytes() int64 { return 8 * int64(len(s.log)) }
+
+// counter is what an algorithm's own state S can do: the pure functions that its
+// file has and its Lua file mirrors. Instants and durations are microseconds.
+type counter[S any] interface {
+	// decode returns the S that a state stands for, and encode writes it back. at is
+	// the instant that encode returned, or 0 for a state that is stored.
+	decode(s *state, at int64) S
+	encode(s *state) (at int64)
+
+	// at brings S forward to now, or to its own time where that is later: stored time
+	// never runs backwards.
+	at(q *quota, now int64) S
+	// fits reports whether cost may be consumed.
+	fits(q *quota, cost int64) bool
+	// admit consumes cost. mark is what giveBack finds it by.
+	admit(cost int64) (next S, mark int64)
+	// admits returns the first instant at which cost, which does not fit, will.
+	admits(q *quota, cost int64) int64
+	// left returns what remains, and the instant of Decision.Reset.
+	left(q *quota) (remaining, reset int64)
+	// expires returns the instant from which S need not be kept.
+	expires(q *quota) int64
+	// giveBack undoes an admission, and reports whether that has changed anything: the
+	// window that it was admitted to may be over.
+	giveBack(q *quota, mark, cost int64) (next S, changed bool)
+}
+
+// counting is counter for whichever algorithm, on a view.
+type counting interface {
+	look(v *view)
+	fits(v *view, cost int64) bool
+	admit(v *view, cost int64) (mark int64)
+	admits(v *view, cost int64) int64
+	left(v *view) (remaining, reset int64)
+	expires(v *view) int64
+	giveBack(v *view, mark, cost int64) (changed bool)
+}
+
+// by is the counting of the algorithm whose state is S.
+type by[S counter[S]] struct{}
+
+func decode[S counter[S]](v *view) S {
+	var zero S
+	return zero.decode(&v.state, v.at)
+}
+
+func (by[S]) look(v *view) { v.at = decode[S](v).at(&v.quota, v.now).encode(&v.state) }
+
+func (by[S]) fits(v *view, cost int64) bool { return decode[S](v).fits(&v.quota, cost) }
+
+func (by[S]) admit(v *view, cost int64) (mark int64) {
+	next, mark := decode[S](v).admit(cost)
+	next.encode(&v.state)
+	return mark
+}
+
+func (by[S]) admits(v *view, cost int64) int64 { return decode[S](v).admits(&v.quota, cost) }
+
+func (by[S]) left(v *view) (remaining, reset int64) { return decode[S](v).left(&v.quota) }
+
+func (by[S]) expires(v *view) int64 { return decode[S](v).expires(&v.quota) }
+
+func (by[S]) giveBack(v *view, mark, cost int64) (changed bool) {
+	next, changed := decode[S](v).giveBack(&v.quota, mark, cost)
+	next.encode(&v.state)
+	return changed
+}
