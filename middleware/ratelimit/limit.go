@@ -45,8 +45,8 @@ type Limit struct {
 	// Burst is the size of a TokenBucket; zero means Requests. Other algorithms
 	// have none.
 	Burst int64
-	// Plans replaces Requests for the clients of a plan (and the bucket's size
-	// in proportion, where Burst is zero).
+	// Plans replaces Requests for the clients of a plan. A TokenBucket's size changes
+	// in proportion, and holds at least one request's Cost.
 	Plans map[string]int64
 	// Count says which requests count. The zero Count counts all.
 	Count Count
@@ -242,10 +242,17 @@ func (q quota) capacity() int64 {
 
 func (l Limit) quota(requests int64) quota {
 	q := quota{requests: requests, window: l.Window.Microseconds()}
-	if l.Algorithm == TokenBucket {
-		if q.burst = l.Burst; q.burst == 0 {
-			q.burst = requests
-		}
+	if l.Algorithm != TokenBucket {
+		return q
+	}
+	switch {
+	case l.Burst == 0:
+		q.burst = requests
+	case requests == l.Requests || l.Requests < 1:
+		q.burst = l.Burst
+	default:
+		scaled, _ := mulDiv(l.Burst, requests, 0, l.Requests)
+		q.burst = min(max(scaled, 1, l.Cost), MaxRequests)
 	}
 	return q
 }

@@ -134,8 +134,8 @@ func TestTheFieldsInEachStyle(t *testing.T) {
 			"RateLimit":        `"bucket";r=89;t=1, "dry";r=0;t=90;dry-run`,
 		}},
 		"draft, by plan": {ratelimit.HeadersDraft, gold, map[string]string{
-			"RateLimit-Policy": `"bucket";q=120;w=60;burst=90, "dry";q=1;w=90;dry-run`,
-			"RateLimit":        `"bucket";r=89;t=1, "dry";r=0;t=90;dry-run`,
+			"RateLimit-Policy": `"bucket";q=120;w=60;burst=180, "dry";q=1;w=90;dry-run`,
+			"RateLimit":        `"bucket";r=179;t=1, "dry";r=0;t=90;dry-run`,
 		}},
 		"legacy": {ratelimit.HeadersLegacy, nil, map[string]string{
 			"X-RateLimit-Limit": "90", "X-RateLimit-Remaining": "89", "X-RateLimit-Reset": reset,
