@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/headgate/headgate/gateway/admin"
+	"github.com/headgate/headgate/gateway/pipeline"
 	"github.com/headgate/headgate/gateway/server"
 	"github.com/spf13/cobra"
 )
@@ -70,7 +71,7 @@ func newExplain() *cobra.Command {
 }
 
 // explainOffline asks a gateway of its own that never listens.
-func explainOffline(cmd *cobra.Command, flags *adminFlags, q admin.Question, _ []string) (*server.Explanation, error) {
+func explainOffline(cmd *cobra.Command, flags *adminFlags, q admin.Question, _ []string) (*pipeline.Explanation, error) {
 	policy, err := loadPolicy(cmd, flags.files)
 	if err != nil {
 		return nil, err
@@ -80,10 +81,10 @@ func explainOffline(cmd *cobra.Command, flags *adminFlags, q admin.Question, _ [
 		return nil, err
 	}
 	defer func() { _ = s.Shutdown(context.Background()) }() // nothing is in flight
-	return s.Explain(cmd.Context(), q)
+	return s.Explain(cmd.Context(), pipeline.Question(q))
 }
 
-func explainLive(cmd *cobra.Command, flags *adminFlags, q admin.Question, headers []string) (*server.Explanation, error) {
+func explainLive(cmd *cobra.Command, flags *adminFlags, q admin.Question, headers []string) (*pipeline.Explanation, error) {
 	api, err := flags.open()
 	if err != nil {
 		return nil, err
@@ -96,7 +97,7 @@ func explainLive(cmd *cobra.Command, flags *adminFlags, q admin.Question, header
 	if err != nil {
 		return nil, err
 	}
-	e := new(server.Explanation)
+	e := new(pipeline.Explanation)
 	if err := json.Unmarshal(text, e); err != nil {
 		return nil, fmt.Errorf("the gateway's answer is no explanation: %w", err)
 	}
@@ -104,7 +105,7 @@ func explainLive(cmd *cobra.Command, flags *adminFlags, q admin.Question, header
 }
 
 // writeExplanation writes for people: a paragraph for each part of the way.
-func writeExplanation(out io.Writer, e *server.Explanation) error {
+func writeExplanation(out io.Writer, e *pipeline.Explanation) error {
 	w := &lines{out: out}
 	w.line("request", "%s %s%s%s from %s", e.Method, e.Host, e.Path, query(e.Query), e.Client)
 	if e.Route != "" {
@@ -149,7 +150,7 @@ func writeExplanation(out io.Writer, e *server.Explanation) error {
 	return w.err
 }
 
-func limitText(l server.ExplainedLimit) string {
+func limitText(l pipeline.ExplainedLimit) string {
 	text := fmt.Sprintf("%s: %d per %s by %s (%s)", l.Name, l.Requests, l.Window, strings.Join(l.KeyedBy, "+"), l.Algorithm)
 	if l.DryRun {
 		text += ", dry run"

@@ -25,7 +25,7 @@ func (w *world) compare(ctx context.Context, e *Expectation, got *answered) []Di
 	if len(e.Status) > 0 && !slices.Contains(e.Status, got.status) {
 		c.differ("status", statusList(e.Status), strconv.Itoa(got.status))
 	}
-	o := &got.outcome
+	o := &got.record
 	c.value("route", e.Route, o.Route)
 	c.value("denied_by", e.DeniedBy, o.Limit)
 	c.value("client", e.Client, o.Client)

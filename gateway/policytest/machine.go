@@ -8,7 +8,7 @@ import (
 	"io"
 	"time"
 
-	"github.com/headgate/headgate/gateway/server"
+	"github.com/headgate/headgate/gateway/pipeline"
 	"github.com/headgate/headgate/policies"
 )
 
@@ -27,12 +27,12 @@ func WriteJSON(out io.Writer, reports []*Report) error {
 	}
 	type failure struct {
 		place
-		Request     string              `json:"request"`
-		More        int                 `json:"more,omitempty"`
-		AfterMS     int64               `json:"after_ms"`
-		Differences []Difference        `json:"differences,omitempty"`
-		Answer      string              `json:"answer,omitempty"`
-		Explanation *server.Explanation `json:"explanation,omitempty"`
+		Request     string                `json:"request"`
+		More        int                   `json:"more,omitempty"`
+		AfterMS     int64                 `json:"after_ms"`
+		Differences []Difference          `json:"differences,omitempty"`
+		Answer      string                `json:"answer,omitempty"`
+		Explanation *pipeline.Explanation `json:"explanation,omitempty"`
 	}
 	type test struct {
 		place

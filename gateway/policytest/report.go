@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/headgate/headgate/gateway/server"
+	"github.com/headgate/headgate/gateway/pipeline"
 	"github.com/headgate/headgate/policies"
 )
 
@@ -51,9 +51,9 @@ type Failed struct {
 	From, As          string
 	After             time.Duration // since the test's beginning
 	Differences       []Difference
-	Answer            string              // what the client got, in a line
-	Explanation       *server.Explanation // what the gateway makes of such a request afterwards
-	Cannot            string              // why nothing could be sent at all
+	Answer            string                // what the client got, in a line
+	Explanation       *pipeline.Explanation // what the gateway makes of such a request afterwards
+	Cannot            string                // why nothing could be sent at all
 }
 
 // Title says in one line which request it is.
@@ -79,11 +79,11 @@ func (f *Failed) Title() string {
 // summary tells what the client got, in a line.
 func (a *answered) summary() string {
 	parts := []string{fmt.Sprintf("%d %s", a.status, http.StatusText(a.status))}
-	if a.outcome.Error != "" {
-		parts = append(parts, a.outcome.Error)
+	if a.record.Error != "" {
+		parts = append(parts, a.record.Error)
 	}
-	if a.outcome.Limit != "" {
-		parts = append(parts, "denied by "+a.outcome.Limit)
+	if a.record.Limit != "" {
+		parts = append(parts, "denied by "+a.record.Limit)
 	}
 	for _, name := range []string{"Retry-After", "Location", "Cache-Status"} {
 		if v := a.answer.Get(name); v != "" {

@@ -12,7 +12,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/headgate/headgate/gateway/admin"
+	"github.com/headgate/headgate/gateway/observe"
+	"github.com/headgate/headgate/gateway/pipeline"
 	"github.com/headgate/headgate/gateway/server"
 	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/policies"
@@ -62,7 +63,7 @@ type world struct {
 	apps    *apps
 	jars    map[string]*cookies // by client
 	begun   time.Time
-	outcome server.Outcome // of the last request
+	record  observe.Record // of the last request
 }
 
 // run runs one test.
@@ -76,7 +77,7 @@ func (f *File) run(ctx context.Context, p *policies.Policy, t *Test) (*Result, e
 		Logger:    slog.New(slog.DiscardHandler),
 		Now:       w.clock.Now,
 		Transport: w.apps.transport,
-		Observe:   func(o server.Outcome) { w.outcome = o },
+		Observe:   func(o *observe.Record) { w.record = *o },
 	})
 	if err != nil {
 		result.Failures = append(result.Failures, Failed{Position: t.Position, Cannot: fmt.Sprintf("the policy cannot run: %v", err)})
@@ -157,7 +158,7 @@ type answered struct {
 	answer   http.Header
 	body     string
 	broken   bool // the answer was cut off
-	outcome  server.Outcome
+	record   observe.Record
 	received []*received
 }
 
@@ -182,12 +183,12 @@ func (w *world) send(ctx context.Context, s *Step) *answered {
 		got.header.Set("Cookie", line)
 	}
 	w.apps.begin(s.App)
-	w.outcome = server.Outcome{}
+	w.record = observe.Record{}
 	rec := newRecorder()
 	got.broken = serve(w.gateway, rec, s.request(ctx, got))
 	w.gateway.Settle()
 	got.status, got.answer, got.body = rec.finish()
-	got.outcome, got.received = w.outcome, w.apps.asked()
+	got.record, got.received = w.record, w.apps.asked()
 	jar.take(got.answer["Set-Cookie"], s, w.clock.Now())
 	return got
 }
@@ -238,15 +239,15 @@ func serve(h http.Handler, w http.ResponseWriter, r *http.Request) (broken bool)
 }
 
 // explain asks the gateway what it makes of such a request now.
-func (w *world) explain(ctx context.Context, got *answered) *server.Explanation {
+func (w *world) explain(ctx context.Context, got *answered) *pipeline.Explanation {
 	header := got.header.Clone()
 	host := got.step.Host
 	if h := header.Get("Host"); h != "" {
 		host = h
 	}
-	e, err := w.gateway.Explain(ctx, admin.Question{
+	e, err := w.gateway.Explain(ctx, pipeline.Question{
 		Method: got.step.Method, URL: got.step.Scheme + "://" + host + got.step.Target,
-		IP: got.outcome.ClientIP, Header: header, User: got.outcome.User, Session: got.outcome.Session,
+		IP: got.record.ClientIP, Header: header, User: got.record.User, Session: got.record.Session,
 	})
 	if err != nil {
 		return nil

@@ -7,11 +7,11 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/headgate/headgate/gateway/server"
+	"github.com/headgate/headgate/gateway/pipeline"
 )
 
 // Explainer writes what the gateway makes of a request, for people.
-type Explainer func(io.Writer, *server.Explanation) error
+type Explainer func(io.Writer, *pipeline.Explanation) error
 
 // WriteText writes reports for people: a line for each test, what differs where
 // one failed, and a summary. explain may be nil.

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/headgate/headgate/gateway/pipeline"
 	"github.com/headgate/headgate/internal/boundedmap"
-	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/policies"
 )
 
@@ -60,19 +60,20 @@ func newCacheEstimator(p *policies.Policy, assumeTTL time.Duration) *cacheEstima
 }
 
 // answer says what the cache would do with a request that the limits let pass.
-func (c *cacheEstimator) answer(e *engine, rt *engineRoute, r *record, req *policies.Request, host httpx.NormalHost) cacheAnswer {
+func (c *cacheEstimator) answer(e *engine, req *pipeline.Request) cacheAnswer {
+	rt, r := req.Route.Policy, e.record
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		c.unsafe(e, rt, r, req, host)
+		c.unsafe(e, req)
 		return notCached
 	}
 	rule := c.caches[string(rt.Cache)]
-	if rule == nil || rt.Redirect != nil || rt.Respond != nil {
+	if rule == nil {
 		return notCached
 	}
 	if rt.Session != policies.SessionOff && r.Own != nil && (r.Own.User != "" || r.Own.Session != "") {
 		return cacheMiss // a live session goes past the cache
 	}
-	key := c.key(string(rt.Cache), rt, req, host)
+	key := c.key(rt, req)
 	now := e.now
 	entry, kept := c.entries.Get(key, time.UnixMicro(now))
 	if kept && c.wasPurged(rule, entry.stored) {
@@ -129,18 +130,16 @@ func (c *cacheEstimator) lifetime(rule *policies.Cache, status int) time.Duratio
 
 // unsafe voids what a successful POST, PUT, PATCH or DELETE makes void: the
 // answer to a GET of the same URL (RFC 9111 section 4.4), and the route's tags.
-func (c *cacheEstimator) unsafe(e *engine, rt *engineRoute, r *record, req *policies.Request, host httpx.NormalHost) {
+func (c *cacheEstimator) unsafe(e *engine, req *pipeline.Request) {
+	r := e.record
 	if r.Status < 200 || r.Status >= 400 || r.Method == http.MethodOptions || r.Method == http.MethodTrace {
 		return
 	}
-	for _, tag := range rt.Purge {
+	for _, tag := range req.Route.Policy.Purge {
 		c.purged[tag] = e.now
 	}
-	get := *req
-	get.Method = http.MethodGet
-	m := e.matcher.Match(&get)
-	if m.Outcome == policies.Found && m.Route.Cache != "" {
-		c.entries.Delete(c.key(string(m.Route.Cache), &e.routes[m.Index], &get, host))
+	if rt := req.Other(http.MethodGet); rt != nil && rt.Policy.Cache != "" {
+		c.entries.Delete(c.key(rt.Policy, req))
 	}
 }
 
@@ -157,14 +156,15 @@ func (c *cacheEstimator) wasPurged(rule *policies.Cache, stored int64) bool {
 
 // key is what answers are kept by: rule, upstream, host, path and the query's
 // parameters that make a difference.
-func (c *cacheEstimator) key(name string, rt *engineRoute, req *policies.Request, host httpx.NormalHost) cacheKey {
+func (c *cacheEstimator) key(rt *policies.Route, req *pipeline.Request) cacheKey {
+	name := string(rt.Cache)
 	var space [512]byte
 	b := space[:0]
-	for _, s := range []string{name, rt.Upstream, host.Authority, req.Path} {
+	for _, s := range []string{name, rt.Upstream, req.Authority, req.Path.RawPath} {
 		b = binary.BigEndian.AppendUint32(b, uint32(len(s)))
 		b = append(b, s...)
 	}
-	b = appendQuery(b, c.caches[name], req.RawQuery)
+	b = appendQuery(b, c.caches[name], req.Query)
 	sum := sha256.Sum256(b)
 	return cacheKey(sum[:16])
 }

@@ -2,32 +2,27 @@ package replay
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"net/http"
-	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/headgate/headgate/gateway/server"
-	"github.com/headgate/headgate/internal/httpx"
+	"github.com/headgate/headgate/gateway/pipeline"
 	"github.com/headgate/headgate/middleware/clientip"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/policies"
 )
 
-// engine is a policy at work on records: the gateway's own normalisation,
-// matcher and limits, with memory for counters and the log's time for a clock.
+// engine is a policy at work on records: the gateway's own pipeline on backends that
+// know what a log tells, with memory for counters and the log's time for a clock.
 type engine struct {
 	policy   *policies.Policy
 	host     string // for logs that do not tell it
 	scheme   string
-	matcher  *policies.Matcher
-	resolver *clientip.Resolver
+	pipeline *pipeline.Pipeline
 	counters *ratelimit.Counters
 	limits   []string // names, sorted
-	routes   []engineRoute
+	routes   []*pipeline.Route
 	byName   map[string]*policies.Route
 	cache    *cacheEstimator // nil where no route has a cache
 	headers  bool            // a header is a condition or key somewhere
@@ -35,15 +30,10 @@ type engine struct {
 	now     int64 // microseconds; the counters' clock
 	pending timeHeap[settlement]
 	seq     uint64
-	header  http.Header // of the request at hand, used again
-}
-
-// engineRoute is a route with its limits.
-type engineRoute struct {
-	*policies.Route
-	limiter    *ratelimit.Limiter // nil: no limits
-	dryRuns    bool               // some limit only pretends
-	byIdentity bool               // some limit goes by user or session
+	header  http.Header      // of the request at hand, used again
+	request pipeline.Request // the one at hand, used again
+	record  *record          // that it is made of
+	verdict *verdict         // on it
 }
 
 // settlement is an answer that limits which count by it still wait for.
@@ -96,12 +86,6 @@ func newEngine(p *policies.Policy, o Options) (*engine, error) {
 		header: make(http.Header),
 	}
 	var err error
-	if e.matcher, err = policies.NewMatcher(p.Routes); err != nil {
-		return nil, err
-	}
-	if e.resolver, err = clientip.New(clientip.Options{IPv6Prefix: p.Server.IPv6Prefix}); err != nil {
-		return nil, err
-	}
 	e.counters, err = ratelimit.NewCounters(ratelimit.CountersOptions{
 		MemoryBytes:    counterBytes,
 		DenyCacheBytes: denialBytes,
@@ -110,48 +94,21 @@ func newEngine(p *policies.Policy, o Options) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	if e.pipeline, err = pipeline.New(p, pipeline.Parts{Counters: e.counters}); err != nil {
+		e.counters.Close()
+		return nil, err
+	}
+	e.routes = e.pipeline.Routes()
 	for _, r := range p.Routes {
-		if err := e.addRoute(r); err != nil {
-			return nil, fmt.Errorf("route %s: %w", r.Name, err)
-		}
+		e.byName[r.Name] = r
+		e.headers = e.headers || len(r.Match.Headers) > 0
+	}
+	for _, name := range e.limits {
+		l, _ := e.pipeline.Limit(name)
+		e.headers = e.headers || slices.ContainsFunc(l.Key, func(k ratelimit.KeyPart) bool { return k.Kind == ratelimit.KeyHeader })
 	}
 	e.cache = newCacheEstimator(p, o.AssumeTTL)
 	return e, nil
-}
-
-func (e *engine) addRoute(r *policies.Route) error {
-	rt := engineRoute{Route: r}
-	e.byName[r.Name] = r
-	e.headers = e.headers || len(r.Match.Headers) > 0
-	var limits []ratelimit.Limit
-	for _, name := range r.Limits {
-		l, err := server.Limit(name, e.policy.Limits[name])
-		if err != nil {
-			return err
-		}
-		rt.dryRuns = rt.dryRuns || l.DryRun
-		for _, part := range l.Key {
-			switch part.Kind {
-			case ratelimit.KeyHeader:
-				e.headers = true
-			case ratelimit.KeyUser, ratelimit.KeySession:
-				rt.byIdentity = true
-			}
-		}
-		limits = append(limits, l)
-	}
-	if len(limits) > 0 {
-		options := ratelimit.Options{Limits: limits, Counters: e.counters, Headers: ratelimit.HeadersOff}
-		if r.Session == policies.SessionLogin {
-			options.Succeeded = loggedIn
-		}
-		var err error
-		if rt.limiter, err = ratelimit.New(options); err != nil {
-			return err
-		}
-	}
-	e.routes = append(e.routes, rt)
-	return nil
 }
 
 func (e *engine) close() { e.counters.Close() }
@@ -162,97 +119,64 @@ func (e *engine) decide(r *record) verdict {
 	e.settleUntil(e.now + resolution)
 
 	v := verdict{route: -1, limit: -1, dryRun: -1}
-	req, host, ok := e.request(r)
-	switch {
-	case !ok:
+	if r.Method == "" { // the client did not speak HTTP
 		v.outcome = badRequest
 		return v
-	case r.URI == "*": // OPTIONS *: the gateway answers for itself
-		return v
-	case r.Method == http.MethodConnect:
-		v.outcome = methodNotAllowed
-		return v
 	}
-	m := e.matcher.Match(&req)
-	switch m.Outcome {
-	case policies.NotFound:
-		v.outcome = notFound
-		return v
-	case policies.MethodNotAllowed:
-		v.outcome = methodNotAllowed
-		return v
+	e.record, e.verdict = r, &v
+	req := e.ask(r)
+	if a := e.pipeline.Run(req); a != nil {
+		v.outcome = outcomeOf(req.Stage, a.Status)
 	}
-	v.route = m.Index
-	rt := &e.routes[m.Index]
-	switch {
-	case rt.Maintenance != nil && !slices.ContainsFunc(rt.Maintenance.Allow, func(p netip.Prefix) bool { return p.Contains(r.Addr) }):
-		v.outcome = maintenance
-		return v
-	case rt.CORS != nil && isPreflight(r):
-		return v
-	}
-	if rt.limiter != nil {
-		e.limit(rt, r, &req, &v)
-	}
-	if v.outcome == passed && e.cache != nil {
-		v.cache = e.cache.answer(e, rt, r, &req, host)
+	if req.Route != nil {
+		v.route = req.Match.Index
 	}
 	return v
 }
 
-// request brings a record's host and path into the form that everything
-// behind the front door sees. It is not ok where the answer would be 400.
-func (e *engine) request(r *record) (req policies.Request, host httpx.NormalHost, ok bool) {
-	if r.Method == "" {
-		return req, host, false
+// outcomeOf says what the answer of a stage means to the report.
+func outcomeOf(stage string, status int) outcome {
+	switch {
+	case stage == pipeline.StageMaintenance:
+		return maintenance
+	case stage == pipeline.StageDenyCache || stage == pipeline.StageAdmit:
+		return denied
+	case stage != pipeline.StageNormalise && stage != pipeline.StageRoute:
+		return passed // the policy's own answer, a CORS preflight's among them
 	}
-	named, path, query := splitTarget(r.URI)
+	switch status {
+	case http.StatusBadRequest:
+		return badRequest
+	case http.StatusNotFound:
+		return notFound
+	case http.StatusMethodNotAllowed:
+		return methodNotAllowed
+	}
+	return passed // OPTIONS *: the gateway answers for itself
+}
+
+// ask makes a request of a record.
+func (e *engine) ask(r *record) *pipeline.Request {
+	req := &e.request
+	req.Begin(context.Background(), e.pipeline, e)
+	named, _, query := pipeline.SplitTarget(r.URI)
 	if named == "" {
 		named = r.Host
 	}
 	if named == "" {
 		named = e.host
 	}
-	host, err := httpx.NormalizeHost(named, e.scheme)
-	if err != nil {
-		return req, host, false
+	req.Method, req.Target, req.Authority, req.Scheme, req.Query = r.Method, r.URI, named, e.scheme, query
+	if req.Header = e.header; e.headers {
+		e.knownHeaders(r)
 	}
-	req = policies.Request{Host: host.Name, Method: r.Method, RawQuery: query, ClientIP: r.Addr}
-	if r.URI != "*" && r.Method != http.MethodConnect {
-		normal, err := httpx.NormalizePath(path)
-		if err != nil {
-			return req, host, false
-		}
-		req.Path = normal.RawPath
-	}
-	if e.headers {
-		req.Header = e.knownHeaders(r)
-	}
-	return req, host, true
+	req.Info = clientip.Info{Addr: r.Addr, Bucket: e.pipeline.Resolver().Bucket(r.Addr)}
+	return req
 }
 
-// splitTarget takes a request's target apart: /path?query, or in absolute form
-// with scheme and host before it (RFC 9112 section 3.2.2).
-func splitTarget(target string) (host, path, query string) {
-	if !strings.HasPrefix(target, "/") {
-		if _, rest, ok := strings.Cut(target, "://"); ok {
-			end := strings.IndexAny(rest, "/?")
-			if end < 0 {
-				return rest, "/", ""
-			}
-			host, target = rest[:end], rest[end:]
-			if target[0] == '?' {
-				target = "/" + target
-			}
-		}
-	}
-	path, query, _ = strings.Cut(target, "?")
-	return host, path, query
-}
-
-// knownHeaders are the request's headers as far as a log tells them. Where our
+// knownHeaders fills in the request's headers as far as a log tells them. Where our
 // own log says that a route took the request, it met that route's conditions.
-func (e *engine) knownHeaders(r *record) http.Header {
+func (e *engine) knownHeaders(r *record) {
 	clear(e.header)
 	if r.Agent != "" {
 		e.header["User-Agent"] = []string{r.Agent}
@@ -267,57 +191,6 @@ func (e *engine) knownHeaders(r *record) http.Header {
 			}
 		}
 	}
-	return e.header
-}
-
-// isPreflight reports whether a request to a route that answers for CORS is a
-// preflight. Other logs do not have its headers; but hardly anything else sends OPTIONS.
-func isPreflight(r *record) bool {
-	if r.Method != http.MethodOptions {
-		return false
-	}
-	return r.Own == nil || !r.Own.Answered && r.Own.Limit == ""
-}
-
-// limit asks the route's limits, as the gateway's admit does.
-func (e *engine) limit(rt *engineRoute, r *record, req *policies.Request, v *verdict) {
-	who := ratelimit.Request{
-		Addr: r.Addr, Bucket: e.resolver.Bucket(r.Addr),
-		Route: rt.Name, Method: r.Method, Host: req.Host, Header: http.Header(req.Header),
-	}
-	if r.Own != nil {
-		if c := e.policy.Clients[r.Own.Client]; c != nil {
-			who.Client, who.Plan = r.Own.Client, c.Plan
-		}
-		if rt.Session != policies.SessionOff {
-			who.User, who.Session = r.Own.User, r.Own.Session
-		}
-	}
-	var o *ratelimit.Result
-	if rt.byIdentity { // the gateway does so before it knows the session; otherwise it makes no difference
-		o = rt.limiter.Denied(&who)
-	}
-	if o == nil {
-		o = rt.limiter.Check(context.Background(), &who, nil)
-	}
-	if !o.Allowed() || rt.dryRuns {
-		for _, d := range o.Decisions() {
-			switch {
-			case d.Allowed:
-			case !d.DryRun && v.limit < 0:
-				v.limit, v.banned = e.limitIndex(d.Name), d.Banned
-			case d.DryRun && v.dryRun < 0:
-				v.dryRun = e.limitIndex(d.Name)
-			}
-		}
-	}
-	if !o.Allowed() {
-		v.outcome, v.dryRun = denied, -1
-		return
-	}
-	if o.NeedsResponse() {
-		e.settleLater(rt, r, o)
-	}
 }
 
 func (e *engine) limitIndex(name string) int {
@@ -326,7 +199,7 @@ func (e *engine) limitIndex(name string) int {
 }
 
 // settleLater has a reservation settled when the answer was complete.
-func (e *engine) settleLater(rt *engineRoute, r *record, o *ratelimit.Result) {
+func (e *engine) settleLater(rt *policies.Route, r *record, o *ratelimit.Result) {
 	s := settlement{outcome: o, answer: ratelimit.Response{Status: r.Status}}
 	switch {
 	case rt.Respond != nil:
@@ -352,8 +225,6 @@ func (e *engine) settleLater(rt *engineRoute, r *record, o *ratelimit.Result) {
 
 // loginHeader stands for the app's word that it has logged somebody in.
 var loginHeader = http.Header{"Headgate-Login": {"?1"}}
-
-func loggedIn(_ int, h http.Header) bool { return h.Get("Headgate-Login") != "" }
 
 func (e *engine) settleUntil(at int64) {
 	for len(e.pending) > 0 && e.pending[0].at <= at {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/headgate/headgate/gateway/pipeline"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/policies"
 )
@@ -31,19 +32,19 @@ func (rp *replayer) notes() []string {
 	if seconds && slices.ContainsFunc(e.limits, func(name string) bool { return e.policy.Limits[name].Window.Seconds() < 10 }) {
 		n = append(n, "The log's times are whole seconds: what limits with windows of a few seconds would do is less certain than the rest.")
 	}
-	if noHost && rp.options.Host == "" && slices.ContainsFunc(e.routes, func(r engineRoute) bool { return len(r.Host) > 0 }) {
+	if noHost && rp.options.Host == "" && slices.ContainsFunc(e.routes, func(r *pipeline.Route) bool { return len(r.Policy.Host) > 0 }) {
 		n = append(n, "The log does not tell the host, and routes for certain hosts therefore matched nothing. Name it with --host.")
 	}
 	if unknown := rp.unknownKeys(ownOnly); len(unknown) > 0 {
 		n = append(n, "The log does not tell "+strings.Join(unknown, ", ")+"; what is keyed by that was counted by IP.")
 	}
 	for _, r := range e.routes {
-		if len(r.Match.Headers) > 0 && !ownOnly {
+		if len(r.Policy.Match.Headers) > 0 && !ownOnly {
 			n = append(n, "The log does not tell request headers: routes that ask for some match nothing, unless our own log names the route.")
 			break
 		}
 	}
-	if !ownOnly && slices.ContainsFunc(e.routes, func(r engineRoute) bool { return r.Session == policies.SessionLogin && r.limiter != nil }) {
+	if !ownOnly && slices.ContainsFunc(e.routes, func(r *pipeline.Route) bool { return r.Policy.Session == policies.SessionLogin && r.Limiter() != nil }) {
 		n = append(n, "On login routes a status below 400 was taken for a login, as the log does not tell Headgate-Login.")
 	}
 	if rp.report.Live.OnlyLive > 0 && slices.ContainsFunc(e.limits, func(name string) bool { return !e.policy.Limits[name].Count.All() }) {
@@ -52,8 +53,8 @@ func (rp *replayer) notes() []string {
 	if e.cache != nil {
 		n = append(n, "The cache figures are an estimate. A log does not tell what the origin says (Cache-Control, Vary, Set-Cookie, its own tags) or what cookies and Authorization "+
 			"the client sent: any of these may keep an answer out of the cache.")
-		if rp.options.AssumeTTL == 0 && slices.ContainsFunc(e.routes, func(r engineRoute) bool {
-			c := e.policy.Caches[r.Cache]
+		if rp.options.AssumeTTL == 0 && slices.ContainsFunc(e.routes, func(r *pipeline.Route) bool {
+			c := e.policy.Caches[r.Policy.Cache]
 			return c != nil && c.TTL == 0 && c.ForceTTL == 0
 		}) {
 			n = append(n, "A cache rule leaves freshness to the origin, and was taken to cache nothing. Say how long the origin allows with --assume-ttl.")

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/headgate/headgate/gateway/pipeline"
 	"github.com/headgate/headgate/policies"
 )
 
@@ -44,8 +45,8 @@ func newTally(e *engine, name string, top int) *tally {
 	}
 	for i, r := range e.routes {
 		t.routes[i].Name = r.Name
-		if r.Cache != "" {
-			t.byRule[r.Cache] = &CacheCount{}
+		if r.Policy.Cache != "" {
+			t.byRule[r.Policy.Cache] = &CacheCount{}
 		}
 	}
 	return t
@@ -78,7 +79,7 @@ func (t *tally) add(r *record, v *verdict) *client {
 		t.addUnmatched(r, v)
 	}
 	if v.cache != notCached {
-		count := t.byRule[string(t.engine.routes[v.route].Cache)]
+		count := t.byRule[string(t.engine.routes[v.route].Policy.Cache)]
 		count.add(v.cache)
 		t.byRoute[v.route].add(v.cache)
 		if v.cache != cacheMiss {
@@ -97,13 +98,13 @@ func (t *tally) keyOf(r *record) clientKey {
 	if r.Own != nil && r.Own.Client != "" && t.engine.policy.Clients[r.Own.Client] != nil {
 		return clientKey{name: r.Own.Client}
 	}
-	return clientKey{addr: t.engine.resolver.Bucket(r.Addr)}
+	return clientKey{addr: t.engine.pipeline.Resolver().Bucket(r.Addr)}
 }
 
 func (t *tally) addUnmatched(r *record, v *verdict) {
 	k := pathKey{status: statusOf(v.outcome), method: r.Method}
 	if v.outcome != badRequest {
-		_, k.path, _ = splitTarget(r.URI)
+		_, k.path, _ = pipeline.SplitTarget(r.URI)
 	} else if k.path = r.URI; r.Method == "" {
 		k.method, k.path = "?", "(no HTTP)"
 	}
@@ -274,7 +275,7 @@ func (t *tally) cacheResult() *CacheEstimate {
 		e.plus(*t.byRule[name])
 	}
 	for i, r := range t.engine.routes {
-		if r.Cache != "" {
+		if r.Policy.Cache != "" {
 			e.Routes = append(e.Routes, CacheResult{r.Name, t.byRoute[i]})
 		}
 	}

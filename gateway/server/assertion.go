@@ -21,15 +21,6 @@ func newSigner(p *policies.Assertion, now func() time.Time) (*session.Signer, er
 	return session.NewSigner(session.SignerOptions{PEM: pem, TTL: p.TTL, Now: now})
 }
 
-// audience is whom a route's assertions are meant for: the app servers of its
-// upstream, unless the policy names another audience.
-func audience(p *policies.Policy, r *policies.Route) string {
-	if a := p.Session.Assertion; a != nil && a.Audience != "" {
-		return a.Audience
-	}
-	return r.Upstream
-}
-
 // keySet is what the admin listener serves at /.well-known/jwks.json: the keys of
 // the running policy's assertions, or none.
 func (s *Server) keySet() []byte {

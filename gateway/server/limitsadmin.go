@@ -57,7 +57,7 @@ func (a limitsAdmin) Reset(ctx context.Context, name string, key []string) error
 // client's address, but an IPv6 client is its prefix.
 func (a limitsAdmin) find(name string, key []string) (ratelimit.Limit, []string, error) {
 	gen := a.server.current.Load()
-	limit, ok := gen.limits[name]
+	limit, ok := gen.Limit(name)
 	if !ok {
 		return limit, nil, fmt.Errorf("%w: the running policy has no limit %q", admin.ErrNotFound, name)
 	}
@@ -74,7 +74,7 @@ func (a limitsAdmin) find(name string, key []string) (ratelimit.Limit, []string,
 		if err != nil {
 			return limit, nil, fmt.Errorf("%w: %q is not an IP address", admin.ErrBadKey, v)
 		}
-		counted[i] = gen.resolver.Bucket(addr.Unmap().WithZone("")).String()
+		counted[i] = gen.Resolver().Bucket(addr.Unmap().WithZone("")).String()
 	}
 	if _, err := limit.RequestFor(counted...); err != nil {
 		return limit, nil, fmt.Errorf("%w: %w", admin.ErrBadKey, err)

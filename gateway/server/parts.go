@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"github.com/headgate/headgate/gateway/observe"
+	"github.com/headgate/headgate/gateway/pipeline"
 	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/ratelimit"
@@ -19,7 +21,7 @@ type parts struct {
 	cache     atomic.Pointer[cache.Cache] // nil until a policy caches something
 	upstreams *upstreams
 	upgrades  *proxy.Upgrades
-	lent      *lentCORS
+	cors      *pipeline.LearnedCORS
 }
 
 // Shared is what several gateways in one process have in common where there is
@@ -58,9 +60,9 @@ func (s *Shared) Close() {
 
 // openParts opens what the first policy names. What fails leaves the rest to teardown.
 func (s *Server) openParts() (*parts, error) {
-	p := &parts{upgrades: proxy.NewUpgrades(), lent: newLentCORS(s.options.Now)}
+	p := &parts{upgrades: proxy.NewUpgrades(), cors: pipeline.NewLearnedCORS(s.options.Now)}
 	p.upstreams = newUpstreams(proxy.Options{
-		Logger: s.log, Observer: s.metrics.attempt, Upgrades: p.upgrades,
+		Logger: s.log, Observer: s.metrics.Attempt, Upgrades: p.upgrades,
 		Now: s.options.Now, Transport: s.options.Transport,
 	}, s.log)
 	s.teardown.push(p.upstreams.close)
@@ -78,7 +80,7 @@ func (s *Server) openParts() (*parts, error) {
 		}
 		s.teardown.push(func() { redis.Close() })
 		p.redis = redis
-		s.metrics.watch(redis)
+		s.metrics.WatchRedis(redis)
 	} else if shared := s.options.Shared; shared != nil {
 		p.counters, p.sessions = shared.counters, shared.sessions
 		p.cache.Store(shared.cache)
@@ -108,12 +110,12 @@ func (s *Server) openCache() error {
 	if s.parts.cache.Load() != nil {
 		return nil
 	}
-	observer := newCacheMetrics()
+	observer := observe.NewCacheMetrics()
 	c, err := cache.New(cache.Options{Redis: s.parts.redis, Logger: s.log, Observer: observer, Now: s.options.Now})
 	if err != nil {
 		return fmt.Errorf("cache: %w", err)
 	}
-	observer.register(s.metrics.registry, c.Stats)
+	observer.Register(s.metrics.Registry, c.Stats)
 	s.teardown.push(func() { c.Close() })
 	s.parts.cache.Store(c)
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/headgate/headgate/gateway/admin"
+	"github.com/headgate/headgate/gateway/pipeline"
 )
 
 // policyAdmin lets operators see and change what runs.
@@ -36,8 +37,8 @@ func (a policyAdmin) Rollback(ctx context.Context, number int, by string) error 
 
 // Explain implements admin.Policy.
 func (a policyAdmin) Explain(ctx context.Context, q admin.Question) (any, error) {
-	e, err := a.server.Explain(ctx, q)
-	if errors.Is(err, errQuestion) {
+	e, err := a.server.Explain(ctx, pipeline.Question(q))
+	if errors.Is(err, pipeline.ErrQuestion) {
 		err = fmt.Errorf("%w: %w", admin.ErrBadKey, err)
 	}
 	return e, err

@@ -106,8 +106,8 @@ func (s *Server) run(p *policies.Policy, e entry) (changed bool, err error) {
 		return false, s.rejected(err)
 	}
 	s.install(gen, e)
-	s.metrics.reloads.WithLabelValues("ok").Inc()
-	s.metrics.reloadFailed.Set(0)
+	s.metrics.Reloaded()
+	s.metrics.PolicyLoadable(true)
 	if to, held := s.revisions.held(); held {
 		s.log.Info("the policy has been rolled back", "policy", gen.hash, "to", to, "by", e.by,
 			"until", "the policy's files change, or headgate reload --file")
@@ -136,7 +136,7 @@ func (s *Server) keep(p *policies.Policy, e entry) {
 
 // rejected notes that a policy can't run, and returns why.
 func (s *Server) rejected(err error) error {
-	s.metrics.reloads.WithLabelValues("error").Inc()
+	s.metrics.ReloadFailed()
 	s.unloadable(err)
 	s.log.Error("the policy was not reloaded; the last good one runs on", "error", err)
 	return err
@@ -144,13 +144,13 @@ func (s *Server) rejected(err error) error {
 
 // unloadable shows at /policy and in the metrics what is wrong with the policy's files.
 func (s *Server) unloadable(err error) {
-	s.metrics.reloadFailed.Set(1)
+	s.metrics.PolicyLoadable(false)
 	s.revisions.fail(err)
 }
 
 // loadable takes back what unloadable has shown.
 func (s *Server) loadable() {
-	s.metrics.reloadFailed.Set(0)
+	s.metrics.PolicyLoadable(true)
 	s.revisions.fail(nil)
 }
 

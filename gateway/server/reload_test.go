@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/headgate/headgate/gateway/pipeline"
 	"github.com/headgate/headgate/gateway/server"
 	"github.com/headgate/headgate/policies"
 )
@@ -166,7 +168,7 @@ routes:
   - {name: beta, path: /shop/:id, methods: [GET], match: {headers: {X-Beta: "1"}}, limits: off}
   - {name: home, path: /, session: required}
 `)
-	ask := func(query string) (e server.Explanation) {
+	ask := func(query string) (e pipeline.Explanation) {
 		t.Helper()
 		a := g.admin("GET", "/explain?"+query)
 		if a.StatusCode != 200 {
@@ -186,7 +188,8 @@ routes:
 		if l := e.Limits[0]; !l.Admits || l.Remaining != 2 || fmt.Sprint(l.Key) != "[127.0.0.1 one]" {
 			t.Fatalf("%+v", l)
 		}
-		if got := fmt.Sprint(e.CacheKey); got != "[pages shop http://shop.example/shop/7?b=2 X-Tenant: t]" {
+		// The route's strip_prefix is part of the key: routes that rewrite differently share nothing.
+		if got := fmt.Sprint(e.CacheKey); !regexp.MustCompile(`^\[pages shop as [0-9a-f]{16} http://shop.example/shop/7\?b=2 X-Tenant: t\]$`).MatchString(got) {
 			t.Fatalf("%s", got)
 		}
 	}

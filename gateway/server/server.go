@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -18,6 +17,8 @@ import (
 
 	"github.com/headgate/headgate/gateway/admin"
 	"github.com/headgate/headgate/gateway/listener"
+	"github.com/headgate/headgate/gateway/observe"
+	"github.com/headgate/headgate/gateway/pipeline"
 	"github.com/headgate/headgate/policies"
 	"github.com/labstack/echo/v4"
 )
@@ -52,23 +53,8 @@ type Options struct {
 	// Zero means the listener's default, thirty seconds.
 	BodyGrace time.Duration
 	// Observe is told of each request when its answer is complete, in the
-	// goroutine that called ServeHTTP. Nil means nobody.
-	Observe func(Outcome)
-}
-
-// Outcome is what became of a request, as the access log has it.
-type Outcome struct {
-	ClientIP      string // as the trusted proxies tell it
-	Route         string // its name; empty where none fitted
-	Client        string // whose API key it carried
-	User          string // whose session it carried
-	Session       string // the opaque reference of that session
-	Login         bool   // the app logged its user in
-	SessionNeeded bool   // it was refused, or sent to the login page, for want of a session
-	Limit         string // the limit that denied it
-	DryRun        string // the limit that would have
-	Cache         string // hit, stale, or why the app was asked; empty where no cache had a part in it
-	Error         string // why the gateway answered itself
+	// goroutine that called ServeHTTP. Nil tells nothing.
+	Observe func(*observe.Record)
 }
 
 // Server is one gateway.
@@ -81,8 +67,8 @@ type Server struct {
 	options Options
 
 	echo      *echo.Echo
-	metrics   *metrics
-	accessLog *logWriter // nil where it is off
+	metrics   *observe.Metrics
+	accessLog *observe.LogWriter // nil where it is off
 	parts     *parts
 	current   atomic.Pointer[generation]
 	revisions revisions
@@ -112,7 +98,7 @@ func New(o Options) (_ *Server, err error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Server{log: o.Logger, options: o, failed: make(chan error, 1), metrics: newMetrics(o.Version)}
+	s := &Server{log: o.Logger, options: o, failed: make(chan error, 1), metrics: observe.NewMetrics(o.Version)}
 	defer func() {
 		if err != nil {
 			s.teardown.run()
@@ -128,7 +114,7 @@ func New(o Options) (_ *Server, err error) {
 	if s.parts, err = s.openParts(); err != nil {
 		return nil, err
 	}
-	s.metrics.registry.MustRegister(newDeniedKeys(s.parts.counters))
+	s.metrics.WatchCounters(s.parts.counters)
 	gen, err := s.compile(o.Policy)
 	if err != nil {
 		return nil, err
@@ -143,12 +129,27 @@ func New(o Options) (_ *Server, err error) {
 	return s, nil
 }
 
+// ServeHTTP takes a request through the pipeline of the running policy. The generation
+// that a request begins with is the one that it ends with.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := s.echo.AcquireContext()
+	c.Reset(r, w)
+	s.current.Load().Serve(c)
+	s.echo.ReleaseContext(c) // not after a panic: what still holds it is not known then
+}
+
+// Explain says what the running policy does with a request, and consumes nothing. It
+// may be asked without Start.
+func (s *Server) Explain(ctx context.Context, q pipeline.Question) (*pipeline.Explanation, error) {
+	return s.current.Load().Explain(ctx, q)
+}
+
 // buildPublic sets up the listener's HTTP side.
 func (s *Server) buildPublic() error {
 	p := s.options.Policy.Server
 	o := listener.Options{
 		Handler:             s,
-		Context:             newExchange,
+		Context:             pipeline.NewContext,
 		HTTP1:               slices.Contains(p.Protocols, policies.ServerHTTP1),
 		HTTP2:               slices.Contains(p.Protocols, policies.ServerHTTP2),
 		H2C:                 slices.Contains(p.Protocols, policies.ServerH2C),
@@ -182,20 +183,20 @@ func (s *Server) peer(addr netip.AddrPort) (bucket netip.Addr, counted bool) {
 			return ip, false
 		}
 	}
-	return gen.resolver.Bucket(ip), true
+	return gen.Resolver().Bucket(ip), true
 }
 
 // refused notes a request that was refused before it became one.
 func (s *Server) refused(peer net.Addr, err *listener.RequestError) {
-	s.metrics.count("", "", err.Status)
+	s.metrics.Count("", "", err.Status)
 	if s.accessLog == nil {
 		return
 	}
-	e := accessEntry{Time: s.options.Now(), Status: err.Status, Error: err.Reason}
+	e := observe.Record{Time: s.options.Now(), Status: err.Status, Error: err.Reason}
 	if host, _, splitErr := net.SplitHostPort(peer.String()); splitErr == nil {
 		e.ClientIP = host
 	}
-	s.accessLog.line(e.appendJSON)
+	s.accessLog.Line(e.AppendJSON)
 }
 
 // Start listens on all addresses and serves them in the background. When it
@@ -352,10 +353,10 @@ func (s *Server) openAccessLog() error {
 		s.teardown.push(func() { f.Close() })
 		out = f
 	}
-	s.accessLog = newLogWriter(out, s.metrics.logDropped.Inc, func(err error) {
+	s.accessLog = observe.NewLogWriter(out, s.metrics.LogDropped.Inc, func(err error) {
 		s.log.Error("the access log cannot be written", "error", err)
 	})
-	s.teardown.push(s.accessLog.close)
+	s.teardown.push(s.accessLog.Close)
 	return nil
 }
 
@@ -368,7 +369,7 @@ func (s *Server) buildAdmin() {
 	s.adminHTTP = admin.Serve(admin.New(admin.Options{
 		Token:     p.Token,
 		Health:    s.health,
-		Gatherer:  s.metrics.registry,
+		Gatherer:  s.metrics.Registry,
 		Limits:    limitsAdmin{s},
 		Purge:     s.purge,
 		Sessions:  sessionsAdmin{s},
@@ -416,5 +417,3 @@ func (t *teardown) run() {
 	}
 	t.stack = nil
 }
-
-func stack() string { return string(debug.Stack()) }

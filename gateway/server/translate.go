@@ -1,50 +1,16 @@
 package server
 
 import (
-	"fmt"
 	"net/http"
 	"time"
 
 	"github.com/headgate/headgate/middleware/proxy"
-	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/session"
 	"github.com/headgate/headgate/policies"
 )
 
 // What a policy says, in the words of the packages that do it. They know
 // nothing of policies, so that they can be used without them.
-
-// Limit returns a policy's limit as package ratelimit enforces it. Whoever else
-// asks what a policy would do, such as `headgate replay`, gets it from here.
-func Limit(name string, l *policies.Limit) (ratelimit.Limit, error) {
-	key, err := ratelimit.ParseKey(l.Key...)
-	if err != nil {
-		return ratelimit.Limit{}, fmt.Errorf("limit %s: %w", name, err)
-	}
-	limit := ratelimit.Limit{
-		Name:         name,
-		Algorithm:    ratelimit.Algorithm(l.Algorithm),
-		Key:          key,
-		Requests:     int64(l.Requests),
-		Window:       l.Window,
-		Burst:        int64(l.Burst),
-		Cost:         int64(l.Cost),
-		Count:        ratelimit.Count{Failed: l.Count.Failed, Statuses: l.Count.Statuses},
-		DryRun:       l.DryRun,
-		OnRedisError: ratelimit.OnRedisError(l.OnRedisError),
-		Allow:        l.Allow,
-	}
-	if len(l.Plans) > 0 {
-		limit.Plans = make(map[string]int64, len(l.Plans))
-		for plan, n := range l.Plans {
-			limit.Plans[plan] = int64(n)
-		}
-	}
-	if l.Ban != nil {
-		limit.Ban = ratelimit.Ban{After: int64(l.Ban.After), For: l.Ban.For}
-	}
-	return limit, limit.Validate()
-}
 
 func upstreamConfig(u *policies.Upstream) proxy.Config {
 	c := proxy.Config{

@@ -150,28 +150,33 @@ func (rs *RequestSession) AddTo(batch *store.Batch) {
 // store did not answer, so that there may be a session or not. Authorize treats
 // that as the route wants, and Commit returns it, so that a caller may ignore it.
 func (rs *RequestSession) Load(ctx context.Context) error {
+	dead, err := rs.read(ctx)
+	for _, sum := range rs.sums[:dead] {
+		rs.m.remember.Delete(sum)
+	}
+	if rs.session != nil {
+		rs.touch(ctx)
+	}
+	return err
+}
+
+// read reads the records of the request's cookies, and opens the first that is live.
+// dead is how many cookies before it, or in all, have no live session.
+func (rs *RequestSession) read(ctx context.Context) (dead int, err error) {
 	if !rs.HasToken() {
-		return nil
+		return 0, nil
 	}
 	rs.AddTo(nil)
 	texts, err := rs.fetch.done(ctx)
-	if err != nil {
-		rs.err = err
-		return err
-	}
-	for i, text := range texts {
-		found, err := rs.open(i, text)
-		if err != nil {
-			rs.err = err
-			return err
+	for err == nil && dead < len(texts) {
+		var found bool
+		if found, err = rs.open(dead, texts[dead]); found || err != nil {
+			break
 		}
-		if found {
-			rs.touch(ctx)
-			return rs.err
-		}
-		rs.m.remember.Delete(rs.sums[i])
+		dead++
 	}
-	return nil
+	rs.err = err
+	return dead, err
 }
 
 // open takes the record that was found for candidate i, if it opens it.

@@ -1,4 +1,4 @@
-package server
+package observe
 
 import (
 	"io"
@@ -12,10 +12,10 @@ const (
 	logMaxPending = 8 << 20  // bytes; lines beyond them are dropped
 )
 
-// logWriter gathers lines and writes them from a goroutine of its own, so that
+// LogWriter gathers lines and writes them from a goroutine of its own, so that
 // a slow disk or a stuck pipe holds up no request. Where the other end does
 // not keep up at all, lines are dropped and counted rather than kept without bound.
-type logWriter struct {
+type LogWriter struct {
 	out     io.Writer
 	dropped func() // called for each dropped line
 	failed  func(error)
@@ -28,8 +28,10 @@ type logWriter struct {
 	done chan struct{}
 }
 
-func newLogWriter(out io.Writer, dropped func(), failed func(error)) *logWriter {
-	w := &logWriter{
+// NewLogWriter returns a LogWriter on out and starts its goroutine, which Close ends.
+// dropped is called for each line that is dropped, failed with each error of a write.
+func NewLogWriter(out io.Writer, dropped func(), failed func(error)) *LogWriter {
+	w := &LogWriter{
 		out: out, dropped: dropped, failed: failed,
 		wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
 	}
@@ -37,8 +39,8 @@ func newLogWriter(out io.Writer, dropped func(), failed func(error)) *logWriter 
 	return w
 }
 
-// line appends one line, written by fill onto the buffer that it is given.
-func (w *logWriter) line(fill func([]byte) []byte) {
+// Line appends one line, which fill appends to the buffer that it is given. It does not block.
+func (w *LogWriter) Line(fill func([]byte) []byte) {
 	w.mu.Lock()
 	if len(w.pending) > logMaxPending {
 		w.mu.Unlock()
@@ -56,7 +58,7 @@ func (w *logWriter) line(fill func([]byte) []byte) {
 	}
 }
 
-func (w *logWriter) run() {
+func (w *LogWriter) run() {
 	defer close(w.done)
 	tick := time.NewTicker(logFlushEvery)
 	defer tick.Stop()
@@ -87,8 +89,8 @@ func (w *logWriter) run() {
 	}
 }
 
-// close writes what is pending, and waits for that no longer than a second.
-func (w *logWriter) close() {
+// Close writes what is pending, and waits for that for a second at most.
+func (w *LogWriter) Close() {
 	close(w.quit)
 	select {
 	case <-w.done:

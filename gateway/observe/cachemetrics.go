@@ -1,4 +1,4 @@
-package server
+package observe
 
 import (
 	"strconv"
@@ -7,8 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// cacheMetrics shows what the cache does. It implements cache.Observer.
-type cacheMetrics struct {
+// CacheMetrics shows what the cache does. It implements cache.Observer.
+type CacheMetrics struct {
 	lookups   *prometheus.CounterVec // rule, result, reason
 	requests  *series[lookup, prometheus.Counter]
 	collapsed *prometheus.CounterVec // rule
@@ -22,13 +22,14 @@ type cacheMetrics struct {
 // lookup is the labels of what the cache made of a request.
 type lookup struct{ rule, result, reason string }
 
-func newCacheMetrics() *cacheMetrics {
+// NewCacheMetrics returns the cache's metrics, which Register makes visible.
+func NewCacheMetrics() *CacheMetrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	lookups := counter("headgate_cache_requests_total",
 		"Requests on cached routes, by result (hit, stale, miss) and for hits the tier, for misses the reason.", "rule", "result", "reason")
-	return &cacheMetrics{
+	return &CacheMetrics{
 		lookups: lookups,
 		requests: newSeries(func(l lookup) prometheus.Counter {
 			return lookups.WithLabelValues(l.rule, l.result, l.reason)
@@ -45,8 +46,8 @@ func newCacheMetrics() *cacheMetrics {
 	}
 }
 
-// register adds the counters, and gauges of the cache's state.
-func (m *cacheMetrics) register(r *prometheus.Registry, stats func() cache.Stats) {
+// Register adds the counters to a registry, and gauges of the cache's state, which stats tells.
+func (m *CacheMetrics) Register(r *prometheus.Registry, stats func() cache.Stats) {
 	gauge := func(name, help string, value func(cache.Stats) float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(stats()) })
 	}
@@ -60,7 +61,7 @@ func (m *cacheMetrics) register(r *prometheus.Registry, stats func() cache.Stats
 }
 
 // Request implements cache.Observer.
-func (m *cacheMetrics) Request(r cache.Result) {
+func (m *CacheMetrics) Request(r cache.Result) {
 	result, reason := "miss", r.Forward
 	switch {
 	case r.Stale:
@@ -78,15 +79,15 @@ func (m *cacheMetrics) Request(r cache.Result) {
 }
 
 // Stored implements cache.Observer.
-func (m *cacheMetrics) Stored(rule string, bytes int64) {
+func (m *CacheMetrics) Stored(rule string, bytes int64) {
 	m.stored.WithLabelValues(rule).Inc()
 	m.bytes.WithLabelValues(rule).Add(float64(bytes))
 }
 
 // Purged implements cache.Observer.
-func (m *cacheMetrics) Purged(kind string, soft bool) {
+func (m *CacheMetrics) Purged(kind string, soft bool) {
 	m.purges.WithLabelValues(kind, strconv.FormatBool(soft)).Inc()
 }
 
 // Evicted implements cache.Observer.
-func (m *cacheMetrics) Evicted(int64) { m.evictions.Inc() }
+func (m *CacheMetrics) Evicted(int64) { m.evictions.Inc() }

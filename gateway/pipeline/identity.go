@@ -1,4 +1,4 @@
-package server
+package pipeline
 
 import (
 	"crypto/sha256"
@@ -11,22 +11,28 @@ import (
 	"github.com/headgate/headgate/policies"
 )
 
-// apiClient is the owner of a known API key.
-type apiClient struct {
-	name, plan string
+// APIClient is the owner of a known API key.
+type APIClient struct {
+	Name, Plan string // Plan is empty where the client is on none
 	digest     [sha256.Size]byte
+}
+
+// identify finds out whose API key the request carries.
+func identify(r *Request) *Answer {
+	r.Client = r.backends.Identify(r)
+	return nil
 }
 
 // apiClients finds clients by their API keys.
 type apiClients struct {
-	byDigest map[[sha256.Size]byte]*apiClient
+	byDigest map[[sha256.Size]byte]*APIClient
 }
 
 func newAPIClients(clients map[string]*policies.Client) apiClients {
-	a := apiClients{byDigest: map[[sha256.Size]byte]*apiClient{}}
+	a := apiClients{byDigest: map[[sha256.Size]byte]*APIClient{}}
 	for name, c := range clients {
 		for _, sum := range c.KeySHA256 {
-			client := &apiClient{name: name, plan: c.Plan}
+			client := &APIClient{Name: name, Plan: c.Plan}
 			if _, err := hex.Decode(client.digest[:], []byte(sum)); err == nil { // loading has checked it
 				a.byDigest[client.digest] = client
 			}
@@ -35,26 +41,26 @@ func newAPIClients(clients map[string]*policies.Client) apiClients {
 	return a
 }
 
-// identify returns whose key the request carries, if it is a known one, and
-// cuts it from the headers wherever it stands: it is between the client and the
-// gateway. What is not a key of ours is the app's, and stays.
+// take returns whose key the request carries, if it is a known one, and cuts it from
+// the headers wherever it stands: it is between the client and the gateway. A key that
+// no client of the policy has is the app's, and stays.
 //
 // The lookup is by digest, so its timing tells nothing of the keys; the
 // comparison at the end is in constant time all the same.
-func (a apiClients) identify(h http.Header) *apiClient {
+func (a apiClients) take(h http.Header) *APIClient {
 	if len(a.byDigest) == 0 {
 		return nil
 	}
-	caller := a.take(h, "X-Api-Key", func(line string) string { return line })
-	if c := a.take(h, "Authorization", bearerToken); caller == nil {
+	caller := a.takeFrom(h, "X-Api-Key", func(line string) string { return line })
+	if c := a.takeFrom(h, "Authorization", bearerToken); caller == nil {
 		caller = c
 	}
 	return caller
 }
 
-// take cuts the lines of a header that hold a known key, and returns the owner
-// of the first.
-func (a apiClients) take(h http.Header, name string, key func(line string) string) (caller *apiClient) {
+// takeFrom cuts the lines of a header that hold a known key, and returns the owner of
+// the first.
+func (a apiClients) takeFrom(h http.Header, name string, key func(line string) string) (caller *APIClient) {
 	lines := h[name]
 	for i := 0; i < len(lines); {
 		c := a.find(key(lines[i]))
@@ -84,7 +90,7 @@ func bearerToken(line string) string {
 	return strings.TrimSpace(token)
 }
 
-func (a apiClients) find(key string) *apiClient {
+func (a apiClients) find(key string) *APIClient {
 	digest := sha256.Sum256([]byte(key))
 	c := a.byDigest[digest]
 	if c == nil || subtle.ConstantTimeCompare(c.digest[:], digest[:]) != 1 {

@@ -1,4 +1,4 @@
-package server
+package observe
 
 import (
 	"github.com/headgate/headgate/middleware/ratelimit"
@@ -12,6 +12,9 @@ type deniedKeys struct {
 	counters *ratelimit.Counters
 	desc     *prometheus.Desc
 }
+
+// WatchCounters adds the metric of who is denied most.
+func (m *Metrics) WatchCounters(c *ratelimit.Counters) { m.Registry.MustRegister(newDeniedKeys(c)) }
 
 func newDeniedKeys(c *ratelimit.Counters) deniedKeys {
 	return deniedKeys{c, prometheus.NewDesc("headgate_limit_top_denied_keys",

@@ -1,4 +1,4 @@
-package server
+package observe
 
 import (
 	"flag"
@@ -21,14 +21,14 @@ const metricsPage = "../METRICS.md"
 // TestMetricsPageIsUpToDate: the page lists what /metrics has, all of it, with
 // the labels and the help that it has there.
 func TestMetricsPageIsUpToDate(t *testing.T) {
-	m := newMetrics("test")
-	m.watch(nil) // which nothing is asked of here
-	newCacheMetrics().register(m.registry, func() cache.Stats { return cache.Stats{} })
-	m.registry.MustRegister(newDeniedKeys(nil))
+	m := NewMetrics("test")
+	m.WatchRedis(nil) // which nothing is asked of here
+	NewCacheMetrics().Register(m.Registry, func() cache.Stats { return cache.Stats{} })
+	m.Registry.MustRegister(newDeniedKeys(nil))
 
 	described := make(chan *prometheus.Desc)
 	go func() {
-		m.registry.Describe(described)
+		m.Registry.Describe(described)
 		close(described)
 	}()
 	var rows []string
@@ -45,7 +45,7 @@ func TestMetricsPageIsUpToDate(t *testing.T) {
 	slices.Sort(rows)
 	page := "# Metrics\n\nWhat `/metrics` has at the admin listener, in Prometheus' format, besides Go's and the process' own (`go_*`, `process_*`).\n" +
 		"Names that end in `_total` are counters, in `_duration_seconds` histograms, others gauges. No label takes a value that a client chooses,\n" +
-		"but for the bounded list of the most denied keys. Made by `go test ./gateway/server -run MetricsPage -update`.\n\n" +
+		"but for the bounded list of the most denied keys. Made by `go test ./gateway/observe -run MetricsPage -update`.\n\n" +
 		"| metric | labels | |\n|---|---|---|\n" + strings.Join(rows, "")
 	if *update {
 		if err := os.WriteFile(metricsPage, []byte(page), 0o644); err != nil {
@@ -57,6 +57,6 @@ func TestMetricsPageIsUpToDate(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(page, string(there)); diff != "" {
-		t.Errorf("METRICS.md is not up to date; run go test ./gateway/server -run MetricsPage -update\n%s", diff)
+		t.Errorf("METRICS.md is not up to date; run go test ./gateway/observe -run MetricsPage -update\n%s", diff)
 	}
 }

@@ -1,14 +1,13 @@
-package server
+package pipeline
 
 import (
 	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/headgate/headgate/internal/httpx"
-	"github.com/headgate/headgate/middleware/ratelimit"
-	"github.com/labstack/echo/v4"
 )
 
 // What a gRPC client learns from the gateway's own answers. Given problem
@@ -56,24 +55,28 @@ func grpcStatus(status int) int {
 	return grpcUnknown
 }
 
-// writeGRPC sends the problem to a gRPC client. Log and metrics go by the
-// problem's status all the same: an outage is to be seen there whatever is spoken.
-func (p *problem) writeGRPC(c echo.Context) {
-	exchangeOf(c).status = p.Status
-	h := c.Response().Header()
+// writeGRPC sends the answer to a gRPC client. Access log and metrics go by the
+// answer's HTTP status all the same: an outage is to be seen there whatever is spoken.
+func (a *Answer) writeGRPC(r *Request) {
+	r.status = a.Status
+	h := r.echo.Response().Header()
 	h.Del("Content-Encoding")
 	h.Set("Content-Type", "application/grpc")
-	h.Set("Grpc-Status", strconv.Itoa(grpcStatus(p.Status)))
-	message := p.Detail
+	code := grpcStatus(a.Status)
+	if code == grpcUnavailable && r.pastGRPCDeadline() {
+		code = grpcDeadlineExceeded // the app server ended the call at the client's own deadline
+	}
+	h.Set("Grpc-Status", strconv.Itoa(code))
+	message := a.Detail
 	if message == "" {
-		message = httpx.StatusText(p.Status)
+		message = httpx.StatusText(a.Status)
 	}
 	h.Set("Grpc-Message", grpcMessage(message))
 	// gRFC A6: clients that retry wait for this long, and not as they see fit.
 	if seconds, err := strconv.ParseInt(h.Get("Retry-After"), 10, 32); err == nil {
 		h.Set("Grpc-Retry-Pushback-Ms", strconv.FormatInt(1000*seconds, 10))
 	}
-	c.Response().WriteHeader(http.StatusOK)
+	r.echo.Response().WriteHeader(http.StatusOK)
 }
 
 // grpcMessage percent-encodes as the protocol wants it for grpc-message.
@@ -89,12 +92,18 @@ func grpcMessage(s string) string {
 	return b.String()
 }
 
-// denyGRPC is a denial by the limits, for a gRPC client.
-func denyGRPC(c echo.Context, o *ratelimit.Result) error {
-	o.WriteHeaders(c.Response().Header())
-	p := refuse(http.StatusTooManyRequests, "Request cannot be satisfied as assigned quota has been exceeded.")
-	if o.Unavailable() {
-		p = refuse(http.StatusServiceUnavailable, "Rate limits cannot be checked at the moment.")
+// pastGRPCDeadline reports whether the time is over that the client has given the call
+// by grpc-timeout: at most eight digits and a unit.
+func (r *Request) pastGRPCDeadline() bool {
+	units := map[byte]time.Duration{
+		'H': time.Hour, 'M': time.Minute, 'S': time.Second,
+		'm': time.Millisecond, 'u': time.Microsecond, 'n': time.Nanosecond,
 	}
-	return p.with("Retry-After", strconv.FormatInt(o.RetryAfter(), 10))
+	value := r.Header.Get("Grpc-Timeout")
+	if len(value) < 2 || len(value) > 9 {
+		return false
+	}
+	n, err := strconv.ParseUint(value[:len(value)-1], 10, 32)
+	unit, known := units[value[len(value)-1]]
+	return err == nil && known && r.pipeline.parts.Now().Sub(r.start) >= time.Duration(n)*unit
 }

@@ -1,4 +1,4 @@
-package server
+package pipeline
 
 import (
 	"net/http"
@@ -8,7 +8,6 @@ import (
 
 	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/policies"
-	"github.com/labstack/echo/v4"
 )
 
 // cors is the CORS protocol (the Fetch standard, section 3.2), answered in the
@@ -88,35 +87,35 @@ func (cs *cors) grant(h http.Header, origin string) {
 	}
 }
 
-// isPreflight reports whether a request asks for permission only.
-func isPreflight(r *http.Request) bool { return httpx.PreflightFor(r.Method, r.Header) != "" }
-
-// crossOrigin answers preflights, which no limit counts and no session is
-// needed for, and lets pages of allowed origins read all other answers.
-func (rt *route) crossOrigin(next echo.HandlerFunc) echo.HandlerFunc {
-	cs := rt.cors
-	if cs == nil {
-		return next
-	}
-	return func(c echo.Context) error {
-		r, h := c.Request(), c.Response().Header()
-		cs.grant(h, r.Header.Get("Origin"))
-		if !isPreflight(r) {
-			return next(c)
-		}
-		h.Add("Vary", "Access-Control-Request-Method, Access-Control-Request-Headers")
-		if cs.allows(r.Header.Get("Origin")) {
-			h.Set("Access-Control-Allow-Methods", cs.methods)
-			if cs.headers != "" {
-				h.Set("Access-Control-Allow-Headers", cs.headers)
-			}
-			h.Set("Access-Control-Max-Age", cs.maxAge)
-		}
-		return c.NoContent(http.StatusNoContent)
-	}
+// isPreflight reports whether a request asks for permission only (the Fetch standard,
+// CORS-preflight request).
+func isPreflight(r *Request) bool {
+	return httpx.PreflightFor(r.Method, r.Header) != ""
 }
 
-// removeCORS removes the app's own answers: two would be none to a browser.
+// preflight answers preflights, which no limit counts and no session is needed for,
+// and lets pages of allowed origins read all other answers.
+func preflight(r *Request) *Answer {
+	cs, origin := r.Route.cors, r.Header.Get("Origin")
+	if r.echo != nil {
+		cs.grant(r.echo.Response().Header(), origin)
+	}
+	if !r.backends.Preflight(r) {
+		return nil
+	}
+	a := Answer{Status: http.StatusNoContent, Detail: "the gateway answers the CORS preflight, which no limit counts", form: asBare, Header: http.Header{}}
+	a.Header.Set("Vary", "Access-Control-Request-Method, Access-Control-Request-Headers")
+	if cs.allows(origin) {
+		a.Header.Set("Access-Control-Allow-Methods", cs.methods)
+		if cs.headers != "" {
+			a.Header.Set("Access-Control-Allow-Headers", cs.headers)
+		}
+		a.Header.Set("Access-Control-Max-Age", cs.maxAge)
+	}
+	return r.answered(a)
+}
+
+// removeCORS removes what the app server says of CORS: a browser takes two answers for none.
 func removeCORS(h http.Header) {
 	for name := range h {
 		if strings.HasPrefix(name, "Access-Control-") {

@@ -1,4 +1,4 @@
-package server
+package observe
 
 import (
 	"strconv"
@@ -6,9 +6,10 @@ import (
 	"unicode/utf8"
 )
 
-// accessEntry is one line of the access log. README's table of its fields and
-// `headgate replay`, which reads it, go by these names.
-type accessEntry struct {
+// Record is what the gateway knows of one request when its response is complete.
+// Access log, metrics and policy tests are made of it. The access log's names stand
+// beside the fields; README's table of them and `headgate replay` go by these names.
+type Record struct {
 	Time      time.Time     // time: when the request came, RFC 3339 in UTC with microseconds
 	ID        string        // id: the X-Request-Id
 	ClientIP  string        // client_ip: as the trusted proxies tell it
@@ -31,12 +32,15 @@ type accessEntry struct {
 	UserAgent string        // user_agent
 	Referer   string        // referer
 	Error     string        // error: why the gateway answered itself
+
+	// SessionNeeded: the request was refused, or sent to the login page, because it carried no live session. It is not logged.
+	SessionNeeded bool
 }
 
 const logTime = "2006-01-02T15:04:05.000000Z07:00"
 
-// appendJSON appends the entry as one line of JSON.
-func (e *accessEntry) appendJSON(b []byte) []byte {
+// AppendJSON appends the record as one line of the access log: a JSON object and a line feed.
+func (e *Record) AppendJSON(b []byte) []byte {
 	b = append(b, `{"time":"`...)
 	b = e.Time.UTC().AppendFormat(b, logTime)
 	b = append(b, '"')

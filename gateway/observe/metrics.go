@@ -1,4 +1,4 @@
-package server
+package observe
 
 import (
 	"net/http"
@@ -12,15 +12,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
-// metrics is everything that /metrics shows. No label takes a value that a
+// Metrics is everything that /metrics shows. No label takes a value that a
 // client chooses, so the number of series is bounded by the policy.
-type metrics struct {
-	registry *prometheus.Registry
+type Metrics struct {
+	Registry *prometheus.Registry // what /metrics gathers from
 
 	requests   *series[answered, prometheus.Counter]
 	duration   *series[string, prometheus.Observer] // by route
-	inFlight   prometheus.Gauge
-	logDropped prometheus.Counter
+	InFlight   prometheus.Gauge                     // requests being answered now
+	LogDropped prometheus.Counter                   // access log lines that were dropped
 
 	decisions    *series[decided, prometheus.Counter]
 	checks       prometheus.Histogram
@@ -47,7 +47,8 @@ type (
 	attempted struct{ upstream, server, result string }
 )
 
-func newMetrics(version string) *metrics {
+// NewMetrics returns the metrics of one gateway, with a registry of their own.
+func NewMetrics(version string) *Metrics {
 	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "headgate_requests_total",
 		Help: "Requests answered, by route, method and status.",
@@ -70,8 +71,8 @@ func newMetrics(version string) *metrics {
 		Help:    "Time from choosing an app server to its response's header.",
 		Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 	}, []string{"upstream"})
-	m := &metrics{
-		registry: prometheus.NewRegistry(),
+	m := &Metrics{
+		Registry: prometheus.NewRegistry(),
 		requests: newSeries(func(a answered) prometheus.Counter {
 			return requests.WithLabelValues(a.route, a.method, statusLabel(a.status))
 		}),
@@ -83,11 +84,11 @@ func newMetrics(version string) *metrics {
 			return attempts.WithLabelValues(a.upstream, a.server, a.result)
 		}),
 		attemptTime: newSeries(func(upstream string) prometheus.Observer { return attemptTime.WithLabelValues(upstream) }),
-		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+		InFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "headgate_requests_in_flight",
 			Help: "Requests being answered now.",
 		}),
-		logDropped: prometheus.NewCounter(prometheus.CounterOpts{
+		LogDropped: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "headgate_access_log_dropped_lines_total",
 			Help: "Access log lines dropped because they could not be written fast enough.",
 		}),
@@ -119,16 +120,16 @@ func newMetrics(version string) *metrics {
 		ConstLabels: prometheus.Labels{"version": version},
 	})
 	info.Set(1)
-	m.registry.MustRegister(requests, duration, m.inFlight, m.logDropped,
+	m.Registry.MustRegister(requests, duration, m.InFlight, m.LogDropped,
 		decisions, m.checks, m.checksFailed, attempts, attemptTime,
 		m.reloads, m.reloadFailed, m.policyLoaded, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
-// watch shows what the connection to Redis tells.
-func (m *metrics) watch(r *store.Redis) {
-	m.registry.MustRegister(
+// WatchRedis adds the metrics of the connection to Redis.
+func (m *Metrics) WatchRedis(r *store.Redis) {
+	m.Registry.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "headgate_redis_available",
 			Help: "1 while Redis answers, 0 while its breaker is open.",
@@ -145,35 +146,53 @@ func (m *metrics) watch(r *store.Redis) {
 	)
 }
 
-// observe counts one finished request. route is "" where none fitted.
-func (m *metrics) observe(route, method string, status int, took time.Duration) {
-	m.count(route, method, status)
+// Request counts one finished request. route is "" where none fitted.
+func (m *Metrics) Request(route, method string, status int, took time.Duration) {
+	m.Count(route, method, status)
 	m.duration.of(route).Observe(took.Seconds())
 }
 
-// count counts one answer.
-func (m *metrics) count(route, method string, status int) {
+// PolicyLoaded notes that a policy has begun to run.
+func (m *Metrics) PolicyLoaded() { m.policyLoaded.SetToCurrentTime() }
+
+// Reloaded counts a policy that was loaded again and runs.
+func (m *Metrics) Reloaded() { m.reloads.WithLabelValues("ok").Inc() }
+
+// ReloadFailed counts a policy that was loaded again and can't run.
+func (m *Metrics) ReloadFailed() { m.reloads.WithLabelValues("error").Inc() }
+
+// PolicyLoadable shows whether the policy's files can run.
+func (m *Metrics) PolicyLoadable(yes bool) {
+	if yes {
+		m.reloadFailed.Set(0)
+	} else {
+		m.reloadFailed.Set(1)
+	}
+}
+
+// Count counts one response without its time: of a request that the listener refused before it became one.
+func (m *Metrics) Count(route, method string, status int) {
 	if !isStatus(status) {
 		status = 0 // or else an app could choose from more labels than there are statuses
 	}
-	m.requests.of(answered{route, methodLabel(method), status}).Inc()
+	m.requests.of(answered{route, MethodLabel(method), status}).Inc()
 }
 
 // Decided implements ratelimit.Observer.
-func (m *metrics) Decided(limit string, event ratelimit.Event, source ratelimit.Source) {
+func (m *Metrics) Decided(limit string, event ratelimit.Event, source ratelimit.Source) {
 	m.decisions.of(decided{limit, event, source}).Inc()
 }
 
 // RoundTrip implements ratelimit.Observer.
-func (m *metrics) RoundTrip(took time.Duration, err error) {
+func (m *Metrics) RoundTrip(took time.Duration, err error) {
 	m.checks.Observe(took.Seconds())
 	if err != nil {
 		m.checksFailed.Inc()
 	}
 }
 
-// attempt counts one try at one app server.
-func (m *metrics) attempt(a proxy.Attempt) {
+// Attempt counts one try at one app server.
+func (m *Metrics) Attempt(a proxy.Attempt) {
 	result := "ok"
 	if a.Kind != "" {
 		result = string(a.Kind)
@@ -182,8 +201,8 @@ func (m *metrics) attempt(a proxy.Attempt) {
 	m.attemptTime.of(a.Upstream).Observe(a.Header.Seconds())
 }
 
-// methodLabel bounds the methods to the known ones.
-func methodLabel(method string) string {
+// MethodLabel is the method, or "other" for one that HTTP does not define: clients can make up any number of them.
+func MethodLabel(method string) string {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
 		http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace:

@@ -1,0 +1,29 @@
+package pipeline
+
+// Backends tell the stages what the request alone does not. There are three: live asks
+// Redis and the app servers, peek (of explain) looks without consuming, and replay's
+// knows what a log tells.
+//
+// A Backends is used by many requests at once, unless its constructor says otherwise.
+type Backends interface {
+	// Preflight reports whether the request is a CORS preflight, on a route whose
+	// policy answers them.
+	Preflight(*Request) bool
+	// Identify returns the owner of the request's API key, nil where it carries none
+	// that is known.
+	Identify(*Request) *APIClient
+	// Remembered reports whether a limit is remembered to deny the request, and leaves
+	// the denial in Request.Limits.
+	Remembered(*Request) bool
+	// Admit finds the request's session and has the limits decide. It leaves both in
+	// the Request, and reports whether the limits admit the request.
+	Admit(*Request) bool
+	// Authorize applies what the route asks of session and API key. It returns nil
+	// where the request may pass.
+	Authorize(*Request) *Answer
+	// Forward has the cache or an app server answer. It returns nil where it has done so.
+	Forward(*Request) *Answer
+}
+
+// forward is the last stage of a route that has an upstream.
+func forward(r *Request) *Answer { return r.backends.Forward(r) }

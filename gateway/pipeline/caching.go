@@ -1,0 +1,105 @@
+package pipeline
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/headgate/headgate/middleware/cache"
+	"github.com/headgate/headgate/middleware/session"
+	"github.com/labstack/echo/v4"
+)
+
+// headerBypass is how an operator asks for the app's own answer: its value is
+// the admin token. Like all of its kind it is never forwarded.
+const headerBypass = "Headgate-Cache-Bypass"
+
+// newCached puts the cache before the app: its whole middleware where the route has a
+// rule, and where it has none, in a policy that caches at all, what unsafe requests
+// must invalidate.
+func (rt *Route) newCached(next echo.HandlerFunc) echo.HandlerFunc {
+	c := rt.pipeline.parts.Cache
+	if c == nil {
+		return next
+	}
+	if rt.cacheRule == nil || rt.session.Mode == session.Logout { // a stored answer would end no session
+		return c.Invalidation(cache.InvalidationOptions{Tags: rt.Policy.Purge})(next)
+	}
+	return c.Middleware(*rt.cacheRule, cache.MiddlewareOptions{
+		Partition:     rt.partition(),
+		LiveSession:   personal,
+		Bypass:        bypass(rt.pipeline.policy.Server.Admin.Token),
+		UpstreamField: rt.upstreamField,
+		PurgeTags:     rt.Policy.Purge,
+	})(next)
+}
+
+// partition separates what routes have the app answer: their upstream, and
+// whatever they change about request and answer. Two routes may have the same
+// path, upstream and cache, and be told apart by a header or the client's
+// address; what one of them rewrites is not for the visitors of the other. An
+// edited route starts clean.
+func (rt *Route) partition() string {
+	p := rt.Policy
+	if p.StripPrefix == "" && p.Rewrite == "" && len(p.RequestHeaders.Remove)+len(p.RequestHeaders.Set)+len(p.RequestHeaders.Add) == 0 &&
+		len(p.ResponseHeaders.Remove)+len(p.ResponseHeaders.Set)+len(p.ResponseHeaders.Add) == 0 && p.PreserveHost && p.CORS == nil {
+		return p.Upstream
+	}
+	changes := []any{p.PreserveHost, p.StripPrefix, p.Rewrite, p.RequestHeaders, p.ResponseHeaders, p.CORS != nil}
+	if p.Rewrite != "" {
+		changes = append(changes, p.Path) // of which it is made
+	}
+	text, err := json.Marshal(changes)
+	if err != nil {
+		panic(err) // strings and booleans
+	}
+	sum := sha256.Sum256(text)
+	return fmt.Sprintf("%s as %x", p.Upstream, sum[:8])
+}
+
+// personal reports whether the app is told who asks: its answer may then
+// depend on it, and only what it calls public is for others.
+func personal(r *http.Request) bool {
+	x := requestFrom(r.Context())
+	return x.Client != nil || x.Session.Session() != nil
+}
+
+func bypass(token string) func(*http.Request) bool {
+	if token == "" {
+		return nil
+	}
+	want := sha256.Sum256([]byte(token))
+	return func(r *http.Request) bool {
+		given := r.Header[headerBypass]
+		if len(given) != 1 {
+			return false
+		}
+		got := sha256.Sum256([]byte(given[0]))
+		return subtle.ConstantTimeCompare(got[:], want[:]) == 1
+	}
+}
+
+// upstreamField returns a field of the request as the app will see it, by
+// which Vary selects.
+func (rt *Route) upstreamField(r *http.Request, name string) []string {
+	x := requestFrom(r.Context())
+	switch name {
+	case "Host", "X-Forwarded-Host":
+		return []string{r.Host}
+	case "X-Forwarded-Proto":
+		return []string{schemeOf(r)}
+	case "X-Forwarded-For", "Forwarded":
+		return []string{x.Info.Addr.String()}
+	}
+	h := http.Header{}
+	if values, ok := r.Header[name]; ok && !session.Reserved(name) {
+		h[name] = values[:len(values):len(values)]
+	}
+	applyHeaderRules(h, rt.Policy.RequestHeaders)
+	if session.Reserved(name) {
+		rt.announce(h, x)
+	}
+	return h[name]
+}

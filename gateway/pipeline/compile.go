@@ -1,0 +1,231 @@
+package pipeline
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/headgate/headgate/gateway/observe"
+	"github.com/headgate/headgate/middleware/cache"
+	"github.com/headgate/headgate/middleware/clientip"
+	"github.com/headgate/headgate/middleware/proxy"
+	"github.com/headgate/headgate/middleware/ratelimit"
+	"github.com/headgate/headgate/middleware/session"
+	"github.com/headgate/headgate/middleware/store"
+	"github.com/headgate/headgate/policies"
+	"github.com/labstack/echo/v4"
+)
+
+// Parts is what the stages work with besides the policy. It outlives policies.
+type Parts struct {
+	Counters  *ratelimit.Counters        // required
+	Redis     *store.Redis               // nil: everything lives in this process
+	Sessions  *session.Manager           // with the policy's settings; nil where none is ever looked for, as in a replay
+	Signer    *session.Signer            // nil: no assertions
+	Cache     *cache.Cache               // nil: the policy caches nothing
+	Upstreams map[string]*proxy.Upstream // by name; nil where nothing is ever forwarded, as in a replay
+	CORS      *LearnedCORS               // nil where nothing is ever answered
+
+	Metrics   *observe.Metrics      // nil counts nothing
+	AccessLog *observe.LogWriter    // nil logs nothing
+	Observe   func(*observe.Record) // told of each request when its response is complete; nil tells nobody
+	Log       *slog.Logger          // nil: slog.Default
+	Now       func() time.Time      // nil: time.Now
+}
+
+// Pipeline is a policy's way for requests. It is complete before the first request sees
+// it and does not change afterwards; it is safe for concurrent use.
+type Pipeline struct {
+	policy   *policies.Policy
+	parts    Parts
+	resolver *clientip.Resolver
+	matcher  *policies.Matcher
+	clients  apiClients
+	limits   map[string]ratelimit.Limit
+	routes   []*Route // by the matcher's index
+	live     Backends
+}
+
+// Route is one route of a policy, ready to be run.
+type Route struct {
+	Name   string
+	Policy *policies.Route
+
+	pipeline *Pipeline
+	stages   []Stage
+	serve    echo.HandlerFunc // cache and app server; nil where the policy answers
+
+	limiter     *ratelimit.Limiter // nil: no limits
+	byIdentity  bool               // a limit is keyed by user or session
+	session     session.Route
+	noSession   *session.RequestSession // that of all requests, where the route has no sessions
+	cors        *cors                   // nil: the app answers for itself
+	maxBody     int64                   // 0: no bound
+	maintenance *maintenance
+	cacheRule   *cache.Rule // nil: nothing is cached
+	fixedBody   []byte      // of a fixed response
+}
+
+// New compiles a policy that has been loaded without errors.
+func New(policy *policies.Policy, parts Parts) (*Pipeline, error) {
+	if parts.Now == nil {
+		parts.Now = time.Now
+	}
+	if parts.Log == nil {
+		parts.Log = slog.Default()
+	}
+	p := &Pipeline{policy: policy, parts: parts, clients: newAPIClients(policy.Clients), limits: map[string]ratelimit.Limit{}}
+	p.live = liveBackends{p}
+	var err error
+	if p.resolver, err = newResolver(policy.Server); err != nil {
+		return nil, err
+	}
+	if p.matcher, err = policies.NewMatcher(policy.Routes); err != nil {
+		return nil, err
+	}
+	for name, l := range policy.Limits {
+		if p.limits[name], err = Limit(name, l); err != nil {
+			return nil, err
+		}
+	}
+	for _, r := range policy.Routes {
+		rt, err := p.newRoute(r)
+		if err != nil {
+			return nil, fmt.Errorf("route %s: %w", r.Name, err)
+		}
+		p.routes = append(p.routes, rt)
+	}
+	return p, nil
+}
+
+// Resolver finds out which client a request comes from.
+func (p *Pipeline) Resolver() *clientip.Resolver { return p.resolver }
+
+// Limiter returns the route's limits, nil where it has none.
+func (rt *Route) Limiter() *ratelimit.Limiter { return rt.limiter }
+
+// Limit returns the limit of that name.
+func (p *Pipeline) Limit(name string) (l ratelimit.Limit, ok bool) {
+	l, ok = p.limits[name]
+	return l, ok
+}
+
+// Routes returns the routes, in the policy's order.
+func (p *Pipeline) Routes() []*Route { return p.routes }
+
+func newResolver(p policies.Server) (*clientip.Resolver, error) {
+	r, err := clientip.New(clientip.Options{
+		TrustedProxies: append([]netip.Prefix(nil), p.TrustedProxies...),
+		Header:         string(p.ClientIPHeader),
+		IPv6Prefix:     p.IPv6Prefix,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("server: %w", err)
+	}
+	return r, nil
+}
+
+func (p *Pipeline) newRoute(r *policies.Route) (*Route, error) {
+	rt := &Route{
+		Name:     r.Name,
+		Policy:   r,
+		pipeline: p,
+		session: session.Route{
+			Mode: session.Mode(r.Session), NoCSRF: !r.CSRF,
+			Signer: p.parts.Signer, Audience: audience(p.policy, r),
+		},
+		maxBody: r.MaxBody,
+	}
+	if err := rt.bindLimits(); err != nil {
+		return nil, err
+	}
+	if r.CORS != nil {
+		rt.cors = newCORS(r.CORS)
+	}
+	if r.Maintenance != nil {
+		rt.maintenance = newMaintenance(r.Maintenance)
+	}
+	if r.Respond != nil {
+		rt.fixedBody = []byte(r.Respond.Body)
+	}
+	if err := rt.bindCache(); err != nil {
+		return nil, err
+	}
+	if err := rt.bindLive(); err != nil {
+		return nil, err
+	}
+	rt.stages = stagesOf(rt)
+	return rt, nil
+}
+
+// audience is whom a route's assertions are meant for: the app servers of its
+// upstream, unless the policy names another audience.
+func audience(p *policies.Policy, r *policies.Route) string {
+	if a := p.Session.Assertion; a != nil && a.Audience != "" {
+		return a.Audience
+	}
+	return r.Upstream
+}
+
+// bindLimits makes the route's limiter.
+func (rt *Route) bindLimits() error {
+	var limits []ratelimit.Limit
+	for _, name := range rt.Policy.Limits {
+		limit, ok := rt.pipeline.limits[name]
+		if !ok {
+			return fmt.Errorf("there is no limit %q", name)
+		}
+		for _, part := range limit.Key {
+			if part.Kind == ratelimit.KeyUser || part.Kind == ratelimit.KeySession {
+				rt.byIdentity = true
+			}
+		}
+		limits = append(limits, limit)
+	}
+	if len(limits) == 0 {
+		return nil
+	}
+	o := ratelimit.Options{
+		Limits:   limits,
+		Counters: rt.pipeline.parts.Counters,
+		Headers:  ratelimit.HeaderStyle(rt.pipeline.policy.Server.RateLimitHeaders),
+	}
+	if rt.session.Mode == session.Login {
+		o.Succeeded = loggedIn
+	}
+	var err error
+	rt.limiter, err = ratelimit.New(o)
+	return err
+}
+
+// bindCache finds the route's cache rule.
+func (rt *Route) bindCache() error {
+	if rt.Policy.Cache == "" {
+		return nil
+	}
+	c, ok := rt.pipeline.policy.Caches[rt.Policy.Cache]
+	if !ok {
+		return fmt.Errorf("there is no cache %q", rt.Policy.Cache)
+	}
+	rule, err := newCacheRule(rt.Policy.Cache, c)
+	rt.cacheRule = &rule
+	return err
+}
+
+// bindLive makes what only requests that are served need.
+func (rt *Route) bindLive() error {
+	parts := &rt.pipeline.parts
+	if parts.Sessions != nil && rt.session.Mode == session.Off {
+		rt.noSession = parts.Sessions.ForRequest(nil, rt.session)
+	}
+	if parts.Upstreams == nil || rt.Policy.Upstream == "" {
+		return nil
+	}
+	u := parts.Upstreams[rt.Policy.Upstream]
+	if u == nil {
+		return fmt.Errorf("there is no upstream %q", rt.Policy.Upstream)
+	}
+	rt.serve = rt.newCached(rt.newForward(u))
+	return nil
+}

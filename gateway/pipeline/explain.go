@@ -1,0 +1,269 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"github.com/headgate/headgate/internal/httpx"
+	"github.com/headgate/headgate/middleware/clientip"
+	"github.com/headgate/headgate/middleware/ratelimit"
+	"github.com/headgate/headgate/policies"
+)
+
+// Question is a request to be explained.
+type Question struct {
+	Method, URL, IP string
+	Header          http.Header
+	// User and Session are whose live session the request carries, where the asker
+	// knows; Session is its opaque reference. Without them, the request's own cookie is
+	// looked up.
+	User, Session string
+}
+
+// ErrQuestion is a question that is not a request.
+var ErrQuestion = errors.New("cannot be explained")
+
+// Explanation says what would become of a request. Its lines are in the order of the
+// stages.
+type Explanation struct {
+	Method string `json:"method"`
+	Host   string `json:"host"` // normalised, as the app server would see it
+	Path   string `json:"path"` // normalised, as it is matched and forwarded
+	Query  string `json:"query,omitempty"`
+	Client string `json:"client_ip"`
+	// Refused is why the gateway answers itself, with Status. Both are empty where an
+	// app server, or what is cached of one, answers.
+	Refused string `json:"refused,omitempty"`
+	Status  int    `json:"status,omitempty"`
+	// Stage is the one that answers.
+	Stage string `json:"stage,omitempty"`
+
+	Route    string           `json:"route,omitempty"`
+	Pattern  string           `json:"pattern,omitempty"`
+	Others   []OtherRoute     `json:"other_routes,omitempty"`
+	APIKey   string           `json:"api_client,omitempty"` // the client whose key it carries
+	Limits   []ExplainedLimit `json:"limits,omitempty"`
+	Session  string           `json:"session,omitempty"`
+	Cache    string           `json:"cache,omitempty"`     // the rule
+	CacheKey []string         `json:"cache_key,omitempty"` // what the key is made of, in order
+	Answer   string           `json:"answered_by,omitempty"`
+	Forward  string           `json:"forwarded_as,omitempty"` // the path, where it is another
+	Servers  []string         `json:"servers,omitempty"`
+}
+
+// OtherRoute is a route that was not the one.
+type OtherRoute struct {
+	Route   string `json:"route"`
+	Pattern string `json:"pattern"`
+	Why     string `json:"why"`
+}
+
+// ExplainedLimit is a limit and what remains of it for the request's key.
+type ExplainedLimit struct {
+	Name       string   `json:"name"`
+	Algorithm  string   `json:"algorithm"`
+	Window     string   `json:"window"`
+	KeyedBy    []string `json:"keyed_by"`
+	Key        []string `json:"key,omitempty"`
+	Requests   int64    `json:"requests,omitempty"`
+	Burst      int64    `json:"burst,omitempty"` // of a token bucket, where it is not Requests
+	Remaining  int64    `json:"remaining"`
+	Admits     bool     `json:"admits"`
+	RetryAfter int64    `json:"retry_after_seconds,omitempty"`
+	Banned     bool     `json:"banned,omitempty"`
+	DryRun     bool     `json:"dry_run,omitempty"`
+	From       string   `json:"counted_in,omitempty"` // redis or memory
+	// Unknown is why what remains is not known, or why the limit does not apply.
+	Unknown string `json:"unknown,omitempty"`
+}
+
+// Explain says what the policy does with a request, and consumes nothing: it takes the
+// request through the stages that serve it, on backends that only look. The error is
+// ErrQuestion, or that of building the request.
+func (p *Pipeline) Explain(ctx context.Context, q Question) (*Explanation, error) {
+	r, err := p.question(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	e := &Explanation{Method: r.Method, Client: r.Info.Addr.String(), Query: r.Query}
+	if !r.explain(everyRequest, e) || r.Route == nil {
+		return e, nil
+	}
+	r.explain(r.Route.stages, e)
+	return e, nil
+}
+
+// explain runs stages until one answers, and has all of them explain themselves. It
+// reports whether none has answered.
+func (r *Request) explain(stages []Stage, e *Explanation) bool {
+	answered := false
+	for i := range stages {
+		if s := &stages[i]; !answered {
+			if a := s.Run(r); a != nil {
+				answered = true
+				e.Status, e.Refused, e.Stage = a.Status, a.why(), s.Name
+			}
+		}
+		if stages[i].Explain != nil {
+			stages[i].Explain(r, e)
+		}
+	}
+	return !answered
+}
+
+// why says in one line why the gateway gives the answer.
+func (a *Answer) why() string {
+	return strings.TrimSuffix(a.Detail, ".")
+}
+
+// question makes the request that is asked about.
+func (p *Pipeline) question(ctx context.Context, q Question) (*Request, error) {
+	u, err := url.Parse(q.URL)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the URL: %w", ErrQuestion, err)
+	}
+	addr := netip.MustParseAddr("192.0.2.1") // TEST-NET-1 of RFC 5737, which no client has
+	if q.IP != "" {
+		if addr, err = netip.ParseAddr(q.IP); err != nil {
+			return nil, fmt.Errorf("%w: the address: %w", ErrQuestion, err)
+		}
+		addr = addr.Unmap().WithZone("")
+	}
+	header := q.Header.Clone()
+	if header == nil {
+		header = http.Header{}
+	}
+	r := new(Request)
+	r.Begin(ctx, p, &peek{pipeline: p, user: q.User, session: q.Session})
+	r.Info = clientip.Info{Addr: addr, Bucket: p.resolver.Bucket(addr)}
+	r.Method, r.Authority, r.Scheme, r.Query = strings.ToUpper(q.Method), u.Host, u.Scheme, u.RawQuery
+	if host := header.Get("Host"); host != "" {
+		r.Authority = host
+		header.Del("Host")
+	}
+	if r.Method == "" {
+		r.Method = http.MethodGet
+	}
+	if r.Scheme == "" {
+		r.Scheme = "http"
+	}
+	if r.Target = httpx.RawPath(u); u.Opaque == "*" || u.Path == "*" {
+		r.Target = "*"
+	} else if r.Target == "" {
+		r.Target = "/"
+	}
+	r.Header = header
+	return r, nil
+}
+
+func explainTarget(r *Request, e *Explanation) {
+	e.Host, e.Path = r.Authority, r.Path.RawPath
+}
+
+// explainRoute says which route takes the request, and why the others do not.
+func explainRoute(r *Request, e *Explanation) {
+	match, attempts := r.pipeline.matcher.Explain(&r.asked)
+	for _, a := range attempts {
+		if a.Why != "" {
+			e.Others = append(e.Others, OtherRoute{r.pipeline.routes[a.Index].Name, a.Pattern, a.Why})
+		}
+	}
+	if r.Route != nil {
+		e.Route, e.Pattern = r.Route.Name, match.Pattern()
+	}
+}
+
+func explainIdentity(r *Request, e *Explanation) {
+	if r.Client != nil {
+		e.APIKey = r.Client.Name
+	}
+}
+
+// explainSession says what the route's rule asks of a session.
+func explainSession(r *Request, e *Explanation) {
+	login := r.pipeline.policy.Session.LoginPath
+	switch r.Route.Policy.Session {
+	case policies.SessionOff:
+		e.Session = "off: a session cookie is ignored, and not forwarded"
+	case policies.SessionOptional:
+		e.Session = "optional: the app sees a session where there is one"
+	case policies.SessionRequired:
+		e.Session = "required: without a user's session, browsers get 303 to " + login + ", others 401"
+	case policies.SessionLogin:
+		e.Session = "login: the app may log a user in"
+	case policies.SessionLogout:
+		e.Session = "logout: the session ends, whatever the app answers"
+	}
+}
+
+// explainLimits says what remains of each limit for the request.
+func explainLimits(r *Request, e *Explanation) {
+	b := r.backends.(*peek)
+	for _, name := range r.Route.Policy.Limits {
+		p := r.pipeline.policy.Limits[name]
+		l := ExplainedLimit{
+			Name: name, Algorithm: string(p.Algorithm), Window: p.Window.String(), KeyedBy: p.Key,
+			Requests: int64(p.Requests), DryRun: p.DryRun, Unknown: "this client is in the limit's allow list",
+		}
+		switch {
+		case !b.asked:
+			l.Unknown = "it is not asked"
+		case b.err != nil:
+			l.Unknown = b.err.Error()
+		}
+		for _, v := range b.previews {
+			if v.Name == name {
+				l.show(v)
+			}
+		}
+		e.Limits = append(e.Limits, l)
+	}
+}
+
+func (l *ExplainedLimit) show(v ratelimit.Preview) {
+	l.Key, l.Requests, l.Remaining, l.Admits, l.Banned = v.Key, v.Limit, v.Remaining, v.Allowed, v.Banned
+	l.From, l.Unknown = string(v.Source), ""
+	if !v.Allowed {
+		l.RetryAfter = ratelimit.Seconds(v.RetryAfter)
+	}
+}
+
+// answerExplainer returns what says who answers on a route.
+func answerExplainer(p *policies.Route) func(*Request, *Explanation) {
+	switch {
+	case p.Redirect != nil:
+		return func(r *Request, e *Explanation) {
+			e.Answer = fmt.Sprintf("redirect %d to %s", p.Redirect.Status, r.Match.Expand(p.Redirect.To))
+		}
+	case p.Respond != nil:
+		return func(_ *Request, e *Explanation) { e.Answer = fmt.Sprintf("fixed response %d", p.Respond.Status) }
+	}
+	return explainForward
+}
+
+// explainForward says by what the request would be looked up in the cache, and which app
+// servers answer.
+func explainForward(r *Request, e *Explanation) {
+	rt := r.Route
+	if rt.cacheRule != nil && rt.session.Mode != "logout" {
+		e.Cache = rt.cacheRule.Name
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			e.CacheKey = rt.cacheRule.KeyParts(rt.partition(), r.Scheme, r.Authority,
+				&url.URL{Path: r.Path.Path, RawPath: r.Path.RawPath, RawQuery: r.Query}, r.Header)
+		}
+	}
+	e.Answer = "upstream " + rt.Policy.Upstream
+	if u := r.pipeline.policy.Upstreams[rt.Policy.Upstream]; u != nil {
+		for _, s := range u.Servers {
+			e.Servers = append(e.Servers, s.URL)
+		}
+	}
+	if path := rt.forwardedPath(r.Path.RawPath, r.Match); path != r.Path.RawPath {
+		e.Forward = path
+	}
+}

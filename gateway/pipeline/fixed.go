@@ -1,0 +1,29 @@
+package pipeline
+
+import (
+	"net/http"
+	"strings"
+)
+
+// What the policy has the gateway answer by itself. respondHeaders, the session's due
+// and the response headers' rules come with it: see finishFixed.
+
+// redirect answers with a Location that keeps the request's query unless it has one of
+// its own.
+func redirect(r *Request) *Answer {
+	p := r.Route.Policy.Redirect
+	to, fragment, marked := strings.Cut(r.Match.Expand(p.To), "#")
+	if r.Query != "" && !strings.Contains(to, "?") {
+		to += "?" + r.Query
+	}
+	if marked {
+		to += "#" + fragment
+	}
+	return r.answered(Answer{Status: p.Status, Detail: "the policy redirects to " + to, Header: http.Header{"Location": {to}}, form: asFixed})
+}
+
+// respond answers with the same response every time.
+func respond(r *Request) *Answer {
+	p := r.Route.Policy.Respond
+	return r.answered(Answer{Status: p.Status, Detail: "the policy has a fixed response", form: asFixed, body: r.Route.fixedBody, contentType: p.ContentType})
+}

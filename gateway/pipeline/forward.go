@@ -1,0 +1,148 @@
+package pipeline
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/headgate/headgate/gateway/listener"
+	"github.com/headgate/headgate/internal/httpx"
+	"github.com/headgate/headgate/middleware/proxy"
+	"github.com/headgate/headgate/middleware/session"
+	"github.com/headgate/headgate/policies"
+	"github.com/labstack/echo/v4"
+)
+
+const headerClient = "Headgate-Client"
+
+// newForward returns the handler that has an upstream answer. The cache may call it
+// without a client, in a goroutine of its own.
+func (rt *Route) newForward(u *proxy.Upstream) echo.HandlerFunc {
+	h := u.Handler(proxy.RouteOptions{
+		RewriteHost:    !rt.Policy.PreserveHost,
+		Timeout:        noneIfZero(rt.Policy.Timeout),
+		Rewrite:        rt.rewriteRequest,
+		ModifyResponse: rt.takeResponse,
+		Filter:         session.StripReserved,
+		OnUpgrade:      upgraded,
+	})
+	return func(c echo.Context) error {
+		r := requestFrom(c.Request().Context())
+		forwarded, err := rt.rewritten(c.Request(), r.Match)
+		if err != nil {
+			return refuse(http.StatusBadRequest, "What this route makes of the path could be read as another one.").because(err)
+		}
+		err = h.Forward(c.Response(), forwarded)
+		if err == nil {
+			return nil
+		}
+		r.answeredBy(err)
+		if ended := r.endSession(c.Response().Header()); ended != nil {
+			return ended
+		}
+		if refusal := refusalOf(c.Request(), err); refusal != nil {
+			return refuse(refusal.Status, "The request is refused: "+refusal.Reason+".").because(err)
+		}
+		return asAnswer(err)
+	}
+}
+
+// refusalOf returns why the listener has cut off the request's body, if that
+// is what went wrong. Over HTTP/1 the connection knows, over HTTP/2 the error.
+func refusalOf(r *http.Request, err error) *listener.RequestError {
+	if refusal := listener.Refusal(r.Context()); refusal != nil {
+		return refusal
+	}
+	var refusal *listener.RequestError
+	errors.As(err, &refusal)
+	return refusal
+}
+
+// upgraded settles the limits when the connection becomes a WebSocket, which may last
+// for days.
+func upgraded(req *http.Request) {
+	requestFrom(req.Context()).settle(http.StatusSwitchingProtocols, nil)
+}
+
+// answeredBy notes for the log which server it was that gave no answer.
+func (r *Request) answeredBy(err error) {
+	var failure *proxy.Error
+	if errors.As(err, &failure) && failure.Server != "" {
+		if u, err := url.Parse(failure.Server); err == nil {
+			r.upstream.Store(u)
+		}
+	}
+}
+
+// rewriteRequest makes the forwarded request what the policy wants it to be, and then
+// says who is asking, which no rule can change.
+func (rt *Route) rewriteRequest(pr *httputil.ProxyRequest) {
+	applyHeaderRules(pr.Out.Header, rt.Policy.RequestHeaders)
+	rt.announce(pr.Out.Header, requestFrom(pr.In.Context()))
+}
+
+// announce tells the app server who is asking.
+func (rt *Route) announce(h http.Header, r *Request) {
+	r.Session.ForwardHeaders(h)
+	if r.Client != nil {
+		h.Set(headerClient, r.Client.Name)
+	}
+}
+
+// rewritten returns the request with the path that the app gets: itself, unless
+// strip_prefix or rewrite makes another one. That is normalised once more, as
+// what was put together may need it.
+func (rt *Route) rewritten(r *http.Request, m policies.Match) (*http.Request, error) {
+	routed := httpx.RawPath(r.URL)
+	forwarded := rt.forwardedPath(routed, m)
+	if forwarded == routed {
+		return r, nil
+	}
+	path, err := httpx.NormalizePath(forwarded)
+	if err != nil {
+		return nil, err
+	}
+	u := *r.URL
+	u.Path, u.RawPath = path.Path, path.RawPath
+	r = r.WithContext(r.Context())
+	r.URL = &u
+	return r, nil
+}
+
+// forwardedPath returns the escaped path that the app gets.
+func (rt *Route) forwardedPath(routed string, m policies.Match) string {
+	switch {
+	case rt.Policy.StripPrefix != "":
+		rest, ok := strings.CutPrefix(routed, strings.TrimSuffix(rt.Policy.StripPrefix, "/"))
+		switch {
+		case !ok || rest != "" && rest[0] != '/': // /apis is not below /api
+			return routed
+		case rest == "":
+			return "/"
+		}
+		return rest
+	case rt.Policy.Rewrite != "":
+		return m.Expand(rt.Policy.Rewrite)
+	}
+	return routed
+}
+
+// asAnswer says to the client what a failure of the upstream means for it.
+func asAnswer(err error) error {
+	var failure *proxy.Error
+	if !errors.As(err, &failure) {
+		return err
+	}
+	detail := failure.Detail()
+	if failure.Kind == proxy.KindRefused {
+		detail = session.Refuse(failure.Err).Reason
+	}
+	a := refuse(failure.Status, detail).because(err)
+	if seconds := failure.RetryAfter(); seconds > 0 {
+		a.with("Retry-After", strconv.FormatInt(seconds, 10))
+	}
+	return a
+}

@@ -1,0 +1,109 @@
+package pipeline
+
+import (
+	"github.com/headgate/headgate/middleware/ratelimit"
+	"github.com/headgate/headgate/middleware/session"
+	"github.com/headgate/headgate/middleware/store"
+)
+
+// liveBackends serve requests: they ask Redis, or this process' memory where there is
+// none, and have app servers answer.
+type liveBackends struct{ *Pipeline }
+
+func (b liveBackends) Preflight(r *Request) bool { return isPreflight(r) }
+
+func (b liveBackends) Identify(r *Request) *APIClient { return b.clients.take(r.Header) }
+
+func (b liveBackends) Remembered(r *Request) bool {
+	r.Limits = r.Route.limiter.Denied(&r.subject)
+	return r.Limits != nil
+}
+
+// Admit finds the session and asks the limits, in one round trip to Redis where that
+// can be: limits by user or session go by whom this instance remembers the cookie to
+// belong to. A wrong guess is refunded, and asked again.
+func (b liveBackends) Admit(r *Request) bool {
+	rt := r.Route
+	if r.Session = rt.noSession; r.Session == nil {
+		r.Session = b.parts.Sessions.ForRequest(r.http, rt.session)
+	}
+	r.Limits = b.ask(r)
+	if live := r.Session.Session(); live != nil {
+		r.user, r.ref = live.User, live.Ref
+	} else if r.Limits != nil && !r.Limits.Allowed() {
+		r.user, r.ref = r.subject.User, r.subject.Session // as remembered: the session was not asked for
+	}
+	if r.Limits == nil {
+		return true
+	}
+	if r.Limits.Allowed() {
+		r.settleLater()
+		r.Limits.WriteHeaders(r.echo.Response().Header())
+		return true
+	}
+	return false
+}
+
+// ask returns what the limits decided, nil where the route has none.
+func (b liveBackends) ask(r *Request) *ratelimit.Result {
+	limiter, rs, who := r.Route.limiter, r.Session, &r.subject
+	var batch *store.Batch
+	if redis := b.parts.Redis; redis != nil && rs.HasToken() {
+		batch = redis.NewBatch()
+		rs.AddTo(batch)
+	}
+	if limiter == nil {
+		_ = rs.Load(r) // Authorize knows what an error means on this route
+		return nil
+	}
+
+	guessed, sure := rs.Remembered()
+	if r.Route.byIdentity && rs.HasToken() && !sure {
+		_ = rs.Load(r)
+		countBySession(who, rs)
+		return limiter.Check(r, who, nil)
+	}
+
+	who.User, who.Session = guessed.User, guessed.Ref
+	outcome := limiter.Check(r, who, batch)
+	if !outcome.Allowed() && batch != nil && batch.Pending() {
+		return outcome // remembered as denied: the session does not matter
+	}
+	_ = rs.Load(r)
+	if !r.Route.byIdentity {
+		return outcome
+	}
+	countBySession(who, rs)
+	if who.User == guessed.User && who.Session == guessed.Ref {
+		return outcome
+	}
+	outcome.Refund(r)
+	return limiter.Check(r, who, nil)
+}
+
+// countBySession makes the limits count by a live session alone.
+func countBySession(who *ratelimit.Request, rs *session.RequestSession) {
+	who.User, who.Session = "", ""
+	if live := rs.Session(); live != nil {
+		who.User, who.Session = live.User, live.Ref
+	}
+}
+
+func (b liveBackends) Authorize(r *Request) *Answer {
+	if a := r.authorizeSession(); a != nil {
+		return a
+	}
+	// The cookie has been read. Neither the app server nor the cache gets it: to the
+	// cache it would be one of the app's own.
+	b.parts.Sessions.CutCookie(r.Header)
+	return nil
+}
+
+func (b liveBackends) Forward(r *Request) *Answer {
+	if err := r.Route.serve(r.echo); err != nil {
+		a := answerTo(err)
+		r.cause = err
+		return a
+	}
+	return nil
+}

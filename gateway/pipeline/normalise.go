@@ -1,0 +1,72 @@
+package pipeline
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/headgate/headgate/internal/httpx"
+)
+
+// normalise gives host and path the one form that all stages behind it see, and the
+// app server, too: RFC 3986 section 6.2.2.
+func normalise(r *Request) *Answer {
+	host, err := httpx.NormalizeHost(r.Authority, r.Scheme)
+	if err != nil {
+		return refuse(http.StatusBadRequest, "The Host is not a host name or address.").because(err)
+	}
+	r.Authority, r.Host = host.Authority, host.Name
+	if r.http != nil {
+		r.http.Host = host.Authority
+	}
+	if r.Method == http.MethodConnect {
+		return refuse(http.StatusMethodNotAllowed, "This is not a forward proxy: CONNECT is not served here.").with("Allow", "")
+	}
+	if r.Target == "*" { // RFC 9112 section 3.2.4: it asks about the server itself
+		if r.Method != http.MethodOptions {
+			return refuse(http.StatusBadRequest, "The target * is for OPTIONS alone.")
+		}
+		return r.answered(Answer{Status: http.StatusNoContent, Detail: "the gateway answers for itself", form: asBare})
+	}
+	path, err := httpx.NormalizePath(r.rawPath())
+	if err != nil {
+		return refuse(http.StatusBadRequest, "The path is malformed, or could be read as another one.").because(err)
+	}
+	r.Path = path
+	if r.http != nil {
+		// An absolute request target names scheme and server as well. The listener has
+		// taken the Host from it; the app server gets the ordinary form.
+		u := r.http.URL
+		u.Path, u.RawPath = path.Path, path.RawPath
+		u.Scheme, u.Host, u.User, u.Fragment = "", "", nil, ""
+	}
+	return nil
+}
+
+// rawPath returns the escaped path as the client wrote it. A parsed URL does not have
+// it any more: parsing drops an escaped path that it finds invalid.
+func (r *Request) rawPath() string {
+	if r.http != nil && !strings.HasPrefix(r.Target, "/") && !strings.Contains(r.Target, "://") {
+		return httpx.RawPath(r.http.URL) // a request that no listener has read, such as a test's
+	}
+	_, path, _ := SplitTarget(r.Target)
+	return path
+}
+
+// SplitTarget takes a request's target apart: /path?query, or in absolute form with
+// scheme and host before it (RFC 9112 section 3.2.2).
+func SplitTarget(target string) (host, path, query string) {
+	if !strings.HasPrefix(target, "/") {
+		if _, rest, ok := strings.Cut(target, "://"); ok {
+			end := strings.IndexAny(rest, "/?")
+			if end < 0 {
+				return rest, "/", ""
+			}
+			host, target = rest[:end], rest[end:]
+			if target[0] == '?' {
+				target = "/" + target
+			}
+		}
+	}
+	path, query, _ = strings.Cut(target, "?")
+	return host, path, query
+}

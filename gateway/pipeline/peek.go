@@ -1,0 +1,79 @@
+package pipeline
+
+import (
+	"crypto/tls"
+	"net/http"
+	"net/url"
+
+	"github.com/headgate/headgate/middleware/ratelimit"
+	"github.com/headgate/headgate/middleware/session"
+)
+
+// peek are the backends of one explanation: they look at counters and sessions as they
+// are, and consume, touch and forward nothing.
+type peek struct {
+	pipeline      *Pipeline
+	user, session string // as the asker knows
+
+	asked    bool // the limits were
+	previews []ratelimit.Preview
+	err      error // why the counters could not be read
+}
+
+func (b *peek) Preflight(r *Request) bool { return isPreflight(r) }
+
+func (b *peek) Identify(r *Request) *APIClient { return b.pipeline.clients.take(r.Header) }
+
+// Remembered leaves the remembered denials to Admit, which reads the counters.
+func (b *peek) Remembered(*Request) bool { return false }
+
+func (b *peek) Admit(r *Request) bool {
+	b.findSession(r)
+	if live := r.Session.Session(); live != nil {
+		r.subject.User, r.subject.Session = live.User, live.Ref
+	}
+	if r.Route.limiter == nil {
+		return true
+	}
+	b.asked = true
+	b.previews, b.err = r.Route.limiter.Peek(r, &r.subject)
+	for _, v := range b.previews {
+		if !v.Allowed && !v.DryRun {
+			r.answer.Detail = "limit " + v.Name + " denies"
+			return false
+		}
+	}
+	return true
+}
+
+// findSession looks for the session that the question names, or that of the cookie.
+func (b *peek) findSession(r *Request) {
+	if r.Session = r.Route.noSession; r.Session != nil {
+		return
+	}
+	sessions := b.pipeline.parts.Sessions
+	req := r.asHTTP()
+	if b.user != "" || b.session != "" {
+		r.Session = sessions.Assume(req, r.Route.session, session.Identity{User: b.user, Ref: b.session})
+		return
+	}
+	r.Session = sessions.ForRequest(req, r.Route.session)
+	_ = r.Session.Peek(r) // Authorize knows what an error means on this route
+}
+
+// asHTTP makes the HTTP request that the question stands for.
+func (r *Request) asHTTP() *http.Request {
+	req := &http.Request{
+		Method: r.Method, Host: r.Authority, Header: r.Header, Body: http.NoBody, RequestURI: r.Target,
+		URL:   &url.URL{Path: r.Path.Path, RawPath: r.Path.RawPath, RawQuery: r.Query},
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}
+	if r.Scheme == "https" {
+		req.TLS = &tls.ConnectionState{HandshakeComplete: true}
+	}
+	return req.WithContext(r)
+}
+
+func (b *peek) Authorize(r *Request) *Answer { return r.authorizeSession() }
+
+func (b *peek) Forward(*Request) *Answer { return nil }

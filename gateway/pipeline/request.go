@@ -1,0 +1,110 @@
+package pipeline
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/headgate/headgate/internal/httpx"
+	"github.com/headgate/headgate/middleware/clientip"
+	"github.com/headgate/headgate/middleware/ratelimit"
+	"github.com/headgate/headgate/middleware/session"
+	"github.com/headgate/headgate/policies"
+	"github.com/labstack/echo/v4"
+)
+
+// Request is what the stages know about one request and its answer. They are handed
+// it; none looks it up.
+//
+// It is the context of the HTTP request as well, so that a fill of the cache, which
+// goes on without its Echo context when the client has left, has it too.
+//
+// Its fields belong to the goroutine that runs the stages. What a fill may write when
+// the access log has long been written is atomic.
+type Request struct {
+	clientip.Context // who asks, and the context of the request
+
+	// What came, as the client sent it.
+	Method        string
+	Target        string // of the request line: a path with its query, an absolute URL, or *
+	Authority     string // the Host field; once normalised, that form
+	Scheme        string // http or https
+	Query         string // byte for byte, without the ?
+	Header        http.Header
+	ContentLength int64 // of the body; -1 where it is not declared
+
+	// What the stages found, in their order.
+	Path    httpx.NormalPath // normalise
+	Host    string           // normalise: without port, what routes are matched by
+	asked   policies.Request
+	Match   policies.Match          // route
+	Route   *Route                  // route: nil until one fits
+	Client  *APIClient              // identity: nil without a known API key
+	subject ratelimit.Request       // deny cache, admit
+	Limits  *ratelimit.Result       // admit: nil where no limit applies
+	Session *session.RequestSession // admit: nil before it, and where the session is not known
+	// Stage is the name of the stage that the request has come to.
+	Stage string
+
+	answer Answer // of the gateway's own, where a stage gave one
+
+	pipeline *Pipeline
+	backends Backends
+	own      *Answer // the answer that ended the way; nil where the app server answered
+
+	live
+}
+
+// live is what a request has that is really being served.
+type live struct {
+	echo   echo.Context
+	http   *http.Request
+	start  time.Time
+	id     string
+	ids    [1]string // id, as a header's value
+	status int       // what the answer means, where its own status is gRPC's constant 200
+	cause  error     // why the gateway answered itself, for the access log
+
+	user, ref     string // of the session that was live when the request came, or that the limits denied it by
+	sessionNeeded bool   // refused, or sent to the login page, for want of a session
+
+	reserved *ratelimit.Result       // to be settled by the answer
+	loggedIn atomic.Bool             // the app has logged its user in
+	upstream atomic.Pointer[url.URL] // of the server that was asked last
+}
+
+// NewContext returns a Request as the context of an HTTP request. The listener calls
+// it over HTTP/1, so that Serve has no need to copy the request.
+func NewContext(ctx context.Context) context.Context {
+	return &Request{Context: clientip.Context{Context: ctx}}
+}
+
+// Begin makes r a request to p on backends, for those who know of requests otherwise than
+// from a listener. The fields under "What came" are the caller's to set, and Info.
+func (r *Request) Begin(ctx context.Context, p *Pipeline, backends Backends) {
+	*r = Request{Context: clientip.Context{Context: ctx}, pipeline: p, backends: backends}
+}
+
+// Subject is what the limits count the request by.
+func (r *Request) Subject() *ratelimit.Request { return &r.subject }
+
+type requestKey struct{}
+
+// Value makes the Request findable through contexts that wrap it.
+func (r *Request) Value(key any) any {
+	if key == (requestKey{}) {
+		return r
+	}
+	return r.Context.Value(key)
+}
+
+// requestFrom returns the Request that a context is, or leads to.
+func requestFrom(ctx context.Context) *Request {
+	if r, ok := ctx.(*Request); ok {
+		return r
+	}
+	r, _ := ctx.Value(requestKey{}).(*Request)
+	return r
+}

@@ -1,0 +1,98 @@
+package pipeline
+
+import (
+	"net/http"
+
+	"github.com/headgate/headgate/middleware/proxy"
+	"github.com/headgate/headgate/middleware/ratelimit"
+	"github.com/headgate/headgate/middleware/session"
+	"github.com/headgate/headgate/policies"
+)
+
+// The way back. What happens to an answer, in this order:
+//
+//	the app server's answer   takeResponse: save the session, clean the headers; its error refuses the answer
+//	the cache                 stores the clean answer (see caching.go)
+//	just before the header    settle what the limits reserved, by the status that the client is given
+//	                          purge what a successful unsafe request has made invalid
+//	the end                   the Record, for access log and metrics
+//
+// The session is saved first, as a failure makes another answer: a 503, by which the
+// limits settle.
+
+// takeResponse takes from the app server's response what is meant for the gateway,
+// does it, and makes the rest fit for the client. Its error refuses the response.
+func (rt *Route) takeResponse(res *http.Response) error {
+	r := requestFrom(res.Request.Context())
+	r.upstream.Store(res.Request.URL)
+	actions, err := r.Session.TakeActions(res.Header)
+	if err != nil { // nothing is done of it; the forward handler does what is due all the same
+		return &proxy.Error{Status: session.Status(err), Kind: proxy.KindRefused, Err: err}
+	}
+	if _, err := r.Session.Commit(r, actions); err != nil {
+		return &proxy.Error{Status: session.Status(err), Kind: proxy.KindRefused, Err: err}
+	}
+	r.loggedIn.Store(actions.Login != "")
+	if rt.cors != nil {
+		removeCORS(res.Header)
+	} else {
+		rt.pipeline.parts.CORS.learn(rt.Name, res.Request.Header.Get("Origin"), res.Header)
+	}
+	applyHeaderRules(res.Header, rt.Policy.ResponseHeaders)
+	res.Header.Del(headerRequestID)    // the request has the gateway's
+	r.Session.WriteHeaders(res.Header) // last, whatever app and policy say
+	return nil
+}
+
+// endSession does what is due on a request that no app server has answered: on a logout
+// route the session ends whatever the app does. Its cookie goes into h.
+func (r *Request) endSession(h http.Header) error {
+	if err := r.Session.CommitDue(r); err != nil {
+		refusal := session.Refuse(err)
+		refusal.WriteHeaders(h)
+		return refuse(refusal.Status, refusal.Reason).because(err)
+	}
+	r.Session.WriteHeaders(h)
+	return nil
+}
+
+// loggedIn is what success means on a login route: the app server has logged its user
+// in, whatever its status says.
+func loggedIn(_ int, h http.Header) bool { return h.Get(session.HeaderLogin) != "" }
+
+// settleLater has limits that count by the answer settled just before the answer goes
+// out, so that the client's next request finds it done.
+func (r *Request) settleLater() {
+	if !r.Limits.NeedsResponse() {
+		return
+	}
+	r.reserved = r.Limits
+	res := r.echo.Response()
+	res.Before(func() { r.settle(res.Status, res.Header()) })
+}
+
+// settle settles what is reserved by the answer, whose status is zero where there is
+// none. A second call does nothing.
+func (r *Request) settle(status int, h http.Header) {
+	if r.reserved == nil {
+		return
+	}
+	if r.loggedIn.Load() { // the app's header is gone from the answer by now
+		h = http.Header{session.HeaderLogin: {"?1"}}
+	}
+	r.reserved.Settle(r, ratelimit.Response{Status: status, Header: h, Own: r.cause != nil})
+	r.reserved = nil
+}
+
+// applyHeaderRules removes, sets and adds headers.
+func applyHeaderRules(h http.Header, rules policies.HeaderRules) {
+	for _, name := range rules.Remove {
+		h.Del(name)
+	}
+	for name, value := range rules.Set {
+		h.Set(name, value)
+	}
+	for name, value := range rules.Add {
+		h.Add(name, value)
+	}
+}

@@ -1,0 +1,171 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"runtime/debug"
+
+	"github.com/headgate/headgate/gateway/observe"
+	"github.com/headgate/headgate/middleware/proxy"
+	"github.com/labstack/echo/v4"
+)
+
+// Serve takes an HTTP request through the pipeline, from its arrival to the Record of
+// it. Echo carries request and response; its router has no part in it.
+//
+// It panics with http.ErrAbortHandler where a response has begun and can't be
+// completed, so that the client does not take what it has for the whole.
+func (p *Pipeline) Serve(c echo.Context) {
+	r := p.begin(c)
+	defer r.finish()
+	if a := p.Run(r); a != nil {
+		r.writeOwn(a)
+	}
+}
+
+// Run takes a request through the stages until one of them answers it. Nil means that
+// the cache or an app server has.
+func (p *Pipeline) Run(r *Request) *Answer {
+	if a := r.through(everyRequest); a != nil {
+		return a
+	}
+	return r.through(r.Route.stages)
+}
+
+func (r *Request) through(stages []Stage) *Answer {
+	for i := range stages {
+		r.Stage = stages[i].Name
+		if a := stages[i].Run(r); a != nil {
+			return a
+		}
+	}
+	return nil
+}
+
+// begin gives the request its ID and its client's address. First of all, what Connection
+// names goes: it is the client's word on its own headers, and must remove none that
+// are set from here on.
+func (p *Pipeline) begin(c echo.Context) *Request {
+	req := c.Request()
+	proxy.StripConnection(req.Header)
+	r, made := req.Context().(*Request)
+	if !made {
+		r = NewContext(req.Context()).(*Request)
+		req = req.WithContext(r)
+		c.SetRequest(req)
+	}
+	r.pipeline, r.backends = p, p.live
+	r.Info = p.resolver.Info(req)
+	r.Method, r.Target, r.Authority, r.Scheme = req.Method, req.RequestURI, req.Host, schemeOf(req)
+	r.Header, r.ContentLength, r.Query = req.Header, req.ContentLength, req.URL.RawQuery
+	r.echo, r.http = c, req
+	r.start, r.id = p.parts.Now(), requestID(req.Header)
+	r.ids[0] = r.id // one array for both; clipped, so that an append makes a copy
+	req.Header[headerRequestID] = r.ids[:1:1]
+	c.Response().Header()[headerRequestID] = r.ids[:1:1]
+	if m := p.parts.Metrics; m != nil {
+		m.InFlight.Inc()
+	}
+	return r
+}
+
+// writeOwn writes an answer of the gateway's own.
+func (r *Request) writeOwn(a *Answer) {
+	if r.cause == nil {
+		if r.cause = a.Cause; a.form == asProblem {
+			r.cause = a
+		}
+	}
+	if a.form == asFixed {
+		if a = r.finishFixed(a); a.form != asFixed {
+			r.cause = a
+		}
+	}
+	if r.cause != nil && r.Err() != nil && errors.Is(r.cause, context.Canceled) {
+		a = refuse(proxy.StatusClientGone, "") // for the access log: the client does not read it
+	}
+	if a.Status == http.StatusInternalServerError && a.form == asProblem {
+		r.pipeline.parts.Log.Error("a request failed", "id", r.id, "error", r.cause)
+	}
+	r.own = a
+	a.write(r)
+}
+
+// finishFixed does what belongs to an answer that the policy gives, as to one of an app
+// server: a logout route may be a redirect, and response headers have rules.
+func (r *Request) finishFixed(a *Answer) *Answer {
+	h := r.echo.Response().Header()
+	if err := r.endSession(h); err != nil {
+		return answerTo(err)
+	}
+	applyHeaderRules(h, r.Route.Policy.ResponseHeaders)
+	for name := range a.Header {
+		h.Del(name)
+	}
+	return a
+}
+
+// finish does what remains when the response is complete, or a stage has panicked: it
+// settles what no answer has, and makes the Record.
+func (r *Request) finish() {
+	panicked := recover()
+	res := r.echo.Response()
+	if panicked != nil && panicked != http.ErrAbortHandler {
+		r.pipeline.parts.Log.Error("a request panicked", "id", r.id, "panic", panicked, "stack", string(debug.Stack()))
+		r.cause = errors.New("panic")
+		if !res.Committed {
+			refuse(http.StatusInternalServerError, "").write(r)
+			panicked = nil
+		}
+	}
+	if panicked == http.ErrAbortHandler && r.cause == nil {
+		r.cause = errors.New("the response broke off")
+	}
+	r.settle(0, nil) // unless an answer has
+	r.pipeline.observe(r)
+	if panicked != nil {
+		panic(http.ErrAbortHandler) // the listener closes the connection: the client sees that the answer is not whole
+	}
+}
+
+// observe hands what is known of the request to metrics, access log and observer.
+func (p *Pipeline) observe(r *Request) {
+	parts := &p.parts
+	route := ""
+	if r.Route != nil {
+		route = r.Route.Name
+	}
+	took := parts.Now().Sub(r.start)
+	if m := parts.Metrics; m != nil {
+		m.InFlight.Dec()
+		m.Request(route, r.Method, r.statusOf(r.echo.Response()), took)
+	}
+	if parts.AccessLog == nil && parts.Observe == nil {
+		return
+	}
+	var record observe.Record
+	r.record(&record, took)
+	if parts.AccessLog != nil {
+		parts.AccessLog.Line(record.AppendJSON)
+	}
+	if parts.Observe != nil {
+		parts.Observe(&record)
+	}
+}
+
+// statusOf returns the status that access log and metrics show.
+func (r *Request) statusOf(res *echo.Response) int {
+	if r.status != 0 {
+		return r.status
+	}
+	return res.Status
+}
+
+// schemeOf returns what the client spoke.
+func schemeOf(r *http.Request) string {
+	if r.TLS != nil {
+		return "https"
+	}
+	return "http"
+}

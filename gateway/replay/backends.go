@@ -1,0 +1,98 @@
+package replay
+
+import (
+	"net/http"
+
+	"github.com/headgate/headgate/gateway/pipeline"
+	"github.com/headgate/headgate/policies"
+)
+
+// An engine is the backends of the pipeline's stages: it answers what the request alone
+// does not tell from the record at hand. One request is under way at a time.
+
+// Preflight implements pipeline.Backends. Other logs than our own do not have the
+// request's headers; but hardly anything else sends OPTIONS.
+func (e *engine) Preflight(r *pipeline.Request) bool {
+	if r.Method != http.MethodOptions {
+		return false
+	}
+	own := e.record.Own
+	return own == nil || !own.Answered && own.Limit == ""
+}
+
+// Identify implements pipeline.Backends.
+func (e *engine) Identify(*pipeline.Request) *pipeline.APIClient {
+	if e.record.Own == nil {
+		return nil
+	}
+	c := e.policy.Clients[e.record.Own.Client]
+	if c == nil {
+		return nil
+	}
+	return &pipeline.APIClient{Name: e.record.Own.Client, Plan: c.Plan}
+}
+
+// Remembered implements pipeline.Backends.
+func (e *engine) Remembered(r *pipeline.Request) bool {
+	o := r.Route.Limiter().Denied(r.Subject())
+	if o == nil {
+		return false
+	}
+	r.Limits = o
+	e.noteDecisions(r)
+	return true
+}
+
+// Admit implements pipeline.Backends: the session is the one that the log tells, and the
+// limits count on the log's clock.
+func (e *engine) Admit(r *pipeline.Request) bool {
+	limiter := r.Route.Limiter()
+	if limiter == nil {
+		return true
+	}
+	who, own := r.Subject(), e.record.Own
+	if own != nil && r.Route.Policy.Session != policies.SessionOff {
+		who.User, who.Session = own.User, own.Session
+	}
+	r.Limits = limiter.Check(r, who, nil)
+	e.noteDecisions(r)
+	if !r.Limits.Allowed() {
+		return false
+	}
+	if r.Limits.NeedsResponse() {
+		e.settleLater(r.Route.Policy, e.record, r.Limits)
+	}
+	return true
+}
+
+// noteDecisions keeps which limits denied the request, or would have.
+func (e *engine) noteDecisions(r *pipeline.Request) {
+	v, o := e.verdict, r.Limits
+	if o.Allowed() && o.DryRunDeniedBy() == "" {
+		return
+	}
+	for _, d := range o.Decisions() {
+		switch {
+		case d.Allowed:
+		case !d.DryRun && v.limit < 0:
+			v.limit, v.banned = e.limitIndex(d.Name), d.Banned
+		case d.DryRun && v.dryRun < 0:
+			v.dryRun = e.limitIndex(d.Name)
+		}
+	}
+	if !o.Allowed() {
+		v.dryRun = -1
+	}
+}
+
+// Authorize implements pipeline.Backends. A log tells neither cookies nor keys that are
+// not known, so that nothing is refused for want of them.
+func (e *engine) Authorize(*pipeline.Request) *pipeline.Answer { return nil }
+
+// Forward implements pipeline.Backends: it estimates what the cache would do.
+func (e *engine) Forward(r *pipeline.Request) *pipeline.Answer {
+	if e.cache != nil {
+		e.verdict.cache = e.cache.answer(e, r)
+	}
+	return nil
+}
