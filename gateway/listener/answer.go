@@ -10,7 +10,8 @@ import (
 	"strconv"
 	"time"
 
-	"golang.org/x/net/http/httpguts"
+	"github.com/headgate/headgate/internal/http1"
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // answer is what a handler writes to. To what the handler says it adds Date, and
@@ -26,7 +27,7 @@ type answer struct {
 	header http.Header
 
 	toHEAD     bool
-	http10     bool
+	minor      int  // of the version that the client speaks: 0 or 1
 	close      bool // the connection ends with this answer
 	fullDuplex bool
 	timed      bool // the handler has set a deadline
@@ -79,19 +80,17 @@ func (a *answer) WriteHeader(status int) {
 	a.out = getBuffer()
 	*a.out = a.appendHead((*a.out)[:0])
 	a.open = true
-	if httpguts.HeaderValuesContainsToken(a.header["Connection"], "close") {
+	if httpx.HasToken(a.header["Connection"], "close") {
 		a.close = true
 	}
-	for _, line := range a.header["Trailer"] {
-		a.announce(line)
-	}
+	a.announce(a.header["Trailer"])
 	switch {
 	case !bodyAllowed(status):
 		a.decide(withoutBody)
 	default:
 		if lengths := a.header["Content-Length"]; len(lengths) > 0 {
-			if n, ok := parseLength(lengths[0]); ok {
-				a.length = int64(n)
+			if n, ok := http1.ParseLength(lengths[0]); ok {
+				a.length = n
 				a.decide(byLength)
 			}
 		}
@@ -127,17 +126,16 @@ func (a *answer) decide(mode bodyMode) {
 	out := *a.out
 	switch mode {
 	case byLength:
-		out = append(out, "Content-Length: "...)
-		out = append(strconv.AppendInt(out, a.length, 10), "\r\n"...)
+		out = http1.AppendFraming(out, http1.Framing(a.length))
 	case byChunks:
-		out = append(out, "Transfer-Encoding: chunked\r\n"...)
+		out = http1.AppendFraming(out, http1.Chunked)
 	case byClose:
 		a.close = true
 	}
 	switch {
-	case a.close && !a.http10: // there it is the default
+	case a.close && a.minor > 0: // there it is the default
 		out = append(out, "Connection: close\r\n"...)
-	case !a.close && a.http10:
+	case !a.close && a.minor == 0:
 		out = append(out, "Connection: keep-alive\r\n"...)
 	}
 	*a.out = append(out, "\r\n"...)
@@ -199,7 +197,7 @@ func (a *answer) decideUnknown() {
 	switch {
 	case a.toHEAD:
 		a.decide(withoutBody)
-	case a.http10:
+	case a.minor == 0:
 		a.decide(byClose)
 	default:
 		a.decide(byChunks)
@@ -213,7 +211,7 @@ func sendHeldAnd[T string | []byte](a *answer, p T) {
 		return
 	}
 	if a.mode == byChunks {
-		*a.out = append(strconv.AppendInt(*a.out, int64(n), 16), "\r\n"...)
+		*a.out = http1.AppendChunkSize(*a.out, int64(n))
 	}
 	if a.held != nil {
 		send(a, *a.held)
@@ -221,7 +219,7 @@ func sendHeldAnd[T string | []byte](a *answer, p T) {
 	}
 	send(a, p)
 	if a.mode == byChunks {
-		send(a, "\r\n")
+		send(a, http1.ChunkEnd)
 	}
 }
 
@@ -291,7 +289,7 @@ func (a *answer) finish() error {
 	switch {
 	case a.open && a.toHEAD && (a.written == 0 || a.written > heldMost):
 		a.decide(withoutBody) // what GET would get is not known, or has no length either
-	case a.open && (a.http10 || !a.hasTrailer()):
+	case a.open && (a.minor == 0 || !a.hasTrailer()):
 		a.length = a.written
 		a.decide(byLength)
 	case a.open:
@@ -299,7 +297,7 @@ func (a *answer) finish() error {
 	}
 	sendHeldAnd(a, "")
 	if a.mode == byChunks {
-		*a.out = a.appendTrailer(append(*a.out, "0\r\n"...))
+		*a.out = http1.AppendLastChunk(*a.out, a.trailer())
 	}
 	a.flush()
 	putBuffer(a.out)
@@ -313,7 +311,7 @@ func (a *answer) finish() error {
 
 // interim sends a 1xx response. HTTP/1.0 knows none.
 func (a *answer) interim(status int) {
-	if a.http10 {
+	if a.minor == 0 {
 		return
 	}
 	if status != http.StatusContinue || a.x.body == nil {
@@ -326,7 +324,7 @@ func (a *answer) interim(status int) {
 func (a *answer) sendInterim(status int) {
 	buf := getBuffer()
 	defer putBuffer(buf)
-	*buf = append(appendFields(appendStatus((*buf)[:0], a.http10, status), a.header), "\r\n"...)
+	*buf = append(http1.AppendFields(http1.AppendStatusLine((*buf)[:0], a.minor, status), a.header), "\r\n"...)
 	_, err := a.conn.Conn.Write(*buf)
 	a.fail(err)
 }

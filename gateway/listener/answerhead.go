@@ -3,99 +3,31 @@ package listener
 import (
 	"net/http"
 	"net/textproto"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/headgate/headgate/internal/http1"
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // appendHead appends the answer's status line and header, but for what frames
 // the body, and the end.
 func (a *answer) appendHead(b []byte) []byte {
-	b = appendStatus(b, a.http10, a.status)
+	b = http1.AppendStatusLine(b, a.minor, a.status)
 	if _, set := a.header["Date"]; !set { // RFC 9110 section 6.6.1; nil is a handler's way to have none
 		b = append(b, "Date: "...)
 		b = append(a.conn.server.date.append(b), "\r\n"...)
 	}
-	return appendFields(b, a.header)
-}
-
-func appendStatus(b []byte, http10 bool, status int) []byte {
-	if http10 {
-		b = append(b, "HTTP/1.0 "...)
-	} else {
-		b = append(b, "HTTP/1.1 "...)
-	}
-	b = append(strconv.AppendInt(b, int64(status), 10), ' ')
-	return append(append(b, http.StatusText(status)...), "\r\n"...)
-}
-
-// field is a header field on its way out.
-type field struct {
-	name   string
-	values []string
-}
-
-// appendFields appends header lines in the order of their names, without those
-// that are about the connection and the body's framing. None of them can
-// become two: what a field must not hold (RFC 9110 section 5.5) is left out or blanked.
-func appendFields(b []byte, h http.Header) []byte {
-	var few [24]field
-	fields := few[:0]
-	for name, values := range h {
-		if len(values) == 0 || !isToken(name) || isFraming(name, values) {
-			continue
-		}
-		at := len(fields)
-		fields = append(fields, field{})
-		for ; at > 0 && fields[at-1].name > name; at-- {
-			fields[at] = fields[at-1]
-		}
-		fields[at] = field{name, values}
-	}
-	for _, f := range fields {
-		for _, v := range f.values {
-			b = append(append(b, f.name...), ": "...)
-			if v = trim(v); isClean(v) {
-				b = append(b, v...)
-			} else {
-				b = appendBlanked(b, v)
-			}
-			b = append(b, "\r\n"...)
-		}
-	}
-	return b
-}
-
-// isFraming reports whether a field is the connection's to write.
-func isFraming(name string, values []string) bool {
-	switch name {
-	case "Content-Length", "Transfer-Encoding":
-		return true
-	case "Connection":
-		return httpguts.HeaderValuesContainsToken(values, "close") || httpguts.HeaderValuesContainsToken(values, "keep-alive")
-	}
-	return false
-}
-
-// appendBlanked appends a value with spaces for its control characters.
-func appendBlanked(b []byte, v string) []byte {
-	for i := range len(v) {
-		c := v[i]
-		if c < ' ' && c != '\t' || c == 0x7f {
-			c = ' '
-		}
-		b = append(b, c)
-	}
-	return b
+	return http1.AppendFields(b, a.header)
 }
 
 // announce notes which trailer fields the handler has announced.
-func (a *answer) announce(line string) {
-	for name := range strings.SplitSeq(line, ",") {
-		if name = textproto.CanonicalMIMEHeaderKey(trim(name)); httpguts.ValidTrailerHeader(name) {
+func (a *answer) announce(lines []string) {
+	for name := range httpx.Tokens(lines) {
+		if name = textproto.CanonicalMIMEHeaderKey(name); httpguts.ValidTrailerHeader(name) {
 			a.trailers = append(a.trailers, name)
 		}
 	}
@@ -115,9 +47,9 @@ func (a *answer) hasTrailer() bool {
 	return false
 }
 
-// appendTrailer appends the trailer section: announced fields, and those that
+// trailer returns the trailer section: announced fields, and those that
 // are marked as such by http.TrailerPrefix.
-func (a *answer) appendTrailer(b []byte) []byte {
+func (a *answer) trailer() http.Header {
 	trailer := http.Header{}
 	for _, name := range a.trailers {
 		if values := a.header[name]; len(values) > 0 {
@@ -129,7 +61,7 @@ func (a *answer) appendTrailer(b []byte) []byte {
 			trailer[name] = append(trailer[name], values...)
 		}
 	}
-	return append(appendFields(b, trailer), "\r\n"...)
+	return trailer
 }
 
 // dates makes the Date field's value once a second.

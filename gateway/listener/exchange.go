@@ -5,13 +5,15 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/headgate/headgate/internal/http1"
 )
 
 // exchange is one request and its answer. It is never used again for another
 // one: handlers may keep its parts for as long as they like, but for the answer.
 type exchange struct {
 	conn    *http1Conn
-	head    head
+	head    http1.RequestHead
 	request *http.Request
 	body    *requestBody // nil where there is none
 	ctx     requestContext
@@ -21,27 +23,27 @@ type exchange struct {
 // begin makes the request of a head that has been read.
 func (x *exchange) begin() {
 	c, h := x.conn, &x.head
-	last := h.close || h.minor == 0 && !h.keepAlive
+	last := h.Close || h.Minor == 0 && !h.KeepAlive
 	x.ctx.x = x
 	x.answer = answer{
 		x: x, conn: c, header: c.header,
-		toHEAD: h.method == http.MethodHead, http10: h.minor == 0,
-		close: last || c.server.draining.Load() && h.header["Upgrade"] == nil,
+		toHEAD: h.Method == http.MethodHead, minor: h.Minor,
+		close: last || c.server.draining.Load() && h.Header["Upgrade"] == nil,
 	}
 
 	var empty http.Request
 	r := empty.WithContext(c.server.options.Context(&x.ctx))
-	r.Method, r.URL, r.RequestURI, r.Host = h.method, h.url, h.target, h.host
-	r.Proto, r.ProtoMajor, r.ProtoMinor = h.proto, 1, h.minor
-	r.Header, r.Trailer = h.header, h.trailer
-	r.ContentLength, r.Body = int64(h.body), http.NoBody
+	r.Method, r.URL, r.RequestURI, r.Host = h.Method, h.URL, h.Target, h.Host
+	r.Proto, r.ProtoMajor, r.ProtoMinor = h.Proto, 1, h.Minor
+	r.Header, r.Trailer = h.Header, h.Trailer
+	r.ContentLength, r.Body = int64(h.Body), http.NoBody
 	r.RemoteAddr, r.TLS = c.remote, c.tls
 	r.Close = last
-	if h.body != 0 {
+	if h.Body != 0 {
 		x.body = newRequestBody(c, h)
 		x.body.request = r
 		r.Body = x.body
-		if h.body == chunked {
+		if h.Body == http1.Chunked {
 			r.TransferEncoding = []string{"chunked"}
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"runtime/debug"
 	"sync/atomic"
 	"time"
+
+	"github.com/headgate/headgate/internal/http1"
 )
 
 // http1Conn serves HTTP/1 on one connection. One goroutine reads a request,
@@ -23,7 +25,7 @@ type http1Conn struct {
 	server   *Server
 	tls      *tls.ConnectionState
 	remote   string // what requests say of it
-	limits   limits
+	limits   http1.Limits
 
 	// The buffer belongs to whoever reads: the connection's goroutine, the
 	// handler's by way of the request's body, or the watch, one at a time.
@@ -60,7 +62,7 @@ func newHTTP1Conn(c net.Conn, sock *socket, s *Server) *http1Conn {
 	hc := &http1Conn{
 		Conn: c, socket: sock, server: s,
 		remote: c.RemoteAddr().String(),
-		limits: limits{header: s.options.MaxHeaderBytes, fields: s.options.MaxHeaderFields},
+		limits: http1.Limits{Head: s.options.MaxHeaderBytes, Fields: s.options.MaxHeaderFields},
 		buf:    make([]byte, readBuffer),
 		header: make(http.Header, 8),
 	}
@@ -155,7 +157,7 @@ var errNotHTTP1 = errors.New("listener: not HTTP/1")
 
 // readHead reads a request's head. Its error is a *RequestError where the
 // client is to be told.
-func (c *http1Conn) readHead(h *head, first bool) error {
+func (c *http1Conn) readHead(h *http1.RequestHead, first bool) error {
 	c.headBy = time.Time{}
 	if c.buf[c.r] == '\r' {
 		return bad("a carriage return, or more than one empty line, stands before the request line")
@@ -165,18 +167,18 @@ func (c *http1Conn) readHead(h *head, first bool) error {
 			return err
 		}
 	}
-	var scan headScanner
+	var scan http1.HeadScanner
 	for {
-		n, offence := scan.next(c.buf[c.r:c.w], c.limits)
+		n, offence := scan.Next(c.buf[c.r:c.w], c.limits)
 		if offence != nil {
-			return offence
+			return refusalOf(offence)
 		}
 		if n > 0 {
-			offence := h.parse(c.buf[c.r:c.r+n], scan.lines)
+			offence := h.Parse(c.buf[c.r:c.r+n], scan.Fields())
 			c.r += n
 			c.shrink()
 			if offence != nil {
-				return offence
+				return refusalOf(offence)
 			}
 			if !c.server.options.HTTP1 {
 				return &RequestError{Status: http.StatusHTTPVersionNotSupported, Reason: "only HTTP/2 is served here"}
@@ -201,6 +203,10 @@ func (c *http1Conn) fillHead() error {
 	}
 	return err
 }
+
+// preface is HTTP/2's connection preface, RFC 9113 section 3.4. Its first line
+// looks like a request's.
+const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 // sniffPreface finds out whether the connection begins with HTTP/2's preface.
 func (c *http1Conn) sniffPreface() error {

@@ -47,6 +47,7 @@ var malformedRequests = []malformed{
 	{"TE: gzip, chunked", "net/http", post("Transfer-Encoding: gzip, chunked") + "0\r\n\r\n", 501, "", false},
 	{"TE: chunked, chunked", "net/http", post("Transfer-Encoding: chunked, chunked") + "0\r\n\r\n", 400, "", false},
 	{"TE: identity", "net/http", post("Transfer-Encoding: identity", "Content-Length: 1") + "x", 400, "", false},
+	{"TE: chunKed with a Kelvin sign", "net/http", post("Transfer-Encoding: chun\u212aed") + "0\r\n\r\n", 400, "", false},
 	{"TE: xchunked", "net/http", post("Transfer-Encoding: xchunked") + "0\r\n\r\n", 400, "", false},
 	{"TE: quoted", "net/http", post(`Transfer-Encoding: "chunked"`) + "0\r\n\r\n", 400, "", false},
 	{"TE with a parameter", "net/http", post("Transfer-Encoding: chunked;a=b") + "0\r\n\r\n", 400, "", false},

@@ -6,6 +6,8 @@ import (
 	"os"
 	"runtime"
 	"time"
+
+	"github.com/headgate/headgate/internal/http1"
 )
 
 // fill reads more into the buffer, or waits for the watch that is doing so. It
@@ -46,30 +48,15 @@ func (c *http1Conn) stopWatch() {
 	c.deadline.reset()
 }
 
-// makeRoom moves what is in the buffer to its front, or makes it larger.
+// makeRoom moves what is in the buffer to its front, or makes it larger; the limits on heads and lines bound it.
 func (c *http1Conn) makeRoom() {
-	if c.r == c.w {
-		c.r, c.w = 0, 0
-	}
-	if c.w < len(c.buf) {
-		return
-	}
-	buf := c.buf
-	if c.r == 0 {
-		buf = make([]byte, 2*len(c.buf)) // bounded by the limits on heads and lines
-	}
-	c.w = copy(buf, c.buf[c.r:c.w])
-	c.buf, c.r = buf, 0
+	c.buf, c.r, c.w = http1.MakeRoom(c.buf, c.r, c.w)
 }
 
 // shrink gives up a buffer that was made larger, and is not needed any more. It
 // is called before the handler: after that the watch may be reading into it.
 func (c *http1Conn) shrink() {
-	if len(c.buf) > readBuffer && c.w-c.r <= readBuffer {
-		buf := make([]byte, readBuffer)
-		c.w = copy(buf, c.buf[c.r:c.w])
-		c.buf, c.r = buf, 0
-	}
+	c.buf, c.r, c.w = http1.Shrink(c.buf, c.r, c.w, readBuffer)
 }
 
 // readSome reads from the connection under the deadlines that are set.
@@ -96,25 +83,16 @@ func (c *http1Conn) take(p []byte, b *requestBody) (int, error) {
 	return n, nil
 }
 
-var errLineTooLong = errors.New("listener: a line is too long")
-
 // takeLine reads a line of a body's framing, of at most so many bytes, with
 // its end. It is valid until the next read.
 func (c *http1Conn) takeLine(most int, b *requestBody) ([]byte, error) {
 	for looked := 0; ; {
-		seen := c.buf[c.r:c.w]
-		if i := bytes.IndexByte(seen[looked:], '\n'); i >= 0 {
-			n := looked + i + 1
-			if n > most {
-				return nil, errLineTooLong
-			}
-			c.r += n
-			return seen[:n], nil
+		line, err := http1.CutLine(c.buf[c.r:c.w], looked, most)
+		if err != nil || line != nil {
+			c.r += len(line)
+			return line, err
 		}
-		if len(seen) >= most {
-			return nil, errLineTooLong
-		}
-		looked = len(seen)
+		looked = c.w - c.r
 		if err := c.fillInTime(b); err != nil {
 			return nil, err
 		}

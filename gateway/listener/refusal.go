@@ -3,9 +3,9 @@ package listener
 import (
 	"fmt"
 	"net/http"
-	"strconv"
 	"time"
 
+	"github.com/headgate/headgate/internal/http1"
 	"github.com/headgate/headgate/internal/httpx"
 )
 
@@ -21,13 +21,13 @@ type RequestError struct {
 
 func (e *RequestError) Error() string { return "request refused: " + e.Reason }
 
-func bad(reason string) *RequestError {
-	return &RequestError{Status: http.StatusBadRequest, Reason: reason}
+// refusalOf is the refusal of a malformed message.
+func refusalOf(e *http1.Error) *RequestError {
+	return &RequestError{Status: e.Status, Reason: e.Reason}
 }
 
-func tooLarge(limit int) *RequestError {
-	return &RequestError{Status: http.StatusRequestHeaderFieldsTooLarge,
-		Reason: "the request line and header are larger than the " + strconv.Itoa(limit) + " bytes that are allowed"}
+func bad(reason string) *RequestError {
+	return &RequestError{Status: http.StatusBadRequest, Reason: reason}
 }
 
 func tooSlow(what string) *RequestError {

@@ -8,6 +8,8 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+
+	"github.com/headgate/headgate/internal/http1"
 )
 
 // requestBody is what a request brings behind its head. Handlers read it, often
@@ -24,11 +26,9 @@ type requestBody struct {
 	askMu  sync.Mutex   // held while the client is asked: the answer must not begin before that is done
 	asking atomic.Int32 // whether the client waits to be asked for it: 100 (Continue)
 
-	mu     sync.Mutex // held by whoever reads
-	length bool       // by Content-Length: left counts; otherwise chunked
-	left   int64
-	chunks chunks
-	err    error // how it ended: io.EOF, or why it can't be read any further
+	mu   sync.Mutex // held by whoever reads
+	data http1.Body
+	err  error // how it ended: io.EOF, or why it can't be read any further
 }
 
 // Of requests with Expect: 100-continue, RFC 9110 section 10.1.1.
@@ -39,14 +39,11 @@ const (
 	neverAsked // the answer began before
 )
 
-func newRequestBody(c *http1Conn, h *head) *requestBody {
-	b := &requestBody{conn: c, rate: bodyRate{min: c.server.options.MinBodyRate, grace: c.server.options.BodyGrace}}
+func newRequestBody(c *http1Conn, h *http1.RequestHead) *requestBody {
+	b := &requestBody{conn: c, data: http1.NewBody(h.Body), rate: bodyRate{min: c.server.options.MinBodyRate, grace: c.server.options.BodyGrace}}
 	b.rate.begin()
-	if h.expect {
+	if h.Expect {
 		b.asking.Store(mustAsk)
-	}
-	if h.body != chunked {
-		b.length, b.left = true, int64(h.body)
 	}
 	return b
 }
@@ -94,75 +91,37 @@ func (b *requestBody) read(p []byte) (int, error) {
 	if b.asking.Load() == mustAsk {
 		b.ask(b.conn.sendContinue)
 	}
-	n, err := b.readData(p)
-	if err == nil && b.whole() {
-		err = io.EOF
-	}
+	n, err := b.data.Read(b, p)
 	if err != nil {
 		err = b.end(err)
 	}
 	return n, err
 }
 
-// whole reports whether all has been read, so that the last bytes come with io.EOF.
-func (b *requestBody) whole() bool {
-	if b.length {
-		return b.left == 0
-	}
-	return b.chunks.state == atEnd
-}
+// Take implements http1.Source.
+func (b *requestBody) Take(p []byte) (int, error) { return b.conn.take(p, b) }
 
-// readData reads some of what is the body proper.
-func (b *requestBody) readData(p []byte) (int, error) {
-	if b.length {
-		n, err := b.conn.take(p[:min(int64(len(p)), b.left)], b)
-		b.left -= int64(n)
-		return n, err
-	}
-	for b.chunks.state != inData {
-		if b.chunks.state == atEnd {
-			return 0, io.EOF
-		}
-		if err := b.nextLine(); err != nil {
-			return 0, err
-		}
-	}
-	n, err := b.conn.take(p[:min(int64(len(p)), b.chunks.left)], b)
-	b.chunks.took(n)
-	// What has come already tells whether this was all, and whether it is sound.
-	for err == nil && b.chunks.state != inData && b.chunks.state != atEnd && b.conn.hasLine() {
-		err = b.nextLine()
-	}
-	return n, err
-}
+// TakeLine implements http1.Source.
+func (b *requestBody) TakeLine(most int) ([]byte, error) { return b.conn.takeLine(most, b) }
 
-// nextLine reads a line of the chunked framing.
-func (b *requestBody) nextLine() error {
-	line, err := b.conn.takeLine(b.chunks.most(), b)
-	if errors.Is(err, errLineTooLong) {
-		err = b.chunks.tooLong()
-	} else if err == nil {
-		if offence := b.chunks.line(line); offence != nil {
-			err = offence
-		}
-	}
-	return err
-}
+// HasLine implements http1.Source.
+func (b *requestBody) HasLine() bool { return b.conn.hasLine() }
 
 // end notes how the body has ended, and returns it as the handler is told.
 func (b *requestBody) end(err error) error {
+	if malformed, ok := err.(*http1.Error); ok {
+		err = refusalOf(malformed)
+	}
 	var offence *RequestError
 	switch {
-	case err == io.EOF && b.whole():
-		if len(b.chunks.fields) > 0 {
+	case err == io.EOF:
+		if fields := b.data.Trailer(); len(fields) > 0 {
 			if b.request.Trailer == nil {
 				b.request.Trailer = http.Header{}
 			}
-			maps.Copy(b.request.Trailer, b.chunks.fields)
+			maps.Copy(b.request.Trailer, fields)
 		}
 		b.conn.bodyRead()
-	case err == io.EOF:
-		err = io.ErrUnexpectedEOF
 	case errors.As(err, &offence):
 		b.refusal.Store(offence) // the handler finds it malformed, and answers
 		b.conn.server.options.Refused(b.conn.RemoteAddr(), offence)
@@ -193,7 +152,7 @@ func (b *requestBody) settle(limit int) bool {
 		b.conn.deadline.abort()
 		b.mu.Lock()
 	}
-	whole, left := b.err == io.EOF, b.left
+	whole, left := b.err == io.EOF, b.data.Left()
 	unread := b.err == nil && b.asking.Load() != mustAsk && b.asking.Load() != neverAsked
 	b.mu.Unlock()
 	if unread && !b.aborted.Load() && left <= int64(limit) {
@@ -207,7 +166,7 @@ func (b *requestBody) settle(limit int) bool {
 // then it will not get.
 func (b *requestBody) settleEarly() bool {
 	b.mu.Lock()
-	whole, open, left := b.err == io.EOF, b.err == nil, b.left
+	whole, open, left := b.err == io.EOF, b.err == nil, b.data.Left()
 	b.mu.Unlock()
 	if !open {
 		return whole

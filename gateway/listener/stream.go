@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/headgate/headgate/internal/http1"
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // serveHTTP2 serves one stream of an HTTP/2 connection. net/http has its
@@ -38,9 +41,9 @@ func (h *http2Handler) serveHTTP2(w http.ResponseWriter, r *http.Request) {
 // section 10.3).
 func (h *http2Handler) checkHTTP2(r *http.Request) *RequestError {
 	if headerSize(r) > h.options.MaxHeaderBytes {
-		return tooLarge(h.options.MaxHeaderBytes)
+		return refusalOf(http1.HeadTooLarge(h.options.MaxHeaderBytes))
 	}
-	if !isToken(r.Method) {
+	if !httpx.IsToken(r.Method) {
 		return bad("the method is malformed")
 	}
 	if !httpguts.ValidHostHeader(r.Host) {
@@ -53,8 +56,8 @@ func (h *http2Handler) checkHTTP2(r *http.Request) *RequestError {
 	}
 	delete(r.Header, "Host") // as over HTTP/1
 	if lengths := r.Header["Content-Length"]; len(lengths) > 0 {
-		n, ok := parseLength(lengths[0])
-		if len(lengths) > 1 || !ok || int64(n) != r.ContentLength {
+		n, ok := http1.ParseLength(lengths[0])
+		if len(lengths) > 1 || !ok || n != r.ContentLength {
 			return bad("Content-Length is not the body's")
 		}
 	}

@@ -38,7 +38,7 @@ func tokens(lines []string, yield func(string) bool) {
 // HasToken reports whether a list of tokens has this one, in any case.
 func HasToken(lines []string, token string) bool {
 	for member := range Tokens(lines) {
-		if strings.EqualFold(member, token) {
+		if EqualFold(member, token) {
 			return true
 		}
 	}

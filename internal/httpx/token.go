@@ -27,6 +27,10 @@ func IsDigit(c byte) bool { return '0' <= c && c <= '9' }
 // IsAlnum reports whether c is an ASCII letter or a digit.
 func IsAlnum(c byte) bool { return IsDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'z' }
 
+// EqualFold reports whether two tokens are the same in any case. Unlike strings.EqualFold it folds ASCII alone, provided
+// that one of them is ASCII: "chun\u212Aed", with a Kelvin sign, is not chunked.
+func EqualFold(s, t string) bool { return len(s) == len(t) && strings.EqualFold(s, t) }
+
 // Unhex returns the value of a hex digit in either case.
 func Unhex(c byte) (value byte, ok bool) {
 	switch {

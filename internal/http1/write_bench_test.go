@@ -1,8 +1,10 @@
-package listener
+package http1_test
 
 import (
 	"net/http"
 	"testing"
+
+	"github.com/headgate/headgate/internal/http1"
 )
 
 // BenchmarkFields is what the header of a 429 costs.
@@ -15,6 +17,6 @@ func BenchmarkFields(b *testing.B) {
 	buf := make([]byte, 0, 4096)
 	b.ReportAllocs()
 	for b.Loop() {
-		buf = appendFields(buf[:0], h)
+		buf = http1.AppendFields(buf[:0], h)
 	}
 }

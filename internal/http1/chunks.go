@@ -1,14 +1,17 @@
-package listener
+package http1
 
 import (
 	"math"
 	"net/http"
 	"net/textproto"
 	"strings"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // chunks follows the framing of a chunked body, RFC 9112 section 7.1. It is as
 // strict as the grammar, but for extensions, which it ignores, and at least as strict as net/http.
+// The zero value begins a body.
 type chunks struct {
 	left   int64 // of the chunk's data
 	excess int64 // framing that no data stands against, see sizeLine
@@ -47,19 +50,19 @@ func (c *chunks) most() int {
 }
 
 // tooLong is why a line longer than that is refused.
-func (c *chunks) tooLong() *RequestError {
+func (c *chunks) tooLong() *Error {
 	switch c.state {
 	case atSize:
-		return bad("a chunk's size line is longer than 4 KiB")
+		return malformed("a chunk's size line is longer than 4 KiB")
 	case afterData:
-		return bad("a chunk is longer than its size says")
+		return malformed("a chunk is longer than its size says")
 	default:
-		return &RequestError{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "the trailer is longer than 4 KiB"}
+		return tooLarge("the trailer is longer than 4 KiB")
 	}
 }
 
 // line takes a line with its end, which is a line feed.
-func (c *chunks) line(line []byte) *RequestError {
+func (c *chunks) line(line []byte) *Error {
 	n := len(line)
 	if c.state == afterData {
 		if string(line) != "\r\n" {
@@ -69,11 +72,11 @@ func (c *chunks) line(line []byte) *RequestError {
 		return nil
 	}
 	if n < 2 || line[n-2] != '\r' {
-		return bad("a line ends with a bare line feed")
+		return malformed("a line ends with a bare line feed")
 	}
 	text := string(line[:n-2])
 	if strings.IndexByte(text, '\r') >= 0 {
-		return bad("a carriage return stands alone")
+		return errBareCR
 	}
 	if c.state == atSize {
 		return c.sizeLine(text)
@@ -83,27 +86,27 @@ func (c *chunks) line(line []byte) *RequestError {
 }
 
 // sizeLine takes a chunk's size.
-func (c *chunks) sizeLine(line string) *RequestError {
+func (c *chunks) sizeLine(line string) *Error {
 	size, _, _ := strings.Cut(line, ";")
 	if len(size) == 0 || len(size) > 16 {
-		return bad("a chunk's size is malformed")
+		return malformed("a chunk's size is malformed")
 	}
 	var n uint64
 	for i := range len(size) {
-		d, ok := unhex(size[i])
+		d, ok := httpx.Unhex(size[i])
 		if !ok {
-			return bad("a chunk's size is malformed")
+			return malformed("a chunk's size is malformed")
 		}
 		n = n<<4 | uint64(d)
 	}
 	if n > math.MaxInt64/4 { // so that the sums below cannot overflow
-		return bad("a chunk's size is beyond measure")
+		return malformed("a chunk's size is beyond measure")
 	}
 	// A body must not have more framing than data. The reckoning allows for
 	// single bytes in chunks of their own.
 	c.excess = max(0, c.excess+int64(len(line))+2-16-2*int64(n))
 	if c.excess > maxExcess {
-		return bad("the chunks hold too little data for their size lines")
+		return malformed("the chunks hold too little data for their size lines")
 	}
 	if c.left = int64(n); n == 0 {
 		c.state = inTrailer
@@ -114,17 +117,17 @@ func (c *chunks) sizeLine(line string) *RequestError {
 }
 
 // trailerLine takes a line of the trailer, or its end.
-func (c *chunks) trailerLine(line string) *RequestError {
+func (c *chunks) trailerLine(line string) *Error {
 	if line == "" {
 		c.state = atEnd
 		return nil
 	}
 	name, value, err := splitField(line)
 	if err != nil {
-		return bad("a trailer line is malformed")
+		return malformed("a trailer line is malformed")
 	}
 	if !trailerAllowed(name) {
-		return bad("a trailer line would change how the request is framed or routed")
+		return malformed("a trailer line would change how the message is framed or routed")
 	}
 	if c.fields == nil {
 		c.fields = http.Header{}
