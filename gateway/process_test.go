@@ -258,7 +258,7 @@ func TestTheLoggedInStaySoWhenTheirGatewayIsKilled(t *testing.T) {
 		io.WriteString(w, "user "+r.Header.Get("Headgate-User"))
 	})
 	policy := fmt.Sprintf(`
-redis: {url: %q, timeout: 5s}
+redis: {url: %q, timeout: 50s}
 upstreams: {shop: {servers: [%q]}}
 session: {cookie: {secure: false}}
 caches: {pages: {ttl: 1m}}

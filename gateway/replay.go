@@ -142,8 +142,8 @@ func (f *replayFlags) check(logs []string) error {
 }
 
 // reportFile is where the report goes: standard output, or a file that takes its
-// name when it is whole. It is opened before the logs are read, so that nobody
-// waits for a report that cannot be written.
+// name when it is whole. It is opened before the logs are read, so that a report
+// that cannot be written fails at once.
 type reportFile struct {
 	io.Writer
 	file *os.File // nil for standard output
@@ -189,7 +189,7 @@ type bar struct {
 	start time.Time
 }
 
-// progressBar returns nil where nobody would see it.
+// progressBar returns nil where standard error is not a terminal.
 func progressBar(w io.Writer) *bar {
 	f, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {

@@ -12,12 +12,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Health is what /readyz tells.
+// Health is what /readyz reports.
 type Health struct {
-	// Draining is true once the gateway is shutting down: it finishes what is in
-	// flight, and must get nothing new.
+	// Draining is true once the gateway is shutting down: it finishes requests in
+	// flight, and load balancers must send it no new ones.
 	Draining bool
-	// Degraded names what is away while the gateway works on without it, such
+	// Degraded names what is unavailable while the gateway serves without it, such
 	// as "redis". It does not make an instance unready: an outage of Redis
 	// must not take every instance out of rotation.
 	Degraded []string
@@ -32,7 +32,7 @@ type Options struct {
 	Health func() Health
 	// Gatherer has the metrics. Required.
 	Gatherer prometheus.Gatherer
-	// Limits looks at and resets rate limits.
+	// Limits inspects and resets rate limits.
 	Limits Limits
 	// Purge removes what is cached. It returns when the purge is in force on every
 	// instance.
@@ -49,9 +49,8 @@ type Options struct {
 
 // Limits is what the admin API asks of the rate limiter.
 type Limits interface {
-	// Inspect tells a limit's state for a key, which has as many parts as the
-	// limit's key, without consuming anything. The
-	// result is encoded as JSON.
+	// Inspect returns a limit's state for a key, which has as many parts as the
+	// limit's key, without consuming anything. The result is encoded as JSON.
 	Inspect(ctx context.Context, limit string, key []string) (any, error)
 	// Reset forgets what a key has consumed, and any ban.
 	Reset(ctx context.Context, limit string, key []string) error
@@ -77,7 +76,8 @@ type Sessions interface {
 	Revoke(ctx context.Context, ref string) (bool, error)
 }
 
-// Errors that the functions in Options return for what is the caller's to mend.
+// Errors that the functions in Options return so that the operator is told whose
+// mistake it is: each has a status of its own.
 var (
 	ErrNotFound = errors.New("not found")
 	ErrBadKey   = errors.New("bad key")
@@ -208,8 +208,8 @@ func writeError(err error, c echo.Context) {
 	httpx.WriteProblem(c.Response(), c.Request(), httpx.Problem{Status: status, Detail: detail})
 }
 
-// Serve is how the listener's http.Server is set up: nothing here takes long
-// but a profile.
+// Serve returns the listener's http.Server. Its write timeout leaves room for a
+// profile, the only endpoint that takes more than a moment.
 func Serve(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,

@@ -23,8 +23,8 @@ type Policy interface {
 	// Rollback runs a policy of the history again, until the policy's files
 	// change or a reload ends it.
 	Rollback(ctx context.Context, number int, by string) error
-	// Explain tells what would become of a request, with the counters as they
-	// are, and consumes nothing. The result is encoded as JSON.
+	// Explain says how the gateway would handle a request at this moment, and
+	// consumes nothing. The result is encoded as JSON.
 	Explain(ctx context.Context, q Question) (any, error)
 }
 
@@ -65,9 +65,8 @@ type Reloaded struct {
 type Question struct {
 	Method, URL, IP string
 	Header          http.Header
-	// User and Session are whose live session it carries, where the asker
-	// knows: they count under limits keyed by them. Session is the opaque
-	// reference.
+	// User and Session say whose live session the request carries, where the
+	// caller knows: limits keyed by them use these. Session is the opaque reference.
 	User, Session string
 }
 
@@ -124,7 +123,7 @@ func explain(p Policy) echo.HandlerFunc {
 	}
 }
 
-// author says who asks: what the caller calls itself, and from where.
+// author is the name that the caller gives itself, with the address it calls from.
 func author(c echo.Context) string {
 	if name := c.Request().Header.Get("Headgate-Author"); name != "" && len(name) <= 100 {
 		return name + " at " + c.Request().RemoteAddr

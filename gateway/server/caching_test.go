@@ -15,7 +15,7 @@ import (
 
 const withCache = `
 server: {listen: "127.0.0.1:0", admin: {listen: "127.0.0.1:0", token: operator}}
-redis: {url: "%s", timeout: 5s}
+redis: {url: "%s", timeout: 50s}
 upstreams: {shop: {servers: [%s], retries: 0}}
 session: {cookie: {secure: false}}
 caches: {products: {ttl: 60s, tags: [products]}}

@@ -14,7 +14,7 @@ import (
 
 const perIP = `
 server: {listen: "127.0.0.1:0", admin: {listen: "127.0.0.1:0"}, trusted_proxies: [127.0.0.1]}
-redis: {url: "%s", timeout: 5s}
+redis: {url: "%s", timeout: 50s}
 upstreams: {shop: {servers: [%s]}}
 limits: {per-ip: {algorithm: %s, requests: 100, window: 1h}}
 defaults: {limits: per-ip}

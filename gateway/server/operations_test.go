@@ -15,7 +15,7 @@ func TestOperatorsAreToldWhoseMistakeItIs(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	g := start(t, `
-redis: {url: "`+redis.URL+`", timeout: 5s}
+redis: {url: "`+redis.URL+`", timeout: 50s}
 upstreams: {shop: {servers: [`+app(t, "a").URL+`]}}
 limits: {per-ip: {requests: 10, window: 1h}}
 caches: {pages: {ttl: 1m}}

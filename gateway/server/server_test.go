@@ -108,7 +108,7 @@ func (g *gateway) sendTo(addr, method, target string, body io.Reader, headers ..
 var plain = &http.Client{
 	Transport:     &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	Timeout:       30 * time.Second,
+	Timeout:       2 * time.Minute,
 }
 
 type answer struct {
@@ -165,7 +165,7 @@ func (b *lockedBuffer) String() string {
 // eventually polls for what happens in the background.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if ok() {
 			return
 		}

@@ -39,7 +39,7 @@ func shopApp(t testing.TB) *httptest.Server {
 }
 
 const withSessions = `
-redis: {url: "%s", timeout: 5s}
+redis: {url: "%s", timeout: 50s}
 upstreams: {shop: {servers: [%s]}}
 session: {cookie: {secure: false}}
 limits: {per-user: {key: user, requests: 1000, window: 1h}, per-ip: {requests: 1000, window: 1h}}
@@ -146,7 +146,7 @@ func TestASessionAndItsLimitsCostOneRoundTrip(t *testing.T) {
 func TestRedisAwayIsNeverLoggedOut(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
-	g := start(t, fmt.Sprintf(withSessions, redis.URL, shopApp(t).URL))
+	g := start(t, strings.Replace(fmt.Sprintf(withSessions, redis.URL, shopApp(t).URL), "timeout: 50s", "timeout: 5s", 1))
 	cookie := g.login("42")
 	redis.Pause()
 	for range 5 {
