@@ -144,7 +144,7 @@ func TestAPurgeOfVeryManyTagsEnds(t *testing.T) {
 	for i := range tags {
 		tags[i] = fmt.Sprintf("tag-%d", i)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), redisPatience)
 	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- f.sites[0].cache.PurgeTags(ctx, tags...) }()
@@ -153,7 +153,7 @@ func TestAPurgeOfVeryManyTagsEnds(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(8 * time.Second):
+	case <-time.After(2 * redisPatience):
 		t.Error("the purge does not end")
 	}
 	a, err := f.sites[1].try(ctx, "GET", "/x")
@@ -174,7 +174,7 @@ func TestABodyThatOutgrowsItsLimitHoldsUpNoOtherInstance(t *testing.T) {
 	began := make(chan struct{}, 64)
 	f.respond(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "max-age=60")
-		for i := 0; i < 400; i++ {
+		for i := 0; ; i++ { // it never ends: only the end of the lease lets the other instance in
 			if _, err := w.Write(make([]byte, 16<<10)); err != nil {
 				return
 			}
@@ -191,19 +191,15 @@ func TestABodyThatOutgrowsItsLimitHoldsUpNoOtherInstance(t *testing.T) {
 	})
 	go f.sites[0].try(context.Background(), "GET", "/big")
 	<-began
-	begin := time.Now()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), redisPatience)
 	defer cancel()
 	req, _ := http.NewRequestWithContext(ctx, "GET", f.sites[1].server.URL+"/big", nil)
 	req.Host = "shop.test"
 	res, err := f.sites[1].client.Do(req)
 	if err != nil {
-		t.Fatalf("after %v: %v", time.Since(begin), err)
+		t.Fatalf("the other instance is held up: %v", err)
 	}
 	res.Body.Close()
-	if took := time.Since(begin); took > 2*time.Second {
-		t.Errorf("the other instance waited %v", took)
-	}
 }
 
 // Nor does one that never ends, such as an event stream under a rule with a
@@ -232,19 +228,15 @@ func TestASlowBodyHoldsUpNoOtherInstance(t *testing.T) {
 	})
 	go f.sites[0].try(context.Background(), "GET", "/events")
 	<-began
-	begin := time.Now()
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), redisPatience)
 	defer cancel()
 	req, _ := http.NewRequestWithContext(ctx, "GET", f.sites[1].server.URL+"/events", nil)
 	req.Host = "shop.test"
 	res, err := f.sites[1].client.Do(req)
 	if err != nil {
-		t.Fatalf("after %v: %v", time.Since(begin), err)
+		t.Fatalf("the other instance is held up: %v", err)
 	}
 	res.Body.Close()
-	if took := time.Since(begin); took > 6*time.Second {
-		t.Errorf("the other instance waited %v", took)
-	}
 }
 
 // A request with no-store led the fetch that others waited for. Two of them at
@@ -452,7 +444,7 @@ func TestStaleWhileRevalidateHoldsForWhatRedisHas(t *testing.T) {
 		w.Header().Set("Cache-Control", "max-age=10, stale-while-revalidate=600")
 		io.WriteString(w, "two")
 	})
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), redisPatience)
 	defer cancel()
 	a, err := f.sites[1].try(ctx, "GET", "/x")
 	if err != nil || a.body != "one" {
