@@ -49,7 +49,7 @@ type Options struct {
 	// Logger is told of what is wrong and yet harms no request. Nil: no log.
 	Logger *slog.Logger
 
-	// Observer is told what the cache does. Nil: nobody is.
+	// Observer is told what the cache does. Nil: no observer.
 	Observer Observer
 
 	// Rule and Route are for [Middleware], which makes a cache with one rule;

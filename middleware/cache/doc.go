@@ -1,42 +1,58 @@
 // Package cache is a shared HTTP cache (RFC 9111) as Echo middleware, with a
 // tier in this process and, if there is a Redis, one that all instances share.
 //
-// # How a request passes through
+// # How a request passes
 //
-// A GET or HEAD is looked up in the local tier: a SHA-256 of the key, whose
-// text is compared as well, then the stored responses that its Vary fields
-// select. A fresh one is the answer. Otherwise the request joins the flight
-// for what it wants, or leads a new one: that looks into Redis, takes the
-// lease on the fetch there, and calls the next handler, in a goroutine of its
-// own and for everybody who waits. As soon as the response's head is there it
-// is known whether it may be shared. If so, every waiting request that it may
-// be reused for by itself reads the body while it arrives; if not, they all
-// go to the origin at once, in parallel, and so do those that come in the next
-// seconds ("hit for miss"). When the body is whole it is stored.
+// [Cache.Serve] takes a request and the [Route] that [Compile] has made of its
+// rule. A GET or HEAD is looked up in the local tier: by a SHA-256 of the [Key],
+// whose text is compared as well, then among the stored responses that its Vary
+// fields select. A fresh one is served. Otherwise the request joins the flight
+// for its key, or leads a new one (internal/collapse). The flight runs in a
+// goroutine of its own, for all requests that wait: it looks into Redis, takes
+// the lease on the fetch there (internal/fleet), and calls the next handler. As
+// soon as the response's head is there it is known whether it may be stored
+// (internal/rfc9111). If so, every waiting request that may reuse it reads the
+// body while it arrives; if not, they all go to the origin at once, in parallel,
+// and so do those of the next seconds ("hit for miss"). When the body is
+// complete it is stored in both tiers.
 //
-// Any other method goes to the next handler; if it is unsafe and succeeds,
-// what it has changed is invalidated everywhere before the answer goes out.
+// Any other method goes to the next handler. If it is unsafe and succeeds, what
+// is stored for its URL is invalidated on every instance, and the route's tags
+// are purged, before the client has its response.
+//
+// The files follow the request: middleware.go, plan.go, key.go, serve.go,
+// request.go, mode.go, respond.go; then the flight: fetch.go, lookup.go,
+// origin.go, capture.go, update.go, failure.go; then what is stored: storing.go,
+// entry.go, localtier.go, redistier.go; then purges: invalidate.go, tag.go.
 //
 // # What is promised
 //
-//   - One user's answer is never another's: what is stored, and what is shared
-//     with those who wait, passes the same checks (see class).
-//   - A body that ended early is never stored and never sent as a whole.
+//   - One user's response is never served to another: what is stored, and what
+//     is shared with waiting requests, passes the same checks of the request's
+//     class (session, Authorization, cookies).
+//   - A body that ended early is never stored and never sent as a complete one.
 //   - What was purged is not served to a request that began after the purge
-//     was confirmed, by any instance; nor does a fetch that began before
-//     bring it back. If the log of purges is lost, so is everything stored.
-//   - Memory is bounded: by LocalBytes, by FillBytes, and for what is not
-//     stored by a window for each response.
-//   - Redis failing costs hits, never answers: requests then go to the origin,
-//     one for all who want the same in this instance. Purges made meanwhile
-//     are in force here and are repeated until Redis has them.
-//   - The origin failing leaves what is stored to be served stale, where
-//     neither the response nor the rule forbids it.
+//     was confirmed, by any instance. A fetch that began before the purge does
+//     not bring it back.
+//   - Memory is bounded: by Options.LocalBytes, by Options.FillBytes, and for
+//     what is not stored by a window of 256 KiB for each response.
+//   - A client's Cache-Control cannot make the cache go to the origin, except
+//     where Rule.ClientRevalidation says so. max-stale, no-store and
+//     only-if-cached are obeyed: they cost the origin nothing.
+//   - Partial responses, responses to POST, and responses with Set-Cookie are
+//     not stored.
 //
-// # What it does not do
+// # When things fail
 //
-// It stores no partial responses, no answers to POST, and nothing with
-// Set-Cookie. A client's Cache-Control cannot make it go to the origin, except
-// where Rule.ClientRevalidation says so; max-stale, no-store and
-// only-if-cached are obeyed, for they cost the origin nothing.
+//   - Redis is away: hits of the local tier end within a second, as this
+//     instance no longer hears of purges. Requests then go to the origin, one
+//     for all that want the same in this instance. Purges made meanwhile are in
+//     force here and are repeated until Redis has them.
+//   - Redis has lost the purge log, or was restarted: everything stored is void.
+//   - An instance dies while it fetches: the others wait for Options.Lease at
+//     most, then one of them fetches.
+//   - The origin cannot be reached, or answers 500, 502, 503 or 504: a stored
+//     stale response is served, where neither it nor the rule forbids that.
+//   - The next handler panics: the panic reaches the request that caused the
+//     fetch; the others go to the origin by themselves.
 package cache

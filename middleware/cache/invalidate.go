@@ -29,12 +29,12 @@ func nameTags(names []string) []tag {
 	return tags
 }
 
-// invalidationTimeout bounds how long the answer to an unsafe request waits
-// for every instance to have heard of it: their leases end within a second.
+// invalidationTimeout bounds how long the response to an unsafe request waits
+// for every instance to have applied the invalidation: their leases end within a second.
 const invalidationTimeout = 3 * time.Second
 
 // invalidating runs next for an unsafe request and invalidates what it has
-// changed before the first byte of its answer goes out.
+// changed before the first byte of its response goes out.
 func (c *Cache) invalidating(ec echo.Context, next echo.HandlerFunc, scheme string, tags []tag) error {
 	req, res := ec.Request(), ec.Response()
 	// The URL as it is now: a handler may rewrite it.

@@ -8,20 +8,20 @@ const (
 	TierRedis Tier = "redis"
 )
 
-// Result is what became of one request.
+// Result is what the cache made of one request.
 type Result struct {
 	Rule string
-	// Hit: answered from what was stored, without the origin. Tier says from where.
+	// Hit: served from what was stored, without the origin. Tier says from where.
 	Hit  bool
 	Tier Tier
 	// Stale: the hit was stale, and allowed to be.
 	Stale bool
-	// Collapsed: answered by a fetch that another request had begun.
+	// Collapsed: served by a fetch that another request had begun.
 	Collapsed bool
 	// Forward is the RFC 9211 section 2.2 reason for asking the origin:
 	// bypass, method, uri-miss, vary-miss, stale, request or partial.
 	Forward string
-	// Detail says why an answer was not stored, or why it was not looked for.
+	// Detail says why a response was not stored, or why none was looked for.
 	Detail string
 }
 
@@ -34,7 +34,7 @@ type Observer interface {
 	Stored(rule string, bytes int64)
 	// Purged is called for every purge that this instance began.
 	Purged(kind string, soft bool)
-	// Evicted is called when the local tier gave up an entry for want of room.
+	// Evicted is called when the local tier evicted an entry because it was full.
 	Evicted(bytes int64)
 }
 

@@ -142,9 +142,9 @@ func (r Rule) compile() (*rule, error) {
 	return c, nil
 }
 
-// identify spells what decides which answers one key may stand for, and which
+// identify spells what decides which responses one key may stand for, and which
 // purges reach them. It is part of the key, so that an edited rule starts clean:
-// what was stored for every ?lang must not answer once lang is in the key.
+// what was stored for every ?lang must not be served once lang is in the key.
 func (c *rule) identify() string {
 	if len(c.IgnoreQuery)+len(c.Query)+len(c.Tags) == 0 {
 		return ""

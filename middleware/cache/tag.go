@@ -52,8 +52,9 @@ var errTooManyTags = errors.New("too-many-tags")
 // targetTags are the tags that a request's target implies, known before any
 // response is: everything, the host, each prefix, and the URL itself. Paths
 // that mean the same have the same tags, although their keys may differ: purging
-// too much is safe, answering for another path is not. The scheme is left out: a purge by URL means both, and behind a proxy that ends
-// TLS nobody should have to know which one this cache saw.
+// too much is safe, serving another path is not. The scheme is left out: a purge
+// by URL means both, so that an operator behind a proxy that ends TLS need not
+// know which one this cache saw.
 func targetTags(host, path, query string) []tag {
 	tags := make([]tag, 0, 8)
 	tags = append(tags, tagOf(tagAll), tagOf(tagURL, host, httpx.ComparablePath(path), query))

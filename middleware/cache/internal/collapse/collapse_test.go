@@ -110,6 +110,6 @@ func TestStreamThatOutgrowsItsLimitIsPassedOn(t *testing.T) {
 	}
 	s.Finish(errors.New("origin lost"), nil)
 	if s.Join() != nil {
-		t.Error("what nobody can read to the end was joined")
+		t.Error("a stream without its beginning was joined")
 	}
 }

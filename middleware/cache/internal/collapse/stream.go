@@ -144,7 +144,7 @@ func (s *Stream) waitLocked(ctx context.Context) error {
 }
 
 // cutSlowestLocked ends the readers that are a window behind while others have
-// everything. A single reader may be as slow as it likes: it harms nobody.
+// everything. A single reader may be as slow as it likes: it holds up no other.
 func (s *Stream) cutSlowestLocked() {
 	if len(s.readers) < 2 {
 		return
