@@ -187,6 +187,7 @@ type Stats struct {
 	LocalBytes   int64 // what they take
 	FillingBytes int64 // what responses on their way in take
 	Fetches      int   // requests to the origin under way on behalf of several
+	Waiting      int   // requests that wait for those, or read from them
 	PurgeLog     int   // tags in the purge log since its floor
 }
 
@@ -197,6 +198,7 @@ func (c *Cache) Stats() Stats {
 		LocalBytes:   int64(c.local.cache.WeightedSize()),
 		FillingBytes: c.filling.Used(),
 		Fetches:      c.flights.Len(),
+		Waiting:      c.flights.Users(),
 		PurgeLog:     c.purges.Size(),
 	}
 }

@@ -60,7 +60,7 @@ func TestConcurrentMissesAskTheOriginOnce(t *testing.T) {
 	})
 	go func() {
 		<-g.entered
-		time.Sleep(50 * time.Millisecond)
+		s.awaitWaiting(200)
 		g.release()
 	}()
 	for _, a := range crowd(t, 200, func(int) (*answer, error) { return s.try(context.Background(), "GET", "/x") }) {
@@ -85,7 +85,7 @@ func TestBurstOfPersonalAnswersGivesEachClientItsOwnInParallel(t *testing.T) {
 			var parallel atomic.Int64
 			s.respond(func(w http.ResponseWriter, r *http.Request) {
 				if s.calls.Load() == 1 {
-					time.Sleep(50 * time.Millisecond) // let the others wait for this one
+					s.awaitWaiting(clients) // all others wait for this one
 				} else if parallel.Add(1) == clients-1 {
 					defer together.Add(-clients) // all others are here at once
 				}
@@ -121,7 +121,7 @@ func TestFollowersOfAnotherVariantGetTheirOwn(t *testing.T) {
 	})
 	go func() {
 		<-g.entered
-		time.Sleep(50 * time.Millisecond)
+		s.awaitWaiting(90)
 		g.release()
 	}()
 	for i, a := range crowd(t, 90, func(i int) (*answer, error) {
@@ -275,7 +275,7 @@ func TestErrorOfTheOriginIsForAllWhoWait(t *testing.T) {
 	})
 	go func() {
 		<-g.entered
-		time.Sleep(50 * time.Millisecond)
+		s.awaitWaiting(20)
 		g.release()
 	}()
 	for _, a := range crowd(t, 20, func(int) (*answer, error) { return s.try(context.Background(), "GET", "/x") }) {

@@ -342,7 +342,7 @@ func TestWithoutRedisRequestsGoToTheOriginCollapsed(t *testing.T) {
 	before := f.calls.Load()
 	go func() {
 		<-g.entered
-		time.Sleep(100 * time.Millisecond)
+		s.awaitWaiting(20)
 		g.release()
 	}()
 	for _, a := range crowd(t, 20, func(int) (*answer, error) { return s.try(context.Background(), "GET", "/other") }) {

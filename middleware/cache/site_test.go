@@ -221,3 +221,13 @@ func eventually(t testing.TB, what string, ok func() bool) {
 		time.Sleep(2 * time.Millisecond)
 	}
 }
+
+// awaitWaiting waits until n requests wait for the origin together.
+func (s *site) awaitWaiting(n int) {
+	for deadline := time.Now().Add(time.Minute); s.cache.Stats().Waiting < n; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.t.Errorf("%d requests wait after a minute, want %d", s.cache.Stats().Waiting, n)
+			return
+		}
+	}
+}

@@ -73,6 +73,19 @@ func (g *Group[K, O]) Len() int {
 	return len(g.flights)
 }
 
+// Users is the number of requests that wait for flights that can be joined, or
+// read from them.
+func (g *Group[K, O]) Users() (n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, f := range g.flights {
+		f.mu.Lock()
+		n += f.users
+		f.mu.Unlock()
+	}
+	return n
+}
+
 // Flight is one fetch on behalf of every request that asked for the same while
 // it was under way. It is safe for concurrent use.
 type Flight[K comparable, O any] struct {
