@@ -22,7 +22,7 @@ type certificate struct {
 
 	current atomic.Pointer[tls.Certificate]
 
-	mu      sync.Mutex // held by whoever looks
+	mu      sync.Mutex // held while the files are looked at
 	looked  time.Time
 	version fileVersions // that was loaded last, or failed to
 }

@@ -27,7 +27,7 @@ func (s *conns) add(c *http1Conn) bool {
 	return true
 }
 
-// remove forgets a connection: it has ended, or belongs to somebody else.
+// remove forgets a connection: it has ended, or was handed to HTTP/2 or a hijacker.
 func (s *conns) remove(c *http1Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,7 +73,7 @@ func (s *conns) close() {
 	defer s.mu.Unlock()
 	s.ends = true
 	for c := range s.open {
-		c.socket.Close() // not c.Conn: TLS would say goodbye first, and wait for whoever writes
+		c.socket.Close() // not c.Conn: TLS would say goodbye first, and wait for a write under way
 		c.watch.leave()
 	}
 }

@@ -1,16 +1,30 @@
-// Package listener is the gateway's public listener: all that lies between a
-// socket and an [http.Handler]. It speaks HTTP/1 itself, and leaves HTTP/2 to
-// net/http.
+// Package listener is the gateway's public listener: everything between a
+// socket and an [http.Handler]. It speaks HTTP/1 itself (package http1 has the
+// syntax) and leaves HTTP/2 to net/http.
 //
-// A connection passes through it like this:
+// The files, in the order in which a connection and its requests meet them:
 //
-//	accept     at most so many per address; back off when the system has no descriptors left
-//	socket     writes that make no progress end the connection
-//	handshake  TLS, beside the accept loop, bounded in time and number; then
-//	             h2        -> handover -> net/http -> http2Handler
-//	             http/1.1  -> http1Conn
-//	http1Conn  await -> readHead (head) -> handle (exchange) -> finish, over and over
-//	exchange   the request with its body, its context and its answer
+//	options.go       what a Server can be told, and the defaults
+//	server.go        the Server: Serve, Shutdown, Close
+//	accept.go        the accept loop; it pauses when the system has no descriptors left
+//	peers.go         how many connections an address may have
+//	socket.go        a connection whose writes must make progress
+//	handshake.go     TLS handshakes, bounded in time and number
+//	certificate.go   the certificate, read again when its files change
+//	conns.go         all HTTP/1 connections, for Shutdown
+//	http1conn.go     one HTTP/1 connection: await, readHead, handle, finish, over and over
+//	reading.go       its buffer
+//	deadline.go      its read deadlines
+//	request.go       one request with its context and its response
+//	requestbody.go   the request's body
+//	bodyrate.go      the minimum rate of a body
+//	watch.go         notices that the client has disconnected while the handler works
+//	responsehead.go  the response's status line, header and trailer
+//	response.go      the http.ResponseWriter
+//	refusal.go       what is answered to requests that reach no handler
+//	http2.go         connections that are handed to net/http
+//	stream.go        one HTTP/2 request: what net/http does not check, and slow clients
+//	buffers.go       buffers that requests share
 //
 // # Why not net/http for HTTP/1
 //
@@ -19,26 +33,29 @@
 // Transfer-Encoding win over Content-Length, joins folded lines, takes a bare LF for a
 // line's end, ignores Transfer-Encoding in HTTP/1.0, and after a malformed chunk it may read
 // on as if a new request began. None of that is visible to a handler. And it
-// spends on each request what only some need: a goroutine that waits for the
-// client to leave, a copy of the answer's header, six timers. An answer from the cache, or a
-// 429, cost more there than in all of the gateway.
+// spends on each request what few need: a goroutine that waits for the
+// client to disconnect, a copy of the response's header, six timers. A cached response or a
+// 429 cost more time in net/http than in the rest of the gateway.
 //
-// What handlers see is net/http's, to the letter: property tests and a fuzz
-// target hold requests against http.ReadRequest, and a table of handlers holds
-// answers against http.Server. The differences are these. A request that could be read in two ways is
-// refused with 400, and not one byte behind the offence is taken for
-// another one. What is left of a request's body can't be read any more once the answer has begun,
-// unless full duplex is enabled; net/http waits for the first 2 KiB. The type of an answer is not guessed. The client is watched only
-// from when somebody asks the request's context for its Done channel.
+// Handlers see the requests that net/http would give them: property tests and a fuzz
+// target compare requests with http.ReadRequest, and a table of handlers compares
+// responses with http.Server. There are four differences:
+//
+//   - A request that could be read in two ways is refused with 400, and no byte
+//     behind the offence is read as another request.
+//   - Once the response has begun, the handler can read no more of the request's
+//     body, unless it enables full duplex. net/http waits for the first 2 KiB of the response.
+//   - The Content-Type of a response is not guessed.
+//   - The client is watched only once the handler asks the request's context for its Done channel.
 //
 // # When things fail
 //
 // A refused request is answered with RFC 9457 problem details, the connection
-// is closed, and Options.Refused is told. A body that turns out to be malformed
+// is closed, and Options.Refused is called. A body that turns out to be malformed
 // or too slow ends in a *RequestError, also by way of [Refusal]. Clients that are slow in the handshake, the
-// header, the body, or in taking the answer are cut off; those that are idle within
-// an answer (server-sent events) or an upgraded connection are not. A handler's
-// panic cuts the answer off, so that half of one never looks whole. A
+// header, the body, or in taking the answer are cut off; a client of a response with pauses
+// (server-sent events) or of an upgraded connection is not. A handler's
+// panic cuts the response off, so that the client cannot take a part for the whole. A
 // certificate that cannot be loaded anew leaves the last good one in use. When
 // descriptors run out, accepting pauses and goes on.
 package listener

@@ -12,7 +12,7 @@ import (
 )
 
 // handshake returns the connection on which TLS is spoken. It is run beside the
-// accept loop, so that one that is slow keeps nobody waiting.
+// accept loop, so that a slow handshake delays no other connection.
 func (s *Server) handshake(sock *socket) (*tls.Conn, error) {
 	e, ok := s.handshakes.add(sock)
 	if !ok {

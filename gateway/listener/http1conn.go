@@ -27,8 +27,8 @@ type http1Conn struct {
 	remote   string // what requests say of it
 	limits   http1.Limits
 
-	// The buffer belongs to whoever reads: the connection's goroutine, the
-	// handler's by way of the request's body, or the watch, one at a time.
+	// The buffer belongs to one reader at a time: the connection's goroutine, the
+	// handler's by way of the request's body, or the watch.
 	buf   []byte
 	r, w  int // what has arrived is buf[r:w]
 	watch watch
@@ -78,7 +78,7 @@ func newHTTP1Conn(c net.Conn, sock *socket, s *Server) *http1Conn {
 // errOver ends a connection on which there is nothing more to say.
 var errOver = errors.New("listener: the connection is over")
 
-// serve serves until the connection ends, or is somebody else's: errNotHTTP1
+// serve serves until the connection ends, or is handed on: errNotHTTP1
 // says that it is HTTP/2's.
 func (c *http1Conn) serve() error {
 	handedOver := false
@@ -109,7 +109,7 @@ func (c *http1Conn) serveOne(first bool) error {
 	if err := c.await(first); err != nil {
 		return err
 	}
-	x := &exchange{conn: c}
+	x := &servedRequest{conn: c}
 	if err := c.readHead(&x.head, first); err != nil {
 		return err
 	}
@@ -230,7 +230,7 @@ func (c *http1Conn) sniffPreface() error {
 }
 
 // handle runs the handler and sees the answer out. Its error ends the connection.
-func (c *http1Conn) handle(x *exchange) error {
+func (c *http1Conn) handle(x *servedRequest) error {
 	x.begin()
 	if x.body == nil && !c.headBy.IsZero() || x.body != nil && x.body.rate.off() {
 		c.deadline.reset()
@@ -243,7 +243,7 @@ func (c *http1Conn) handle(x *exchange) error {
 	case c.watch.hijacked.Load():
 		return http.ErrHijacked
 	case !whole: // the client must see that the answer is not
-		if x.answer.mode == byClose {
+		if x.response.mode == byClose {
 			c.socket.breakOff()
 		}
 		return errOver
@@ -252,7 +252,7 @@ func (c *http1Conn) handle(x *exchange) error {
 }
 
 // run calls the handler, and reports whether it returned rather than panicked.
-func (c *http1Conn) run(x *exchange) (whole bool) {
+func (c *http1Conn) run(x *servedRequest) (whole bool) {
 	defer func() {
 		if whole {
 			return
@@ -261,19 +261,19 @@ func (c *http1Conn) run(x *exchange) (whole bool) {
 			c.server.options.Logger.Error("a handler panicked", "peer", c.remote, "panic", p, "stack", string(debug.Stack()))
 		}
 		if x.body != nil {
-			x.body.settle(0)
+			x.body.drain(0)
 		}
 	}()
-	c.server.options.Handler.ServeHTTP(&x.answer, x.request)
+	c.server.options.Handler.ServeHTTP(&x.response, x.request)
 	return true
 }
 
 // finish sends what is left of the answer. Its error says that no other request
 // may follow.
-func (c *http1Conn) finish(x *exchange) error {
-	err := x.answer.finish()
+func (c *http1Conn) finish(x *servedRequest) error {
+	err := x.response.finish()
 	clear(c.header)
-	if err == nil && x.answer.close {
+	if err == nil && x.response.close {
 		err = errOver
 	}
 	limit := 0
@@ -281,12 +281,12 @@ func (c *http1Conn) finish(x *exchange) error {
 		limit = maxDiscard
 	}
 	switch {
-	case x.body != nil && !x.body.settle(limit):
+	case x.body != nil && !x.body.drain(limit):
 		c.linger()
 		return errOver
 	case err != nil && c.r < c.w:
 		c.linger() // a pipelined request will not be read
-	case err == nil && x.answer.timed:
+	case err == nil && x.response.timed:
 		c.deadline.reset()
 		err = c.Conn.SetWriteDeadline(time.Time{})
 	}

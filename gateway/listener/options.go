@@ -67,15 +67,15 @@ type Options struct {
 	// counts at all (a trusted proxy does not). Nil: each address is its own.
 	Peer func(netip.AddrPort) (bucket netip.Addr, counted bool)
 
-	// Lull is how long Shutdown goes on as before, but with every answer telling
-	// the client to connect anew, before it closes what is idle. A request that
+	// DrainDelay is how long Shutdown still serves, with every response telling
+	// its client to connect anew, before it closes idle connections. A request that
 	// a load balancer sends just then on a connection that it has kept is answered, and not
 	// lost. Default: none.
-	Lull time.Duration
+	DrainDelay time.Duration
 
 	// Refused is told of each request that was refused before it reached the
 	// Handler. It is called on the connection's goroutine, concurrently, and
-	// must not block. Nil: nobody is.
+	// must not block. Nil: no call is made.
 	Refused func(peer net.Addr, err *RequestError)
 	// Logger hears what operators should know; what clients do wrong is debug
 	// output. Nil: slog.Default.
@@ -103,7 +103,7 @@ func (o Options) withDefaults() (Options, error) {
 	}{
 		{"MaxHeaderBytes", o.MaxHeaderBytes}, {"MaxHeaderFields", o.MaxHeaderFields}, {"MaxStreams", o.MaxStreams},
 		{"MaxHandshakes", o.MaxHandshakes}, {"MaxConnectionsPerIP", o.MaxConnectionsPerIP},
-		{"ReadHeaderTimeout", int(o.ReadHeaderTimeout)}, {"IdleTimeout", int(o.IdleTimeout)}, {"BodyGrace", int(o.BodyGrace)}, {"Lull", int(o.Lull)},
+		{"ReadHeaderTimeout", int(o.ReadHeaderTimeout)}, {"IdleTimeout", int(o.IdleTimeout)}, {"BodyGrace", int(o.BodyGrace)}, {"DrainDelay", int(o.DrainDelay)},
 	} {
 		if n.value < 0 {
 			return o, fmt.Errorf("listener: Options.%s is negative; use 0 for the default", n.name)

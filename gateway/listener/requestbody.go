@@ -26,7 +26,7 @@ type requestBody struct {
 	askMu  sync.Mutex   // held while the client is asked: the answer must not begin before that is done
 	asking atomic.Int32 // whether the client waits to be asked for it: 100 (Continue)
 
-	mu   sync.Mutex // held by whoever reads
+	mu   sync.Mutex // held while a read is under way
 	data http1.Body
 	err  error // how it ended: io.EOF, or why it can't be read any further
 }
@@ -132,7 +132,7 @@ func (b *requestBody) end(err error) error {
 	return err
 }
 
-// abandon leaves the rest of the body to whoever has hijacked the connection.
+// abandon leaves the rest of the body to the handler that has hijacked the connection.
 // A read that is under way has been told to end; none may begin.
 func (b *requestBody) abandon() {
 	b.closed.Store(true)
@@ -144,9 +144,9 @@ func (b *requestBody) abandon() {
 	}
 }
 
-// settle ends the handler's reading, and reports whether the body has been read
+// drain ends the handler's reading, and reports whether the body has been read
 // to its end. It takes in up to limit bytes that the handler has left.
-func (b *requestBody) settle(limit int) bool {
+func (b *requestBody) drain(limit int) bool {
 	if !b.mu.TryLock() {
 		b.aborted.Store(true)
 		b.conn.deadline.abort()
@@ -162,9 +162,9 @@ func (b *requestBody) settle(limit int) bool {
 	return whole
 }
 
-// settleEarly is settle when the answer begins: what the handler has not read by
+// drainEarly is drain when the answer begins: what the handler has not read by
 // then it will not get.
-func (b *requestBody) settleEarly() bool {
+func (b *requestBody) drainEarly() bool {
 	b.mu.Lock()
 	whole, open, left := b.err == io.EOF, b.err == nil, b.data.Left()
 	b.mu.Unlock()

@@ -39,7 +39,7 @@ const (
 )
 
 // Timeouts of HTTP/2 connections. One that has been silent for as long as the
-// first is asked whether anybody is there, and closed if no answer comes.
+// first is sent a ping, and closed if its client does not answer.
 const (
 	pingAfter   = 30 * time.Second
 	pingTimeout = 15 * time.Second
@@ -179,18 +179,18 @@ func (s *Server) isClosed() bool {
 	}
 }
 
-// Shutdown drains the server. For the time of Options.Lull, clients are told
+// Shutdown drains the server. For the time of Options.DrainDelay, clients are told
 // to connect anew. Then no connection is accepted, idle ones are closed, and
 // so are those whose TLS handshake is not finished; requests in flight may end
 // until ctx does, whose error is then returned. Upgraded connections are left
 // alone. One that has been accepted, and has said nothing yet, has five seconds to.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
-	if s.options.Lull > 0 {
-		lull := time.NewTimer(s.options.Lull)
-		defer lull.Stop()
+	if s.options.DrainDelay > 0 {
+		delay := time.NewTimer(s.options.DrainDelay)
+		defer delay.Stop()
 		select {
-		case <-lull.C:
+		case <-delay.C:
 		case <-s.closed:
 		case <-ctx.Done():
 		}

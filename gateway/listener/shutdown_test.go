@@ -93,7 +93,7 @@ func TestShutdownGivesUpWhenItsTimeIsOver(t *testing.T) {
 
 // What a load balancer sends on a kept connection, just when the server is
 // told to go, is answered, over both protocols.
-func TestLullAnswersWhatIsOnItsWay(t *testing.T) {
+func TestDrainDelayAnswersWhatIsOnItsWay(t *testing.T) {
 	t.Parallel()
 	for name, set := range map[string]func(*http.Protocols){
 		"HTTP/1.1": func(p *http.Protocols) { p.SetHTTP1(true) },
@@ -102,7 +102,7 @@ func TestLullAnswersWhatIsOnItsWay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var conns atomic.Int32
-			addr, s := start(t, listener.Options{HTTP1: true, H2C: true, Handler: &recorder{}, Lull: time.Minute, Peer: func(netip.AddrPort) (netip.Addr, bool) {
+			addr, s := start(t, listener.Options{HTTP1: true, H2C: true, Handler: &recorder{}, DrainDelay: time.Minute, Peer: func(netip.AddrPort) (netip.Addr, bool) {
 				conns.Add(1)
 				return netip.Addr{}, false
 			}, MaxConnectionsPerIP: 1})

@@ -34,7 +34,7 @@ func (s *socket) Write(p []byte) (n int, err error) {
 		s.allowTime()
 		m, err := s.Conn.Write(p[n:])
 		n += m
-		if err == nil || !s.goesOn(m > 0, err) {
+		if err == nil || !s.keepReading(m > 0, err) {
 			return n, err
 		}
 	}
@@ -47,7 +47,7 @@ func (s *socket) writeBoth(a, b []byte) error {
 	for {
 		s.allowTime()
 		m, err := buffers.WriteTo(s.Conn) // which takes what is written out
-		if err == nil || !s.goesOn(m > 0, err) {
+		if err == nil || !s.keepReading(m > 0, err) {
 			return err
 		}
 	}
@@ -66,9 +66,9 @@ func (s *socket) allowTime() {
 	}
 }
 
-// goesOn reports whether a write that has failed is to go on: the limit has
+// keepReading reports whether a write that has failed is to go on: the limit has
 // passed, and the client has taken some. If it has taken none, the connection is closed.
-func (s *socket) goesOn(taken bool, err error) bool {
+func (s *socket) keepReading(taken bool, err error) bool {
 	if s.stall <= 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !s.stalled() {
 		return false
 	}

@@ -24,12 +24,12 @@ func (h *http2Handler) serveHTTP2(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s := &stream{ResponseWriter: w, control: http.NewResponseController(w), stall: h.options.WriteStall}
-	s.writing.bark = func() { _ = s.control.SetWriteDeadline(longAgo) }
+	s.writing.onTimeout = func() { _ = s.control.SetWriteDeadline(longAgo) }
 	defer s.end()
 	if r.ContentLength != 0 && h.options.MinBodyRate > 0 && !IsGRPC(r) {
 		b := &streamBody{ReadCloser: r.Body, stream: s, rate: bodyRate{min: h.options.MinBodyRate, grace: h.options.BodyGrace}}
 		b.rate.begin()
-		b.reading.bark = func() { _ = s.control.SetReadDeadline(longAgo) }
+		b.reading.onTimeout = func() { _ = s.control.SetReadDeadline(longAgo) }
 		s.body = b
 		r.Body = b
 	}
@@ -169,13 +169,13 @@ func (b *streamBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// watchdog barks when something takes too long.
+// watchdog calls onTimeout when something takes too long.
 type watchdog struct {
-	bark func()
+	onTimeout func()
 
 	mu    sync.Mutex
 	timer *time.Timer
-	awake bool
+	armed bool
 	ended bool
 }
 
@@ -189,7 +189,7 @@ func (w *watchdog) start(d time.Duration) {
 	if w.ended {
 		return
 	}
-	w.awake = true
+	w.armed = true
 	if w.timer == nil {
 		w.timer = time.AfterFunc(d, w.expire)
 	} else {
@@ -200,13 +200,13 @@ func (w *watchdog) start(d time.Duration) {
 func (w *watchdog) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.awake = false
+	w.armed = false
 	if w.timer != nil {
 		w.timer.Stop()
 	}
 }
 
-// end stops for good. When it has returned, bark is not running and will not
+// end stops for good. When it has returned, onTimeout is not running and will not
 // be called any more: net/http's writer panics when it is used after the handler.
 func (w *watchdog) end() {
 	w.stop()
@@ -218,8 +218,8 @@ func (w *watchdog) end() {
 func (w *watchdog) expire() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.awake && !w.ended {
-		w.awake = false
-		w.bark()
+	if w.armed && !w.ended {
+		w.armed = false
+		w.onTimeout()
 	}
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // watch notices that a client leaves while its request is being answered. It
-// does so by reading on, and only where somebody wants to know: when the request's
+// does so by reading on, and only where the handler needs it: when the request's
 // context is asked for its Done channel, and the request has been read to its
 // end. An answer that comes at once costs nothing.
 //
@@ -19,8 +19,8 @@ type watch struct {
 	hijacked atomic.Bool   // by the handler; there is no way back
 
 	mu      sync.Mutex
-	x       *exchange // that is watched for; nil while no handler runs
-	allowed bool      // its body has been read
+	x       *servedRequest // that is watched for; nil while no handler runs
+	allowed bool           // its body has been read
 	wanted  bool
 	active  bool // a read is under way, or its outcome has not been taken
 
@@ -29,7 +29,7 @@ type watch struct {
 }
 
 // begin is called before the handler, end after it.
-func (w *watch) begin(x *exchange) {
+func (w *watch) begin(x *servedRequest) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.x, w.allowed, w.wanted = x, x.body == nil, false
@@ -60,7 +60,7 @@ func (w *watch) allow() {
 }
 
 // want asks for a request's client to be watched.
-func (w *watch) want(x *exchange) {
+func (w *watch) want(x *servedRequest) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.x == x {
@@ -86,22 +86,22 @@ func (w *watch) start() {
 
 // read reads until the client has left, the handler has returned, or there is
 // no room for more of what is sent ahead.
-func (w *watch) read(c *http1Conn, x *exchange) {
+func (w *watch) read(c *http1Conn, x *servedRequest) {
 	for n := 0; ; {
 		m, err := c.readSome(c.buf[c.w+n:])
 		n += m
-		if !w.goesOn(c, x, n, err) {
+		if !w.keepReading(c, x, n, err) {
 			break
 		}
 	}
 	w.done <- struct{}{}
 }
 
-// goesOn notes what a read has brought, and reports whether to go on.
+// keepReading notes what a read has brought, and reports whether to go on.
 //
 // A deadline that has passed may have been for the request's head: to lift it
 // beforehand would cost every request as much, and most are answered long before.
-func (w *watch) goesOn(c *http1Conn, x *exchange, n int, err error) bool {
+func (w *watch) keepReading(c *http1Conn, x *servedRequest, n int, err error) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.n, w.err = n, err

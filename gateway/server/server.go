@@ -158,7 +158,7 @@ func (s *Server) buildPublic() error {
 		MaxHeaderBytes:      int(p.MaxHeaderBytes),
 		BodyGrace:           s.options.BodyGrace,
 		MaxConnectionsPerIP: p.MaxConnectionsPerIP,
-		Lull:                p.ShutdownDelay,
+		DrainDelay:          p.ShutdownDelay,
 		Peer:                s.peer,
 		Refused:             s.refused,
 		Logger:              s.log,

@@ -20,20 +20,25 @@ func TrimOWS(s string) string {
 // Connection, Trailer, Upgrade and Vary. Every comma separates: such a list has no quoted strings, and a stray quote
 // must not hide a member. Empty members are left out. The members are not checked.
 func Tokens(lines []string) iter.Seq[string] {
-	return func(yield func(string) bool) { tokens(lines, yield) }
+	return func(yield func(string) bool) { split(lines, cutComma, yield) }
 }
 
-func tokens(lines []string, yield func(string) bool) {
+// split cuts lines at commas, and yields what is between them.
+func split(lines []string, cut func(line string) (member, rest string, more bool), yield func(string) bool) {
 	for _, line := range lines {
 		for more := true; more; {
 			var member string
-			member, line, more = strings.Cut(line, ",")
+			member, line, more = cut(line)
 			if member = TrimOWS(member); member != "" && !yield(member) {
 				return
 			}
 		}
 	}
 }
+
+func cutComma(line string) (member, rest string, more bool) { return strings.Cut(line, ",") }
+
+func cutUnquotedComma(line string) (member, rest string, more bool) { return cutUnquoted(line, ',') }
 
 // HasToken reports whether a list of tokens has this one, in any case.
 func HasToken(lines []string, token string) bool {
@@ -48,19 +53,7 @@ func HasToken(lines []string, token string) bool {
 // Members yields the members of a list that may hold quoted strings, such as Accept: commas within them do not
 // separate. Empty members are left out. A quoted string that does not end takes all that is left of its line.
 func Members(lines []string) iter.Seq[string] {
-	return func(yield func(string) bool) { members(lines, yield) }
-}
-
-func members(lines []string, yield func(string) bool) {
-	for _, line := range lines {
-		for more := true; more; {
-			var member string
-			member, line, more = cutUnquoted(line, ',')
-			if member = TrimOWS(member); member != "" && !yield(member) {
-				return
-			}
-		}
-	}
+	return func(yield func(string) bool) { split(lines, cutUnquotedComma, yield) }
 }
 
 // cutUnquoted cuts s around the first separator that stands outside quoted strings (RFC 9110 section 5.6.4).

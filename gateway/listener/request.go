@@ -9,23 +9,23 @@ import (
 	"github.com/headgate/headgate/internal/http1"
 )
 
-// exchange is one request and its answer. It is never used again for another
+// servedRequest is one request and its answer. It is never used again for another
 // one: handlers may keep its parts for as long as they like, but for the answer.
-type exchange struct {
-	conn    *http1Conn
-	head    http1.RequestHead
-	request *http.Request
-	body    *requestBody // nil where there is none
-	ctx     requestContext
-	answer  answer
+type servedRequest struct {
+	conn     *http1Conn
+	head     http1.RequestHead
+	request  *http.Request
+	body     *requestBody // nil where there is none
+	ctx      requestContext
+	response responseWriter
 }
 
 // begin makes the request of a head that has been read.
-func (x *exchange) begin() {
+func (x *servedRequest) begin() {
 	c, h := x.conn, &x.head
 	last := h.Close || h.Minor == 0 && !h.KeepAlive
 	x.ctx.x = x
-	x.answer = answer{
+	x.response = responseWriter{
 		x: x, conn: c, header: c.header,
 		toHEAD: h.Method == http.MethodHead, minor: h.Minor,
 		close: last || c.server.draining.Load() && h.Header["Upgrade"] == nil,
@@ -53,7 +53,7 @@ func (x *exchange) begin() {
 // requestContext is a request's context. It ends with the answer, or when the client
 // leaves; that is watched for from when Done is first called.
 type requestContext struct {
-	x *exchange
+	x *servedRequest
 
 	mu     sync.Mutex
 	inner  context.Context // made when it is needed
@@ -68,7 +68,7 @@ type connKey struct{}
 // handler asks when reading the body has failed, to answer with the right
 // status.
 func Refusal(ctx context.Context) *RequestError {
-	if x, _ := ctx.Value(connKey{}).(*exchange); x != nil && x.body != nil {
+	if x, _ := ctx.Value(connKey{}).(*servedRequest); x != nil && x.body != nil {
 		return x.body.refusal.Load()
 	}
 	return nil

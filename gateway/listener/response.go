@@ -14,15 +14,15 @@ import (
 	"github.com/headgate/headgate/internal/httpx"
 )
 
-// answer is what a handler writes to. To what the handler says it adds Date, and
+// responseWriter is what a handler writes to. To what the handler says it adds Date, and
 // what frames the body (RFC 9112 section 6); it guesses no type.
 //
 // The head goes into a buffer as soon as it is known, and the body behind it,
 // so that most answers leave in one piece. One without a Content-Length is held back
 // until it has ended, and then gets one, or has become too long for that, and
 // goes out in chunks.
-type answer struct {
-	x      *exchange
+type responseWriter struct {
+	x      *servedRequest
 	conn   *http1Conn
 	header http.Header
 
@@ -61,11 +61,11 @@ const heldMost = 2 << 10
 var errShort = errors.New("listener: the handler has written less than its Content-Length")
 
 // Header implements http.ResponseWriter.
-func (a *answer) Header() http.Header { return a.header }
+func (a *responseWriter) Header() http.Header { return a.header }
 
 // WriteHeader implements http.ResponseWriter. Of final statuses the first
 // counts. Interim ones (1xx) are sent at once, with the header as it is.
-func (a *answer) WriteHeader(status int) {
+func (a *responseWriter) WriteHeader(status int) {
 	switch {
 	case status < 100 || status > 999:
 		panic("listener: there is no status " + strconv.Itoa(status))
@@ -76,7 +76,7 @@ func (a *answer) WriteHeader(status int) {
 		return
 	}
 	a.status = status
-	a.meetRequest()
+	a.endRequestBody()
 	a.out = getBuffer()
 	*a.out = a.appendHead((*a.out)[:0])
 	a.open = true
@@ -103,16 +103,16 @@ func bodyAllowed(status int) bool {
 	return status != http.StatusNoContent && status != http.StatusNotModified && status != http.StatusSwitchingProtocols
 }
 
-// meetRequest sees to what has not been read of the request when the answer begins.
-func (a *answer) meetRequest() {
+// endRequestBody sees to what has not been read of the request when the answer begins.
+func (a *responseWriter) endRequestBody() {
 	b := a.x.body
 	if b == nil {
 		return
 	}
 	if b.neverAsk() {
-		a.close = true // whether the body comes now is anybody's guess
+		a.close = true // the client may send the body now or never
 	}
-	if !a.fullDuplex && !a.close && !b.settleEarly() { // there are clients that read only when all is sent
+	if !a.fullDuplex && !a.close && !b.drainEarly() { // there are clients that read only when all is sent
 		a.close = true
 	}
 	if b.refusal.Load() != nil {
@@ -121,7 +121,7 @@ func (a *answer) meetRequest() {
 }
 
 // decide says how the body's end is told, and ends the head with that.
-func (a *answer) decide(mode bodyMode) {
+func (a *responseWriter) decide(mode bodyMode) {
 	a.mode, a.open = mode, false
 	out := *a.out
 	switch mode {
@@ -142,12 +142,12 @@ func (a *answer) decide(mode bodyMode) {
 }
 
 // Write implements http.ResponseWriter.
-func (a *answer) Write(p []byte) (int, error) { return write(a, p) }
+func (a *responseWriter) Write(p []byte) (int, error) { return write(a, p) }
 
 // WriteString implements io.StringWriter.
-func (a *answer) WriteString(s string) (int, error) { return write(a, s) }
+func (a *responseWriter) WriteString(s string) (int, error) { return write(a, s) }
 
-func write[T string | []byte](a *answer, p T) (int, error) {
+func write[T string | []byte](a *responseWriter, p T) (int, error) {
 	if a.conn.watch.hijacked.Load() {
 		return 0, http.ErrHijacked
 	}
@@ -177,7 +177,7 @@ func write[T string | []byte](a *answer, p T) (int, error) {
 		if a.open {
 			a.decideUnknown()
 		}
-		sendHeldAnd(a, p)
+		sendHeld(a, p)
 	}
 	if a.err != nil {
 		return 0, a.err
@@ -185,7 +185,7 @@ func write[T string | []byte](a *answer, p T) (int, error) {
 	return len(p), nil
 }
 
-func (a *answer) heldLen() int {
+func (a *responseWriter) heldLen() int {
 	if a.held == nil {
 		return 0
 	}
@@ -193,7 +193,7 @@ func (a *answer) heldLen() int {
 }
 
 // decideUnknown decides on a body that is sent before its length is known.
-func (a *answer) decideUnknown() {
+func (a *responseWriter) decideUnknown() {
 	switch {
 	case a.toHEAD:
 		a.decide(withoutBody)
@@ -204,8 +204,8 @@ func (a *answer) decideUnknown() {
 	}
 }
 
-// sendHeldAnd sends what was held, and p behind it, in one chunk where there are chunks.
-func sendHeldAnd[T string | []byte](a *answer, p T) {
+// sendHeld sends what was held, and p behind it, in one chunk where there are chunks.
+func sendHeld[T string | []byte](a *responseWriter, p T) {
 	n := a.heldLen() + len(p)
 	if n == 0 {
 		return
@@ -224,7 +224,7 @@ func sendHeldAnd[T string | []byte](a *answer, p T) {
 }
 
 // send puts p into the buffer, or sends it with what is there if it is too long for that.
-func send[T string | []byte](a *answer, p T) {
+func send[T string | []byte](a *responseWriter, p T) {
 	if len(*a.out)+len(p) <= cap(*a.out) {
 		*a.out = append(*a.out, p...)
 		return
@@ -241,7 +241,7 @@ func send[T string | []byte](a *answer, p T) {
 }
 
 // flush sends what is in the buffer.
-func (a *answer) flush() {
+func (a *responseWriter) flush() {
 	if len(*a.out) > 0 && a.err == nil {
 		_, err := a.conn.Conn.Write(*a.out)
 		a.fail(err)
@@ -250,7 +250,7 @@ func (a *answer) flush() {
 }
 
 // fail keeps a write's error: the client is gone.
-func (a *answer) fail(err error) {
+func (a *responseWriter) fail(err error) {
 	if err != nil {
 		a.err, a.close = err, true
 		a.x.ctx.end()
@@ -258,10 +258,10 @@ func (a *answer) fail(err error) {
 }
 
 // Flush implements http.Flusher.
-func (a *answer) Flush() { _ = a.FlushError() }
+func (a *responseWriter) Flush() { _ = a.FlushError() }
 
 // FlushError sends what has been written; http.ResponseController calls it.
-func (a *answer) FlushError() error {
+func (a *responseWriter) FlushError() error {
 	if a.conn.watch.hijacked.Load() {
 		return http.ErrHijacked
 	}
@@ -273,16 +273,16 @@ func (a *answer) FlushError() error {
 }
 
 // sendAll sends what has been written so far.
-func (a *answer) sendAll() {
+func (a *responseWriter) sendAll() {
 	if a.open {
 		a.decideUnknown()
 	}
-	sendHeldAnd(a, "")
+	sendHeld(a, "")
 	a.flush()
 }
 
 // finish sends what is left. Its error says that the answer is not whole.
-func (a *answer) finish() error {
+func (a *responseWriter) finish() error {
 	if a.status == 0 {
 		a.WriteHeader(http.StatusOK)
 	}
@@ -295,7 +295,7 @@ func (a *answer) finish() error {
 	case a.open:
 		a.decideUnknown()
 	}
-	sendHeldAnd(a, "")
+	sendHeld(a, "")
 	if a.mode == byChunks {
 		*a.out = http1.AppendLastChunk(*a.out, a.trailer())
 	}
@@ -310,7 +310,7 @@ func (a *answer) finish() error {
 }
 
 // interim sends a 1xx response. HTTP/1.0 knows none.
-func (a *answer) interim(status int) {
+func (a *responseWriter) interim(status int) {
 	if a.minor == 0 {
 		return
 	}
@@ -321,7 +321,7 @@ func (a *answer) interim(status int) {
 	a.x.body.ask(func() { a.sendInterim(status) }) // unless it is not waited for
 }
 
-func (a *answer) sendInterim(status int) {
+func (a *responseWriter) sendInterim(status int) {
 	buf := getBuffer()
 	defer putBuffer(buf)
 	*buf = append(http1.AppendFields(http1.AppendStatusLine((*buf)[:0], a.minor, status), a.header), "\r\n"...)
@@ -330,27 +330,27 @@ func (a *answer) sendInterim(status int) {
 }
 
 // SetReadDeadline is for http.ResponseController.
-func (a *answer) SetReadDeadline(t time.Time) error {
+func (a *responseWriter) SetReadDeadline(t time.Time) error {
 	a.timed = true
 	return a.conn.deadline.setUser(t)
 }
 
 // SetWriteDeadline is for http.ResponseController.
-func (a *answer) SetWriteDeadline(t time.Time) error {
+func (a *responseWriter) SetWriteDeadline(t time.Time) error {
 	a.timed = true
 	return a.conn.Conn.SetWriteDeadline(t)
 }
 
 // EnableFullDuplex is for http.ResponseController: the request's body is left
 // alone when the answer begins.
-func (a *answer) EnableFullDuplex() error {
+func (a *responseWriter) EnableFullDuplex() error {
 	a.fullDuplex = true
 	return nil
 }
 
 // Hijack implements http.Hijacker. The reader holds what the client has sent
 // ahead. From here on the connection is the caller's to close.
-func (a *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+func (a *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c := a.conn
 	if !c.watch.hijack() {
 		return nil, nil, http.ErrHijacked

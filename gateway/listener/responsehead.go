@@ -15,7 +15,7 @@ import (
 
 // appendHead appends the answer's status line and header, but for what frames
 // the body, and the end.
-func (a *answer) appendHead(b []byte) []byte {
+func (a *responseWriter) appendHead(b []byte) []byte {
 	b = http1.AppendStatusLine(b, a.minor, a.status)
 	if _, set := a.header["Date"]; !set { // RFC 9110 section 6.6.1; nil is a handler's way to have none
 		b = append(b, "Date: "...)
@@ -25,7 +25,7 @@ func (a *answer) appendHead(b []byte) []byte {
 }
 
 // announce notes which trailer fields the handler has announced.
-func (a *answer) announce(lines []string) {
+func (a *responseWriter) announce(lines []string) {
 	for name := range httpx.Tokens(lines) {
 		if name = textproto.CanonicalMIMEHeaderKey(name); httpguts.ValidTrailerHeader(name) {
 			a.trailers = append(a.trailers, name)
@@ -35,7 +35,7 @@ func (a *answer) announce(lines []string) {
 
 // hasTrailer reports whether the body must be sent in chunks, for what comes
 // behind it.
-func (a *answer) hasTrailer() bool {
+func (a *responseWriter) hasTrailer() bool {
 	if len(a.trailers) > 0 {
 		return true
 	}
@@ -49,7 +49,7 @@ func (a *answer) hasTrailer() bool {
 
 // trailer returns the trailer section: announced fields, and those that
 // are marked as such by http.TrailerPrefix.
-func (a *answer) trailer() http.Header {
+func (a *responseWriter) trailer() http.Header {
 	trailer := http.Header{}
 	for _, name := range a.trailers {
 		if values := a.header[name]; len(values) > 0 {
