@@ -10,11 +10,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// bans counts denials towards bans. They are counted in this process, as most
-// denials never reach Redis, and flushed to Redis at most once a second, so that
-// a client that spreads over instances is banned as well, and by all of them: the
-// limit's script looks for a ban before anything else. A denied request
-// consumes nothing by this; being banned does not prolong the ban.
+// bans counts denials towards bans. It counts them in this process, as most
+// denials never reach Redis, and flushes them to Redis at most once a second, so that
+// all instances together ban a client that spreads its requests over them: check.lua
+// looks for a ban before anything else. Denials during a ban do not prolong it.
 type bans struct {
 	counters *Counters
 	counts   *boundedmap.Map[counterKey, banCount]
@@ -32,14 +31,14 @@ type banCount struct {
 	n     int64
 }
 
-// banFlush is what Redis is yet to hear of one key.
+// banFlush is the denials of one key that are not yet flushed.
 type banFlush struct {
 	item item
 	n    int64
 }
 
-// maxFlush bounds what one flush carries. What is denied beyond it still
-// counts in this instance.
+// maxFlush is how many keys one flush carries at most. Denials of further keys
+// count in this instance alone.
 const maxFlush = 4096
 
 const flushEvery = time.Second
@@ -52,8 +51,8 @@ func newBans(c *Counters, maxBytes int64) *bans {
 	}
 }
 
-// note counts a denial, and begins the ban that it completes: that denial's
-// answer then tells of the ban, rather than send the client back into it.
+// note counts a denial, and begins the ban that it completes. That denial's
+// Retry-After is then the ban's end.
 func (b *bans) note(it *item, now int64) {
 	full := false
 	b.counts.Update(it.key, time.UnixMicro(now), func(c banCount, ok bool) (banCount, int, time.Time, bool) {
@@ -88,7 +87,7 @@ func banDecision(it *item, d time.Duration) Decision {
 	return Decision{Limit: it.capacity(), Reset: d, RetryAfter: d, Banned: true}
 }
 
-// share leaves a denial for the next flush, and sees to it that there is one.
+// share adds a denial to the next flush, and schedules it.
 func (b *bans) share(it *item, full bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -104,7 +103,7 @@ func (b *bans) share(it *item, full bool) {
 		b.dirty[it.key] = f
 	}
 	f.n++
-	if full { // the ban is this instance's word already, whatever Redis has counted
+	if full { // this instance has banned the key already, whatever Redis has counted
 		f.n = max(f.n, it.limit.Ban.After)
 	}
 	if b.timer == nil {
@@ -112,8 +111,8 @@ func (b *bans) share(it *item, full bool) {
 	}
 }
 
-// flush tells Redis of the last second's denials, and learns of bans that they
-// complete.
+// flush adds the last second's denials to the counts in Redis, and begins here the
+// bans that they complete.
 func (b *bans) flush() {
 	b.mu.Lock()
 	dirty := b.dirty
@@ -148,7 +147,7 @@ func (b *bans) flush() {
 	send()
 }
 
-// learn begins here the bans that Redis says are in force.
+// learn begins here the bans that are in force in Redis.
 func (b *bans) learn(flushes []*banFlush, calls []*store.Call) {
 	now := b.counters.clock()
 	for i, call := range calls {
@@ -163,7 +162,7 @@ func (b *bans) learn(flushes []*banFlush, calls []*store.Call) {
 	}
 }
 
-// forget drops what is counted of one key.
+// forget drops the denials of one key.
 func (b *bans) forget(k counterKey) {
 	b.counts.Delete(k)
 	b.mu.Lock()

@@ -22,16 +22,15 @@ type CountersOptions struct {
 	// Now is the clock of this process, for tests and replays; nil means
 	// time.Now. Redis counts by its own.
 	Now func() time.Time
-	// Observer is told of decisions and round trips; nil means nobody.
+	// Observer is told of decisions and round trips, for metrics. Nil means none.
 	Observer Observer
-	// Logger reports what an operator should know: counters that cannot be
-	// reached, bans, denials of dry runs. Nil discards.
+	// Logger is told what an operator should know: that Redis cannot be reached, bans,
+	// denials by limits in dry run. Nil means no log.
 	Logger *slog.Logger
 }
 
-// Counters is the state behind all limits of a process: the counters
-// themselves, or the way to them, and what is remembered of denials and bans.
-// It outlives policies: a reload builds new Limiters over the same Counters.
+// Counters is the state behind all limits of a process: the counters, in memory or
+// in Redis, the deny cache and the bans. It outlives policies: a reload builds new Limiters over the same Counters.
 // It is safe for concurrent use.
 type Counters struct {
 	now                        func() time.Time
@@ -65,7 +64,7 @@ func NewCounters(o CountersOptions) (*Counters, error) {
 		o.Now = time.Now
 	}
 	if o.Observer == nil {
-		o.Observer = nobody{}
+		o.Observer = noObserver{}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -84,16 +83,16 @@ func NewCounters(o CountersOptions) (*Counters, error) {
 		c.redis = newRedisCounters(o.Redis)
 		c.listener = listen(c)
 		o.Redis.OnChange(func(available bool) {
-			if available { // or so it seems: see whether it decides
-				time.AfterFunc(settled, c.dropLocal)
+			if available { // the breaker has closed; dropLocal asks whether Redis has failed since
+				time.AfterFunc(stableAfter, c.dropLocal)
 			}
 		})
 	}
 	return c, nil
 }
 
-// Close ends the background work. Limiters may still be used, but bans are no
-// longer shared and resets no longer heard of.
+// Close ends the background work. Limiters may still be used, but instances no
+// longer share bans, and this one no longer receives resets.
 func (c *Counters) Close() {
 	c.bans.close()
 	if c.listener != nil {
@@ -107,11 +106,10 @@ func (c *Counters) clock() int64 {
 	return c.base.UnixMicro() + c.now().Sub(c.base).Microseconds()
 }
 
-// settled is for how long Redis must not have failed before what was counted
-// here is dropped. A Redis that is back for a moment only, or that answers
-// and has no memory left to count in, must not give everybody a clean slate
-// each time.
-const settled = time.Second
+// stableAfter is for how long Redis must not have failed before the local counters
+// are dropped. Otherwise a Redis that is back for a moment only, or that replies but
+// has no memory left to count in, would let all clients start afresh each time.
+const stableAfter = time.Second
 
 // countLocally notes that Redis failed to decide and this process does.
 func (c *Counters) countLocally() {
@@ -126,10 +124,10 @@ func (c *Counters) redisDecided() {
 	}
 }
 
-// dropLocal drops what was counted here while Redis was away, if it is back. In
-// a Cluster some may be away while others decide.
+// dropLocal drops the local counters if Redis is back. In a Cluster some masters may
+// be away while others decide.
 func (c *Counters) dropLocal() {
-	if !c.redis.redis.Available() || time.Now().UnixNano()-c.failed.Load() < int64(settled) {
+	if !c.redis.redis.Available() || time.Now().UnixNano()-c.failed.Load() < int64(stableAfter) {
 		return
 	}
 	if c.local.Swap(false) {
@@ -139,15 +137,15 @@ func (c *Counters) dropLocal() {
 	}
 }
 
-// complain logs an error, but no more than one in ten seconds.
+// complain logs an error, at most once in ten seconds.
 func (c *Counters) complain(message string, err error) {
 	if c.seldom(&c.complained, 10*time.Second) {
 		c.log.Warn(message, "error", err)
 	}
 }
 
-// seldom reports whether it was last true at least so long ago: a log that a client
-// can fill is no log.
+// seldom reports whether it last returned true at least every ago, so that clients
+// cannot fill the log.
 func (c *Counters) seldom(last *atomic.Int64, every time.Duration) bool {
 	now, then := c.clock(), last.Load()
 	return now-then >= every.Microseconds() && last.CompareAndSwap(then, now)

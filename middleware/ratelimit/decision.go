@@ -11,7 +11,7 @@ type Decision struct {
 	Limit int64
 	// Remaining is what is left after this request.
 	Remaining int64
-	// Reset is how long the present count lasts if nobody consumes any more:
+	// Reset is how long the present count lasts if no further request consumes:
 	// until the window ends (fixed_window; sliding_window, where it fades from
 	// then on), its last admission leaves the window (sliding_log), or the
 	// bucket is full (token_bucket).
@@ -22,8 +22,8 @@ type Decision struct {
 	// Banned reports that the denial is a ban's.
 	Banned bool
 
-	// unsettled: without requests that are reserved and not yet answered the
-	// request would have passed, so the answer may change at any moment.
+	// unsettled: the request would have passed without the reservations that are not
+	// settled yet, so that the decision may change at any moment.
 	unsettled bool
 }
 

@@ -7,25 +7,25 @@ import (
 	"github.com/headgate/headgate/internal/boundedmap"
 )
 
-// denyCache remembers, within this instance, who is over a limit, until they
-// could next be admitted: an attack costs Redis nothing. It is bounded in
-// bytes, and forgets first what would end first.
+// denyCache keeps, in this instance, the keys that are over a limit until they could
+// next be admitted, so that an attack costs Redis nothing. It is bounded in bytes,
+// and drops first the entry that would end first.
 //
-// What it says is never stale for long: it is keyed by the limit's identity, so
-// that an edited limit is asked anew; a reset removes the entry here at once
-// and, by a message, elsewhere; and while messages cannot be heard (see
-// listener) entries are held for a second only.
+// An entry is never stale for long: it is keyed by the limit's identity, so that an
+// edited limit is checked afresh; an operator's reset removes the entry in this
+// instance at once and in the others by a message; and while this instance receives
+// no messages (see listener) it keeps entries for a second only.
 type denyCache struct {
 	entries *boundedmap.Map[counterKey, denial]
-	// changes grow with every reset and give-back, by the key's first byte. Who
-	// began a check before one must not remember its denial after.
+	// changes grow with every reset and give-back, by the key's first byte. A check
+	// that began before one must not store its denial after it.
 	changes [256]atomic.Uint64
 }
 
 // version is to be read before a check begins, and given to remember.
 func (c *denyCache) version(k counterKey) uint64 { return c.changes[k.digest[0]].Load() }
 
-// denial is what is remembered: at RetryAt a request would be admitted.
+// denial is an entry: at retryAt a request would be admitted.
 type denial struct {
 	of      uint64 // variant.denials
 	retryAt int64  // microseconds of the counters' clock
@@ -37,7 +37,7 @@ func newDenyCache(maxBytes int64) *denyCache {
 	return &denyCache{entries: boundedmap.New[counterKey, denial](boundedmap.Options{MaxBytes: maxBytes})}
 }
 
-// find decides an item from memory, if it is known to be denied at now.
+// find decides an item if the deny cache has a denial for it at now.
 func (c *denyCache) find(it *item, now int64) bool {
 	d, ok := c.entries.Get(it.key, time.UnixMicro(now))
 	if !ok || d.of != it.variant.denials {
@@ -55,7 +55,7 @@ func (c *denyCache) find(it *item, now int64) bool {
 	return true
 }
 
-// remember keeps an item's denial, for hold at most.
+// remember stores an item's denial, for hold at most.
 func (c *denyCache) remember(it *item, now int64, hold time.Duration, version uint64) {
 	d := denial{
 		of:      it.variant.denials,
@@ -66,23 +66,23 @@ func (c *denyCache) remember(it *item, now int64, hold time.Duration, version ui
 	until := min(d.retryAt, now+hold.Microseconds())
 	c.entries.Update(it.key, time.UnixMicro(now), func(old denial, ok bool) (denial, int, time.Time, bool) {
 		switch {
-		case c.version(it.key) != version: // it may no longer be true
+		case c.version(it.key) != version: // the denial may no longer be true
 			return old, 0, time.UnixMicro(old.retryAt), ok && old.banned
 		case ok && old.of == d.of && old.banned && old.retryAt > d.retryAt:
-			return old, 0, time.UnixMicro(old.retryAt), true // a ban outlasts what else is learnt
+			return old, 0, time.UnixMicro(old.retryAt), true // a ban outlasts other denials
 		}
 		return d, 0, time.UnixMicro(until), true
 	})
 }
 
-// forget drops what is remembered of one key.
+// forget drops the entry of one key.
 func (c *denyCache) forget(k counterKey) {
 	c.changes[k.digest[0]].Add(1)
 	c.entries.Delete(k)
 }
 
-// released tells that something was given back: a denial, other than a ban's,
-// may no longer be true.
+// released drops the denial of a key that was given something back, unless it is a
+// ban: it may no longer be true.
 func (c *denyCache) released(k counterKey, now int64) {
 	c.changes[k.digest[0]].Add(1)
 	c.entries.Update(k, time.UnixMicro(now), func(d denial, ok bool) (denial, int, time.Time, bool) {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// bound is a limit as a Limiter holds it: with all that can be worked out
+// bound is a limit as a Limiter holds it, with everything that can be computed
 // before a request comes.
 type bound struct {
 	Limit
@@ -22,7 +22,7 @@ type bound struct {
 type variant struct {
 	pure
 	id      uint64 // of its counters
-	denials uint64 // of what is remembered of its denials
+	denials uint64 // of its entries in the deny cache
 	redis   string // its part of a Redis key
 	args    []any  // as check.lua takes them
 	needs   needs  // what its scripts must contain
@@ -116,13 +116,13 @@ func (b *bound) allows(a netip.Addr) bool {
 	return false
 }
 
-// status is what a limit found, in check.lua's numbers.
+// status is what a limit decided, in check.lua's numbers.
 type status uint8
 
 const (
 	exhausted status = iota
 	fits
-	unsettled // exhausted, but for requests that are not yet answered
+	unsettled // exhausted, but only with the reservations that are not settled yet
 	banned
 )
 
@@ -134,8 +134,8 @@ type item struct {
 	key   counterKey
 	tag   digest
 
-	version uint64 // of what is remembered of the key, before the check
-	asks    bool   // is to be decided by the backend at hand
+	version uint64 // of the key in the deny cache, before the check
+	asks    bool   // the backend is to decide it
 	decided bool
 	status  status
 	source  Source
@@ -145,16 +145,16 @@ type item struct {
 	mark, pendingMark int64 // where settle finds it
 }
 
-// settles reports whether the request counts only once its answer is known.
+// settles reports whether the request counts only by its response.
 func (it *item) settles() bool { return !it.limit.Count.All() }
 
-// pendingQuota is the span in which unsettled requests are counted: at most a
-// minute, so that those of an instance that died are soon forgotten.
+// pendingQuota is the window in which unsettled reservations are counted: at most a
+// minute, so that those of an instance that has crashed are soon forgotten.
 func (it *item) pendingQuota() *quota {
 	return &quota{window: min(it.window, time.Minute.Microseconds())}
 }
 
-// decide takes a backend's decision.
+// decide sets the backend's decision.
 func (it *item) decide(d Decision) {
 	switch it.status {
 	case unsettled:

@@ -115,7 +115,7 @@ func (p KeyPart) identifies() bool {
 
 // digest stands for the values of a key: SHA-256 over all of them, each with
 // its kind and length before it, cut to 128 bits. So `a|b`, `c` is not `a`, `b|c`,
-// nobody can make two keys that collide, and a long value makes no long key.
+// no client can make two keys that collide, and a long value makes no long key.
 type digest [16]byte
 
 func (d digest) String() string { return hex.EncodeToString(d[:]) }

@@ -14,13 +14,13 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// listener hears of resets that an operator made on another instance, by
-// Redis' publish and subscribe: a known abuser costs no command at all, and a
-// reset is heeded everywhere at once.
+// listener receives the resets that an operator makes on another instance, through
+// PUBLISH and SUBSCRIBE in Redis. So the deny cache can answer without asking Redis,
+// and yet a reset takes effect in all instances at once.
 //
-// Messages can be lost, so what is remembered of denials is only trusted while
-// the subscription is known to be alive (a PING a second on its connection),
-// and is dropped whenever it had to be made anew.
+// Messages can be lost. So the deny cache keeps denials for long only while the
+// subscription is known to be alive (a PING a second on its connection), and is
+// cleared whenever this instance has subscribed anew.
 type listener struct {
 	counters *Counters
 	channel  string
@@ -57,13 +57,13 @@ func (l *listener) close() {
 	l.done.Wait()
 }
 
-// hears reports whether a reset would be heard of.
+// hears reports whether this instance would receive a reset.
 func (l *listener) hears() bool {
 	heard := l.heard.Load()
 	return heard != 0 && time.Since(l.began)-time.Duration(heard) < trustFor
 }
 
-// follow subscribes, and heeds messages until the connection fails.
+// follow subscribes, and carries out messages until the connection fails.
 func (l *listener) follow(ctx context.Context) {
 	sub := l.counters.redis.redis.Client().Subscribe(ctx, l.channel)
 	stop := context.AfterFunc(ctx, func() { _ = sub.Close() })

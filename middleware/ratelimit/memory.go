@@ -108,7 +108,7 @@ func (m *memory) take(items []item, now int64, peek bool) {
 	}
 }
 
-// settle ends reservations: give back, or merely note that they were answered.
+// settle ends reservations, and gives back those that do not count.
 func (m *memory) settle(items []item, now int64) {
 	locked := m.lock(items)
 	defer m.unlock(locked)

@@ -2,25 +2,25 @@ package ratelimit
 
 import "time"
 
-// Event is what became of a request under one limit.
+// Event is what one limit decided about a request.
 type Event string
 
 const (
 	Admitted     Event = "admitted"
 	Denied       Event = "denied"
 	DryRunDenied Event = "dry_run_denied"
-	// Failed: Redis did not answer, and the limit is Open or Closed.
+	// Failed: Redis did not reply, and the limit is Open or Closed.
 	Failed Event = "error"
 )
 
-// Source says who decided.
+// Source says where a decision was made.
 type Source string
 
 const (
 	FromRedis     Source = "redis"
 	FromMemory    Source = "memory"     // there is no Redis
 	FromLocal     Source = "local"      // Redis is away: this instance's own counters
-	FromDenyCache Source = "deny_cache" // a denial that was remembered
+	FromDenyCache Source = "deny_cache" // an earlier denial
 )
 
 // Observer is told what the limiter does, for metrics. It is called on the
@@ -32,7 +32,8 @@ type Observer interface {
 	RoundTrip(took time.Duration, err error)
 }
 
-type nobody struct{}
+// noObserver ignores what it is told.
+type noObserver struct{}
 
-func (nobody) Decided(string, Event, Source)  {}
-func (nobody) RoundTrip(time.Duration, error) {}
+func (noObserver) Decided(string, Event, Source)  {}
+func (noObserver) RoundTrip(time.Duration, error) {}

@@ -64,8 +64,8 @@ func (rc *redisCounters) take(ctx context.Context, items []item, batch *store.Ba
 	return rc.refundScattered(ctx, items)
 }
 
-// refundScattered gives back what some slots consumed before another denied. The
-// refund failing leaves too much counted, and the decision stands.
+// refundScattered gives back what some slots consumed before another denied. If the
+// refund fails, too much stays counted, and the decision stands.
 func (rc *redisCounters) refundScattered(ctx context.Context, items []item) error {
 	for i := range items {
 		if it := &items[i]; it.charged {
@@ -120,7 +120,8 @@ func (rc *redisCounters) calls(calls []call, items []item, makeCall func(members
 }
 
 func (rc *redisCounters) send(ctx context.Context, calls []call, batch *store.Batch) error {
-	// A client that leaves must not make an outage of it, nor spare its own count.
+	// A client that disconnects must neither count as a failure of Redis, nor escape
+	// its own count.
 	ctx = context.WithoutCancel(ctx)
 	var space [2]redis.Cmder
 	cmds := space[:0]

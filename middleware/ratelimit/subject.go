@@ -8,10 +8,10 @@ import (
 	"github.com/headgate/headgate/middleware/clientip"
 )
 
-// Subject is who a request has proved to come from. Only proven things belong
-// here: the owner of a known API key, the user and reference of a live session.
-// What is empty is limited by the IP instead, so that a client cannot mint
-// itself fresh counters by making something up.
+// Subject is who a request has proved to come from: the owner of a known API key,
+// the user and the reference of a live session. Where a field is empty, the client's
+// IP is counted instead, so that a client cannot get fresh counters by making up a key
+// or a cookie.
 type Subject struct {
 	Client  string // by API key
 	Plan    string // that client's plan

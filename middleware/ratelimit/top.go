@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// DeniedKey is a key that was denied often of late.
+// DeniedKey is a key that was denied often in the last minutes.
 type DeniedKey struct {
 	Limit string
 	// Key is the digest of the key's values, hexadecimal.
 	Key string
 	// Addr is the client's address, for a limit by IP.
 	Addr string
-	// Denials of late: the count halves every ten minutes. It may be too high
-	// by Error.
+	// Denials counts the denials; it halves every ten minutes. It may be too high by
+	// Error.
 	Denials, Error int64
 }
 
@@ -99,8 +99,8 @@ func (t *topDenied) fade(now int64) {
 	}
 }
 
-// TopDenied returns the keys that were denied most of late, the most denied
-// first: at most 64, whatever a flood brings.
+// TopDenied returns the keys that were denied most in the last minutes, the most
+// denied first: at most 64.
 func (c *Counters) TopDenied() []DeniedKey {
 	t := c.top
 	t.mu.Lock()

@@ -2,7 +2,7 @@
 --   KEYS  per limit: its counter; with flag s also its :pending, with flag b also its :ban
 --   ARGV  the time or ""; "take" or "peek"; then per limit:
 --         algorithm, requests, window, burst, cost, flags
---         flags: d dry run, s settled once the answer is known, b has a ban
+--         flags: d dry run, s settled by the response, b has a ban
 --   reply 1 if all admit, else 0; then per limit:
 --         status (0 denied, 1 admitted, 2 denied, but for unsettled requests, 3 banned), remaining,
 --         microseconds until the reset, until admitted, mark, mark of the pending

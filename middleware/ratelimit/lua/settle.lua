@@ -1,4 +1,4 @@
--- Ends reservations: gives them back, or merely notes that they were answered.
+-- Ends reservations, and gives back those that do not count.
 --   KEYS  per reservation: its counter; with flag s also its :pending
 --   ARGV  the time or ""; then per reservation: algorithm, requests, window, burst,
 --         cost, flags (s as in check.lua, g give back), mark, mark of the pending
