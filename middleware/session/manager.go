@@ -114,9 +114,14 @@ func (m *Manager) CheckEviction(ctx context.Context) (warning string, err error)
 	return m.backend.eviction(ctx)
 }
 
-// conflictsFor is how long a change keeps trying while others change the same
-// session.
-const conflictsFor = 2 * time.Second
+// A change gives up once it has tried for conflictsFor and conflictsMax times
+// while other requests change the same session. Each failed attempt means that
+// another change was written, so that with fewer than conflictsMax requests at
+// once none fails, however slow Redis is.
+const (
+	conflictsFor = 2 * time.Second
+	conflictsMax = 100
+)
 
 // update changes a record by compare-and-swap: change is applied to base, and
 // again to what other requests have written meanwhile, until it fits or the
@@ -148,7 +153,7 @@ func (m *Manager) update(ctx context.Context, handle string, base *record, chang
 		if base, err = decodeRecord(present); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
-		if time.Now().After(deadline) {
+		if attempt >= conflictsMax && time.Now().After(deadline) {
 			return nil, fmt.Errorf("%w: %d attempts to change one session met other changes", ErrUnavailable, attempt)
 		}
 		time.Sleep(rand.N(time.Duration(min(attempt, 16)) * 100 * time.Microsecond))
