@@ -32,6 +32,9 @@ func (rs *RequestSession) Commit(ctx context.Context, a Actions) (*http.Cookie, 
 		return nil, nil
 	}
 	rs.committed = true
+	if rs.session == nil && rs.route.Mode != Logout && !a.Any() {
+		return nil, nil
+	}
 	cookie, err := rs.commit(context.WithoutCancel(ctx), a)
 	if err != nil {
 		return nil, err

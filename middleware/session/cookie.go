@@ -56,9 +56,15 @@ func (s *Settings) verify(value string) (token, bool) {
 	return token{}, false
 }
 
+// presented is a token that a request carries, and what Redis holds of it.
+type presented struct {
+	token token
+	sum   digest
+}
+
 // candidates returns the well-formed tokens among the request's cookies, and
 // whether any cookie has our name.
-func (s *Settings) candidates(h http.Header) (named bool, tokens []token) {
+func (s *Settings) candidates(h http.Header) (named bool, found []presented) {
 	for _, line := range h["Cookie"] {
 		for part := range strings.SplitSeq(line, ";") {
 			name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
@@ -69,12 +75,12 @@ func (s *Settings) candidates(h http.Header) (named bool, tokens []token) {
 			if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
 				value = value[1 : len(value)-1]
 			}
-			if t, ok := s.verify(value); ok && len(tokens) < maxCandidates {
-				tokens = append(tokens, t)
+			if t, ok := s.verify(value); ok && len(found) < maxCandidates {
+				found = append(found, presented{t, t.sum()})
 			}
 		}
 	}
-	return named, tokens
+	return named, found
 }
 
 // cut removes our cookie, and nothing else, from the Cookie lines.

@@ -80,10 +80,8 @@ type RequestSession struct {
 	route   Route
 	request *http.Request
 
-	named  bool    // a cookie of our name came, be it junk
-	tokens []token // the well-formed ones
-	sums   []digest
-	fetch  fetch
+	presented []presented // the well-formed tokens of our cookies
+	fetch     fetch
 
 	session *Session // what Load found
 	token   token    // and what opened it
@@ -91,6 +89,7 @@ type RequestSession struct {
 	former  string // the handle that a login in this request has replaced
 	err     error  // what Load returned
 
+	named     bool         // a cookie of our name came, be it junk
 	committed bool         // Commit has been called
 	private   bool         // the response is about a change of this client's session
 	cookie    *http.Cookie // what the client is given
@@ -108,23 +107,20 @@ func (m *Manager) ForRequest(r *http.Request, route Route) *RequestSession {
 		rs.route.Mode = Off
 		return rs
 	}
-	rs.named, rs.tokens = m.set.candidates(r.Header)
-	for _, t := range rs.tokens {
-		rs.sums = append(rs.sums, t.sum())
-	}
+	rs.named, rs.presented = m.set.candidates(r.Header)
 	return rs
 }
 
 // HasToken reports whether the request has a well-formed cookie of ours, so that
 // Load has something to read.
-func (rs *RequestSession) HasToken() bool { return len(rs.tokens) > 0 }
+func (rs *RequestSession) HasToken() bool { return len(rs.presented) > 0 }
 
 // Remembered returns whom this instance last knew the cookie to speak for. It
 // is a guess, so that limits by user and session can share the session's round
 // trip: it is right as long as the session lives, which Load tells.
 func (rs *RequestSession) Remembered() (id Identity, ok bool) {
-	for _, sum := range rs.sums {
-		if id, ok = rs.m.remember.Get(sum, rs.m.now()); ok {
+	for i := range rs.presented {
+		if id, ok = rs.m.remember.Get(rs.presented[i].sum, rs.m.now()); ok {
 			return id, true
 		}
 	}
@@ -137,9 +133,9 @@ func (rs *RequestSession) AddTo(batch *store.Batch) {
 	if rs.fetch != nil || !rs.HasToken() {
 		return
 	}
-	handles := make([]string, len(rs.tokens))
-	for i := range rs.tokens {
-		handles[i] = rs.tokens[i].handle
+	handles := make([]string, len(rs.presented))
+	for i := range rs.presented {
+		handles[i] = rs.presented[i].token.handle
 	}
 	rs.fetch = rs.m.backend.fetch(batch, handles...)
 }
@@ -151,8 +147,8 @@ func (rs *RequestSession) AddTo(batch *store.Batch) {
 // that as the route wants, and Commit returns it, so that a caller may ignore it.
 func (rs *RequestSession) Load(ctx context.Context) error {
 	dead, err := rs.read(ctx)
-	for _, sum := range rs.sums[:dead] {
-		rs.m.remember.Delete(sum)
+	for i := range rs.presented[:dead] {
+		rs.m.remember.Delete(rs.presented[i].sum)
 	}
 	if rs.session != nil {
 		rs.touch(ctx)
@@ -189,10 +185,10 @@ func (rs *RequestSession) open(i int, text []byte) (bool, error) {
 		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	now := rs.m.now()
-	if !r.live(now, &rs.m.set) || !r.valid(r.find(rs.sums[i]), now) {
+	if !r.live(now, &rs.m.set) || !r.valid(r.find(rs.presented[i].sum), now) {
 		return false, nil
 	}
-	rs.token, rs.sum = rs.tokens[i], rs.sums[i]
+	rs.token, rs.sum = rs.presented[i].token, rs.presented[i].sum
 	rs.take(r)
 	return true, nil
 }
