@@ -137,7 +137,7 @@ func startFaultyApps(t *testing.T) ([]*faultyApp, *process) {
 upstreams:
   app:
     servers: [%s]
-    health_check: {path: /, interval: 300ms, timeout: 5s}
+    health_check: {path: /, interval: 2s, timeout: 2s}
     ejection: {failures: 3, for: 500ms}
     timeout: 5s
     retries: 2
