@@ -152,6 +152,9 @@ func writeExplanation(out io.Writer, e *pipeline.Explanation) error {
 
 func limitText(l pipeline.ExplainedLimit) string {
 	text := fmt.Sprintf("%s: %d per %s by %s (%s)", l.Name, l.Requests, l.Window, strings.Join(l.KeyedBy, "+"), l.Algorithm)
+	if l.Burst > 0 {
+		text += fmt.Sprintf(", burst %d", l.Burst)
+	}
 	if l.DryRun {
 		text += ", dry run"
 	}

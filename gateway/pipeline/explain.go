@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/headgate/headgate/internal/httpx"
@@ -158,6 +159,9 @@ func (p *Pipeline) question(ctx context.Context, q Question) (*Request, error) {
 		r.Target = "/"
 	}
 	r.Header = header
+	if n, err := strconv.ParseInt(header.Get("Content-Length"), 10, 64); err == nil && n >= 0 {
+		r.ContentLength = n
+	}
 	return r, nil
 }
 
@@ -226,7 +230,10 @@ func explainLimits(r *Request, e *Explanation) {
 }
 
 func (l *ExplainedLimit) show(v ratelimit.Preview) {
-	l.Key, l.Requests, l.Remaining, l.Admits, l.Banned = v.Key, v.Limit, v.Remaining, v.Allowed, v.Banned
+	l.Key, l.Requests, l.Remaining, l.Admits, l.Banned = v.Key, v.Requests, v.Remaining, v.Allowed, v.Banned
+	if v.Burst != v.Requests {
+		l.Burst = v.Burst
+	}
 	l.From, l.Unknown = string(v.Source), ""
 	if !v.Allowed {
 		l.RetryAfter = ratelimit.Seconds(v.RetryAfter)
