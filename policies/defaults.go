@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/internal/yamlnode"
-	"github.com/headgate/headgate/middleware/problem"
 )
 
 // All defaults stand in this file. Those that depend on nothing else are set
@@ -40,10 +39,6 @@ func (s *Server) SetDefaults() {
 
 func (a *Admin) SetDefaults() { *a = Admin{Listen: "127.0.0.1:9901"} }
 
-func (r *Redis) SetDefaults() {
-	*r = Redis{Timeout: 100 * time.Millisecond, KeyPrefix: "headgate:"}
-}
-
 func (u *Upstream) SetDefaults() {
 	*u = Upstream{
 		Balance:        RoundRobin,
@@ -65,17 +60,6 @@ func (h *HealthCheck) SetDefaults() {
 }
 
 func (e *Ejection) SetDefaults() { *e = Ejection{Failures: 5, For: seconds(10)} }
-
-func (l *Limit) SetDefaults() {
-	*l = Limit{
-		Algorithm:    SlidingWindow,
-		Key:          []string{"ip"},
-		Cost:         1,
-		OnRedisError: OnErrorLocal,
-	}
-}
-
-func (c *Cache) SetDefaults() { *c = Cache{MaxBody: 1 << 20} }
 
 func (s *Session) SetDefaults() {
 	*s = Session{
@@ -116,9 +100,10 @@ func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
 // resolveDefaults sets the defaults that depend on other values.
 func resolveDefaults(p *Policy, s *yamlnode.Source) {
 	for name, l := range p.Limits {
-		if l.Algorithm == TokenBucket && !s.Has(problem.Key("limits", name, "burst")) {
-			l.Burst = l.Requests
-		}
+		l.Name = name
+	}
+	for name, c := range p.Caches {
+		c.Name = name
 	}
 	if c := &p.Session.Cookie; c.Name == "" {
 		c.Name = "session"

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"reflect"
 	"strings"
+
+	"github.com/headgate/headgate/middleware/ratelimit"
 )
 
 // effectOf says whether a changed value lets more or less through.
@@ -36,7 +38,7 @@ func limitEffect(path string, a, b reflect.Value) Effect {
 	case "allow":
 		return bySet(prefixes(a), prefixes(b), Loosened)
 	case "count":
-		from, to := a.Interface().(Count), b.Interface().(Count)
+		from, to := a.Interface().(ratelimit.Count), b.Interface().(ratelimit.Count)
 		if from.All() {
 			return Loosened
 		}
@@ -44,8 +46,8 @@ func limitEffect(path string, a, b reflect.Value) Effect {
 			return Tightened
 		}
 	case "on_redis_error":
-		strictness := map[OnRedisError]int{OnErrorOpen: 0, OnErrorLocal: 1, OnErrorClosed: 2}
-		return more(cmp.Compare(strictness[OnRedisError(a.String())], strictness[OnRedisError(b.String())]))
+		strictness := map[ratelimit.OnRedisError]int{ratelimit.Open: 0, ratelimit.Local: 1, ratelimit.Closed: 2}
+		return more(cmp.Compare(strictness[ratelimit.OnRedisError(a.String())], strictness[ratelimit.OnRedisError(b.String())]))
 	}
 	return Changed
 }

@@ -65,31 +65,6 @@ func (UpstreamProtocol) Values() []string {
 	return list(UpstreamAuto, UpstreamHTTP1, UpstreamHTTP2, UpstreamH2C)
 }
 
-// Algorithm is how a limit counts.
-type Algorithm string
-
-// The values of Algorithm.
-const (
-	FixedWindow   Algorithm = "fixed_window"
-	SlidingWindow Algorithm = "sliding_window"
-	SlidingLog    Algorithm = "sliding_log"
-	TokenBucket   Algorithm = "token_bucket"
-)
-
-func (Algorithm) Values() []string { return list(FixedWindow, SlidingWindow, SlidingLog, TokenBucket) }
-
-// OnRedisError is what a limit does while Redis is away.
-type OnRedisError string
-
-// The values of OnRedisError.
-const (
-	OnErrorLocal  OnRedisError = "local"
-	OnErrorOpen   OnRedisError = "open"
-	OnErrorClosed OnRedisError = "closed"
-)
-
-func (OnRedisError) Values() []string { return list(OnErrorLocal, OnErrorOpen, OnErrorClosed) }
-
 // SameSite is the cookie's attribute of that name.
 type SameSite string
 

@@ -11,6 +11,9 @@ import (
 	"testing"
 
 	"github.com/headgate/headgate/internal/yamlnode"
+	"github.com/headgate/headgate/middleware/cache"
+	"github.com/headgate/headgate/middleware/ratelimit"
+	"github.com/headgate/headgate/middleware/store"
 )
 
 // What schema.json and REFERENCE.md say is gathered here from the types: their
@@ -49,7 +52,10 @@ func sections(t *testing.T) []*section {
 			return
 		}
 		seen[typ] = true
-		s := &section{name: sectionName(typ), typ: typ, comment: comments[typ.Name()]}
+		s := &section{name: sectionName(typ), typ: typ, comment: comments[typeName(typ)]}
+		if rest, ok := strings.CutPrefix(s.comment, typ.Name()+" "); ok {
+			s.comment = s.name + " " + rest
+		}
 		list = append(list, s)
 		value := reflect.New(typ)
 		if d, ok := value.Interface().(interface{ SetDefaults() }); ok {
@@ -61,7 +67,7 @@ func sections(t *testing.T) []*section {
 				owner = typ.Field(f.Index[0]).Type
 			}
 			name := typ.FieldByIndex(f.Index).Name
-			comment := comments[owner.Name()+"."+name]
+			comment := comments[typeName(owner)+"."+name]
 			if comment == "" {
 				t.Errorf("%s.%s has no comment", owner.Name(), name)
 			}
@@ -79,7 +85,7 @@ func sections(t *testing.T) []*section {
 func typeComments(t *testing.T) map[string]string {
 	t.Helper()
 	comments := map[string]string{}
-	for _, name := range []string{"policy.go", "upstream.go", "limit.go", "cache.go", "session.go", "route.go"} {
+	for _, name := range commentFiles {
 		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
 		if err != nil {
 			t.Fatal(err)
@@ -91,11 +97,11 @@ func typeComments(t *testing.T) map[string]string {
 			}
 			for _, spec := range decl.Specs {
 				typ := spec.(*ast.TypeSpec)
-				comments[typ.Name.Name] = oneLine(decl.Doc)
+				comments[file.Name.Name+"."+typ.Name.Name] = oneLine(decl.Doc)
 				if s, ok := typ.Type.(*ast.StructType); ok {
 					for _, f := range s.Fields.List {
 						for _, name := range f.Names {
-							comments[typ.Name.Name+"."+name.Name] = oneLine(f.Doc)
+							comments[file.Name.Name+"."+typ.Name.Name+"."+name.Name] = oneLine(f.Doc)
 						}
 					}
 				}
@@ -157,7 +163,27 @@ func TestCommentsStateTheDefaultsThatTheCodeSets(t *testing.T) {
 }
 
 // countType may be written as a word or a list.
-var countType = reflect.TypeFor[Count]()
+var countType = reflect.TypeFor[ratelimit.Count]()
 
 // sectionName is what a struct is called in the schema and the reference.
-func sectionName(t reflect.Type) string { return t.Name() }
+func sectionName(t reflect.Type) string {
+	if name, ok := sectionNames[t]; ok {
+		return name
+	}
+	return t.Name()
+}
+
+// sectionNames are those of structs that their packages call otherwise.
+var sectionNames = map[reflect.Type]string{
+	reflect.TypeFor[store.Options](): "Redis",
+	reflect.TypeFor[cache.Rule]():    "Cache",
+}
+
+// commentFiles are where the types of a policy are described.
+var commentFiles = []string{
+	"policy.go", "upstream.go", "session.go", "route.go",
+	"../middleware/store/options.go", "../middleware/ratelimit/limit.go", "../middleware/cache/rule.go",
+}
+
+// typeName is a type's name with that of its package.
+func typeName(t reflect.Type) string { return t.String() }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/headgate/headgate/internal/yamlnode"
+	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/policies"
 )
 
@@ -46,7 +47,7 @@ func TestTheContractsPolicyLoads(t *testing.T) {
 	}
 	equal(t, "login's limits", p.Routes[0].Limits, []string{"per-ip", "login-attempts"})
 	equal(t, "cert file", p.Server.TLS.CertFile, "testdata/valid/cert.pem")
-	equal(t, "ban", *p.Limits["login-attempts"].Ban, policies.Ban{After: 20, For: 10 * time.Minute})
+	equal(t, "ban", p.Limits["login-attempts"].Ban, ratelimit.Ban{After: 20, For: 10 * time.Minute})
 	equal(t, "secret", p.Session.Secrets[0], strings.Repeat("s", 32))
 	equal(t, "beta", p.Routes[4].Match, policies.Conditions{
 		Headers:  map[string]string{"X-Beta": "1"},
@@ -62,7 +63,7 @@ func TestWhatIsNotWrittenHasItsDefault(t *testing.T) {
 	equal(t, "redis timeout", p.Redis.Timeout, 100*time.Millisecond)
 	equal(t, "ejection", *p.Upstreams["shop"].Ejection, policies.Ejection{Failures: 5, For: 10 * time.Second})
 	equal(t, "weight", p.Upstreams["shop"].Servers[0].Weight, 1)
-	equal(t, "burst", p.Limits["b"].Burst, 7)
+	equal(t, "burst, which follows the requests", p.Limits["b"].Burst, 0)
 	equal(t, "cost", p.Limits["b"].Cost, 1)
 	equal(t, "cookie", p.Session.Cookie.Name, "__Host-session")
 	r := p.Routes[0]
@@ -217,7 +218,7 @@ routes:
   - {path: /*, upstream: shop, limits: [one, two]}
 `)
 	equal(t, "own key wins", p.Limits["one"].Requests, 5)
-	equal(t, "merged", p.Limits["one"].Key, []string{"ip", "route"})
+	equal(t, "merged", p.Limits["one"].Key, []ratelimit.KeyPart{{Kind: ratelimit.KeyIP}, {Kind: ratelimit.KeyRoute}})
 	equal(t, "earlier merge wins", p.Limits["two"].Requests, 2)
 	equal(t, "alias", len(p.Upstreams["shop"].Servers), 2)
 }

@@ -5,6 +5,9 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/internal/yamlnode"
+	"github.com/headgate/headgate/middleware/cache"
+	"github.com/headgate/headgate/middleware/ratelimit"
+	"github.com/headgate/headgate/middleware/store"
 )
 
 // Policy is a whole policy file. After Load every default has been filled in
@@ -22,16 +25,16 @@ type Policy struct {
 	Server Server `yaml:"server"`
 	// The Redis that all instances of the gateway share. Without it everything
 	// lives in this one process.
-	Redis Redis `yaml:"redis"`
+	Redis store.Options `yaml:"redis"`
 	// The app servers, by a name of your own that routes refer to.
 	Upstreams map[string]*Upstream `yaml:"upstreams"`
 	// Who calls with an API key (X-API-Key, or Authorization: Bearer), by a name
 	// of your own: it is what the app server sees as Headgate-Client.
 	Clients map[string]*Client `yaml:"clients"`
 	// Rate limits by name. A named limit is one counter, shared by all routes that name it.
-	Limits map[string]*Limit `yaml:"limits"`
+	Limits map[string]*ratelimit.Limit `yaml:"limits"`
 	// Rules for the response cache by name.
-	Caches map[string]*Cache `yaml:"caches"`
+	Caches map[string]*cache.Rule `yaml:"caches"`
 	// Sessions: the cookie, how long it lives, and the protection from cross-site requests.
 	Session Session `yaml:"session"`
 	// What every route has unless it says otherwise. Limits add up: a route's own
@@ -110,25 +113,6 @@ type ServerTLS struct {
 	// Its private key, PEM. Required.
 	KeyFile string `yaml:"key_file" config:"path" want:"a path"`
 }
-
-// Redis says where counters, sessions and cached responses are shared.
-type Redis struct {
-	// redis://, rediss:// or unix:// for one server; redis+cluster://a:1,b:2 (or
-	// rediss+cluster://) or several redis:// with commas for a Cluster;
-	// redis+sentinel://a:1,b:2/master (or rediss+sentinel://) for Sentinel. Default "":
-	// everything lives in this process, which is right for one instance only.
-	URL string `yaml:"url" config:"url" want:"a URL"`
-	// A file that holds the URL, instead of url.
-	URLFile string `yaml:"url_file" config:"path" want:"a path"`
-	// The most that one request waits for Redis. Default 100ms.
-	Timeout time.Duration `yaml:"timeout"`
-	// What every key in Redis begins with; not empty. Default "headgate:". Two gateways that
-	// should not share anything need different ones.
-	KeyPrefix string `yaml:"key_prefix"`
-}
-
-// MaskedURL is the URL with its password masked, for people and logs.
-func (r Redis) MaskedURL() string { return yamlnode.MaskURL(r.URL) }
 
 // Client is someone who calls with an API key.
 type Client struct {

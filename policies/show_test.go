@@ -15,7 +15,7 @@ x-unused: {nested: hunter-unused, list: [hunter-listed]}
 x-used: &name shop # hunter-comment
 x-secret: &secret hunter-hunter-hunter-hunter-hunter-anchor
 server: {admin: {token: "hunter-token-${WORD}-${EMPTY:-hunter-default}"}}
-redis: {url: "redis://user:hunter-redis@localhost:6379/0?password=hunter-query&db=1"}
+redis: {url: "redis+sentinel://user:hunter-redis@localhost:6379/m?sentinel_password=hunter-query&db=1"}
 session: {secrets: ["${SESSION_SECRET}", *secret, "${SESSION_SECRET:-hunter-fallback}"]}
 upstreams: {shop: {servers: [http://h]}}
 routes: [{path: /*, upstream: *name, request_headers: {set: {Authorization: Bearer hunter-header, X-Plain: plain}}}]
@@ -25,7 +25,7 @@ routes: [{path: /*, upstream: *name, request_headers: {set: {Authorization: Bear
 		t.Errorf("a secret shows:\n%s", shown)
 	}
 	for _, want := range []string{
-		`token: "***${WORD}***${EMPTY:-***}"`, `redis://user:***@localhost:6379/0?password=***&db=1`, `"${SESSION_SECRET}"`, `"${SESSION_SECRET:-***}"`,
+		`token: "***${WORD}***${EMPTY:-***}"`, `redis+sentinel://user:***@localhost:6379/m?sentinel_password=***&db=1`, `"${SESSION_SECRET}"`, `"${SESSION_SECRET:-***}"`,
 		"X-Plain: plain", "&name shop", "*name", "Authorization: '***'",
 	} {
 		if !strings.Contains(shown, want) {

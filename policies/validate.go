@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/internal/httpx"
+	"github.com/headgate/headgate/internal/suggest"
 	"github.com/headgate/headgate/internal/yamlnode"
 	"github.com/headgate/headgate/middleware/problem"
+	"github.com/headgate/headgate/middleware/ratelimit"
 )
 
 // checker looks for what is well-formed, but makes no sense. Each section has a file of its own.
@@ -32,7 +34,7 @@ func validate(p *Policy, s *yamlnode.Source, r *yamlnode.Report) {
 		}
 	}
 	c.server()
-	c.redis()
+	c.problems("redis", p.Redis.Validate())
 	c.upstreams()
 	c.clients()
 	c.limits()
@@ -42,6 +44,12 @@ func validate(p *Policy, s *yamlnode.Source, r *yamlnode.Report) {
 	if !c.HasErrors() { // else what looks unused may just be misspelt elsewhere
 		c.unused()
 	}
+}
+
+// problems reports what is wrong with the value at a path.
+func (c *checker) problems(path string, ps []problem.Problem) {
+	ps = slices.DeleteFunc(ps, func(p problem.Problem) bool { return p.Path == "name" }) // see names
+	c.at.Problems(c.Report, path, ps)
 }
 
 // bad reports an error in the value at a path, unless there is none, as its decoding failed.
@@ -85,7 +93,7 @@ func named[V any](c *checker, path, name, kind string, known map[string]V) bool 
 	if _, ok := known[name]; ok {
 		return true
 	}
-	c.bad(path, yamlnode.DidYouMean(name, kind, slices.Collect(maps.Keys(known))), "nothing defines %s", quote(name))
+	c.bad(path, suggest.DidYouMean(name, kind, slices.Collect(maps.Keys(known))), "nothing defines %s", quote(name))
 	return false
 }
 
@@ -169,7 +177,7 @@ func (c *checker) unused() {
 	warnUnused(c, "caches", c.p.Caches, caches)
 	warnUnused(c, "groups", c.p.Groups, groups)
 	for name, l := range c.p.Limits {
-		if limits[name] && !withSession[name] && (slices.Contains(l.Key, "user") || slices.Contains(l.Key, "session")) {
+		if limits[name] && !withSession[name] && slices.ContainsFunc(l.Key, ratelimit.KeyPart.NeedsSession) {
 			c.warn(problem.Key("limits", name, "key"), "write session: optional or required on a route that uses it, or key: ip",
 				"the limit counts by IP, as no route that uses it has sessions")
 		}

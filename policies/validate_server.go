@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/headgate/headgate/internal/yamlnode"
 	"github.com/headgate/headgate/middleware/problem"
 )
 
@@ -92,58 +91,6 @@ func isLoopback(address string) bool {
 	host, _, _ := net.SplitHostPort(address)
 	addr, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && addr.IsLoopback()
-}
-
-func (c *checker) redis() {
-	r := &c.p.Redis
-	if url := r.URL; url != "" {
-		c.redisURL(url)
-	}
-	if r.Timeout < seconds(1)/1000 || r.Timeout > seconds(60) {
-		c.bad("redis.timeout", "choose one from 1ms to 1m", "requests can't wait that long for Redis")
-	}
-	if r.KeyPrefix == "" {
-		c.bad("redis.key_prefix", `leave it out for "headgate:"`, "the prefix is empty, and keys of other programs could be taken for the gateway's")
-	}
-	if strings.ContainsAny(r.KeyPrefix, "{}") {
-		c.bad("redis.key_prefix", "remove the braces", "braces say which slot of a Cluster a key is in, and this puts all into one")
-	}
-	if strings.ContainsAny(r.KeyPrefix, "*?[]\\ \r\n\t") {
-		c.bad("redis.key_prefix", "use letters, digits, - and :", "%s holds characters that mean something to Redis", quote(r.KeyPrefix))
-	}
-}
-
-func (c *checker) redisURL(url string) {
-	path := "redis.url"
-	if !c.at.Has(path) {
-		path = "redis.url_file"
-	}
-	const mend = "write it like redis://localhost:6379/0, rediss://, unix:///path, redis+cluster://a:1,b:2 or redis+sentinel://a:1,b:2/master"
-	schemes := []string{"redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel"}
-	for part := range strings.SplitSeq(url, ",") {
-		scheme, rest, ok := strings.Cut(strings.TrimSpace(part), "://")
-		if !ok {
-			if part == url {
-				c.bad(path, mend, "the URL of Redis has no scheme")
-				return
-			}
-			continue // a further host of a cluster or sentinel URL
-		}
-		if !slices.Contains(schemes, scheme) {
-			c.bad(path, yamlnode.DidYouMean(scheme, "schemes", schemes), "the URL of Redis has the scheme %s", quote(scheme))
-			return
-		}
-		if rest == "" {
-			c.bad(path, mend, "the URL of Redis names no server")
-			return
-		}
-		if strings.HasSuffix(scheme, "+sentinel") {
-			_, name, _ := strings.Cut(rest[strings.LastIndexByte(rest, '@')+1:], "/")
-			if last := url[strings.LastIndexByte(url, ',')+1:]; name == "" && !strings.Contains(last, "/") {
-				c.bad(path, "add it: redis+sentinel://a:26379,b:26379/mymaster", "the URL of Redis does not name the master")
-			}
-		}
-	}
 }
 
 func (c *checker) clients() {

@@ -4,7 +4,7 @@ import (
 	"net/url"
 	"strconv"
 
-	"github.com/headgate/headgate/internal/yamlnode"
+	"github.com/headgate/headgate/internal/mask"
 	"github.com/headgate/headgate/middleware/problem"
 )
 
@@ -59,7 +59,7 @@ func (c *checker) servers(u *Upstream, path string) (secure, plain bool) {
 		parsed, err := url.Parse(s.URL)
 		switch {
 		case err != nil || parsed.Opaque != "" || parsed.Host == "" || parsed.Hostname() == "" || !validPort(parsed.Port()):
-			c.bad(at, mend, "%s is not a server's URL", quote(yamlnode.MaskURL(s.URL)))
+			c.bad(at, mend, "%s is not a server's URL", quote(mask.URL(s.URL)))
 		case parsed.Scheme != "http" && parsed.Scheme != "https":
 			c.bad(at, "write http:// or https://; other protocols are chosen by `protocol`", "a server can't be reached by %s", quote(parsed.Scheme))
 		case parsed.User != nil:

@@ -40,7 +40,7 @@ routes: [{path: /*, upstream: app, cache: pages}, {path: /a, upstream: app, cach
 	}
 	keys := reflect.ValueOf(*p.Caches["pages"])
 	for i := range keys.NumField() {
-		if name := keys.Type().Field(i).Name; name != "Query" && keys.Field(i).IsZero() {
+		if name := keys.Type().Field(i).Name; name != "Query" && keys.Type().Field(i).Tag.Get("yaml") != "-" && keys.Field(i).IsZero() {
 			t.Errorf("caches.*.%s is not in this test", name)
 		}
 	}
@@ -51,13 +51,10 @@ routes: [{path: /*, upstream: app, cache: pages}, {path: /a, upstream: app, cach
 			Heuristic: true, MaxBody: 5 << 10, Errors: map[int]time.Duration{http.StatusNotFound: 6 * time.Second},
 		},
 		"by-id":     {Query: []string{"id"}, MaxBody: 1 << 20},
-		"any-query": {Query: []string{}, IgnoreQuery: []string{"*"}, MaxBody: 1 << 20},
+		"any-query": {Query: []string{}, MaxBody: 1 << 20},
 	} {
 		want.Name = name
-		got, err := newCacheRule(name, p.Caches[name])
-		if err != nil {
-			t.Error(err)
-		}
+		got := *p.Caches[name]
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got): %s", name, diff)
 		}

@@ -85,9 +85,7 @@ func New(policy *policies.Policy, parts Parts) (*Pipeline, error) {
 		return nil, err
 	}
 	for name, l := range policy.Limits {
-		if p.limits[name], err = Limit(name, l); err != nil {
-			return nil, err
-		}
+		p.limits[name] = *l
 	}
 	for _, r := range policy.Routes {
 		rt, err := p.newRoute(r)
@@ -208,9 +206,8 @@ func (rt *Route) bindCache() error {
 	if !ok {
 		return fmt.Errorf("there is no cache %q", rt.Policy.Cache)
 	}
-	rule, err := newCacheRule(rt.Policy.Cache, c)
-	rt.cacheRule = &rule
-	return err
+	rt.cacheRule = c
+	return nil
 }
 
 // bindLive makes what only requests that are served need.

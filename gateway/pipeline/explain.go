@@ -211,7 +211,7 @@ func explainLimits(r *Request, e *Explanation) {
 	for _, name := range r.Route.Policy.Limits {
 		p := r.pipeline.policy.Limits[name]
 		l := ExplainedLimit{
-			Name: name, Algorithm: string(p.Algorithm), Window: p.Window.String(), KeyedBy: p.Key,
+			Name: name, Algorithm: string(p.Algorithm), Window: p.Window.String(), KeyedBy: ratelimit.KeyWords(p.Key),
 			Requests: int64(p.Requests), DryRun: p.DryRun, Unknown: "this client is in the limit's allow list",
 		}
 		switch {

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/headgate/headgate/internal/yamlnode"
+	"github.com/headgate/headgate/internal/suggest"
 	"github.com/headgate/headgate/policies"
 	"go.yaml.in/yaml/v3"
 )
@@ -73,7 +73,7 @@ func (d *decoder) mapping(n *yaml.Node, what string, known fields) {
 	d.pairs(n, what, func(name string, key, value *yaml.Node) {
 		read, ok := known[name]
 		if !ok {
-			d.errorf(d.at(key), yamlnode.DidYouMean(name, "keys of "+what, keysOf(known)), "unknown key %q", short(name))
+			d.errorf(d.at(key), suggest.DidYouMean(name, "keys of "+what, keysOf(known)), "unknown key %q", short(name))
 			return
 		}
 		read(value)
@@ -145,7 +145,7 @@ func (d *decoder) text(n *yaml.Node) (string, bool) {
 func (d *decoder) word(n *yaml.Node, known ...string) string {
 	s, ok := d.text(n)
 	if ok && !slices.Contains(known, s) {
-		d.errorf(d.at(n), yamlnode.DidYouMean(s, "words here", known), "%q means nothing here", short(s))
+		d.errorf(d.at(n), suggest.DidYouMean(s, "words here", known), "%q means nothing here", short(s))
 		return ""
 	}
 	return s

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/headgate/headgate/internal/yamlnode"
+	"github.com/headgate/headgate/internal/suggest"
 	"github.com/headgate/headgate/policies"
 )
 
@@ -23,7 +23,7 @@ func (f *File) check(p *policies.Policy) policies.Diagnostics {
 	d := decoder{file: f}
 	for _, m := range f.names {
 		if !slices.Contains(known[m.kind], m.name) {
-			d.errorf(m.at, yamlnode.DidYouMean(m.name, m.kind+"s of the policy", known[m.kind]),
+			d.errorf(m.at, suggest.DidYouMean(m.name, m.kind+"s of the policy", known[m.kind]),
 				"the policy has no %s %q", m.kind, short(m.name))
 		}
 	}

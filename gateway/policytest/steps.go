@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/headgate/headgate/internal/yamlnode"
+	"github.com/headgate/headgate/internal/suggest"
 	"github.com/headgate/headgate/policies"
 	"go.yaml.in/yaml/v3"
 	"golang.org/x/net/http/httpguts"
@@ -96,7 +96,7 @@ func (d *decoder) as(n *yaml.Node, s *Step) {
 	}
 	mend := "describe it under `clients:` at the top of the file"
 	if len(known) > 0 {
-		mend = yamlnode.DidYouMean(name, "clients", known)
+		mend = suggest.DidYouMean(name, "clients", known)
 	}
 	d.errorf(d.at(n), mend, "nobody is called %q", short(name))
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/headgate/headgate/gateway/pipeline"
 	"github.com/headgate/headgate/internal/boundedmap"
+	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/policies"
 )
 
@@ -20,7 +21,7 @@ import (
 // estimate, and mostly the best case.
 type cacheEstimator struct {
 	entries   *boundedmap.Map[cacheKey, cacheEntry]
-	caches    map[string]*policies.Cache
+	caches    map[string]*cache.Rule
 	assumeTTL time.Duration
 	purged    map[string]int64 // by tag: when it was last purged
 }
@@ -97,7 +98,7 @@ func failing(status int) bool {
 }
 
 // keep stores what the origin answered to a miss, if that may be.
-func (c *cacheEstimator) keep(key cacheKey, rule *policies.Cache, r *record, now int64) {
+func (c *cacheEstimator) keep(key cacheKey, rule *cache.Rule, r *record, now int64) {
 	ttl := c.lifetime(rule, r.Status)
 	if ttl <= 0 || r.Method != http.MethodGet || rule.MaxBody > 0 && r.Bytes > rule.MaxBody {
 		return
@@ -115,7 +116,7 @@ func (c *cacheEstimator) keep(key cacheKey, rule *policies.Cache, r *record, now
 
 // lifetime is how long an answer stays fresh. A 304 answers a client that has
 // it already: the origin's full answer is what would be kept.
-func (c *cacheEstimator) lifetime(rule *policies.Cache, status int) time.Duration {
+func (c *cacheEstimator) lifetime(rule *cache.Rule, status int) time.Duration {
 	switch status {
 	case 200, 203, 204, 300, 301, 304, 308:
 		for _, ttl := range []time.Duration{rule.ForceTTL, rule.TTL} {
@@ -145,7 +146,7 @@ func (c *cacheEstimator) unsafe(e *engine, req *pipeline.Request) {
 
 // wasPurged reports whether one of the rule's tags was purged after an answer
 // was stored. Tags that the origin gives are not known.
-func (c *cacheEstimator) wasPurged(rule *policies.Cache, stored int64) bool {
+func (c *cacheEstimator) wasPurged(rule *cache.Rule, stored int64) bool {
 	for _, tag := range rule.Tags {
 		if at, ok := c.purged[tag]; ok && at >= stored {
 			return true
@@ -170,7 +171,7 @@ func (c *cacheEstimator) key(rt *policies.Route, req *pipeline.Request) cacheKey
 }
 
 // appendQuery appends the parameters that make a difference, in their order.
-func appendQuery(b []byte, rule *policies.Cache, query string) []byte {
+func appendQuery(b []byte, rule *cache.Rule, query string) []byte {
 	if rule.Query == nil && len(rule.IgnoreQuery) == 0 {
 		return append(b, query...)
 	}
@@ -191,7 +192,7 @@ func appendQuery(b []byte, rule *policies.Cache, query string) []byte {
 	return b
 }
 
-func keepsParameter(rule *policies.Cache, name string) bool {
+func keepsParameter(rule *cache.Rule, name string) bool {
 	if rule.Query != nil {
 		return slices.ContainsFunc(rule.Query, func(p string) bool { return matchesName(p, name) })
 	}

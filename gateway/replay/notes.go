@@ -68,11 +68,7 @@ func (rp *replayer) unknownKeys(ownOnly bool) []string {
 	var unknown []string
 	e := rp.policy.engine
 	for _, name := range e.limits {
-		for _, s := range e.policy.Limits[name].Key {
-			part, err := ratelimit.ParseKeyPart(s)
-			if err != nil {
-				continue
-			}
+		for _, part := range e.policy.Limits[name].Key {
 			known := true
 			switch part.Kind {
 			case ratelimit.KeyClient, ratelimit.KeyUser, ratelimit.KeySession:
@@ -82,7 +78,7 @@ func (rp *replayer) unknownKeys(ownOnly bool) []string {
 			case ratelimit.KeyCookie:
 				known = false
 			}
-			if !known && !slices.Contains(unknown, s) {
+			if s := part.String(); !known && !slices.Contains(unknown, s) {
 				unknown = append(unknown, s)
 			}
 		}

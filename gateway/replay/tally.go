@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/headgate/headgate/gateway/pipeline"
+	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/policies"
 )
 
@@ -245,8 +246,8 @@ func (t *tally) limitResults() []LimitResult {
 }
 
 // describeLimit says in short what a limit admits: "100 per 1m by ip".
-func describeLimit(l *policies.Limit) string {
-	s := fmt.Sprintf("%d per %s by %s, %s", l.Requests, policies.FormatDuration(l.Window), strings.Join(l.Key, "+"), l.Algorithm)
+func describeLimit(l *ratelimit.Limit) string {
+	s := fmt.Sprintf("%d per %s by %s, %s", l.Requests, policies.FormatDuration(l.Window), strings.Join(ratelimit.KeyWords(l.Key), "+"), l.Algorithm)
 	if l.Burst > 0 && l.Burst != l.Requests {
 		s += fmt.Sprintf(", burst %d", l.Burst)
 	}
@@ -259,7 +260,7 @@ func describeLimit(l *policies.Limit) string {
 	case len(l.Count.Statuses) > 0:
 		s += fmt.Sprintf(", statuses %v", l.Count.Statuses)
 	}
-	if l.Ban != nil {
+	if l.Ban != (ratelimit.Ban{}) {
 		s += fmt.Sprintf(", ban for %s after %d", policies.FormatDuration(l.Ban.For), l.Ban.After)
 	}
 	return s

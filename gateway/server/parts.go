@@ -68,15 +68,11 @@ func (s *Server) openParts() (*parts, error) {
 	s.teardown.push(p.upstreams.close)
 
 	policy := s.options.Policy
-	if url := policy.Redis.URL; url != "" {
-		redis, err := store.Open(store.Options{
-			URL:       url,
-			Timeout:   policy.Redis.Timeout,
-			KeyPrefix: policy.Redis.KeyPrefix,
-			Logger:    s.log,
-		})
+	if options := policy.Redis; options.URL != "" {
+		options.Logger = s.log
+		redis, err := store.Open(options)
 		if err != nil {
-			return nil, fmt.Errorf("redis.url: %w", err)
+			return nil, err
 		}
 		s.teardown.push(func() { redis.Close() })
 		p.redis = redis

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/headgate/headgate/internal/mask"
+	"github.com/headgate/headgate/internal/suggest"
 	"github.com/headgate/headgate/middleware/problem"
 	"go.yaml.in/yaml/v3"
 )
@@ -180,8 +182,12 @@ func (d *Decoder) optional(n *yaml.Node, v reflect.Value, path string, o Options
 		d.required(v.Type(), path)
 		return
 	}
-	o.words = nil
-	d.value(n, v, path, o)
+	errors := d.Report.Errors
+	d.value(n, v, path, Options{Want: o.Want})
+	// The owner of a section that says nothing takes it for left out, and would not judge it.
+	if judge, ok := v.Addr().Interface().(interface{ Validate() []problem.Problem }); ok && v.IsZero() && d.Report.Errors == errors {
+		d.Source.Problems(d.Report, path, judge.Validate())
+	}
 }
 
 func (d *Decoder) structure(n *yaml.Node, v reflect.Value, path string, at Position) {
@@ -193,7 +199,7 @@ func (d *Decoder) structure(n *yaml.Node, v reflect.Value, path string, at Posit
 			if path == "" && strings.HasPrefix(name, "x-") {
 				continue
 			}
-			d.Report.Errorf(d.Position(p.key), DidYouMean(name, "keys here", known.names), "unknown key %s", problem.Quote(name))
+			d.Report.Errorf(d.Position(p.key), suggest.DidYouMean(name, "keys here", known.names), "unknown key %s", problem.Quote(name))
 			continue
 		}
 		child := problem.Key(path, name)
@@ -239,7 +245,7 @@ func (d *Decoder) mapping(n *yaml.Node, v reflect.Value, path string, o Options)
 			v.Set(reflect.MakeMap(t))
 		}
 		v.SetMapIndex(key, elem)
-		if o.Has("headers") && secretName(p.name) {
+		if o.Has("headers") && mask.SecretName(p.name) {
 			d.secret(p.value, maskSecret)
 		}
 	}

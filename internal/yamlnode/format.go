@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/headgate/headgate/internal/mask"
 )
 
 // FormatDuration writes a duration as a policy would: 90s is 1m30s, 168h is 7d.
@@ -57,9 +59,9 @@ func Text(v reflect.Value, o Options) string {
 		if v.Len() == 0 {
 			return ""
 		}
-		return masked
+		return mask.Secret
 	case o.Has("url"):
-		return MaskURL(v.String())
+		return mask.URL(v.String())
 	case o.Has("switch"):
 		return map[bool]string{true: "on", false: "off"}[v.Bool()]
 	case o.Has("not"):

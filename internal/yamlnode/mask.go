@@ -1,60 +1,12 @@
 package yamlnode
 
 import (
-	"net/url"
 	"slices"
 	"strings"
 
+	"github.com/headgate/headgate/internal/mask"
 	"go.yaml.in/yaml/v3"
 )
-
-// masked stands where a secret would.
-const masked = "***"
-
-// MaskURL masks the user information and every query value that could be a
-// secret in a URL, or in several with commas between them. It looks at text
-// rather than parse, as a URL that does not parse must not leak its password either.
-func MaskURL(s string) string {
-	scheme, rest, ok := strings.Cut(s, "://")
-	if !ok {
-		if s == "" {
-			return ""
-		}
-		return masked
-	}
-	at := strings.LastIndexByte(rest, '@')
-	if at >= 0 {
-		user := rest[:at]
-		if name, _, found := strings.Cut(user, ":"); found {
-			user = name + ":" + masked
-		} else {
-			user = masked
-		}
-		rest = user + rest[at:]
-	}
-	if head, query, found := strings.Cut(rest, "?"); found {
-		pairs := strings.Split(query, "&")
-		for i, pair := range pairs {
-			name, _, _ := strings.Cut(pair, "=")
-			if plain, err := url.QueryUnescape(name); err != nil || secretName(plain) {
-				pairs[i] = name + "=" + masked
-			}
-		}
-		rest = head + "?" + strings.Join(pairs, "&")
-	}
-	return scheme + "://" + rest
-}
-
-// secretName reports whether a parameter or header of this name is likely to hold a secret.
-func secretName(name string) bool {
-	name = strings.ToLower(name)
-	for _, part := range []string{"pass", "secret", "token", "auth", "key", "cookie", "credential"} {
-		if strings.Contains(name, part) {
-			return true
-		}
-	}
-	return false
-}
 
 type maskFunc func(string) string
 
@@ -74,12 +26,12 @@ func (s *Source) Masked(root *yaml.Node) *yaml.Node {
 		copies[n] = &c
 		c.HeadComment, c.LineComment, c.FootComment = "", "", ""
 		c.Content = slices.Clone(n.Content)
-		mask := s.secrets[n]
+		hide := s.secrets[n]
 		if _, used := s.used[n]; ignored && !used && n.Kind == yaml.ScalarNode {
-			mask = maskSecret // no type says what it is for
+			hide = maskSecret // no type says what it is for
 		}
-		if mask != nil && n.Kind == yaml.ScalarNode {
-			c.Value = mask(n.Value)
+		if hide != nil && n.Kind == yaml.ScalarNode {
+			c.Value = hide(n.Value)
 		}
 		c.Alias = copyNode(n.Alias, ignored)
 		for i, child := range n.Content {
@@ -110,15 +62,15 @@ func copyKey(n *yaml.Node, copies map[*yaml.Node]*yaml.Node) *yaml.Node {
 func maskSecret(s string) string {
 	parts, err := pieces(s)
 	if err != nil {
-		return masked
+		return mask.Secret
 	}
 	var b strings.Builder
 	for _, p := range parts {
 		switch {
 		case p.name == "":
-			b.WriteString(masked)
+			b.WriteString(mask.Secret)
 		case p.fallback != "":
-			b.WriteString("${" + p.name + ":-" + masked + "}")
+			b.WriteString("${" + p.name + ":-" + mask.Secret + "}")
 		case p.hasDefault:
 			b.WriteString("${" + p.name + ":-}")
 		default:
@@ -133,5 +85,5 @@ func maskURL(s string) string {
 	if !strings.Contains(s, "://") {
 		return maskSecret(s)
 	}
-	return MaskURL(s)
+	return mask.URL(s)
 }

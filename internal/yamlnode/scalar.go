@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/headgate/headgate/internal/suggest"
 	"github.com/headgate/headgate/middleware/problem"
 	"go.yaml.in/yaml/v3"
 )
@@ -183,7 +184,7 @@ func (d *Decoder) word(n *yaml.Node, v reflect.Value, path string, o Options) {
 		return
 	}
 	if isWord && !slices.Contains(w.Values(), s) {
-		d.Report.Errorf(d.Position(n), DidYouMean(s, "values", w.Values()), "%s is no value of %s", problem.Quote(s), problem.Quote(path))
+		d.Report.Errorf(d.Position(n), suggest.DidYouMean(s, "values", w.Values()), "%s is no value of %s", problem.Quote(s), problem.Quote(path))
 		return
 	}
 	if words, ok := o.path(); ok && !slices.Contains(words, s) {

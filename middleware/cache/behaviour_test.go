@@ -170,17 +170,17 @@ func TestStaleStandsInWithoutWaitingForTheOriginEachTime(t *testing.T) {
 func TestRuleIsCheckedWhenItIsMade(t *testing.T) {
 	t.Parallel()
 	for want, r := range map[string]cache.Rule{
-		"no Name":      {},
-		"TTL":          {Name: "r", TTL: -1},
-		"ForceTTL":     {Name: "r", ForceTTL: -1},
-		"not both":     {Name: "r", Query: []string{"a"}, IgnoreQuery: []string{"b"}},
-		"KeyHeaders":   {Name: "r", KeyHeaders: []string{"a b"}},
-		"MaxBody":      {Name: "r", MaxBody: -1},
-		"Errors has":   {Name: "r", Errors: map[int]time.Duration{206: time.Second}},
-		"empty tag":    {Name: "r", Tags: []string{" "}},
-		"IgnoreQuery":  {Name: "r", IgnoreQuery: []string{""}},
-		"8 stars":      {Name: "r", IgnoreCookies: []string{"*a*a*a*a*a*a*a*a*a*"}},
-		"staleIfError": {Name: "r", StaleIfError: -1},
+		"no Name":        {},
+		"ttl":            {Name: "r", TTL: -1},
+		"force_ttl":      {Name: "r", ForceTTL: -1},
+		"both query":     {Name: "r", Query: []string{"a"}, IgnoreQuery: []string{"b"}},
+		"key_headers":    {Name: "r", KeyHeaders: []string{"a b"}},
+		"max_body":       {Name: "r", MaxBody: -1},
+		"errors.206":     {Name: "r", Errors: map[int]time.Duration{206: time.Second}},
+		"not a tag":      {Name: "r", Tags: []string{" "}},
+		"ignore_query":   {Name: "r", IgnoreQuery: []string{""}},
+		"not a pattern":  {Name: "r", IgnoreCookies: []string{"*a*a*a*a*a*a*a*a*a*"}},
+		"stale_if_error": {Name: "r", StaleIfError: -1},
 	} {
 		if err := r.Check(); err == nil || !strings.Contains(strings.ToLower(err.Error()), strings.ToLower(want)) {
 			t.Errorf("%+v: %v, want an error about %s", r, err, want)

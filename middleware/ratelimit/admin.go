@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -103,7 +104,7 @@ func keyed(l Limit, values []string) (items []item, plans []string, err error) {
 		return nil, nil, err
 	}
 	all, tag := digests(b.Key, &r)
-	plans = append([]string{""}, sortedKeys(l.Plans)...)
+	plans = append([]string{""}, slices.Sorted(maps.Keys(l.Plans))...)
 	for _, plan := range plans {
 		v := b.of(plan)
 		items = append(items, item{limit: b, variant: v, key: counterKey{v.id, all}, tag: tag, asks: true, source: FromRedis})
@@ -116,7 +117,7 @@ func keyed(l Limit, values []string) (items []item, plans []string, err error) {
 // counted, its prefix); elsewhere "ip:ADDRESS" stands for the address that is
 // counted in the place of a missing value.
 func (l Limit) RequestFor(values ...string) (Request, error) {
-	l = l.withDefaults()
+	l.SetDefaults()
 	r := Request{Header: make(map[string][]string)}
 	if len(values) != len(l.Key) {
 		return r, fmt.Errorf("limit %q is keyed by %s: give %d values, not %d", l.Name, keyText(l.Key), len(l.Key), len(values))

@@ -7,9 +7,9 @@ import (
 	"github.com/headgate/headgate/internal/httpx"
 )
 
-// problem is a denial as RFC 9457 has it, of the type that
+// problemBody is a denial as RFC 9457 has it, of the type that
 // draft-ietf-httpapi-ratelimit-headers registers.
-func problem(violated ...string) *httpx.RenderedProblem {
+func problemBody(violated ...string) *httpx.RenderedProblem {
 	return httpx.Problem{
 		Type:     "https://iana.org/assignments/http-problem-types#quota-exceeded",
 		Title:    "Request cannot be satisfied as assigned quota has been exceeded",
@@ -76,5 +76,5 @@ func (r *Result) body() *httpx.RenderedProblem {
 			names = append(names, it.limit.Name)
 		}
 	}
-	return problem(names...)
+	return problemBody(names...)
 }

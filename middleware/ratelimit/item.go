@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/headgate/headgate/middleware/problem"
 )
 
 // bound is a limit as a Limiter holds it, with everything that can be computed
@@ -30,10 +32,10 @@ type variant struct {
 }
 
 func bind(l Limit) (*bound, error) {
-	if err := l.Validate(); err != nil {
+	l.SetDefaults()
+	if err := problem.Error(fmt.Sprintf("limit %q", l.Name), l.Validate()); err != nil {
 		return nil, err
 	}
-	l = l.withDefaults()
 	l.Key = slices.Clone(l.Key)
 	l.Allow = slices.Clone(l.Allow)
 	b := &bound{Limit: l, plans: make(map[string]*variant, len(l.Plans))}
@@ -42,7 +44,7 @@ func bind(l Limit) (*bound, error) {
 		v := l.variant(requests)
 		b.plans[plan] = &v
 	}
-	b.needsSession = slices.ContainsFunc(l.Key, KeyPart.needsSession)
+	b.needsSession = slices.ContainsFunc(l.Key, KeyPart.NeedsSession)
 	return b, nil
 }
 

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/headgate/headgate/internal/httpx"
+	"github.com/headgate/headgate/internal/suggest"
+	"github.com/headgate/headgate/middleware/problem"
 )
 
 // KeyPart is one thing that makes up a limit's key.
@@ -32,12 +34,17 @@ const (
 	KeyMethod                 // the method; HEAD counts as GET
 	KeyHeader                 // a request header's first value
 	KeyCookie                 // a cookie's value
+
+	keyUnknown KeyKind = 255 // of what could not be read
 )
 
 var kindNames = [...]string{"ip", "client", "user", "session", "route", "host", "method", "header", "cookie"}
 
+// keyWords are the ways to write a part.
+var keyWords = []string{"ip", "client", "user", "session", "route", "host", "method", "header:NAME", "cookie:NAME"}
+
 // ParseKeyPart reads ip, client, user, session, route, host, method,
-// header:NAME or cookie:NAME.
+// header:NAME or cookie:NAME. Its error is a [problem.Problem].
 func ParseKeyPart(s string) (KeyPart, error) {
 	kind, name, named := strings.Cut(s, ":")
 	for k, known := range kindNames {
@@ -51,9 +58,18 @@ func ParseKeyPart(s string) (KeyPart, error) {
 		if named != p.named() {
 			break
 		}
-		return p, p.validate()
+		if wrong, ok := p.problem(); ok {
+			return p, wrong
+		}
+		return p, nil
 	}
-	return KeyPart{}, fmt.Errorf("unknown key %q; use ip, client, user, session, route, host, method, header:NAME or cookie:NAME", s)
+	return KeyPart{Kind: keyUnknown}, problem.New("", suggest.DidYouMean(s, "keys", keyWords), "a limit can't count by %s", problem.Quote(s))
+}
+
+// UnmarshalText reads the part as [ParseKeyPart] does.
+func (p *KeyPart) UnmarshalText(text []byte) (err error) {
+	*p, err = ParseKeyPart(string(text))
+	return err
 }
 
 // ParseKey reads a key of one or several parts.
@@ -68,6 +84,15 @@ func ParseKey(parts ...string) ([]KeyPart, error) {
 		return nil, err
 	}
 	return key, nil
+}
+
+// KeyWords returns a key's parts as they are written.
+func KeyWords(key []KeyPart) []string {
+	words := make([]string, len(key))
+	for i, p := range key {
+		words[i] = p.String()
+	}
+	return words
 }
 
 // String returns the part as [ParseKeyPart] reads it.
@@ -88,24 +113,21 @@ func (k KeyKind) String() string {
 
 func (p KeyPart) named() bool { return p.Kind == KeyHeader || p.Kind == KeyCookie }
 
-func (p KeyPart) validate() error {
-	if int(p.Kind) >= len(kindNames) {
-		return fmt.Errorf("unknown key kind %d", p.Kind)
+// problem says what is wrong with the part, if anything is.
+func (p KeyPart) problem() (problem.Problem, bool) {
+	switch {
+	case int(p.Kind) >= len(kindNames):
+		return problem.New("", "use one of the kinds, such as KeyIP", "a limit can't count by the kind %d", p.Kind), true
+	case !p.named() && p.Name != "":
+		return problem.New("", "leave the name out", "the key %s takes no name, but has %s", p.Kind, problem.Quote(p.Name)), true
+	case p.named() && !httpx.IsToken(p.Name):
+		return problem.New("", "write it like header:X-Tenant or cookie:tenant", "%s names no %s", problem.Quote(p.String()), p.Kind), true
 	}
-	if !p.named() {
-		if p.Name != "" {
-			return fmt.Errorf("key %s takes no name, but has %q", p.Kind, p.Name)
-		}
-		return nil
-	}
-	if !httpx.IsToken(p.Name) {
-		return fmt.Errorf("key %s:%s does not name a %s; write %s:NAME", p.Kind, p.Name, p.Kind, p.Kind)
-	}
-	return nil
+	return problem.Problem{}, false
 }
 
-// needsSession reports whether the part is known only once the session is.
-func (p KeyPart) needsSession() bool { return p.Kind == KeyUser || p.Kind == KeySession }
+// NeedsSession reports whether the part is known only once the session is.
+func (p KeyPart) NeedsSession() bool { return p.Kind == KeyUser || p.Kind == KeySession }
 
 // identifies reports whether the part tells clients apart, rather than what
 // they ask for.

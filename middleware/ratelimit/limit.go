@@ -3,12 +3,14 @@ package ratelimit
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/headgate/headgate/internal/suggest"
+	"github.com/headgate/headgate/middleware/problem"
 )
 
 // Bounds that every limit keeps. They are generous, and they are what lets the
@@ -24,45 +26,46 @@ const (
 	MaxLimits = 32
 )
 
-// Limit is a rate limit: so many requests per window for each key.
-//
-// A Limit is one counter per key, shared by all who use a Limit of the same
-// name, algorithm, size, window and burst. When one of these is edited, its
-// counters start clean; everything else may be edited without losing count.
+// Limit is a named rate limit: so many requests per window for each key.
+// A denied request consumes nothing, from any limit.
 type Limit struct {
-	// Name identifies the limit to clients and operators: at most 64 letters,
-	// digits, '.', '_' and '-'. Required.
-	Name string
-	// Algorithm defaults to SlidingWindow.
-	Algorithm Algorithm
-	// Key is what has a counter of its own. Empty means the client's IP.
-	Key []KeyPart
-	// Requests per Window. For TokenBucket: tokens that return per Window.
-	// Required.
-	Requests int64
-	// Window is MinWindow to MaxWindow, in whole microseconds. Required.
-	Window time.Duration
-	// Burst is the size of a TokenBucket; zero means Requests. Other algorithms
-	// have none.
-	Burst int64
-	// Plans replaces Requests for the clients of a plan. A TokenBucket's size changes
-	// in proportion, and holds at least one request's Cost.
-	Plans map[string]int64
-	// Count says which requests count. The zero Count counts all.
-	Count Count
-	// Cost is what one request consumes; zero means 1.
-	Cost int64
-	// DryRun decides, logs and counts as if it mattered, but denies nobody, and
-	// is not charged for a request that another limit denies.
-	DryRun bool
-	// OnRedisError says what happens while Redis does not answer. The zero value
-	// is Local.
-	OnRedisError OnRedisError
-	// Allow holds networks whose clients this limit ignores. They are matched
-	// with the client's full address.
-	Allow []netip.Prefix
-	// Ban, where set, shuts out who keeps being denied.
-	Ban Ban
+	// Name identifies the limit to clients and operators: at most 64 letters, digits, '.', '_'
+	// and '-'. It is one counter per key, shared by all who use a Limit of the same name,
+	// algorithm, size, window and burst. When one of these is edited, its counters start
+	// clean; everything else may be edited without losing count. Required.
+	Name string `yaml:"-"`
+	// How requests are counted: fixed_window (cheapest; up to twice the requests around a boundary),
+	// sliding_window (two counters, smooth, slightly approximate), sliding_log (exact; memory grows with requests),
+	// or token_bucket (a steady rate, with bursts). Default sliding_window.
+	Algorithm Algorithm `yaml:"algorithm"`
+	// What has a counter of its own: ip, client, user, session, route, host, method,
+	// header:NAME, cookie:NAME, or a list of them that together make one key. client, user and session
+	// count known ones alone, and fall back to the IP, as a missing header or cookie does. Default ip. Hazard: a key
+	// that only the client chooses (a header, a cookie) is no limit, as it may choose a new one each time.
+	Key []KeyPart `yaml:"key"`
+	// How many requests are admitted per window. Required, at least 1.
+	Requests int64 `yaml:"requests" required:"say how many requests a window admits"`
+	// The window, from 1s to 366d: for token_bucket, the time in which requests tokens return. Required.
+	Window time.Duration `yaml:"window" required:"say how long a window is, like 1m"`
+	// For token_bucket: how many tokens the bucket holds. Default: as many as requests.
+	Burst int64 `yaml:"burst"`
+	// Requests per window for clients on these plans, instead of requests; a token_bucket holds more or less in
+	// proportion. Default: none.
+	Plans map[string]int64 `yaml:"plans"`
+	// Which requests count: all; failed (answers of 400 and above; on a login route, those without Headgate-Login);
+	// or a list of statuses. What doesn't count is given back when the answer is known. Default all.
+	Count Count `yaml:"count" want:"all, failed, or a list of statuses"`
+	// What one request consumes. Default 1.
+	Cost int64 `yaml:"cost"`
+	// Decide, log and count in metrics, but neither deny nor consume. Default false.
+	DryRun bool `yaml:"dry_run"`
+	// What happens while Redis is away: local (this instance counts for itself), open
+	// (everything is admitted), or closed (503). Default local.
+	OnRedisError OnRedisError `yaml:"on_redis_error"`
+	// Networks that are never limited. Default: none.
+	Allow []netip.Prefix `yaml:"allow"`
+	// Deny at once, for a while, whoever keeps being denied. Default: off.
+	Ban Ban `yaml:"ban" config:"optional"`
 }
 
 // OnRedisError is what a limit does while Redis does not answer.
@@ -78,6 +81,9 @@ const (
 	Closed OnRedisError = "closed"
 )
 
+// Values lists the ways.
+func (OnRedisError) Values() []string { return []string{string(Local), string(Open), string(Closed)} }
+
 // Count says which requests count against a limit. Unless all do, a request is
 // reserved when it comes and given back once its answer shows that it does not
 // count, so that concurrent guesses cannot slip through.
@@ -86,7 +92,35 @@ type Count struct {
 	// does not call a success.
 	Failed bool
 	// Statuses counts answers with these statuses alone.
-	Statuses []int
+	Statuses []int `config:"list"`
+}
+
+// UnmarshalText reads all or failed.
+func (c *Count) UnmarshalText(text []byte) error {
+	switch s := string(text); s {
+	case "all":
+		*c = Count{}
+	case "failed":
+		*c = Count{Failed: true}
+	default:
+		mend := "write all, failed, or a list of statuses like [401, 403]"
+		if near, ok := suggest.Nearest(s, []string{"all", "failed"}); ok {
+			mend = "did you mean " + problem.Quote(near) + "?"
+		}
+		return problem.New("", mend, "%s is not what a limit can count", problem.Quote(s))
+	}
+	return nil
+}
+
+// String writes the count as a policy does.
+func (c Count) String() string {
+	switch {
+	case c.Failed:
+		return "failed"
+	case len(c.Statuses) > 0:
+		return fmt.Sprint(c.Statuses)
+	}
+	return "all"
 }
 
 // All reports whether every request counts.
@@ -105,113 +139,17 @@ func (c Count) counts(status int, h http.Header, succeeded func(int, http.Header
 	return true
 }
 
-// Ban denies a key outright, For so long, once it was denied After times within
-// the limit's window. The zero Ban bans nobody.
+// Ban denies a key outright once it has been denied too often. The zero Ban is none.
 type Ban struct {
-	After int64
-	For   time.Duration
-}
-
-// withDefaults fills in what zero values stand for.
-func (l Limit) withDefaults() Limit {
-	if l.Algorithm == "" {
-		l.Algorithm = SlidingWindow
-	}
-	if l.OnRedisError == "" {
-		l.OnRedisError = Local
-	}
-	if l.Cost == 0 {
-		l.Cost = 1
-	}
-	if len(l.Key) == 0 {
-		l.Key = []KeyPart{{Kind: KeyIP}}
-	}
-	return l
-}
-
-// Validate reports everything that is wrong with the limit, and how to mend it.
-func (l Limit) Validate() error {
-	l = l.withDefaults()
-	var errs []error
-	wrong := func(format string, args ...any) {
-		errs = append(errs, fmt.Errorf("limit %q: "+format, append([]any{l.Name}, args...)...))
-	}
-	if !validName(l.Name) {
-		wrong("the name must be 1 to 64 letters, digits, '.', '_' or '-'")
-	}
-	switch l.Algorithm {
-	case FixedWindow, SlidingWindow, SlidingLog, TokenBucket:
-	default:
-		wrong("unknown algorithm %q; use fixed_window, sliding_window, sliding_log or token_bucket", l.Algorithm)
-	}
-	switch l.OnRedisError {
-	case Local, Open, Closed:
-	default:
-		wrong("unknown OnRedisError %q; use local, open or closed", l.OnRedisError)
-	}
-	if l.Window < MinWindow || l.Window > MaxWindow || l.Window%time.Microsecond != 0 {
-		wrong("the window is %v; use whole microseconds from %v to %v", l.Window, MinWindow, MaxWindow)
-	}
-	if l.Burst < 0 || l.Burst > MaxRequests {
-		wrong("the burst is %d; use 1 to %d, or 0 for as many as requests", l.Burst, MaxRequests)
-	} else if l.Burst > 0 && l.Algorithm != TokenBucket {
-		wrong("a burst belongs to algorithm token_bucket, not %s; remove it or change the algorithm", l.Algorithm)
-	}
-	if l.Cost < 0 {
-		wrong("the cost is %d; use 1 or more", l.Cost)
-	}
-	for _, p := range l.Key {
-		if err := p.validate(); err != nil {
-			wrong("%w", err)
-		}
-	}
-	if l.Count.Failed && len(l.Count.Statuses) > 0 {
-		wrong("count is both failed and a list of statuses; choose one")
-	}
-	for _, s := range l.Count.Statuses {
-		if s < 100 || s > 599 {
-			wrong("count names the status %d; use 100 to 599", s)
-		}
-	}
-	if l.Ban.After < 0 || l.Ban.For < 0 || (l.Ban.After > 0) != (l.Ban.For > 0) {
-		wrong("a ban needs both After, at least 1, and For, a duration")
-	} else if l.Ban.For > MaxWindow || (l.Ban.For > 0 && l.Ban.For < time.Second) {
-		wrong("the ban lasts %v; use 1s to %v", l.Ban.For, MaxWindow)
-	}
-	l.validateSize(wrong, "", l.Requests)
-	for _, plan := range sortedKeys(l.Plans) {
-		l.validateSize(wrong, plan, l.Plans[plan])
-	}
-	return errors.Join(errs...)
-}
-
-// validateSize checks what depends on a plan's number of requests.
-func (l Limit) validateSize(wrong func(string, ...any), plan string, requests int64) {
-	what := "requests"
-	if plan != "" {
-		what = fmt.Sprintf("requests on plan %q", plan)
-	}
-	if requests < 1 || requests > MaxRequests {
-		wrong("%s: %d; use 1 to %d", what, requests, MaxRequests)
-		return
-	}
-	if l.Algorithm == SlidingLog && requests > MaxLogged {
-		wrong("%s: %d, but sliding_log remembers each one and takes at most %d; use sliding_window", what, requests, MaxLogged)
-	}
-	q := l.quota(requests)
-	if l.Cost > q.capacity() {
-		wrong("one request costs %d, but there are at most %d %s, so that none is ever admitted; lower the cost or raise the limit", l.Cost, q.capacity(), what)
-	}
-	if l.Algorithm == TokenBucket && l.Window > 0 && q.burst > 0 && q.burst <= MaxRequests {
-		if fill, _ := mulDiv(q.burst, q.window, 0, q.requests); fill > MaxWindow.Microseconds() {
-			wrong("an empty bucket of %d takes longer than %v to fill at %d per %v; lower the burst or raise the rate", q.burst, MaxWindow, requests, l.Window)
-		}
-	}
+	// Denials inside one window after which the ban begins. Required, at least 1.
+	After int64 `yaml:"after" required:"say how many denials begin the ban"`
+	// How long the ban lasts, from 1s to 366d. Required.
+	For time.Duration `yaml:"for" required:"say how long the ban lasts, like 10m"`
 }
 
 // ClientChosen reports whether the limit's key consists of what the client is
-// free to choose (a header, a cookie, the host it asks for): it then limits
-// nobody who chooses a new one each time, and `headgate check` warns of it.
+// free to choose (a header, a cookie, the host it asks for): a client that
+// chooses a new one each time is not limited. Validate warns of headers and cookies.
 func (l Limit) ClientChosen() bool {
 	chosen := false
 	for _, p := range l.Key {
@@ -240,6 +178,8 @@ func (q quota) capacity() int64 {
 	return q.requests
 }
 
+// quota is the limit's at a number of requests: its own, or a plan's, in proportion to
+// which a bucket's size is.
 func (l Limit) quota(requests int64) quota {
 	q := quota{requests: requests, window: l.Window.Microseconds()}
 	if l.Algorithm != TokenBucket {
@@ -276,28 +216,6 @@ func (l Limit) denialIdentity(q quota) uint64 {
 	return binary.BigEndian.Uint64(sum[:8])
 }
 
-func validName(s string) bool {
-	if s == "" || len(s) > 64 {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		if !isAlphanumeric(c) && c != '.' && c != '_' && c != '-' {
-			return false
-		}
-	}
-	return true
-}
-
 func isAlphanumeric(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-}
-
-func sortedKeys(m map[string]int64) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

@@ -62,7 +62,7 @@ func New(o Options) (*Limiter, error) {
 	l := &Limiter{limits: limits, counters: o.Counters, headers: o.Headers, succeeded: o.Succeeded}
 	usual := make([]item, 0, len(limits))
 	for _, b := range limits {
-		l.denials = append(l.denials, problem(b.Name))
+		l.denials = append(l.denials, problemBody(b.Name))
 		usual = append(usual, item{limit: b, variant: &b.base})
 	}
 	l.policy = []string{policyOf(usual)}

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/headgate/headgate/middleware/problem"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
@@ -18,25 +19,6 @@ import (
 // in time, could not be reached, refused to serve (LOADING, CLUSTERDOWN,
 // READONLY, NOAUTH and the like), or the breaker is open.
 var ErrUnavailable = errors.New("redis is unavailable")
-
-// Options configures [Open].
-type Options struct {
-	// URL says where Redis is: redis://, rediss://, unix://; for a Cluster
-	// redis+cluster://a:1,b:2, rediss+cluster:// or several redis:// with commas; for
-	// Sentinel redis+sentinel://a:1,b:2/master or rediss+sentinel://. Query parameters
-	// are those of redis.ParseURL; Sentinel URLs also take sentinel_username
-	// and sentinel_password. Required.
-	URL string
-
-	// Timeout is the most that one [Redis.Do] waits. Zero means 100 ms.
-	Timeout time.Duration
-
-	// KeyPrefix starts every key. Empty means "headgate:".
-	KeyPrefix string
-
-	// Logger is told when Redis goes away and comes back. Nil means no log.
-	Logger *slog.Logger
-}
 
 // Redis is a connection to one Redis, standalone, Sentinel or Cluster.
 type Redis struct {
@@ -61,24 +43,19 @@ type Redis struct {
 // Open returns a connection to the Redis that o describes. It does not wait
 // for Redis: a gateway starts while Redis is away. The error says what is wrong with the URL.
 func Open(o Options) (*Redis, error) {
-	opts, err := parseURL(o.URL)
-	if err != nil {
-		return nil, fmt.Errorf("redis URL: %w", err)
-	}
-	if o.Timeout < 0 {
-		return nil, fmt.Errorf("redis timeout: %v is negative; leave it out for 100ms", o.Timeout)
-	}
-	if o.Timeout == 0 {
-		o.Timeout = 100 * time.Millisecond
-	}
-	if o.KeyPrefix == "" {
-		o.KeyPrefix = "headgate:"
-	}
-	if strings.ContainsAny(o.KeyPrefix, "{}") {
-		return nil, fmt.Errorf("redis key prefix: %q has a brace, which is how a Cluster marks hash tags; leave it out", o.KeyPrefix)
-	}
+	o.SetDefaults()
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if err := o.readURL(); err != nil {
+		return nil, err
+	}
+	if err := problem.Error("redis", o.Validate()); err != nil {
+		return nil, err
+	}
+	opts, err := parseURL(o.URL)
+	if err != nil {
+		return nil, fmt.Errorf("redis: url: %w", err)
 	}
 
 	// A request waits for one attempt. Whether another one is safe is the

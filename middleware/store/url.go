@@ -3,9 +3,12 @@ package store
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
+	"strconv"
 	"strings"
 
+	"github.com/headgate/headgate/middleware/problem"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -15,6 +18,14 @@ import (
 // parameters) is left to redis.ParseURL; Cluster and Sentinel URLs are brought
 // into that form first, with the first of their addresses standing for all.
 func parseURL(raw string) (*redis.UniversalOptions, error) {
+	o, err := parseAny(raw)
+	if err != nil {
+		return nil, err
+	}
+	return o, validPorts(o)
+}
+
+func parseAny(raw string) (*redis.UniversalOptions, error) {
 	if raw == "" {
 		return nil, errors.New("the URL is empty; give one such as redis://localhost:6379")
 	}
@@ -80,7 +91,7 @@ func parseMany(scheme, rest, kind string) (*redis.UniversalOptions, error) {
 	master := ""
 	if kind == "sentinel" {
 		if master = strings.Trim(path, "/"); master == "" {
-			return nil, errors.New("a Sentinel URL ends with the master's name: redis+sentinel://HOST:PORT,HOST:PORT/NAME")
+			return nil, problem.New("", "add it: redis+sentinel://a:26379,b:26379/mymaster", "the URL of Redis does not name the master")
 		}
 		path = ""
 	}
@@ -187,12 +198,25 @@ func withPort(addr string) (string, error) {
 	return o.Addr, nil
 }
 
-// withoutSecrets drops the URL, password included, that net/url puts into its
-// errors.
+// withoutSecrets replaces what net/url says of a URL: even the reason holds parts of the password.
 func withoutSecrets(err error) error {
 	var ue *url.Error
 	if errors.As(err, &ue) {
-		return ue.Err
+		return problem.New("", "write HOST:PORT, and escape what is special in a password: %40 for @, %2F for /, %3A for :, %23 for #, %3F for ?, %25 for %", "the URL of Redis can't be read")
 	}
 	return err
+}
+
+// validPorts reports the first address whose port is none.
+func validPorts(o *redis.UniversalOptions) error {
+	for _, addr := range o.Addrs {
+		_, port, err := net.SplitHostPort(addr)
+		if err != nil {
+			continue // a unix socket
+		}
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return problem.New("", "use a port from 1 to 65535", "the URL of Redis has the port %s", problem.Quote(port))
+		}
+	}
+	return nil
 }

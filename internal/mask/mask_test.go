@@ -1,9 +1,9 @@
-package yamlnode_test
+package mask_test
 
 import (
 	"testing"
 
-	"github.com/headgate/headgate/internal/yamlnode"
+	"github.com/headgate/headgate/internal/mask"
 )
 
 func TestPasswordsInURLsAreMaskedInEveryForm(t *testing.T) {
@@ -19,7 +19,7 @@ func TestPasswordsInURLsAreMaskedInEveryForm(t *testing.T) {
 		"rediss://h?Password=x&db=1&%zz=pw": "rediss://h?Password=***&db=1&%zz=***",
 		"no url, maybe a password":          "***",
 	} {
-		if got := yamlnode.MaskURL(url); got != want {
+		if got := mask.URL(url); got != want {
 			t.Errorf("%s is shown as %s, want %s", url, got, want)
 		}
 	}

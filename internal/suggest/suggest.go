@@ -1,4 +1,5 @@
-package yamlnode
+// Package suggest finds the known word that is nearest to a misspelt one.
+package suggest
 
 import (
 	"slices"

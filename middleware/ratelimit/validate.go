@@ -1,0 +1,179 @@
+package ratelimit
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/headgate/headgate/middleware/problem"
+)
+
+// SetDefaults fills in what is zero and has a default.
+func (l *Limit) SetDefaults() {
+	if l.Algorithm == "" {
+		l.Algorithm = SlidingWindow
+	}
+	if l.OnRedisError == "" {
+		l.OnRedisError = Local
+	}
+	if l.Cost == 0 {
+		l.Cost = 1
+	}
+	if l.Key == nil {
+		l.Key = []KeyPart{{Kind: KeyIP}}
+	}
+}
+
+// Validate says everything that is wrong with a limit whose defaults are set.
+func (l *Limit) Validate() []problem.Problem {
+	var ps problem.List
+	if !validName(l.Name) {
+		ps.Add("name", "rename it", "the name must be 1 to 64 letters, digits, '.', '_' or '-'")
+	}
+	validateWord(&ps, "algorithm", string(l.Algorithm), l.Algorithm.Values())
+	validateWord(&ps, "on_redis_error", string(l.OnRedisError), l.OnRedisError.Values())
+	l.validateNumbers(&ps)
+	l.validateKey(&ps)
+	l.validateCount(&ps)
+	if l.Ban != (Ban{}) {
+		ps = append(ps, problem.Within("ban", l.Ban.Validate())...)
+	}
+	for i, network := range l.Allow {
+		if network.IsValid() && network.Bits() == 0 {
+			ps.Warn(problem.Item("allow", i), "name the networks that you trust alone", "the limit limits nobody")
+		}
+	}
+	return ps
+}
+
+func validateWord(ps *problem.List, path, word string, known []string) {
+	if !slices.Contains(known, word) {
+		last := len(known) - 1
+		ps.Add(path, "use "+strings.Join(known[:last], ", ")+" or "+known[last], "unknown %s %s", path, problem.Quote(word))
+	}
+}
+
+// validateNumbers finds limits that can never admit, or that the arithmetic can't hold.
+func (l *Limit) validateNumbers(ps *problem.List) {
+	if l.Requests == 0 {
+		ps.Add("requests", "write 1 or more; to close a route, use respond or maintenance on it", "a limit of 0 requests can never admit")
+	} else {
+		problem.Between(ps, "requests", l.Requests, 1, MaxRequests)
+	}
+	if l.Window < MinWindow || l.Window > MaxWindow {
+		ps.Add("window", "choose one from 1s to 366d", "the window is out of bounds")
+	} else if l.Window%time.Microsecond != 0 {
+		ps.Add("window", "write it like 1s, 1500ms or 1m", "the window is not in whole microseconds")
+	}
+	if l.Burst != 0 {
+		if a := l.Algorithm.line(); a == nil || !a.bursts {
+			ps.Add("burst", "remove it, or write algorithm: token_bucket", "burst means nothing to %s", l.Algorithm)
+		} else {
+			problem.Between(ps, "burst", l.Burst, 1, MaxRequests)
+		}
+	}
+	if !problem.Between(ps, "cost", l.Cost, 1, MaxRequests) || slices.ContainsFunc(*ps, func(p problem.Problem) bool { return p.Path == "requests" || p.Path == "burst" }) {
+		return
+	}
+	l.validateSizes(ps)
+}
+
+// validateSizes checks what depends on the number of requests, the limit's own and those of plans.
+func (l *Limit) validateSizes(ps *problem.List) {
+	q, of := l.quota(l.Requests), "requests"
+	if l.Burst > 0 {
+		of = "burst"
+	}
+	if l.Cost > q.capacity() {
+		ps.Add("cost", "make cost at most "+of, "a limit with cost %d and %s %d can never admit", l.Cost, of, q.capacity())
+	}
+	l.validateLog(ps, "requests", l.Requests)
+	if q.burst > 0 && l.Window > 0 {
+		if fill, _ := mulDiv(q.burst, q.window, 0, q.requests); fill > MaxWindow.Microseconds() {
+			ps.Add("burst", "lower the burst or raise the rate", "an empty bucket of %d takes longer than 366d to fill", q.burst)
+		}
+	}
+	for _, plan := range slices.Sorted(maps.Keys(l.Plans)) {
+		path, n := problem.Key("plans", plan), l.Plans[plan]
+		if !problem.Between(ps, path, n, 1, MaxRequests) {
+			continue
+		}
+		if size := l.quota(n).capacity(); l.Cost > size {
+			ps.Add(path, "make it at least cost", "with cost %d, %d requests can never admit", l.Cost, size)
+		}
+		l.validateLog(ps, path, n)
+	}
+}
+
+// validateLog bounds what an algorithm that logs requests remembers.
+func (l *Limit) validateLog(ps *problem.List, path string, requests int64) {
+	if a := l.Algorithm.line(); a != nil && a.maxRequests > 0 && requests > a.maxRequests {
+		ps.Add(path, "use sliding_window, which keeps two numbers", "%s remembers each of these requests for each key", l.Algorithm)
+	}
+}
+
+// validateKey checks what the limit counts by.
+func (l *Limit) validateKey(ps *problem.List) {
+	if len(l.Key) == 0 {
+		ps.Add("key", "write key: ip", "the limit counts by nothing")
+	}
+	chosen, known := false, false
+	for i, p := range l.Key {
+		path := problem.Item("key", i)
+		if slices.Contains(l.Key[:i], p) {
+			ps.Add(path, "remove one", "%s stands twice", problem.Quote(p.String()))
+			continue
+		}
+		if wrong, ok := p.problem(); ok {
+			wrong.Path = path
+			*ps = append(*ps, wrong)
+		}
+		switch p.Kind {
+		case KeyHeader, KeyCookie:
+			chosen = true
+		case KeyIP, KeyClient, KeyUser, KeySession:
+			known = true
+		}
+	}
+	if chosen && !known {
+		ps.Warn("key", "add ip, client or user to it", "clients choose this key themselves, and can choose a new one for each request")
+	}
+}
+
+func (l *Limit) validateCount(ps *problem.List) {
+	if l.Count.Failed && len(l.Count.Statuses) > 0 {
+		ps.Add("count", "choose one", "count is both failed and a list of statuses")
+	}
+	if l.Count.Statuses != nil && len(l.Count.Statuses) == 0 {
+		ps.Add("count", "list statuses like [401, 403], or write all", "no request counts")
+	}
+	for i, status := range l.Count.Statuses {
+		problem.Between(ps, problem.Item("count", i), status, 200, 599)
+	}
+}
+
+// Validate says what is wrong with a ban.
+func (b *Ban) Validate() []problem.Problem {
+	var ps problem.List
+	problem.Between(&ps, "after", b.After, 1, 1_000_000)
+	if b.For <= 0 {
+		problem.Positive(&ps, "for", b.For)
+	} else if b.For < MinWindow || b.For > MaxWindow {
+		ps.Add("for", "choose one from 1s to 366d", "the ban's length is out of bounds")
+	}
+	return ps
+}
+
+func validName(s string) bool {
+	if s == "" || len(s) > 64 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if !isAlphanumeric(c) && c != '.' && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,116 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/headgate/headgate/internal/mask"
+	"github.com/headgate/headgate/internal/suggest"
+	"github.com/headgate/headgate/middleware/problem"
+)
+
+// Options says where counters, sessions and cached responses are shared.
+type Options struct {
+	// redis://, rediss:// or unix:// for one server; redis+cluster://a:1,b:2 (or
+	// rediss+cluster://) or several redis:// with commas for a Cluster;
+	// redis+sentinel://a:1,b:2/master (or rediss+sentinel://) for Sentinel. Default "":
+	// everything lives in this process, which is right for one instance only.
+	URL string `yaml:"url" config:"url" want:"a URL"`
+	// A file that holds the URL, instead of url.
+	URLFile string `yaml:"url_file" config:"path" want:"a path"`
+	// The most that one request waits for Redis. Default 100ms.
+	Timeout time.Duration `yaml:"timeout"`
+	// What every key in Redis begins with; not empty. Default "headgate:". Two gateways that
+	// should not share anything need different ones.
+	KeyPrefix string `yaml:"key_prefix"`
+
+	// Logger is told when Redis goes away and comes back. Nil means no log.
+	Logger *slog.Logger `yaml:"-"`
+}
+
+// SetDefaults fills in what is zero.
+func (o *Options) SetDefaults() {
+	if o.Timeout == 0 {
+		o.Timeout = 100 * time.Millisecond
+	}
+	if o.KeyPrefix == "" {
+		o.KeyPrefix = "headgate:"
+	}
+}
+
+// Validate says what is wrong with options whose defaults are set. An empty URL is none of
+// it: a policy without Redis has one.
+func (o *Options) Validate() []problem.Problem {
+	var l problem.List
+	if o.URL != "" {
+		validateURL(&l, o.URL)
+	}
+	if o.Timeout < time.Millisecond || o.Timeout > time.Minute {
+		l.Add("timeout", "choose one from 1ms to 1m", "requests can't wait that long for Redis")
+	}
+	if o.KeyPrefix == "" {
+		l.Add("key_prefix", `leave it out for "headgate:"`, "the prefix is empty, and keys of other programs could be taken for the gateway's")
+	}
+	if strings.ContainsAny(o.KeyPrefix, "{}") {
+		l.Add("key_prefix", "remove the braces", "braces say which slot of a Cluster a key is in, and this puts all into one")
+	}
+	if strings.ContainsAny(o.KeyPrefix, "*?[]\\ \r\n\t") {
+		l.Add("key_prefix", "use letters, digits, - and :", "%s holds characters that mean something to Redis", problem.Quote(o.KeyPrefix))
+	}
+	return l
+}
+
+// MaskedURL is the URL with its password masked, for people and logs.
+func (o *Options) MaskedURL() string { return mask.URL(o.URL) }
+
+var schemes = []string{"redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel"}
+
+const mendURL = "write it like redis://localhost:6379/0, rediss://, unix:///path, redis+cluster://a:1,b:2 or redis+sentinel://a:1,b:2/master"
+
+// validateURL finds the usual mistakes in a URL, or else what [parseURL] says of it.
+func validateURL(l *problem.List, url string) {
+	for part := range strings.SplitSeq(url, ",") {
+		scheme, rest, ok := strings.Cut(strings.TrimSpace(part), "://")
+		switch {
+		case !ok && part == url:
+			l.Add("url", mendURL, "the URL of Redis has no scheme")
+			return
+		case !ok: // a further host of a cluster or sentinel URL
+			continue
+		case !slices.Contains(schemes, scheme):
+			l.Add("url", suggest.DidYouMean(scheme, "schemes", schemes), "the URL of Redis has the scheme %s", problem.Quote(scheme))
+			return
+		case rest == "":
+			l.Add("url", mendURL, "the URL of Redis names no server")
+			return
+		}
+	}
+	_, err := parseURL(url)
+	var p problem.Problem
+	switch {
+	case errors.As(err, &p):
+		l.Add("url", p.Mend, "%s", p.Message)
+	case err != nil:
+		l.Add("url", mendURL, "the URL of Redis can't be used: %v", err)
+	}
+}
+
+// readURL reads the file that holds the URL, where that is how it is given.
+func (o *Options) readURL() error {
+	switch {
+	case o.URL == "" && o.URLFile != "":
+		text, err := os.ReadFile(o.URLFile)
+		if err != nil {
+			return fmt.Errorf("redis: url_file: %w", err)
+		}
+		o.URL = strings.TrimRight(string(text), "\r\n")
+	case o.URL == "":
+		return errors.New("redis: the URL is empty; give one such as redis://localhost:6379")
+	}
+	return nil
+}
