@@ -1,12 +1,15 @@
 package policies
 
 import (
+	"fmt"
 	"net/textproto"
+	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/problem"
+	"github.com/headgate/headgate/middleware/ratelimit"
 )
 
 func (c *checker) routes() {
@@ -14,6 +17,7 @@ func (c *checker) routes() {
 		c.Errorf(c.at.KeyAt("routes"), "add one: - {path: /*, upstream: NAME}", "the policy has no routes")
 	}
 	c.settings("defaults", &c.p.Defaults, c.p.Defaults.Limits)
+	c.manyLimits("defaults.limits", c.p.Defaults.Limits) // they hold where no route fits, too
 	for _, name := range names(c, "groups", c.p.Groups) {
 		c.settings(problem.Key("groups", name), c.p.Groups[name], c.p.Groups[name].Limits)
 	}
@@ -35,11 +39,19 @@ func (c *checker) routes() {
 			named(c, problem.Key(path, "group"), r.Group, "groups", c.p.Groups)
 		}
 		c.settings(path, &r.Settings, r.ownLimits)
+		c.manyLimits(problem.Key(path, "limits"), r.Limits)
 		c.matching(r, path)
 		c.answer(r, path)
 		c.combinations(r, path)
 	}
 	c.conflicts()
+}
+
+// manyLimits reports more limits than one request can be asked about at once.
+func (c *checker) manyLimits(path string, limits []string) {
+	if n := len(limits); n > ratelimit.MaxLimits {
+		c.bad(path, fmt.Sprintf("keep %d, and let one limit's key do for several", ratelimit.MaxLimits), "%d limits apply at once, those of defaults and group included", n)
+	}
 }
 
 // matching checks which requests a route asks for.
@@ -140,7 +152,7 @@ func (c *checker) redirect(r *Redirect, path string) {
 	} else {
 		local := strings.HasPrefix(r.To, "/") && !strings.HasPrefix(r.To, "//")
 		absolute := strings.HasPrefix(r.To, "http://") || strings.HasPrefix(r.To, "https://")
-		if !local && !absolute || strings.ContainsAny(r.To, " \\\r\n\t") {
+		if !local && !absolute || absolute && !validPort(redirectPort(r.To)) || strings.ContainsAny(r.To, " \\\r\n\t") {
 			c.bad(problem.Key(path, "to"), "write it like https://example.com/* or /new", "%s is no place to redirect to", quote(r.To))
 		} else if absolute && !fixedHost(r.To) {
 			c.bad(problem.Key(path, "to"), "write the host out, and use :name and * in the path alone", "%s has no fixed host, and would send people wherever a link says", quote(r.To))
@@ -149,6 +161,15 @@ func (c *checker) redirect(r *Redirect, path string) {
 	if statuses := []int{301, 302, 303, 307, 308}; !slices.Contains(statuses, r.Status) {
 		c.bad(problem.Key(path, "status"), "choose 301, 302, 303, 307 or 308", "%d is not a redirect", r.Status)
 	}
+}
+
+// redirectPort is the port in an absolute URL, or "".
+func redirectPort(to string) string {
+	u, err := url.Parse(to)
+	if err != nil {
+		return "" // it has a :name for its host, see fixedHost
+	}
+	return u.Port()
 }
 
 // fixedHost reports whether a URL's host is one, and no :name of the route's path.

@@ -91,7 +91,7 @@ func (c *checker) origin(path, origin string, wildcard bool) {
 		return
 	}
 	host, err := httpx.NormalizeHost(u.Host, u.Scheme)
-	if err != nil {
+	if err != nil || !validPort(portOf(host)) {
 		c.bad(path, mend, "%s is not an origin", quote(origin))
 	} else if host.Authority != u.Host {
 		c.bad(path, "write "+quote(u.Scheme+"://"+host.Authority)+", as browsers send it", "no browser sends the origin %s", quote(origin))

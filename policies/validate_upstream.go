@@ -3,7 +3,9 @@ package policies
 import (
 	"net/url"
 	"strconv"
+	"strings"
 
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/internal/mask"
 	"github.com/headgate/headgate/middleware/problem"
 )
@@ -66,15 +68,23 @@ func (c *checker) servers(u *Upstream, path string) (secure, plain bool) {
 			c.bad(at, "set the Authorization header with request_headers on the route", "the URL has a user or password in it")
 		case parsed.Path != "" && parsed.Path != "/" || parsed.RawQuery != "" || parsed.Fragment != "":
 			c.bad(at, mend+"; paths are changed by strip_prefix and rewrite on the route", "the URL %s is more than a server", quote(s.URL))
-		case first[s.URL]:
+		case first[sameServer(parsed)]:
 			c.bad(at, "remove one, or give one a weight", "%s stands twice", quote(s.URL))
 		default:
-			first[s.URL] = true
+			first[sameServer(parsed)] = true
 			secure = secure || parsed.Scheme == "https"
 			plain = plain || parsed.Scheme == "http"
 		}
 	}
 	return secure, plain
+}
+
+// sameServer is what a server's URL is compared by: the scheme and the host in lower case.
+func sameServer(u *url.URL) string { return u.Scheme + "://" + strings.ToLower(u.Host) }
+
+// portOf is a host's port, or "".
+func portOf(h httpx.NormalHost) string {
+	return strings.TrimPrefix(strings.TrimPrefix(h.Authority, h.Name), ":")
 }
 
 func validPort(port string) bool {
