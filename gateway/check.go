@@ -14,12 +14,15 @@ import (
 
 func newCheck() *cobra.Command {
 	var format string
+	var noFiles bool
 	cmd := &cobra.Command{
 		Use:   "check FILE...",
 		Short: "Check policy files and show everything that is wrong with them",
 		Long: "check reads each policy file as serve would, and shows all errors and warnings as\n" +
 			"file:line:column: what is wrong; how to mend it. On a terminal it shows the lines as\n" +
-			"well. It exits 1 if there is an error.",
+			"well. It exits 1 if there is an error.\n\n" +
+			"The files that a policy names (certificates, keys, the access log's folder) must be there\n" +
+			"as for serve; --no-files leaves them out, for a machine that has none of them.",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, files []string) error {
 			show, ok := checkFormats[format]
@@ -29,7 +32,7 @@ func newCheck() *cobra.Command {
 			var results []checkResult
 			wrong := false
 			for _, file := range files {
-				_, found := policies.Load(file, policies.LoadOptions{})
+				_, found := policies.Load(file, policies.LoadOptions{CheckFiles: !noFiles})
 				results = append(results, checkResult{file, found})
 				wrong = wrong || found.HasErrors()
 			}
@@ -42,6 +45,7 @@ func newCheck() *cobra.Command {
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&noFiles, "no-files", false, "do not look at the certificates, keys and folders that the policy names")
 	cmd.Flags().StringVar(&format, "format", "text", "text, json (for programs) or github (annotations of a workflow run)")
 	return cmd
 }

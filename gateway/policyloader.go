@@ -25,7 +25,7 @@ type policyLoader struct {
 // load loads the policy, of which there is none where the diagnostics have an error.
 func (l *policyLoader) load() (*policies.Policy, policies.Diagnostics) {
 	read := &reads{contents: map[string]string{}, matches: map[string]string{}}
-	p, found := policies.LoadFiles(l.names, policies.LoadOptions{ReadFile: read.file, Glob: read.glob})
+	p, found := policies.LoadFiles(l.names, policies.LoadOptions{ReadFile: read.file, Glob: read.glob, CheckFiles: true})
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.read = read

@@ -19,6 +19,9 @@ type LoadOptions struct {
 	ReadFile func(path string) ([]byte, error)
 	// Glob finds the files of include. nil is filepath.Glob.
 	Glob func(pattern string) ([]string, error)
+	// CheckFiles checks the files that the policy names, too: certificates, keys, the access
+	// log's folder. A gateway does not start where one of them is missing.
+	CheckFiles bool
 }
 
 // maxFiles bounds how many files one policy may be made of.
@@ -143,7 +146,7 @@ func (l *loader) finish() (*Policy, Diagnostics) {
 		l.readSecrets()
 		inherit(l.policy, l.source)
 		resolveDefaults(l.policy, l.source)
-		validate(l.policy, l.source, &l.report)
+		validate(l.policy, l.source, &l.report, l.CheckFiles)
 	}
 	ds := l.report.Sorted()
 	if ds.HasErrors() {

@@ -24,7 +24,7 @@ type checker struct {
 	at *yamlnode.Source
 }
 
-func validate(p *Policy, s *yamlnode.Source, r *yamlnode.Report) {
+func validate(p *Policy, s *yamlnode.Source, r *yamlnode.Report, files bool) {
 	c := &checker{r, p, s}
 	if p.Version != 1 {
 		if !s.Has("version") {
@@ -41,6 +41,9 @@ func validate(p *Policy, s *yamlnode.Source, r *yamlnode.Report) {
 	c.caches()
 	c.session()
 	c.routes()
+	if files {
+		c.files()
+	}
 	if !c.HasErrors() { // else what looks unused may just be misspelt elsewhere
 		c.unused()
 	}

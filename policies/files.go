@@ -1,0 +1,87 @@
+package policies
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"os"
+	"path/filepath"
+
+	"github.com/headgate/headgate/middleware/problem"
+	"github.com/headgate/headgate/middleware/session"
+)
+
+const mendFile = "check its name and permissions; a relative path starts at the policy file"
+
+// files checks the files that the policy names, as the gateway is going to use them.
+// Secrets are read anyway, as they are part of the policy.
+func (c *checker) files() {
+	if t := c.p.Server.TLS; t != nil && t.CertFile != "" && t.KeyFile != "" {
+		c.keyPair(t)
+	}
+	c.logFile("server.access_log", c.p.Server.AccessLog)
+	for _, name := range sortedKeys(c.p.Upstreams) {
+		if t := c.p.Upstreams[name].TLS; t != nil && t.CAFile != "" {
+			path := problem.Key("upstreams", name, "tls", "ca_file")
+			if text, ok := c.read(path, t.CAFile); ok && !x509.NewCertPool().AppendCertsFromPEM(text) {
+				c.bad(path, "name a file of certificates in PEM form", "%s holds no certificate", quote(t.CAFile))
+			}
+		}
+	}
+	if a := c.p.Session.Assertion; a != nil && a.KeyFile != "" {
+		const path = "session.assertion.key_file"
+		if text, ok := c.read(path, a.KeyFile); ok {
+			if _, err := session.NewSigner(session.SignerOptions{PEM: text}); err != nil {
+				c.bad(path, "make one with: openssl genpkey -algorithm ed25519", "%s can't sign: %v", quote(a.KeyFile), err)
+			}
+		}
+	}
+}
+
+// keyPair checks the certificate that clients are going to see.
+func (c *checker) keyPair(t *ServerTLS) {
+	cert, certRead := c.read("server.tls.cert_file", t.CertFile)
+	key, keyRead := c.read("server.tls.key_file", t.KeyFile)
+	if !certRead || !keyRead {
+		return
+	}
+	if _, err := tls.X509KeyPair(cert, key); err != nil {
+		c.bad("server.tls.cert_file", "name a certificate and its own private key, both in PEM form",
+			"%s and %s are no pair: %v", quote(t.CertFile), quote(t.KeyFile), err)
+	}
+}
+
+// logFile checks that an access log can be written: the file where there is one, else its folder.
+func (c *checker) logFile(path, name string) {
+	switch name {
+	case "", AccessLogStdout, AccessLogStderr, AccessLogOff:
+		return
+	}
+	switch info, err := os.Stat(name); {
+	case err == nil && info.IsDir():
+		c.bad(path, "name a file in it", "%s is a folder", quote(name))
+	case err == nil:
+		f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
+		if err != nil {
+			c.bad(path, mendFile, "can't write the access log: %v", err)
+			return
+		}
+		_ = f.Close() // nothing was written
+	default:
+		folder := filepath.Dir(name)
+		if info, err := os.Stat(folder); err != nil {
+			c.bad(path, "make the folder, or name another", "can't write the access log: %v", err)
+		} else if !info.IsDir() {
+			c.bad(path, "make the folder, or name another", "%s is no folder", quote(folder))
+		}
+	}
+}
+
+// read reads a file, and reports one that can't be read.
+func (c *checker) read(path, name string) (text []byte, ok bool) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		c.bad(path, mendFile, "can't read the file: %v", err)
+		return nil, false
+	}
+	return text, true
+}

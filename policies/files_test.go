@@ -1,0 +1,60 @@
+package policies_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/headgate/headgate/policies"
+)
+
+func TestFilesAreCheckedWhereThatIsAskedFor(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for name, text := range map[string]string{
+		"p.yaml": `version: 1
+server: {access_log: missing/access.log, tls: {cert_file: missing.pem, key_file: text.pem}}
+session: {assertion: {key_file: text.pem}}
+upstreams:
+  a: {servers: [https://a], tls: {ca_file: missing.pem}}
+  b: {servers: [https://b], tls: {ca_file: text.pem}}
+routes: [{path: /a, upstream: a}, {path: /b, upstream: b}]
+`,
+		"pair.yaml": `version: 1
+server: {access_log: ., tls: {cert_file: text.pem, key_file: text.pem}}
+routes: [{path: /a, respond: {}}]
+`,
+		"text.pem": "no PEM",
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, found := policies.Load("p.yaml", policies.LoadOptions{}); len(found) > 0 {
+		t.Errorf("not asked for: %s", found)
+	}
+	var got []string
+	for _, file := range []string{"p.yaml", "pair.yaml"} {
+		_, found := policies.Load(file, policies.LoadOptions{CheckFiles: true})
+		for _, d := range found {
+			got = append(got, d.String())
+		}
+	}
+	const mend = "; check its name and permissions; a relative path starts at the policy file"
+	want := []string{
+		`p.yaml:2:22: can't write the access log: stat missing: no such file or directory; make the folder, or name another`,
+		`p.yaml:2:59: can't read the file: open missing.pem: no such file or directory` + mend,
+		`p.yaml:3:33: "text.pem" can't sign: session assertion: no key in PEM form; give an Ed25519 key (openssl genpkey -algorithm ed25519); make one with: openssl genpkey -algorithm ed25519`,
+		`p.yaml:5:44: can't read the file: open missing.pem: no such file or directory` + mend,
+		`p.yaml:6:44: "text.pem" holds no certificate; name a file of certificates in PEM form`,
+	}
+	for i, line := range want {
+		if i >= len(got) || got[i] != line {
+			t.Errorf("line %d (-want +got)\n%s", i, cmp.Diff(want, got))
+			break
+		}
+	}
+	if len(got) != len(want)+2 || !strings.Contains(got[len(want)], "is a folder") || !strings.Contains(got[len(want)+1], "are no pair") {
+		t.Errorf("the second policy: %q", got[len(want):])
+	}
+}
