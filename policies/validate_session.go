@@ -1,11 +1,14 @@
 package policies
 
 import (
+	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/problem"
+	"github.com/headgate/headgate/middleware/session"
 )
 
 func (c *checker) session() {
@@ -22,6 +25,14 @@ func (c *checker) session() {
 	}
 	c.positive("session.idle_timeout", s.IdleTimeout)
 	c.positive("session.absolute_timeout", s.AbsoluteTimeout)
+	for _, d := range []struct {
+		path  string
+		value time.Duration
+	}{{"session.idle_timeout", s.IdleTimeout}, {"session.absolute_timeout", s.AbsoluteTimeout}} {
+		if d.value > 0 && d.value < time.Millisecond {
+			c.bad(d.path, "choose 1ms or more", "no session could be that short")
+		}
+	}
 	if s.IdleTimeout > s.AbsoluteTimeout {
 		at := "session.idle_timeout"
 		if !c.at.Has(at) {
@@ -33,7 +44,9 @@ func (c *checker) session() {
 		c.bad("session.rotate_every", "choose 1m or more, or 0s for only at login", "IDs would be renewed before their old ones have ended")
 	}
 	c.between("session.max_per_user", s.MaxPerUser, 1, 1000)
-	c.localPath("session.login_path", s.LoginPath)
+	if c.localPath("session.login_path", s.LoginPath) && !session.SafePath(s.LoginPath) {
+		c.bad("session.login_path", "write it in printable characters of ASCII, and escape others", "%s is not a path that browsers can be sent to", quote(s.LoginPath))
+	}
 	if s.CSRF != nil {
 		for i, origin := range s.CSRF.TrustedOrigins {
 			c.origin(problem.Item("session.csrf.trusted_origins", i), origin, false)
@@ -60,6 +73,9 @@ func (c *checker) cookie(k *Cookie) {
 	}
 	if k.Domain != "" && (!httpx.ValidHostName(strings.TrimPrefix(k.Domain, ".")) || !strings.Contains(strings.Trim(k.Domain, "."), ".")) {
 		c.bad("session.cookie.domain", "write it like example.com", "%s is not a domain that browsers take cookies for", quote(k.Domain))
+	}
+	if ok := isCookiePath(k.Path); !ok && k.Path != "" {
+		c.bad("session.cookie.path", "write it in printable characters of ASCII", "a cookie can't have the path %s", quote(k.Path))
 	}
 	lower := strings.ToLower(k.Name) // browsers compare the prefixes so
 	switch {
@@ -96,4 +112,9 @@ func (c *checker) origin(path, origin string, wildcard bool) {
 	} else if host.Authority != u.Host {
 		c.bad(path, "write "+quote(u.Scheme+"://"+host.Authority)+", as browsers send it", "no browser sends the origin %s", quote(origin))
 	}
+}
+
+// isCookiePath reports whether a cookie may have a path, as net/http writes it.
+func isCookiePath(path string) bool {
+	return (&http.Cookie{Name: "x", Path: path}).Valid() == nil
 }

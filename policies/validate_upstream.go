@@ -54,6 +54,9 @@ func (c *checker) servers(u *Upstream, path string) (secure, plain bool) {
 		c.between(problem.Key(at, "weight"), s.Weight, 1, 1000)
 		if s.URL == "" {
 			c.missing(at, "url", "write it like http://127.0.0.1:9001")
+			if c.at.Has(problem.Key(at, "url")) {
+				c.bad(problem.Key(at, "url"), "write scheme, host and port alone, like http://127.0.0.1:9001", "the server has no URL")
+			}
 			continue
 		}
 		at = problem.Key(at, "url")
@@ -93,7 +96,11 @@ func validPort(port string) bool {
 }
 
 func (c *checker) healthCheck(h *HealthCheck, path string) {
-	c.localPath(problem.Key(path, "path"), h.Path)
+	if c.localPath(problem.Key(path, "path"), h.Path) {
+		if u, err := url.ParseRequestURI(h.Path); err != nil || u.Host != "" {
+			c.bad(problem.Key(path, "path"), "write it like /healthz", "%s is not a path that can be asked for", quote(h.Path))
+		}
+	}
 	if h.Interval < seconds(1)/10 {
 		c.bad(problem.Key(path, "interval"), "choose 100ms or more", "checks that often would be a load of their own")
 	}

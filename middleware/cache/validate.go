@@ -50,11 +50,8 @@ func (r *Rule) Validate() []problem.Problem {
 		}
 	}
 	for i, name := range r.KeyHeaders {
-		path := problem.Item("key_headers", i)
 		if !httpx.IsToken(name) {
-			ps.Add(path, "header names are letters, digits and -", "%s is not a header's name", problem.Quote(name))
-		} else if strings.EqualFold(name, "Cookie") {
-			ps.Add(path, "name the cookies that make no difference in ignore_cookies", "a cache keyed by Cookie would never hit")
+			ps.Add(problem.Item("key_headers", i), "header names are letters, digits and -", "%s is not a header's name", problem.Quote(name))
 		}
 	}
 	problem.Positive(&ps, "max_body", r.MaxBody)

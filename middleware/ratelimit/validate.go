@@ -89,10 +89,9 @@ func (l *Limit) validateSizes(ps *problem.List) {
 		ps.Add("cost", "make cost at most "+of, "a limit with cost %d and %s %d can never admit", l.Cost, of, q.capacity())
 	}
 	l.validateLog(ps, "requests", l.Requests)
-	if q.burst > 0 && l.Window > 0 {
-		if fill, _ := mulDiv(q.burst, q.window, 0, q.requests); fill > MaxWindow.Microseconds() {
-			ps.Add("burst", "lower the burst or raise the rate", "an empty bucket of %d takes longer than 366d to fill", q.burst)
-		}
+	// It fills in burst * window / requests, which may be too large for an integer.
+	if l.Window > 0 && float64(q.burst)*float64(q.window) > float64(MaxWindow.Microseconds())*float64(q.requests) {
+		ps.Add("burst", "lower the burst or raise the rate", "an empty bucket of %d takes longer than 366d to fill", q.burst)
 	}
 	for _, plan := range slices.Sorted(maps.Keys(l.Plans)) {
 		path, n := problem.Key("plans", plan), l.Plans[plan]

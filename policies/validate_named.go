@@ -2,6 +2,7 @@ package policies
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/middleware/problem"
@@ -22,7 +23,13 @@ func (c *checker) limits() {
 
 func (c *checker) caches() {
 	for _, name := range names(c, "caches", c.p.Caches) {
-		c.problems(problem.Key("caches", name), c.p.Caches[name].Validate())
+		cache, path := c.p.Caches[name], problem.Key("caches", name)
+		c.problems(path, cache.Validate())
+		for i, header := range cache.KeyHeaders { // an app that sets no cookies of its own may do so, behind a gateway it is a mistake
+			if strings.EqualFold(header, "Cookie") {
+				c.bad(problem.Item(problem.Key(path, "key_headers"), i), "name the cookies that make no difference in ignore_cookies", "a cache keyed by Cookie would never hit")
+			}
+		}
 	}
 }
 
