@@ -18,5 +18,7 @@ func newBallast() []byte {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return nil
 	}
-	return make([]byte, ballastSize)
+	ballast := make([]byte, ballastSize)
+	release(ballast)
+	return ballast
 }
