@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/gateway/replay"
+	"github.com/headgate/headgate/gateway/replay/logs"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
@@ -31,15 +32,14 @@ func newReplay() *cobra.Command {
 		Long: "replay runs a policy's routes and limits over access logs, on the logs' own clock, and\n" +
 			"estimates what its cache would have saved. With --against it shows what the policy\n" +
 			"would do otherwise than another one.\n\n" +
-			"It reads the logs of Apache, nginx (combined, or JSON with nginx' variables for names),\n" +
-			"Caddy, Traefik, and Headgate's own; plain, gzip or zstd. - is standard input.",
+			"It reads logs in these formats, plain or compressed with gzip or zstd. - is standard input.\n\n" + formatList(),
 		Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, logs []string) error { return f.run(cmd, logs) },
+		RunE: func(cmd *cobra.Command, files []string) error { return f.run(cmd, files) },
 	}
 	flags := cmd.Flags()
 	policyFlag(flags, &f.policy)
 	flags.StringArrayVar(&f.against, "against", nil, "policy `file` to compare with; several are read as one")
-	flags.StringVar(&f.format, "format", string(replay.Auto), "what the logs look like: "+formatNames())
+	flags.StringVar(&f.format, "format", string(logs.Auto), "what the logs look like: "+formatNames())
 	flags.StringVarP(&f.output, "output", "o", "text", "text, json or html; or a `file` whose name ends so: report.html")
 	flags.StringVar(&f.host, "host", "", "the host that was asked for, where the logs do not tell it")
 	flags.StringVar(&f.scheme, "scheme", "https", "what the logs' requests came by: http or https")
@@ -51,23 +51,32 @@ func newReplay() *cobra.Command {
 
 func formatNames() string {
 	var names []string
-	for _, f := range replay.Formats() {
+	for _, f := range logs.Formats() {
 		names = append(names, string(f))
 	}
 	return strings.Join(names, ", ")
 }
 
-func (f *replayFlags) run(cmd *cobra.Command, logs []string) error {
+// formatList has a line for each format.
+func formatList() string {
+	var b strings.Builder
+	for _, f := range logs.Formats() {
+		fmt.Fprintf(&b, "  %-9s %s\n", f, f.About())
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+func (f *replayFlags) run(cmd *cobra.Command, files []string) error {
 	write, file, err := f.writer()
 	if err != nil {
 		return err
 	}
-	if err := f.check(logs); err != nil {
+	if err := f.check(files); err != nil {
 		return err
 	}
 	o := replay.Options{
 		Name: strings.Join(f.policy, ", "), AgainstName: strings.Join(f.against, ", "),
-		Format: replay.Format(f.format), Host: f.host, Scheme: f.scheme,
+		Format: logs.Format(f.format), Host: f.host, Scheme: f.scheme,
 		AssumeTTL: f.assumeTTL, Reorder: f.reorder, Top: f.top,
 	}
 	if o.Policy, err = loadPolicy(cmd, f.policy); err != nil {
@@ -78,8 +87,8 @@ func (f *replayFlags) run(cmd *cobra.Command, logs []string) error {
 			return err
 		}
 	}
-	for _, name := range logs {
-		o.Logs = append(o.Logs, replay.File(name))
+	for _, name := range files {
+		o.Logs = append(o.Logs, logs.File(name))
 	}
 	out, err := createReport(file, cmd.OutOrStdout())
 	if err != nil {
@@ -120,9 +129,9 @@ func (f *replayFlags) writer() (write func(*replay.Report, io.Writer) error, fil
 }
 
 // check finds misuse before any file is opened.
-func (f *replayFlags) check(logs []string) error {
+func (f *replayFlags) check(files []string) error {
 	switch {
-	case !slices.Contains(replay.Formats(), replay.Format(f.format)):
+	case !slices.Contains(logs.Formats(), logs.Format(f.format)):
 		return fmt.Errorf("there is no --format %s; use one of %s", f.format, formatNames())
 	case f.scheme != "http" && f.scheme != "https":
 		return fmt.Errorf("--scheme %s is neither http nor https", f.scheme)
@@ -130,7 +139,7 @@ func (f *replayFlags) check(logs []string) error {
 		return fmt.Errorf("--assume-ttl, --reorder and --top must not be negative")
 	}
 	stdin := 0
-	for _, name := range logs {
+	for _, name := range files {
 		if name == "-" {
 			stdin++
 		}

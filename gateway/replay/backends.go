@@ -17,7 +17,7 @@ func (e *engine) Preflight(r *pipeline.Request) bool {
 		return false
 	}
 	own := e.record.Own
-	return own == nil || !own.Answered && own.Limit == ""
+	return own == nil || !own.AnsweredByApp && own.Limit == ""
 }
 
 // Identify implements pipeline.Backends.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/gateway/replay"
+	"github.com/headgate/headgate/gateway/replay/logs"
 )
 
 // BenchmarkReplay reads a log of 200,000 lines under two limits and a cache; lines/s is the figure that matters.
@@ -22,7 +23,7 @@ caches: {pages: {ttl: 60s, ignore_query: ["utm_*"]}}
 defaults: {limits: [per-ip, per-route]}
 routes: [{name: api, path: /api/*, upstream: shop, cache: pages}, {path: /*, upstream: shop}]
 `)
-	logs := map[string]func(w io.Writer, at time.Time, ip, uri string){
+	writers := map[string]func(w io.Writer, at time.Time, ip, uri string){
 		"combined": func(w io.Writer, at time.Time, ip, uri string) {
 			fmt.Fprintf(w, "%s - - [%s] \"GET %s HTTP/1.1\" 200 4711 \"-\" %q\n", ip, at.Format("02/Jan/2006:15:04:05 -0700"), uri, browser)
 		},
@@ -35,7 +36,7 @@ routes: [{name: api, path: /api/*, upstream: shop, cache: pages}, {path: /*, ups
 				float64(at.UnixMilli())/1000, ip, ip, uri, browser)
 		},
 	}
-	for name, write := range logs {
+	for name, write := range writers {
 		rnd := rand.New(rand.NewPCG(1, 1))
 		var log bytes.Buffer
 		for i := range lines {
@@ -46,7 +47,7 @@ routes: [{name: api, path: /api/*, upstream: shop, cache: pages}, {path: /*, ups
 			b.SetBytes(int64(len(content)))
 			b.ReportAllocs()
 			for b.Loop() {
-				run(b, replay.Options{Policy: policy, Logs: []replay.Log{text(name, content)}})
+				run(b, replay.Options{Policy: policy, Logs: []logs.Log{text(name, content)}})
 			}
 			b.ReportMetric(float64(lines)*float64(b.N)/b.Elapsed().Seconds(), "lines/s")
 		})

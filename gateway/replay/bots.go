@@ -1,6 +1,10 @@
 package replay
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/headgate/headgate/gateway/replay/logs"
+)
 
 // agentKind is what a user agent says of itself.
 type agentKind uint8
@@ -59,21 +63,27 @@ func containsAny(s string, parts []string) bool {
 	return false
 }
 
-// agents classifies user agents, and remembers those that come often.
+const (
+	maxAgents   = 8192 // how many user agents are remembered
+	maxAgentLen = 512  // bytes; longer ones are not remembered
+)
+
+// agents classifies user agents and remembers the answers, in bounded memory: when they are too many it
+// forgets them all.
 type agents struct{ known map[string]agentKind }
 
-func (a *agents) kind(r *record) agentKind {
+func (a *agents) kind(r *logs.Record) agentKind {
 	if !r.HasAgent {
 		return agentUnknown
 	}
 	if k, ok := a.known[r.Agent]; ok {
 		return k
 	}
-	if a.known == nil || len(a.known) >= maxInterned {
+	if a.known == nil || len(a.known) >= maxAgents {
 		a.known = make(map[string]agentKind, 256)
 	}
 	k := classifyAgent(r.Agent)
-	if len(r.Agent) <= maxInternedLen {
+	if len(r.Agent) <= maxAgentLen {
 		a.known[r.Agent] = k
 	}
 	return k

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/gateway/pipeline"
+	"github.com/headgate/headgate/gateway/replay/logs"
 	"github.com/headgate/headgate/internal/boundedmap"
 	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/policies"
@@ -98,7 +99,7 @@ func failing(status int) bool {
 }
 
 // keep stores what the origin answered to a miss, if that may be.
-func (c *cacheEstimator) keep(key cacheKey, rule *cache.Rule, r *record, now int64) {
+func (c *cacheEstimator) keep(key cacheKey, rule *cache.Rule, r *logs.Record, now int64) {
 	ttl := c.lifetime(rule, r.Status)
 	if ttl <= 0 || r.Method != http.MethodGet || rule.MaxBody > 0 && r.Bytes > rule.MaxBody {
 		return

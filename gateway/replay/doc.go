@@ -8,7 +8,7 @@
 //	                                                       \-> engine -> tally -> Diff
 //
 // Each log is read in a goroutine of its own: plain, gzip or zstd by its first bytes, in the
-// [Format] that its first lines are in. A server writes a line when the answer
+// [logs.Format] that its first lines are in. A server writes a line when the answer
 // is complete, and some with the time at which the request came: a window
 // of lines is held back to put them in order by that time; for nginx and Caddy,
 // whose time is the answer's end, the request's duration is taken off where the log has it. All logs are

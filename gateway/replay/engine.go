@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/gateway/pipeline"
+	"github.com/headgate/headgate/gateway/replay/logs"
 	"github.com/headgate/headgate/middleware/clientip"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/policies"
@@ -32,7 +33,7 @@ type engine struct {
 	seq     uint64
 	header  http.Header      // of the request at hand, used again
 	request pipeline.Request // the one at hand, used again
-	record  *record          // that it is made of
+	record  *logs.Record     // that it is made of
 	verdict *verdict         // on it
 }
 
@@ -114,7 +115,7 @@ func newEngine(p *policies.Policy, o Options) (*engine, error) {
 func (e *engine) close() { e.counters.Close() }
 
 // decide says what becomes of a request, and counts it.
-func (e *engine) decide(r *record) verdict {
+func (e *engine) decide(r *logs.Record) verdict {
 	e.now = max(e.now, r.At)
 	e.settleUntil(e.now + resolution)
 
@@ -156,7 +157,7 @@ func outcomeOf(stage string, status int) outcome {
 }
 
 // ask makes a request of a record.
-func (e *engine) ask(r *record) *pipeline.Request {
+func (e *engine) ask(r *logs.Record) *pipeline.Request {
 	req := &e.request
 	req.Begin(context.Background(), e.pipeline, e)
 	named, _, query := pipeline.SplitTarget(r.URI)
@@ -176,7 +177,7 @@ func (e *engine) ask(r *record) *pipeline.Request {
 
 // knownHeaders fills in the request's headers as far as a log tells them. Where our
 // own log says that a route took the request, it met that route's conditions.
-func (e *engine) knownHeaders(r *record) {
+func (e *engine) knownHeaders(r *logs.Record) {
 	clear(e.header)
 	if r.Agent != "" {
 		e.header["User-Agent"] = []string{r.Agent}
@@ -199,17 +200,17 @@ func (e *engine) limitIndex(name string) int {
 }
 
 // settleLater has a reservation settled when the answer was complete.
-func (e *engine) settleLater(rt *policies.Route, r *record, o *ratelimit.Result) {
+func (e *engine) settleLater(rt *policies.Route, r *logs.Record, o *ratelimit.Result) {
 	s := settlement{outcome: o, answer: ratelimit.Response{Status: r.Status}}
 	switch {
 	case rt.Respond != nil:
 		s.answer.Status = rt.Respond.Status
 	case rt.Redirect != nil:
 		s.answer.Status = rt.Redirect.Status
-	case r.Status == statusClientGone || r.Status == 0:
+	case r.Status == logs.StatusClientClosed || r.Status == 0:
 		s.answer = ratelimit.Response{} // no response: the request stays charged
 	case r.Own != nil:
-		s.answer.Own = r.Own.Failed
+		s.answer.Own = r.Own.GatewayError
 		if r.Own.LoggedIn {
 			s.answer.Header = loginHeader
 		}

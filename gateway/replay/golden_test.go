@@ -15,13 +15,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/headgate/headgate/gateway/replay"
+	"github.com/headgate/headgate/gateway/replay/logs"
 	"github.com/headgate/headgate/policies"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
 // quarterOfAnHour is a log with something of everything.
-func quarterOfAnHour() replay.Log {
+func quarterOfAnHour() logs.Log {
 	rnd := rand.New(rand.NewPCG(7, 7))
 	var b strings.Builder
 	for second := range 900 {
@@ -61,7 +62,7 @@ func report(t *testing.T) *replay.Report {
 	t.Helper()
 	return run(t, replay.Options{
 		Policy: load(t, "new.yaml"), Name: "new.yaml", Against: load(t, "old.yaml"), AgainstName: "old.yaml",
-		Logs: []replay.Log{quarterOfAnHour()}, Top: 5,
+		Logs: []logs.Log{quarterOfAnHour()}, Top: 5,
 	})
 }
 

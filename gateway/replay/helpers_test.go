@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/gateway/replay"
+	"github.com/headgate/headgate/gateway/replay/logs"
 	"github.com/headgate/headgate/policies"
 )
 
@@ -26,8 +27,8 @@ func parse(t testing.TB, policy string) *policies.Policy {
 const shop = "upstreams: {shop: {servers: [http://127.0.0.1:9001]}}\n"
 
 // text is a log that consists of this.
-func text(name, content string) replay.Log {
-	return replay.Log{Name: name, Open: func() (io.ReadCloser, int64, error) {
+func text(name, content string) logs.Log {
+	return logs.Log{Name: name, Open: func() (io.ReadCloser, int64, error) {
 		return io.NopCloser(strings.NewReader(content)), int64(len(content)), nil
 	}}
 }
@@ -68,7 +69,7 @@ func (l line) String() string {
 		or(l.method, "GET") + " " + or(l.uri, "/") + ` HTTP/1.1" ` + or(l.status, "200") + ` 512 "-" "` + or(l.agent, browser) + "\"\n"
 }
 
-func combined(lines ...line) replay.Log {
+func combined(lines ...line) logs.Log {
 	var b bytes.Buffer
 	for _, l := range lines {
 		b.WriteString(l.String())

@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/headgate/headgate/gateway/replay"
+	"github.com/headgate/headgate/gateway/replay/logs"
 	"github.com/headgate/headgate/gateway/server"
 	"github.com/headgate/headgate/policies"
 )
@@ -149,7 +150,7 @@ func TestReplayingOurOwnLogGivesTheDenialsThatHappenedLive(t *testing.T) {
 	if len(want) < 8 || all < 400 || dryRun < 50 {
 		t.Fatalf("the live run is no test: %d clients, %d denials, %d of dry runs", len(want), all, dryRun)
 	}
-	r := run(t, replay.Options{Policy: p, Logs: []replay.Log{text("live", string(log))}, Top: 1000, Scheme: "http"})
+	r := run(t, replay.Options{Policy: p, Logs: []logs.Log{text("live", string(log))}, Top: 1000, Scheme: "http"})
 	if diff := cmp.Diff(want, replayed(r)); diff != "" {
 		t.Errorf("by client and limit, live - and replayed +:\n%s", diff)
 	}

@@ -1,11 +1,15 @@
 package replay
 
-import "context"
+import (
+	"context"
+
+	"github.com/headgate/headgate/gateway/replay/logs"
+)
 
 // merge calls each with the records of all sources in the order of their
 // times. Among equal times, a log named earlier comes first. It ends with the first
 // log that fails.
-func merge(ctx context.Context, sources []*source, each func(*record)) error {
+func merge(ctx context.Context, sources []*source, each func(*logs.Record)) error {
 	var heap timeHeap[*source]
 	for i, s := range sources {
 		r, err := s.peek(ctx)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/headgate/headgate/gateway/pipeline"
+	"github.com/headgate/headgate/gateway/replay/logs"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/policies"
 )
@@ -15,24 +16,19 @@ import (
 func (rp *replayer) notes() []string {
 	n := []string{}
 	e := rp.policy.engine
-	ownOnly, seconds, noHost := true, false, false
+	ownOnly, coarse := true, false
 	for _, l := range rp.report.Logs {
-		switch l.Format {
-		case Headgate:
-		case Combined, Common:
-			ownOnly, seconds, noHost = false, true, true
-		default:
-			ownOnly = false
-		}
+		ownOnly = ownOnly && l.Format == logs.Headgate
+		coarse = coarse || l.Format.Coarse()
 		if l.Late > 0 {
 			n = append(n, fmt.Sprintf("%s is out of order: %d lines came up to %s too late, and were counted at the time that had been reached. Sort it, or raise --reorder.",
 				l.Name, l.Late, duration(l.WorstLate)))
 		}
 	}
-	if seconds && slices.ContainsFunc(e.limits, func(name string) bool { return e.policy.Limits[name].Window.Seconds() < 10 }) {
+	if coarse && slices.ContainsFunc(e.limits, func(name string) bool { return e.policy.Limits[name].Window.Seconds() < 10 }) {
 		n = append(n, "The log's times are whole seconds: what limits with windows of a few seconds would do is less certain than the rest.")
 	}
-	if noHost && rp.options.Host == "" && slices.ContainsFunc(e.routes, func(r *pipeline.Route) bool { return len(r.Policy.Host) > 0 }) {
+	if coarse && rp.options.Host == "" && slices.ContainsFunc(e.routes, func(r *pipeline.Route) bool { return len(r.Policy.Host) > 0 }) {
 		n = append(n, "The log does not tell the host, and routes for certain hosts therefore matched nothing. Name it with --host.")
 	}
 	if unknown := rp.unknownKeys(ownOnly); len(unknown) > 0 {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/gateway/replay"
+	"github.com/headgate/headgate/gateway/replay/logs"
 )
 
 // own is a line of our own access log: a time after midnight, method, path, status, and more fields.
@@ -65,7 +66,7 @@ routes: [{path: /*, upstream: shop, cache: c}]`,
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r := run(t, replay.Options{Policy: parse(t, shop+tt.policy), Logs: []replay.Log{text("log", strings.Join(tt.lines, ""))}})
+			r := run(t, replay.Options{Policy: parse(t, shop+tt.policy), Logs: []logs.Log{text("log", strings.Join(tt.lines, ""))}})
 			for _, l := range r.Policy.Limits {
 				if l.Denied != tt.denied[l.Name] {
 					t.Errorf("limit %s denied %d, want %d", l.Name, l.Denied, tt.denied[l.Name])

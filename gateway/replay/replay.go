@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/headgate/headgate/gateway/replay/logs"
 	"github.com/headgate/headgate/policies"
 )
 
@@ -21,9 +22,9 @@ type Options struct {
 	AgainstName string
 
 	// Logs are merged by time.
-	Logs []Log
+	Logs []logs.Log
 	// Format is what all logs look like. Auto, or "", finds it out for each.
-	Format Format
+	Format logs.Format
 	// Host is what requests asked for whose log does not tell it. Routes for
 	// certain hosts match none of them where it is empty.
 	Host string
@@ -62,7 +63,7 @@ func (o *Options) withDefaults() error {
 		return errors.New("replay: there is no log to replay")
 	case o.Reorder < 0 || o.Top < 0 || o.AssumeTTL < 0:
 		return errors.New("replay: Reorder, Top and AssumeTTL must not be negative")
-	case o.Format != "" && !slices.Contains(Formats(), o.Format):
+	case o.Format != "" && !slices.Contains(logs.Formats(), o.Format):
 		return fmt.Errorf("replay: there is no format %q", o.Format)
 	}
 	if o.Scheme == "" {
@@ -100,7 +101,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		sources[i] = startSource(ctx, log, o.Format, window, &p)
 	}
 	var shown time.Time
-	err = merge(ctx, sources, func(r *record) {
+	err = merge(ctx, sources, func(r *logs.Record) {
 		rp.add(r)
 		if o.Progress != nil && rp.report.Requests%1024 == 0 && time.Since(shown) > 100*time.Millisecond {
 			shown = time.Now()
@@ -161,7 +162,7 @@ func (rp *replayer) close() {
 }
 
 // add has a request decided and counted.
-func (rp *replayer) add(r *record) {
+func (rp *replayer) add(r *logs.Record) {
 	if rp.report.Requests == 0 {
 		rp.first, rp.last = r.At, r.At
 	}
@@ -179,7 +180,7 @@ func (rp *replayer) add(r *record) {
 	}
 }
 
-func (rp *replayer) addAgent(r *record) {
+func (rp *replayer) addAgent(r *logs.Record) {
 	b := &rp.report.Bots
 	kind := rp.agents.kind(r)
 	if kind != agentUnknown {
@@ -195,7 +196,7 @@ func (rp *replayer) addAgent(r *record) {
 	}
 }
 
-func (l *Live) add(r *record, denied bool) {
+func (l *Live) add(r *logs.Record, denied bool) {
 	live := r.Status == http.StatusTooManyRequests
 	if r.Own != nil {
 		live = r.Own.Limit != ""

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/headgate/headgate/gateway/replay"
+	"github.com/headgate/headgate/gateway/replay/logs"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"pgregory.net/rapid"
@@ -106,7 +107,7 @@ defaults: {limits: wide}
 			if strings.Contains(policy, "narrow") {
 				policy = strings.Replace(policy, "routes: [", "routes: [{name: narrow, path: /narrow, upstream: shop, limits: narrow}, ", 1)
 			}
-			r := run(t, replay.Options{Policy: parse(t, policy), Logs: []replay.Log{combined(tt.lines...)}})
+			r := run(t, replay.Options{Policy: parse(t, policy), Logs: []logs.Log{combined(tt.lines...)}})
 			got := want{r.Policy.Denied, r.Policy.DryRunDenied, r.Policy.CutOff.Clients, 0}
 			for _, l := range r.Policy.Limits {
 				got.banned += l.ByBan
@@ -142,7 +143,7 @@ routes: [{path: /*, upstream: shop}]
 		steady(10, "192.0.2.1", 240*s, s),
 		steady(6, "192.0.2.2", 250*s, 0, func(l *line) { l.agent = "curl/8.5.0" }),
 	)
-	r := run(t, replay.Options{Policy: p, Logs: []replay.Log{combined(lines...)}})
+	r := run(t, replay.Options{Policy: p, Logs: []logs.Log{combined(lines...)}})
 	want := []replay.ClientView{
 		{Client: "192.0.2.1", Requests: 38, Denied: 3 + 15 + 5, Limits: []replay.LimitDenied{{Limit: "l", Denied: 23}}, Agent: browser,
 			WorstMinute: midnight.Add(120 * s), WorstMinuteRequests: 20, WorstMinuteDenied: 15, FirstDenied: midnight.Add(5 * s)},
@@ -160,7 +161,7 @@ routes: [{path: /*, upstream: shop}]
 func TestRequestsThatNoRouteTakes(t *testing.T) {
 	t.Parallel()
 	p := parse(t, shop+`routes: [{path: /api/*, methods: [GET], upstream: shop}]`)
-	r := run(t, replay.Options{Policy: p, Logs: []replay.Log{combined(
+	r := run(t, replay.Options{Policy: p, Logs: []logs.Log{combined(
 		line{ip: "192.0.2.1", uri: "/api/../api/x?q"}, line{ip: "192.0.2.1", uri: "/wp-login.php?x"}, line{ip: "192.0.2.1", uri: "/wp-login.php"},
 		line{ip: "192.0.2.1", uri: "/api/x", method: "POST"}, line{ip: "192.0.2.1", uri: "/api/%00"}, line{ip: "192.0.2.1", uri: "http://other.example/api/x"},
 		line{ip: "192.0.2.1", uri: "*", method: "OPTIONS"}, line{ip: "192.0.2.1", uri: "a.example:443", method: "CONNECT"},
@@ -217,7 +218,7 @@ routes:
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r := run(t, replay.Options{Policy: p, Logs: []replay.Log{combined(tt.lines...)}, AssumeTTL: tt.assume})
+			r := run(t, replay.Options{Policy: p, Logs: []logs.Log{combined(tt.lines...)}, AssumeTTL: tt.assume})
 			if r.Policy.Cache.CacheCount != tt.want {
 				t.Errorf("got %+v, want %+v", r.Policy.Cache.CacheCount, tt.want)
 			}
@@ -239,7 +240,7 @@ routes:
 	r := run(t, replay.Options{
 		Policy:  parse(t, fmt.Sprintf(policy, 4, 9, "rest")),
 		Against: parse(t, fmt.Sprintf(policy, 7, 5, "rest")), AgainstName: "old.yaml",
-		Logs: []replay.Log{combined(lines...)},
+		Logs: []logs.Log{combined(lines...)},
 	})
 	want := &replay.Diff{
 		NewlyDenied: replay.DiffSide{Requests: 3, Clients: 1,
@@ -254,14 +255,14 @@ routes:
 	}
 	same := run(t, replay.Options{
 		Policy: parse(t, fmt.Sprintf(policy, 4, 9, "rest")), Against: parse(t, "x-note: 1\n"+fmt.Sprintf(policy, 4, 9, "rest")),
-		Logs: []replay.Log{combined(lines...)},
+		Logs: []logs.Log{combined(lines...)},
 	})
 	if !same.Diff.Same {
 		t.Errorf("policies that differ in text alone: %+v", same.Diff)
 	}
 	moved := run(t, replay.Options{
 		Policy: parse(t, fmt.Sprintf(policy, 4, 9, "shop")), Against: parse(t, fmt.Sprintf(policy, 4, 9, "rest")),
-		Logs: []replay.Log{combined(lines...)},
+		Logs: []logs.Log{combined(lines...)},
 	})
 	if diff := cmp.Diff([]replay.Rerouted{{From: "rest", To: "shop", Requests: 10}}, moved.Diff.OtherRoute); diff != "" {
 		t.Error(diff)
@@ -288,13 +289,13 @@ func TestLinesOutOfOrderAreReplayedInOrder(t *testing.T) {
 		}
 		sorted := slices.Clone(lines)
 		slices.SortStableFunc(sorted, func(a, b line) int { return int(a.at - b.at) })
-		want := run(t, replay.Options{Policy: p, Logs: []replay.Log{combined(sorted...)}})
+		want := run(t, replay.Options{Policy: p, Logs: []logs.Log{combined(sorted...)}})
 
-		var logs []replay.Log
+		var parts []logs.Log
 		for i := range files {
-			logs = append(logs, combined(lines[i*n/files:(i+1)*n/files]...))
+			parts = append(parts, combined(lines[i*n/files:(i+1)*n/files]...))
 		}
-		got := run(t, replay.Options{Policy: p, Logs: logs})
+		got := run(t, replay.Options{Policy: p, Logs: parts})
 		want.Logs, got.Logs = nil, nil
 		if diff := cmp.Diff(want, got); diff != "" {
 			rt.Fatal(diff)
@@ -305,7 +306,7 @@ func TestLinesOutOfOrderAreReplayedInOrder(t *testing.T) {
 func TestLinesThatAreTooLateAreCountedAndReported(t *testing.T) {
 	t.Parallel()
 	lines := append(steady(3000, "192.0.2.1", 100*s, s), line{ip: "192.0.2.2"})
-	r := run(t, replay.Options{Policy: parse(t, perMinute), Logs: []replay.Log{combined(lines...)}, Reorder: 1})
+	r := run(t, replay.Options{Policy: parse(t, perMinute), Logs: []logs.Log{combined(lines...)}, Reorder: 1})
 	if r.Requests != 3001 || r.Logs[0].Late != 1 || r.Logs[0].WorstLate < 1000 {
 		t.Errorf("%d requests, %+v", r.Requests, r.Logs[0])
 	}
@@ -332,12 +333,12 @@ func TestCompressedLogsAreUnpacked(t *testing.T) {
 	z.Write(plain.Bytes())
 	z.Close()
 	for name, packed := range map[string]string{"plain": plain.String(), "gzip": gz.String(), "zstd": zst.String()} {
-		r := run(t, replay.Options{Policy: parse(t, perMinute), Logs: []replay.Log{text("log", packed)}})
+		r := run(t, replay.Options{Policy: parse(t, perMinute), Logs: []logs.Log{text("log", packed)}})
 		if r.Policy.Denied != 30 || r.Logs[0].Compression != name || r.Logs[0].Lines != 50 {
 			t.Errorf("%s: %d denied, %+v", name, r.Policy.Denied, r.Logs[0])
 		}
 	}
-	if _, err := replay.Run(t.Context(), replay.Options{Policy: parse(t, perMinute), Logs: []replay.Log{text("cut.gz", gz.String()[:gz.Len()-20])}}); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, err := replay.Run(t.Context(), replay.Options{Policy: parse(t, perMinute), Logs: []logs.Log{text("cut.gz", gz.String()[:gz.Len()-20])}}); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("a file that breaks off: %v", err)
 	}
 }
@@ -356,7 +357,7 @@ func TestBadLinesAreCountedAndTheFirstOnesShown(t *testing.T) {
 	}
 	b.WriteString(`192.0.2.1 - - [` + strings.Repeat("x", 100_000) + "\n")
 	b.WriteString(strings.TrimSuffix(line{ip: "192.0.2.1", at: 31 * s}.String(), "\n")) // the last line may lack its end
-	r := run(t, replay.Options{Policy: parse(t, perMinute), Logs: []replay.Log{text("access.log", b.String())}})
+	r := run(t, replay.Options{Policy: parse(t, perMinute), Logs: []logs.Log{text("access.log", b.String())}})
 	if r.Requests != 31 || r.Logs[0].BadLines != 11 || len(r.Logs[0].Bad) != 5 {
 		t.Fatalf("%d requests, %+v", r.Requests, r.Logs[0])
 	}
@@ -373,12 +374,12 @@ func TestWhatCannotBeReadIsAnError(t *testing.T) {
 		o    replay.Options
 		want string
 	}{
-		"no known format":      {replay.Options{Logs: []replay.Log{text("x.log", "hello\nworld\n")}}, "x.log: no known format of access logs"},
-		"not the named format": {replay.Options{Logs: []replay.Log{combined(line{ip: "192.0.2.1"})}, Format: replay.Caddy}, "none of its 1 lines can be read as caddy"},
-		"a missing file":       {replay.Options{Logs: []replay.Log{combined(line{ip: "192.0.2.1"}), replay.File("/nonexistent/access.log")}}, "no such file"},
-		"a directory":          {replay.Options{Logs: []replay.Log{replay.File(os.TempDir())}}, "is a directory"},
+		"no known format":      {replay.Options{Logs: []logs.Log{text("x.log", "hello\nworld\n")}}, "x.log: no known format of access logs"},
+		"not the named format": {replay.Options{Logs: []logs.Log{combined(line{ip: "192.0.2.1"})}, Format: logs.Caddy}, "none of its 1 lines can be read as caddy"},
+		"a missing file":       {replay.Options{Logs: []logs.Log{combined(line{ip: "192.0.2.1"}), logs.File("/nonexistent/access.log")}}, "no such file"},
+		"a directory":          {replay.Options{Logs: []logs.Log{logs.File(os.TempDir())}}, "is a directory"},
 		"no log":               {replay.Options{}, "no log to replay"},
-		"an unknown format":    {replay.Options{Logs: []replay.Log{text("x", "")}, Format: "iis"}, `no format "iis"`},
+		"an unknown format":    {replay.Options{Logs: []logs.Log{text("x", "")}, Format: "iis"}, `no format "iis"`},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -394,7 +395,7 @@ func TestWhatCannotBeReadIsAnError(t *testing.T) {
 
 func TestAnEmptyLogIsNoError(t *testing.T) {
 	t.Parallel()
-	r := run(t, replay.Options{Policy: parse(t, perMinute), Logs: []replay.Log{text("empty", "")}})
+	r := run(t, replay.Options{Policy: parse(t, perMinute), Logs: []logs.Log{text("empty", "")}})
 	for name, write := range map[string]func(io.Writer) error{"text": r.WriteText, "json": r.WriteJSON, "html": r.WriteHTML} {
 		if err := write(io.Discard); r.Requests != 0 || err != nil {
 			t.Errorf("%s: %d requests, %v", name, r.Requests, err)
@@ -405,10 +406,10 @@ func TestAnEmptyLogIsNoError(t *testing.T) {
 func TestAReplayCanBeInterrupted(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
-	endless := replay.Log{Name: "endless", Open: func() (io.ReadCloser, int64, error) {
+	endless := logs.Log{Name: "endless", Open: func() (io.ReadCloser, int64, error) {
 		return io.NopCloser(&repeated{text: []byte(line{ip: "192.0.2.1"}.String())}), 0, nil
 	}}
-	_, err := replay.Run(ctx, replay.Options{Policy: parse(t, perMinute), Logs: []replay.Log{endless, endless}, Progress: func(p replay.Progress) {
+	_, err := replay.Run(ctx, replay.Options{Policy: parse(t, perMinute), Logs: []logs.Log{endless, endless}, Progress: func(p replay.Progress) {
 		if p.Lines > 0 && p.Read > 0 && p.Total == 0 {
 			cancel()
 		}
@@ -422,14 +423,14 @@ func TestAReplayDoesNotWaitForALogThatHangs(t *testing.T) {
 	t.Parallel()
 	r, w := io.Pipe()
 	defer w.Close()
-	hanging := replay.Log{Name: "hanging", Open: func() (io.ReadCloser, int64, error) { return r, 0, nil }}
+	hanging := logs.Log{Name: "hanging", Open: func() (io.ReadCloser, int64, error) { return r, 0, nil }}
 
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		io.WriteString(w, line{ip: "192.0.2.1"}.String()) // it is being read
 		cancel()
 	}()
-	if _, err := replay.Run(ctx, replay.Options{Policy: parse(t, perMinute), Logs: []replay.Log{hanging}}); !errors.Is(err, context.Canceled) {
+	if _, err := replay.Run(ctx, replay.Options{Policy: parse(t, perMinute), Logs: []logs.Log{hanging}}); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 }

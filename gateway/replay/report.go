@@ -1,6 +1,10 @@
 package replay
 
-import "time"
+import (
+	"time"
+
+	"github.com/headgate/headgate/gateway/replay/logs"
+)
 
 // Report is what a replay found out. It is what WriteJSON writes.
 type Report struct {
@@ -20,12 +24,12 @@ type Report struct {
 
 // LogSummary is what became of reading one log.
 type LogSummary struct {
-	Name        string    `json:"name"`
-	Format      Format    `json:"format"`
-	Compression string    `json:"compression"`
-	Lines       int64     `json:"lines"`
-	BadLines    int64     `json:"bad_lines"`
-	Bad         []BadLine `json:"bad,omitempty"` // the first few
+	Name        string      `json:"name"`
+	Format      logs.Format `json:"format"`
+	Compression string      `json:"compression"`
+	Lines       int64       `json:"lines"`
+	BadLines    int64       `json:"bad_lines"`
+	Bad         []BadLine   `json:"bad,omitempty"` // the first few
 	// Late lines came further behind their time than the reorder window
 	// reaches. They were counted, at the time that had been reached.
 	Late      int64   `json:"late_lines"`

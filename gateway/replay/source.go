@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
+
+	"github.com/headgate/headgate/gateway/replay/logs"
 )
 
 // source reads one log in a goroutine of its own: lines into records, records
@@ -16,13 +18,13 @@ import (
 // last. The window holds back so many lines that the earliest of them can
 // be told.
 type source struct {
-	log     Log
+	log     logs.Log
 	window  int
-	batches chan []record
+	batches chan []logs.Record
 	summary LogSummary
 	err     error // valid once batches is closed, as is summary
 
-	batch []record // what is being consumed
+	batch []logs.Record // what is being consumed
 	next  int
 }
 
@@ -33,8 +35,8 @@ const (
 )
 
 // startSource begins to read a log.
-func startSource(ctx context.Context, log Log, format Format, window int, p *progress) *source {
-	s := &source{log: log, window: window, batches: make(chan []record, 4)}
+func startSource(ctx context.Context, log logs.Log, format logs.Format, window int, p *progress) *source {
+	s := &source{log: log, window: window, batches: make(chan []logs.Record, 4)}
 	s.summary.Name = log.Name
 	go func() {
 		defer close(s.batches)
@@ -45,85 +47,93 @@ func startSource(ctx context.Context, log Log, format Format, window int, p *pro
 	return s
 }
 
-func (s *source) read(ctx context.Context, format Format, p *progress) error {
-	in, size, err := s.log.open(&p.read)
+func (s *source) read(ctx context.Context, format logs.Format, p *progress) error {
+	in, err := logs.NewReader(s.log, format, &p.read)
 	if err != nil {
 		return err
 	}
-	defer in.close()
-	p.total.Add(size)
-	if size == 0 {
+	defer in.Close()
+	p.total.Add(in.Size())
+	if in.Size() == 0 {
 		p.open.Store(true)
 	}
-	s.summary.Compression = in.compression
-	if format == Auto || format == "" {
-		if format, err = detect(in.beginning()); err != nil {
-			return err
-		}
-	}
-	s.summary.Format = format
-	if format == Auto { // the log is empty
+	s.summary.Compression, s.summary.Format = in.Compression(), in.Format()
+	if in.Format() == logs.Auto { // the log is empty
 		return nil
 	}
-	parse := format.parser()
-
+	out := &batcher{to: s.batches, done: ctx.Done()}
 	order := newReorder(s.window)
-	out := make([]record, 0, batchSize)
-	emit := func(r *record) error {
-		out = append(out, *r)
-		if len(out) < batchSize {
+	if err := s.readLines(ctx, in, p, func(r *logs.Record) error { return order.add(r, out.add) }); err != nil {
+		return err
+	}
+	if err := order.drain(out.add); err != nil {
+		return err
+	}
+	s.summary.Late, s.summary.WorstLate = order.late, microseconds(order.worst)
+	return out.flush()
+}
+
+// readLines calls each with the record of each line that can be parsed. The record is valid until each returns.
+func (s *source) readLines(ctx context.Context, in *logs.Reader, p *progress, each func(*logs.Record) error) error {
+	var r logs.Record
+	for {
+		line, err := in.Line()
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
-		select {
-		case s.batches <- out:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		out = make([]record, 0, batchSize)
-		return nil
-	}
-
-	var strings interner
-	for {
-		line, err := in.line()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil && !errors.Is(err, errLong) {
+		if err != nil && !errors.Is(err, logs.ErrTooLong) {
 			return fmt.Errorf("after line %d: %w", s.summary.Lines, err)
 		}
 		s.summary.Lines++
 		p.lines.Add(1)
-		if s.summary.Lines%1024 == 0 && ctx.Err() != nil { // emit would not notice where all lines are bad
+		if s.summary.Lines%1024 == 0 && ctx.Err() != nil { // where all lines are bad, each is never called and cannot notice
 			return ctx.Err()
 		}
 		if err == nil && len(line) == 0 {
 			continue
 		}
-		var r record
-		r.Bytes = -1
 		if err == nil {
-			err = parse(line, &r, &strings)
+			err = in.Parse(line, &r)
 		}
 		if err != nil {
 			s.bad(line, err)
 			continue
 		}
-		if err := order.add(&r, emit); err != nil {
+		if err := each(&r); err != nil {
 			return err
 		}
 	}
-	if err := order.drain(emit); err != nil {
-		return err
+}
+
+// batcher hands records over in batches, so that the channel is used once for many.
+type batcher struct {
+	to   chan<- []logs.Record
+	done <-chan struct{}
+	next []logs.Record
+}
+
+func (b *batcher) add(r *logs.Record) error {
+	if b.next == nil {
+		b.next = make([]logs.Record, 0, batchSize)
 	}
-	s.summary.Late, s.summary.WorstLate = order.late, microseconds(order.worst)
-	if len(out) > 0 {
-		select {
-		case s.batches <- out:
-		case <-ctx.Done():
-		}
+	b.next = append(b.next, *r)
+	if len(b.next) < batchSize {
+		return nil
 	}
-	return nil
+	return b.flush()
+}
+
+func (b *batcher) flush() error {
+	if len(b.next) == 0 {
+		return nil
+	}
+	select {
+	case b.to <- b.next:
+		b.next = nil
+		return nil
+	case <-b.done:
+		return context.Canceled
+	}
 }
 
 // bad notes a line that cannot be read.
@@ -131,13 +141,13 @@ func (s *source) bad(line []byte, err error) {
 	s.summary.BadLines++
 	if len(s.summary.Bad) < maxBadShown {
 		s.summary.Bad = append(s.summary.Bad, BadLine{
-			Line: s.summary.Lines, Reason: err.Error(), Text: excerpt(line),
+			Line: s.summary.Lines, Reason: err.Error(), Text: logs.Excerpt(line),
 		})
 	}
 }
 
 // peek returns the source's earliest record; nil at the end, or with an error.
-func (s *source) peek(ctx context.Context) (*record, error) {
+func (s *source) peek(ctx context.Context) (*logs.Record, error) {
 	for s.next >= len(s.batch) {
 		select {
 		case batch, ok := <-s.batches:
@@ -160,7 +170,7 @@ func (s *source) peek(ctx context.Context) (*record, error) {
 type reorder struct {
 	window int
 	heap   timeHeap[int32] // slots
-	slots  []record
+	slots  []logs.Record
 	free   []int32
 	seq    uint64
 
@@ -172,7 +182,7 @@ type reorder struct {
 func newReorder(window int) *reorder { return &reorder{window: window} }
 
 // add takes a record in, and passes on the earliest once the window is full.
-func (o *reorder) add(r *record, emit func(*record) error) error {
+func (o *reorder) add(r *logs.Record, emit func(*logs.Record) error) error {
 	if r.At < o.released {
 		o.late++
 		o.worst = max(o.worst, o.released-r.At)
@@ -192,18 +202,18 @@ func (o *reorder) add(r *record, emit func(*record) error) error {
 	return o.release(emit)
 }
 
-func (o *reorder) release(emit func(*record) error) error {
+func (o *reorder) release(emit func(*logs.Record) error) error {
 	slot := o.heap.pop().v
 	r := &o.slots[slot]
 	o.released = max(o.released, r.At)
 	err := emit(r)
-	*r = record{}
+	*r = logs.Record{}
 	o.free = append(o.free, slot)
 	return err
 }
 
 // drain passes on what is left.
-func (o *reorder) drain(emit func(*record) error) error {
+func (o *reorder) drain(emit func(*logs.Record) error) error {
 	for len(o.heap) > 0 {
 		if err := o.release(emit); err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/headgate/headgate/gateway/pipeline"
+	"github.com/headgate/headgate/gateway/replay/logs"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/policies"
 )
@@ -55,7 +56,7 @@ func newTally(e *engine, name string, top int) *tally {
 
 // add counts a request and what became of it, and returns whose it was; nil
 // where there are too many clients to tell apart.
-func (t *tally) add(r *record, v *verdict) *client {
+func (t *tally) add(r *logs.Record, v *verdict) *client {
 	t.counts[v.outcome]++
 	point := t.series.at(t.engine.now)
 	point.Requests++
@@ -95,14 +96,14 @@ func (t *tally) add(r *record, v *verdict) *client {
 	return c
 }
 
-func (t *tally) keyOf(r *record) clientKey {
+func (t *tally) keyOf(r *logs.Record) clientKey {
 	if r.Own != nil && r.Own.Client != "" && t.engine.policy.Clients[r.Own.Client] != nil {
 		return clientKey{name: r.Own.Client}
 	}
 	return clientKey{addr: t.engine.pipeline.Resolver().Bucket(r.Addr)}
 }
 
-func (t *tally) addUnmatched(r *record, v *verdict) {
+func (t *tally) addUnmatched(r *logs.Record, v *verdict) {
 	k := pathKey{status: statusOf(v.outcome), method: r.Method}
 	if v.outcome != badRequest {
 		_, k.path, _ = pipeline.SplitTarget(r.URI)

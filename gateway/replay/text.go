@@ -375,6 +375,3 @@ func printable(s string) string {
 		return r
 	}, s)
 }
-
-// excerpt shows the beginning of a line of a log.
-func excerpt(line []byte) string { return clip(line) }

@@ -1,4 +1,4 @@
-package replay
+package logs
 
 import (
 	"bytes"
@@ -10,12 +10,31 @@ import (
 	"github.com/headgate/headgate/internal/httpx"
 )
 
+const (
+	// Combined is the common log format with referer and user agent, as Apache and nginx write it.
+	Combined Format = "combined"
+	// Common is the common log format.
+	Common Format = "common"
+)
+
+// combinedOrCommon tells the two apart: a log in which no line has a user agent is Common.
+func combinedOrCommon(lines [][]byte) Format {
+	for _, line := range lines {
+		var r Record
+		var in interner
+		if parseCLF(line, &r, &in) == nil && r.HasAgent {
+			return Combined
+		}
+	}
+	return Common
+}
+
 // parseCLF reads the common log format and what is built on it: combined, which adds referer and user
-// agent; Apache's vhost_combined, which puts host and port in front; Traefik's, which adds a count, router,
-// server and milliseconds. What else follows is left alone.
+// agent; Apache's vhost_combined, which puts host and port in front; and variants that end in the request's
+// duration. Other fields that follow are ignored.
 //
 //	192.0.2.1 - - [02/Jan/2006:15:04:05 -0700] "GET /x HTTP/1.1" 200 2326 "referer" "user agent"
-func parseCLF(line []byte, r *record, in *interner) error {
+func parseCLF(line []byte, r *Record, in *interner) error {
 	addr, rest, _ := bytes.Cut(line, space)
 	var err error
 	if r.Addr, err = parseAddr(addr); err != nil {
@@ -38,7 +57,7 @@ func parseCLF(line []byte, r *record, in *interner) error {
 		return errors.New("no [time]")
 	}
 	if r.At, err = parseCLFTime(stamp); err != nil {
-		return fmt.Errorf("%w: %s", err, clip(stamp))
+		return fmt.Errorf("%w: %s", err, Excerpt(stamp))
 	}
 
 	request, rest, ok := cutQuoted(rest)
@@ -64,7 +83,7 @@ func parseCLF(line []byte, r *record, in *interner) error {
 	}
 	r.Referer = in.of(noDash(referer))
 	r.Agent, r.HasAgent = in.of(noDash(agent)), true
-	r.setTraefikTail(rest)
+	r.setTrailingDuration(rest)
 	return nil
 }
 
@@ -73,8 +92,8 @@ var (
 	closeBracket = []byte{']'}
 )
 
-// setTraefikTail takes the duration from Traefik's ` 1 "router" "http://server" 12ms`.
-func (r *record) setTraefikTail(rest []byte) {
+// setTrailingDuration takes the duration from a last field in milliseconds, such as 12ms.
+func (r *Record) setTrailingDuration(rest []byte) {
 	rest, ok := bytes.CutSuffix(rest, []byte("ms"))
 	if i := bytes.LastIndexByte(rest, ' '); ok && i >= 0 {
 		if ms, err := strconv.ParseUint(string(rest[i+1:]), 10, 31); err == nil {
@@ -96,7 +115,7 @@ func cutQuoted(b []byte) (text, rest []byte, ok bool) {
 	return v.bytes(), b[s.i:], true
 }
 
-// noDash is the text, or nothing where a lone dash says that there is none.
+// noDash returns the text, or nil for a single dash, which stands for a missing value.
 func noDash(b []byte) []byte {
 	if len(b) == 1 && b[0] == '-' {
 		return nil
@@ -104,26 +123,26 @@ func noDash(b []byte) []byte {
 	return b
 }
 
-// parseAddr reads a client's address, with a port or without.
+// parseAddr reads a client's address, with or without a port.
 func parseAddr(b []byte) (netip.Addr, error) {
 	s := string(b)
 	a, err := netip.ParseAddr(s)
 	if err != nil {
 		ap, err := netip.ParseAddrPort(s)
 		if err != nil {
-			return netip.Addr{}, fmt.Errorf("no client address where one should be: %s", clip(b))
+			return netip.Addr{}, fmt.Errorf("no client address where one should be: %s", Excerpt(b))
 		}
 		a = ap.Addr()
 	}
 	return a.Unmap().WithZone(""), nil
 }
 
-// maxMethod is how long the method of a logged request may be, in bytes. Longer ones come from clients that do not speak HTTP.
+// maxMethod is how long a method may be, in bytes. A client that sends a longer one does not speak HTTP.
 const maxMethod = 32
 
 // setRequestLine takes method and target from "GET /x HTTP/1.1". Where the
 // client did not speak HTTP, the method stays empty.
-func (r *record) setRequestLine(line []byte, in *interner) {
+func (r *Record) setRequestLine(line []byte, in *interner) {
 	method, rest, ok := bytes.Cut(line, space)
 	if !ok || len(rest) == 0 || !httpx.IsToken(method) || len(method) > maxMethod {
 		return
@@ -135,20 +154,21 @@ func (r *record) setRequestLine(line []byte, in *interner) {
 	r.URI = string(rest)
 }
 
+// parseStatus reads three digits; a dash or 0 is no status.
 func parseStatus(b []byte) (int, error) {
 	if len(b) == 3 && b[0] >= '0' && b[0] <= '9' {
 		if n, err := strconv.Atoi(string(b)); err == nil {
-			return n, nil // nginx logs 000 where nothing was answered
+			return n, nil // nginx logs 000 where it sent no response
 		}
 	}
 	if len(b) == 1 && (b[0] == '-' || b[0] == '0') {
 		return 0, nil
 	}
-	return 0, fmt.Errorf("no status where one should be: %s", clip(b))
+	return 0, fmt.Errorf("no status where one should be: %s", Excerpt(b))
 }
 
-// setBytes takes a size; a dash is none.
-func (r *record) setBytes(b []byte) {
+// setBytes takes the body's size; a dash is a size of 0.
+func (r *Record) setBytes(b []byte) {
 	r.Bytes = -1
 	if n, err := strconv.ParseInt(string(b), 10, 64); err == nil && n >= 0 {
 		r.Bytes = n

@@ -1,4 +1,4 @@
-package replay
+package logs
 
 import (
 	"errors"
@@ -6,11 +6,6 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 )
-
-// A scanner for the one thing that is asked of JSON here: to walk over the
-// fields of one object a line, several hundred thousand times a second.
-// encoding/json takes ten times as long for it. It is lenient about what no reader of
-// logs needs to be strict about: what a number looks like, and nginx' \xHH.
 
 type kind byte
 
@@ -22,17 +17,17 @@ const (
 	kindArray
 )
 
-// value is a JSON value in the line that it stands in.
+// value is a JSON value; raw refers to the line.
 type value struct {
 	kind    kind
-	raw     []byte // of a string: what is between the quotes
-	escaped bool   // of a string: it has backslashes
+	raw     []byte // of a string: without the quotes, escapes not yet undone
+	escaped bool   // of a string: it contains backslashes
 }
 
 var errJSON = errors.New("no valid JSON")
 
-// eachField calls visit with every field of an object, until that returns an
-// error. Nothing may follow the object but white space.
+// eachField calls visit for every field of an object, and stops at the first error. Only white space
+// may follow the object.
 func eachField(line []byte, visit func(key []byte, v value) error) error {
 	s := scanner{b: line}
 	s.space()
@@ -85,7 +80,7 @@ func (v value) first() value {
 	return value{}
 }
 
-// bytes returns a string's text, or what stands there for another value; null is empty.
+// bytes returns a string's text without escapes, and other values as they are written; null is nil.
 func (v value) bytes() []byte {
 	if v.kind == kindString && v.escaped {
 		return unescape(v.raw)
@@ -96,6 +91,8 @@ func (v value) bytes() []byte {
 	return v.raw
 }
 
+// scanner walks over JSON, one object a line. encoding/json takes ten times as long for that. It accepts what
+// logs contain and JSON does not allow: \xHH in strings, as nginx writes them, and numbers of any shape.
 type scanner struct {
 	b []byte
 	i int
@@ -107,6 +104,7 @@ func (s *scanner) space() {
 	}
 }
 
+// take consumes c if it comes next.
 func (s *scanner) take(c byte) bool {
 	if s.i < len(s.b) && s.b[s.i] == c {
 		s.i++
@@ -115,6 +113,7 @@ func (s *scanner) take(c byte) bool {
 	return false
 }
 
+// str scans a string.
 func (s *scanner) str() (value, bool) {
 	if !s.take('"') {
 		return value{}, false
@@ -134,7 +133,7 @@ func (s *scanner) str() (value, bool) {
 	return value{}, false
 }
 
-// value scans one value. What is nested is skipped, with its brackets counted.
+// value scans one value. It finds the end of an object or array by counting brackets.
 func (s *scanner) value() (v value, ok bool) {
 	if s.i >= len(s.b) {
 		return v, false
@@ -188,8 +187,8 @@ func (s *scanner) nested() bool {
 	return false
 }
 
-// unescape undoes a JSON string's escapes, and nginx' and Apache's \xHH. What
-// is no escape stays as it is.
+// unescape undoes a JSON string's escapes, and the \xHH of nginx and Apache. An unknown escape
+// stays as it is written.
 func unescape(raw []byte) []byte {
 	out := make([]byte, 0, len(raw))
 	for i := 0; i < len(raw); i++ {
@@ -244,6 +243,7 @@ func unescape(raw []byte) []byte {
 	return out
 }
 
+// hex reads n hexadecimal digits.
 func hex(b []byte, from, n int) (rune, bool) {
 	if from+n > len(b) {
 		return 0, false

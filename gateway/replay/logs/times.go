@@ -1,4 +1,4 @@
-package replay
+package logs
 
 import (
 	"errors"
@@ -9,13 +9,14 @@ import (
 	"time"
 )
 
-// errTime says that what should be a time is none.
+// errTime is the error of a time that no parser reads, or that is out of bounds.
 var errTime = errors.New("no time that can be read")
 
-// maxMicros is the end of 2199: what is later is no time of a request, and
-// far from overflowing.
+// maxMicros is the end of 2199, in microseconds since 1970. Later times are refused, so that sums of times and
+// durations cannot overflow.
 const maxMicros = 7_258_118_400_000_000 - 1
 
+// micros returns the microseconds since 1970.
 func micros(t time.Time) (int64, error) {
 	us := t.UnixMicro()
 	if us < 0 || us > maxMicros {
@@ -49,7 +50,7 @@ func parseCLFTime(b []byte) (int64, error) {
 	return micros(t.Add(-offset))
 }
 
-// digits reads up to seven numbers of decimal digits alone.
+// digits reads up to seven numbers, and fails on anything but decimal digits.
 func digits(fields ...[]byte) (n [7]int, ok bool) {
 	for i, f := range fields {
 		for _, c := range f {
@@ -75,13 +76,13 @@ func parseRFC3339(b []byte) (int64, error) {
 }
 
 // parseUnix reads seconds since 1970 with a fraction, as nginx' $msec and
-// Caddy's ts give them. Larger numbers are milliseconds.
+// Caddy's ts are. A number above 1e11 is taken for milliseconds.
 func parseUnix(b []byte) (int64, error) {
 	f, err := strconv.ParseFloat(string(b), 64)
 	if err != nil || math.IsNaN(f) || f < 0 {
 		return 0, errTime
 	}
-	if f > 1e11 { // the year 5138 in seconds; 1973 in milliseconds
+	if f > 1e11 { // in seconds the year 5138, in milliseconds 1973
 		f /= 1000
 	}
 	if f > maxMicros/1e6 {
@@ -90,7 +91,7 @@ func parseUnix(b []byte) (int64, error) {
 	return int64(math.Round(f * 1e6)), nil
 }
 
-// parseAnyTime reads each of the forms that JSON logs use.
+// parseAnyTime reads all forms of a time that JSON logs use.
 func parseAnyTime(v value) (int64, error) {
 	if v.kind == kindNumber {
 		return parseUnix(v.raw)
@@ -105,21 +106,33 @@ func parseAnyTime(v value) (int64, error) {
 	return parseUnix(b)
 }
 
-// parseSeconds reads a time span in seconds.
+// parseSeconds reads a duration in seconds, up to 1e6.
 func parseSeconds(b []byte) (time.Duration, error) {
 	f, err := strconv.ParseFloat(string(b), 64)
 	if err != nil || math.IsNaN(f) || f < 0 || f > 1e6 {
-		return 0, fmt.Errorf("a time span that is no number of seconds: %s", clip(b))
+		return 0, fmt.Errorf("a time span that is no number of seconds: %s", Excerpt(b))
 	}
 	return time.Duration(f * float64(time.Second)), nil
 }
 
-// clip shortens what is shown of a line, and makes it fit to be shown.
-func clip[T string | []byte](b T) string {
-	const most = 80
-	s := string(b)
-	if len(s) > most {
-		s = s[:most] + "…"
+// arrivedBefore sets the duration, and turns At from the time at which the response was complete into that at which
+// the request arrived.
+func (r *Record) arrivedBefore(took time.Duration) {
+	r.Took = took
+	r.At = max(0, r.At-took.Microseconds())
+}
+
+// parseMillis reads a duration in milliseconds.
+func parseMillis(b []byte) (time.Duration, error) {
+	ms, err := strconv.ParseFloat(string(b), 64)
+	if err != nil || math.IsNaN(ms) {
+		return 0, fmt.Errorf("a duration that is no number of milliseconds: %s", Excerpt(b))
 	}
-	return strconv.Quote(s)
+	return durationMillis(ms), nil
+}
+
+// durationMillis converts milliseconds, and moves what is negative or longer than a month into that range.
+func durationMillis(ms float64) time.Duration {
+	const month = 31 * 24 * float64(time.Hour)
+	return time.Duration(min(max(ms*float64(time.Millisecond), 0), month))
 }
