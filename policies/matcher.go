@@ -3,6 +3,7 @@ package policies
 import (
 	"cmp"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"net/textproto"
 	"net/url"
@@ -248,6 +249,9 @@ func (r *rule) matchers() int {
 func (m *Matcher) Match(r *Request) Match { return m.match(r, nil) }
 
 func (m *Matcher) match(r *Request, tried *[]Attempt) Match {
+	if r.Method != http.MethodOptions {
+		return m.search(&search{request: r, tried: tried})
+	}
 	if method := httpx.PreflightFor(r.Method, r.Header); method != "" {
 		asked := *r
 		asked.Method = method

@@ -5,6 +5,8 @@ import (
 	"net/http"
 
 	"github.com/headgate/headgate/middleware/ratelimit"
+	"github.com/headgate/headgate/middleware/session"
+	"github.com/headgate/headgate/middleware/store"
 )
 
 // remembered answers a client that is known to be over a limit. That costs Redis
@@ -54,12 +56,81 @@ func (r *Request) deny() *Answer {
 	} else if r.Limits.Unavailable() {
 		a.Status, a.Detail, a.Cause = http.StatusServiceUnavailable, "Rate limits cannot be checked at the moment.", errNoRedis
 	}
-	return r.answered(a)
-}
-
-// answered keeps an answer in the request, which saves its memory where most answers
-// are given: to clients that are over a limit.
-func (r *Request) answered(a Answer) *Answer {
 	r.answer = a
 	return &r.answer
+}
+
+func (b liveBackends) Remembered(r *Request) bool {
+	r.Limits = r.Route.limiter.Denied(&r.subject)
+	return r.Limits != nil
+}
+
+// Admit finds the session and asks the limits, in one round trip to Redis where that
+// can be: limits by user or session go by whom this instance remembers the cookie to
+// belong to. A wrong guess is refunded, and asked again.
+func (b liveBackends) Admit(r *Request) bool {
+	rt := r.Route
+	if r.Session = rt.noSession; r.Session == nil {
+		r.Session = b.parts.Sessions.ForRequest(r.http, rt.session)
+	}
+	r.Limits = b.ask(r)
+	if live := r.Session.Session(); live != nil {
+		r.user, r.ref = live.User, live.Ref
+	} else if r.Limits != nil && !r.Limits.Allowed() {
+		r.user, r.ref = r.subject.User, r.subject.Session // as remembered: the session was not asked for
+	}
+	if r.Limits == nil {
+		return true
+	}
+	if r.Limits.Allowed() {
+		r.settleLater()
+		r.Limits.WriteHeaders(r.echo.Response().Header())
+		return true
+	}
+	return false
+}
+
+// ask returns what the limits decided, nil where the route has none.
+func (b liveBackends) ask(r *Request) *ratelimit.Result {
+	limiter, rs, who := r.Route.limiter, r.Session, &r.subject
+	var batch *store.Batch
+	if redis := b.parts.Redis; redis != nil && rs.HasToken() {
+		batch = redis.NewBatch()
+		rs.AddTo(batch)
+	}
+	if limiter == nil {
+		_ = rs.Load(r) // Authorize knows what an error means on this route
+		return nil
+	}
+
+	guessed, sure := rs.Remembered()
+	if r.Route.byIdentity && rs.HasToken() && !sure {
+		_ = rs.Load(r)
+		countBySession(who, rs)
+		return limiter.Check(r, who, nil)
+	}
+
+	who.User, who.Session = guessed.User, guessed.Ref
+	outcome := limiter.Check(r, who, batch)
+	if !outcome.Allowed() && batch != nil && batch.Pending() {
+		return outcome // remembered as denied: the session does not matter
+	}
+	_ = rs.Load(r)
+	if !r.Route.byIdentity {
+		return outcome
+	}
+	countBySession(who, rs)
+	if who.User == guessed.User && who.Session == guessed.Ref {
+		return outcome
+	}
+	outcome.Refund(r)
+	return limiter.Check(r, who, nil)
+}
+
+// countBySession makes the limits count by a live session alone.
+func countBySession(who *ratelimit.Request, rs *session.RequestSession) {
+	who.User, who.Session = "", ""
+	if live := rs.Session(); live != nil {
+		who.User, who.Session = live.User, live.Ref
+	}
 }

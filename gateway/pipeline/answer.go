@@ -42,6 +42,12 @@ func refuse(status int, detail string) *Answer {
 	return &Answer{Status: status, Detail: detail}
 }
 
+// answered keeps an answer in the request, which saves its memory.
+func (r *Request) answered(a Answer) *Answer {
+	r.answer = a
+	return &r.answer
+}
+
 // with adds a field to the answer.
 func (a *Answer) with(name, value string) *Answer {
 	if a.Header == nil {

@@ -28,3 +28,13 @@ func (r *Request) authorizeSession() *Answer {
 	}
 	return nil
 }
+
+func (b liveBackends) Authorize(r *Request) *Answer {
+	if a := r.authorizeSession(); a != nil {
+		return a
+	}
+	// The cookie has been read. Neither the app server nor the cache gets it: to the
+	// cache it would be one of the app's own.
+	b.parts.Sessions.CutCookie(r.Header)
+	return nil
+}

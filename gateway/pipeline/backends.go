@@ -25,5 +25,7 @@ type Backends interface {
 	Forward(*Request) *Answer
 }
 
-// forward is the last stage of a route that has an upstream.
-func forward(r *Request) *Answer { return r.backends.Forward(r) }
+// liveBackends serve requests: they ask Redis, or this process' memory where there is
+// none, and have app servers answer. Each of its methods stands beside the stage that
+// calls it.
+type liveBackends struct{ *Pipeline }

@@ -115,6 +115,8 @@ func preflight(r *Request) *Answer {
 	return r.answered(a)
 }
 
+func (b liveBackends) Preflight(r *Request) bool { return isPreflight(r) }
+
 // removeCORS removes what the app server says of CORS: a browser takes two answers for none.
 func removeCORS(h http.Header) {
 	for name := range h {

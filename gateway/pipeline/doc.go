@@ -9,8 +9,8 @@
 // The stages are handed the Request, which holds all that is known: what came, what the
 // stages before have found, and the answer of the gateway's own, if there is one.
 //
-// A stage that needs more than the request asks the [Backends]: live ones (live.go) ask
-// Redis and the app servers, those of [Pipeline.Explain] (peek.go) look without consuming,
+// A stage that needs more than the request asks the [Backends]: live ones, which
+// stand beside their stages, ask Redis and the app servers, those of [Pipeline.Explain] (peek.go) look without consuming,
 // and package replay has some that know what a log tells. So explain and replay run the
 // stages that serve runs.
 //

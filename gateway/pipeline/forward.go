@@ -18,6 +18,18 @@ import (
 
 const headerClient = "Headgate-Client"
 
+// forward is the last stage of a route that has an upstream.
+func forward(r *Request) *Answer { return r.backends.Forward(r) }
+
+func (b liveBackends) Forward(r *Request) *Answer {
+	if err := r.Route.serve(r.echo); err != nil {
+		a := answerTo(err)
+		r.cause = err
+		return a
+	}
+	return nil
+}
+
 // newForward returns the handler that has an upstream answer. The cache may call it
 // without a client, in a goroutine of its own.
 func (rt *Route) newForward(u *proxy.Upstream) echo.HandlerFunc {

@@ -23,6 +23,8 @@ func identify(r *Request) *Answer {
 	return nil
 }
 
+func (b liveBackends) Identify(r *Request) *APIClient { return b.clients.take(r.Header) }
+
 // apiClients finds clients by their API keys.
 type apiClients struct {
 	byDigest map[[sha256.Size]byte]*APIClient

@@ -10,6 +10,7 @@ import (
 // normalise gives host and path the one form that all stages behind it see, and the
 // app server, too: RFC 3986 section 6.2.2.
 func normalise(r *Request) *Answer {
+	raw := r.rawPath()
 	host, err := httpx.NormalizeHost(r.Authority, r.Scheme)
 	if err != nil {
 		return refuse(http.StatusBadRequest, "The Host is not a host name or address.").because(err)
@@ -27,7 +28,7 @@ func normalise(r *Request) *Answer {
 		}
 		return r.answered(Answer{Status: http.StatusNoContent, Detail: "the gateway answers for itself", form: asBare})
 	}
-	path, err := httpx.NormalizePath(r.rawPath())
+	path, err := httpx.NormalizePath(raw)
 	if err != nil {
 		return refuse(http.StatusBadRequest, "The path is malformed, or could be read as another one.").because(err)
 	}

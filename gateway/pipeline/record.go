@@ -1,34 +1,75 @@
 package pipeline
 
 import (
-	"time"
+	"errors"
+	"net/http"
+	"runtime/debug"
 
 	"github.com/headgate/headgate/gateway/observe"
+	"github.com/labstack/echo/v4"
 )
 
-// record fills in what the gateway knows of a request whose response is complete.
-func (r *Request) record(to *observe.Record, took time.Duration) {
-	req, res := r.http, r.echo.Response()
-	*to = observe.Record{
-		Time:      r.start,
-		ID:        r.id,
-		Method:    r.Method,
-		Host:      req.Host,
-		URI:       r.Target,
-		Proto:     req.Proto,
-		Status:    r.statusOf(res),
-		Bytes:     res.Size,
-		Duration:  took,
-		Login:     r.loggedIn.Load(),
-		UserAgent: req.UserAgent(),
-		Referer:   req.Referer(),
-		Cache:     observe.CacheOutcome(res.Header()),
+// finish does what remains when the response is complete, or a stage has panicked: it
+// settles what no answer has, and makes the record.
+func (r *Request) finish() {
+	panicked := recover()
+	res := r.echo.Response()
+	if panicked != nil && panicked != http.ErrAbortHandler {
+		r.pipeline.parts.Log.Error("a request panicked", "id", r.id, "panic", panicked, "stack", string(debug.Stack()))
+		r.cause = errors.New("panic")
+		if !res.Committed {
+			refuse(http.StatusInternalServerError, "").write(r)
+			panicked = nil
+		}
 	}
-	if r.Info.Addr.IsValid() {
-		to.ClientIP = r.Info.Addr.String()
+	if panicked == http.ErrAbortHandler && r.cause == nil {
+		r.cause = errors.New("the response broke off")
+	}
+	if r.reserved != nil { // no answer has settled it
+		r.settle(0, nil)
+	}
+	r.observe(res)
+	if panicked != nil {
+		panic(http.ErrAbortHandler) // the listener closes the connection: the client sees that the answer is not whole
+	}
+}
+
+// observe hands what is known of the request to metrics, access log and observer.
+func (r *Request) observe(res *echo.Response) {
+	parts := &r.pipeline.parts
+	record := observe.Record{Method: r.Method, Status: res.Status, Duration: parts.Now().Sub(r.start)}
+	if r.status != 0 {
+		record.Status = r.status
 	}
 	if r.Route != nil {
-		to.Route = r.Route.Name
+		record.Route = r.Route.Name
+	}
+	told := parts.AccessLog != nil || parts.Observe != nil
+	if told {
+		r.describe(&record, res)
+	}
+	if m := parts.Metrics; m != nil {
+		m.InFlight.Dec()
+		m.Request(record.Route, record.Method, record.Status, record.Duration)
+	}
+	if parts.AccessLog != nil {
+		parts.AccessLog.Line(record.AppendJSON)
+	}
+	if parts.Observe != nil {
+		parts.Observe(&record)
+	}
+}
+
+// describe fills in what access log and observer are told besides what metrics count.
+func (r *Request) describe(to *observe.Record, res *echo.Response) {
+	req := r.http
+	to.Time, to.ID = r.start, r.id
+	to.Host, to.URI, to.Proto = req.Host, r.Target, req.Proto
+	to.Bytes, to.Login = res.Size, r.loggedIn.Load()
+	to.UserAgent, to.Referer = req.UserAgent(), req.Referer()
+	to.Cache = observe.CacheOutcome(res.Header())
+	if r.Info.Addr.IsValid() {
+		to.ClientIP = r.Info.Addr.String()
 	}
 	if r.Client != nil {
 		to.Client = r.Client.Name
@@ -40,10 +81,6 @@ func (r *Request) record(to *observe.Record, took time.Duration) {
 		to.Error = r.cause.Error()
 	}
 	to.User, to.Session, to.SessionNeeded = r.user, r.ref, r.sessionNeeded
-	r.recordLimits(to)
-}
-
-func (r *Request) recordLimits(to *observe.Record) {
 	switch {
 	case r.Limits == nil:
 	case r.Limits.Allowed():

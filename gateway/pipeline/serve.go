@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"runtime/debug"
 
-	"github.com/headgate/headgate/gateway/observe"
 	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/labstack/echo/v4"
 )
@@ -24,25 +22,6 @@ func (p *Pipeline) Serve(c echo.Context) {
 	}
 }
 
-// Run takes a request through the stages until one of them answers it. Nil means that
-// the cache or an app server has.
-func (p *Pipeline) Run(r *Request) *Answer {
-	if a := r.through(everyRequest); a != nil {
-		return a
-	}
-	return r.through(r.Route.stages)
-}
-
-func (r *Request) through(stages []Stage) *Answer {
-	for i := range stages {
-		r.Stage = stages[i].Name
-		if a := stages[i].Run(r); a != nil {
-			return a
-		}
-	}
-	return nil
-}
-
 // begin gives the request its ID and its client's address. First of all, what Connection
 // names goes: it is the client's word on its own headers, and must remove none that
 // are set from here on.
@@ -57,7 +36,10 @@ func (p *Pipeline) begin(c echo.Context) *Request {
 	}
 	r.pipeline, r.backends = p, p.live
 	r.Info = p.resolver.Info(req)
-	r.Method, r.Target, r.Authority, r.Scheme = req.Method, req.RequestURI, req.Host, schemeOf(req)
+	r.Method, r.Target, r.Authority, r.Scheme = req.Method, req.RequestURI, req.Host, "http"
+	if req.TLS != nil {
+		r.Scheme = "https"
+	}
 	r.Header, r.ContentLength, r.Query = req.Header, req.ContentLength, req.URL.RawQuery
 	r.echo, r.http = c, req
 	r.start, r.id = p.parts.Now(), requestID(req.Header)
@@ -104,62 +86,6 @@ func (r *Request) finishFixed(a *Answer) *Answer {
 		h.Del(name)
 	}
 	return a
-}
-
-// finish does what remains when the response is complete, or a stage has panicked: it
-// settles what no answer has, and makes the Record.
-func (r *Request) finish() {
-	panicked := recover()
-	res := r.echo.Response()
-	if panicked != nil && panicked != http.ErrAbortHandler {
-		r.pipeline.parts.Log.Error("a request panicked", "id", r.id, "panic", panicked, "stack", string(debug.Stack()))
-		r.cause = errors.New("panic")
-		if !res.Committed {
-			refuse(http.StatusInternalServerError, "").write(r)
-			panicked = nil
-		}
-	}
-	if panicked == http.ErrAbortHandler && r.cause == nil {
-		r.cause = errors.New("the response broke off")
-	}
-	r.settle(0, nil) // unless an answer has
-	r.pipeline.observe(r)
-	if panicked != nil {
-		panic(http.ErrAbortHandler) // the listener closes the connection: the client sees that the answer is not whole
-	}
-}
-
-// observe hands what is known of the request to metrics, access log and observer.
-func (p *Pipeline) observe(r *Request) {
-	parts := &p.parts
-	route := ""
-	if r.Route != nil {
-		route = r.Route.Name
-	}
-	took := parts.Now().Sub(r.start)
-	if m := parts.Metrics; m != nil {
-		m.InFlight.Dec()
-		m.Request(route, r.Method, r.statusOf(r.echo.Response()), took)
-	}
-	if parts.AccessLog == nil && parts.Observe == nil {
-		return
-	}
-	var record observe.Record
-	r.record(&record, took)
-	if parts.AccessLog != nil {
-		parts.AccessLog.Line(record.AppendJSON)
-	}
-	if parts.Observe != nil {
-		parts.Observe(&record)
-	}
-}
-
-// statusOf returns the status that access log and metrics show.
-func (r *Request) statusOf(res *echo.Response) int {
-	if r.status != 0 {
-		return r.status
-	}
-	return res.Status
 }
 
 // schemeOf returns what the client spoke.

@@ -63,6 +63,24 @@ func stagesOf(rt *Route) []Stage {
 	return stages
 }
 
+// Run takes a request through the stages until one of them answers it. Nil means that
+// the cache or an app server has.
+func (p *Pipeline) Run(r *Request) *Answer {
+	for i := range everyRequest {
+		r.Stage = everyRequest[i].Name
+		if a := everyRequest[i].Run(r); a != nil {
+			return a
+		}
+	}
+	for i := range r.Route.stages {
+		r.Stage = r.Route.stages[i].Name
+		if a := r.Route.stages[i].Run(r); a != nil {
+			return a
+		}
+	}
+	return nil
+}
+
 // answerOf returns the last stage of a route.
 func answerOf(p *policies.Route) func(*Request) *Answer {
 	switch {

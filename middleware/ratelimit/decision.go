@@ -27,14 +27,4 @@ type Decision struct {
 	unsettled bool
 }
 
-// Seconds rounds a duration up to whole seconds, as Retry-After and the
-// RateLimit field give them: after that many seconds the wait is over, after one
-// less it is not.
-func Seconds(d time.Duration) int64 {
-	if d <= 0 {
-		return 0
-	}
-	return int64((d + time.Second - 1) / time.Second)
-}
-
 func micros(us int64) time.Duration { return time.Duration(us) * time.Microsecond }

@@ -29,24 +29,18 @@ func (r *Result) RetryAfter() int64 {
 	if r.unavailable {
 		return 1
 	}
-	var after int64
-	for i := range r.items {
-		if it := &r.items[i]; it.vetoes() {
-			after = max(after, Seconds(it.RetryAfter))
-		}
-	}
-	return after
+	return Seconds(r.retryAfter)
 }
 
 // Deny writes the response to a request that is not allowed: 429 with the limits'
 // fields, or 503 where Redis is away and a limit is Closed. Header fields that w
 // has already, such as those of CORS, stay.
 func (r *Result) Deny(w http.ResponseWriter, req *http.Request) {
-	body := r.body()
+	body, retryAfter := r.body(), r.RetryAfter()
 	h := w.Header()
 	delete(h, "Cache-Control") // an earlier handler meant it for another response
-	body.SetHeader(h, strconv.FormatInt(r.RetryAfter(), 10))
 	r.WriteHeaders(h)
+	body.SetHeader(h, strconv.FormatInt(retryAfter, 10))
 	body.Send(w, req)
 }
 
@@ -54,18 +48,9 @@ func (r *Result) body() *httpx.RenderedProblem {
 	if r.unavailable {
 		return unavailable
 	}
-	var first *item
-	violated := 0
-	for i := range r.items {
-		if r.items[i].vetoes() {
-			if violated++; violated == 1 {
-				first = &r.items[i]
-			}
-		}
-	}
-	if violated == 1 {
+	if r.denying == 1 {
 		for i, b := range r.limiter.limits {
-			if b == first.limit {
+			if b == r.first.limit {
 				return r.limiter.denials[i]
 			}
 		}

@@ -68,6 +68,16 @@ func (f fieldItem) appendTo(b []byte, d *Decision) []byte {
 	return b
 }
 
+// Seconds rounds a duration up to whole seconds, as Retry-After and the
+// RateLimit field give them: after that many seconds the wait is over, after one
+// less it is not.
+func Seconds(d time.Duration) int64 {
+	if d <= 0 {
+		return 0
+	}
+	return int64((d + time.Second - 1) / time.Second)
+}
+
 // WriteHeaders adds the fields of the limits that apply, in the Limiter's
 // style. It adds to fields of these names that h has already: an app's own fields
 // are about other limits.

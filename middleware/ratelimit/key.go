@@ -191,6 +191,13 @@ func appendPart(text []byte, p KeyPart, r *Request) []byte {
 	return appendValue(text, p, value)
 }
 
+func (r *Request) bucket() netip.Addr {
+	if r.Bucket.IsValid() {
+		return r.Bucket
+	}
+	return r.Addr
+}
+
 // value is the part's value in a request; "" where it is missing, and for the
 // address, which stands in for whatever is missing.
 func (p KeyPart) value(r *Request) string {

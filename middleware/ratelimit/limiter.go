@@ -157,6 +157,7 @@ func (l *Limiter) denied(res *Result, r *Request) bool {
 		if !it.limit.DryRun && l.counters.denied.find(it, now) {
 			found = true
 			l.noteDenial(it, r, now)
+			res.deniedBy(it)
 			l.counters.observer.Decided(it.limit.Name, Denied, FromDenyCache)
 		}
 	}
@@ -233,6 +234,7 @@ func (l *Limiter) conclude(res *Result, r *Request) {
 				c.denied.remember(it, now, c.hold(res.items), it.version)
 			}
 			l.noteDenial(it, r, now)
+			res.deniedBy(it)
 			c.observer.Decided(it.limit.Name, Denied, it.source)
 		case !it.Allowed:
 			c.noteDryRun(it, r)

@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"context"
 	"net/http"
+	"time"
 )
 
 // Result is what the limits decided about one request, and what it consumed. It
@@ -13,7 +14,10 @@ type Result struct {
 	space       [2]item // items, in most cases
 	allowed     bool
 	unavailable bool
-	field       [1]string // RateLimit's value: an http.Header wants a slice
+	denying     int           // how many limits deny the request
+	first       *item         // of those, in the order of Options.Limits
+	retryAfter  time.Duration // after which all of them would admit it
+	field       [1]string     // RateLimit's value: an http.Header wants a slice
 }
 
 // Allowed reports whether the request may pass.
@@ -46,12 +50,18 @@ func (r *Result) Decisions() []Named {
 // DeniedBy returns the name of the first limit that denied the request; "" if
 // none did.
 func (r *Result) DeniedBy() string {
-	for i := range r.items {
-		if it := &r.items[i]; it.vetoes() {
-			return it.limit.Name
-		}
+	if r.first == nil {
+		return ""
 	}
-	return ""
+	return r.first.limit.Name
+}
+
+// deniedBy notes that a limit denies the request.
+func (r *Result) deniedBy(it *item) {
+	if r.denying++; r.denying == 1 {
+		r.first = it
+	}
+	r.retryAfter = max(r.retryAfter, it.RetryAfter)
 }
 
 // DryRunDeniedBy returns the name of the first limit that would have denied the

@@ -67,13 +67,6 @@ func RequestOf(r *http.Request, route string, resolver *clientip.Resolver) Reque
 	return req
 }
 
-func (r *Request) bucket() netip.Addr {
-	if r.Bucket.IsValid() {
-		return r.Bucket
-	}
-	return r.Addr
-}
-
 // canonicalMethod is the method as key method counts it: HEAD counts as GET,
 // and all methods that a client makes up count as one.
 func canonicalMethod(method string) string {
