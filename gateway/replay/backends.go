@@ -7,11 +7,11 @@ import (
 	"github.com/headgate/headgate/policies"
 )
 
-// An engine is the backends of the pipeline's stages: it answers what the request alone
-// does not tell from the record at hand. One request is under way at a time.
+// The engine implements pipeline.Backends: what a stage needs beyond the request, it takes from the log's record.
+// It runs one request at a time.
 
-// Preflight implements pipeline.Backends. Other logs than our own do not have the
-// request's headers; but hardly anything else sends OPTIONS.
+// Preflight implements pipeline.Backends. Logs other than Headgate's do not have the request's headers: every OPTIONS request
+// in them is taken for a preflight, as other uses are rare.
 func (e *engine) Preflight(r *pipeline.Request) bool {
 	if r.Method != http.MethodOptions {
 		return false
@@ -43,7 +43,7 @@ func (e *engine) Remembered(r *pipeline.Request) bool {
 	return true
 }
 
-// Admit implements pipeline.Backends: the session is the one that the log tells, and the
+// Admit implements pipeline.Backends: the session is the one in the record, and the
 // limits count on the log's clock.
 func (e *engine) Admit(r *pipeline.Request) bool {
 	limiter := r.Route.Limiter()
@@ -65,7 +65,7 @@ func (e *engine) Admit(r *pipeline.Request) bool {
 	return true
 }
 
-// noteDecisions keeps which limits denied the request, or would have.
+// noteDecisions writes to the verdict which limit denied the request, and which dry-run limit would have.
 func (e *engine) noteDecisions(r *pipeline.Request) {
 	v, o := e.verdict, r.Limits
 	if o.Allowed() && o.DryRunDeniedBy() == "" {
@@ -85,14 +85,14 @@ func (e *engine) noteDecisions(r *pipeline.Request) {
 	}
 }
 
-// Authorize implements pipeline.Backends. A log tells neither cookies nor keys that are
-// not known, so that nothing is refused for want of them.
+// Authorize implements pipeline.Backends. A log has neither cookies nor unknown API keys, so no request is refused
+// for lack of them.
 func (e *engine) Authorize(*pipeline.Request) *pipeline.Answer { return nil }
 
 // Forward implements pipeline.Backends: it estimates what the cache would do.
 func (e *engine) Forward(r *pipeline.Request) *pipeline.Answer {
 	if e.cache != nil {
-		e.verdict.cache = e.cache.answer(e, r)
+		e.verdict.cache = e.cache.estimate(e, r)
 	}
 	return nil
 }

@@ -6,23 +6,23 @@ import (
 	"github.com/headgate/headgate/gateway/replay/logs"
 )
 
-// agentKind is what a user agent says of itself.
+// agentKind is what kind of program a user agent names.
 type agentKind uint8
 
 const (
-	agentUnknown  agentKind = iota // the log does not tell user agents
-	agentPerson                    // a browser or an app, for all that it says
+	agentUnknown  agentKind = iota // the log has no user agents
+	agentPerson                    // names a browser or an app
 	agentDeclared                  // calls itself a bot, crawler or spider
 	agentTool                      // an HTTP library or command-line tool
-	agentEmpty                     // says nothing
+	agentEmpty                     // the header is empty or missing
 )
 
-// looksLikeBot reports whether a program is likely to be behind it. Programs that pretend to be
-// browsers are taken for browsers: the user agent is all that is looked at.
+// looksLikeBot reports whether the request is likely to be a bot's. A bot that sends a browser's
+// user agent is taken for a browser.
 func (k agentKind) looksLikeBot() bool { return k >= agentDeclared }
 
-// What is looked for, in lower case and anywhere in the user agent. The lists are
-// short on purpose: what they name is a bot for sure, what they miss may be one.
+// Parts of user agents, in lower case. The lists are short so that what they name is certainly a bot; they miss
+// some bots.
 var (
 	declaredBots = []string{
 		"bot/", "bot;", "bot)", "-bot", "crawl", "spider", "slurp", "facebookexternalhit", "mediapartners-google",
@@ -35,7 +35,7 @@ var (
 	}
 )
 
-// classifyAgent says what a user agent stands for.
+// classifyAgent returns the kind of a user agent.
 func classifyAgent(agent string) agentKind {
 	if agent == "" {
 		return agentEmpty

@@ -29,23 +29,24 @@ type cacheEstimator struct {
 
 type cacheKey [16]byte
 
-// cacheEntry is an answer that is kept. Times are in microseconds.
+// cacheEntry is a stored response: when it was stored, and until when it is fresh, and may be served stale while
+// it is revalidated or while the origin fails. Times are in microseconds since 1970.
 type cacheEntry struct {
 	stored, fresh, revalidate, ifError int64
 }
 
-// cacheAnswer is what the cache has to do with a request.
-type cacheAnswer uint8
+// cacheUse is how the cache takes part in a request.
+type cacheUse uint8
 
 const (
-	notCached     cacheAnswer = iota // no cache on this route, or no GET or HEAD
-	cacheMiss                        // the origin is asked
-	cacheHit                         // it is not
-	cacheStale                       // a stale answer is served while the origin is asked
-	cacheStaleErr                    // a stale answer is served as the origin fails
+	notCached         cacheUse = iota // no cache on this route, or no GET or HEAD
+	cacheMiss                         // the request goes to the origin
+	cacheHit                          // the cache answers alone
+	cacheStale                        // the cache answers with a stale response and revalidates it
+	cacheStaleOnError                 // the cache answers with a stale response in place of an error
 )
 
-// cacheBytes bounds what is remembered: about a million answers.
+// cacheBytes bounds the entries: about a million.
 const cacheBytes = 128 << 20
 
 // newCacheEstimator returns nil where no route has a cache.
@@ -61,8 +62,8 @@ func newCacheEstimator(p *policies.Policy, assumeTTL time.Duration) *cacheEstima
 	}
 }
 
-// answer says what the cache would do with a request that the limits let pass.
-func (c *cacheEstimator) answer(e *engine, req *pipeline.Request) cacheAnswer {
+// estimate says what the cache would do with a request that the limits admit.
+func (c *cacheEstimator) estimate(e *engine, req *pipeline.Request) cacheUse {
 	rt, r := req.Route.Policy, e.record
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		c.unsafe(e, req)
@@ -73,7 +74,7 @@ func (c *cacheEstimator) answer(e *engine, req *pipeline.Request) cacheAnswer {
 		return notCached
 	}
 	if rt.Session != policies.SessionOff && r.Own != nil && (r.Own.User != "" || r.Own.Session != "") {
-		return cacheMiss // a live session goes past the cache
+		return cacheMiss // a request with a live session bypasses the cache
 	}
 	key := c.key(rt, req)
 	now := e.now
@@ -88,7 +89,7 @@ func (c *cacheEstimator) answer(e *engine, req *pipeline.Request) cacheAnswer {
 		c.keep(key, rule, r, now)
 		return cacheStale
 	case kept && now < entry.ifError && failing(r.Status):
-		return cacheStaleErr
+		return cacheStaleOnError
 	}
 	c.keep(key, rule, r, now)
 	return cacheMiss
@@ -98,7 +99,7 @@ func failing(status int) bool {
 	return status == 500 || status >= 502 && status <= 504
 }
 
-// keep stores what the origin answered to a miss, if that may be.
+// keep stores the response to a miss, if the rule allows that.
 func (c *cacheEstimator) keep(key cacheKey, rule *cache.Rule, r *logs.Record, now int64) {
 	ttl := c.lifetime(rule, r.Status)
 	if ttl <= 0 || r.Method != http.MethodGet || rule.MaxBody > 0 && r.Bytes > rule.MaxBody {
@@ -115,8 +116,8 @@ func (c *cacheEstimator) keep(key cacheKey, rule *cache.Rule, r *logs.Record, no
 	})
 }
 
-// lifetime is how long an answer stays fresh. A 304 answers a client that has
-// it already: the origin's full answer is what would be kept.
+// lifetime is how long a response stays fresh. A 304 in the log went to a client that had the response already;
+// the gateway would have fetched and stored the full one.
 func (c *cacheEstimator) lifetime(rule *cache.Rule, status int) time.Duration {
 	switch status {
 	case 200, 203, 204, 300, 301, 304, 308:
@@ -130,8 +131,8 @@ func (c *cacheEstimator) lifetime(rule *cache.Rule, status int) time.Duration {
 	return rule.Errors[status]
 }
 
-// unsafe voids what a successful POST, PUT, PATCH or DELETE makes void: the
-// answer to a GET of the same URL (RFC 9111 section 4.4), and the route's tags.
+// unsafe invalidates after a successful POST, PUT, PATCH or DELETE: the stored response to a GET of
+// the same URL (RFC 9111 section 4.4), and the route's purge tags.
 func (c *cacheEstimator) unsafe(e *engine, req *pipeline.Request) {
 	r := e.record
 	if r.Status < 200 || r.Status >= 400 || r.Method == http.MethodOptions || r.Method == http.MethodTrace {
@@ -145,8 +146,8 @@ func (c *cacheEstimator) unsafe(e *engine, req *pipeline.Request) {
 	}
 }
 
-// wasPurged reports whether one of the rule's tags was purged after an answer
-// was stored. Tags that the origin gives are not known.
+// wasPurged reports whether one of the rule's tags was purged after a response
+// was stored. A log does not have the tags that the origin sets.
 func (c *cacheEstimator) wasPurged(rule *cache.Rule, stored int64) bool {
 	for _, tag := range rule.Tags {
 		if at, ok := c.purged[tag]; ok && at >= stored {
@@ -156,8 +157,8 @@ func (c *cacheEstimator) wasPurged(rule *cache.Rule, stored int64) bool {
 	return false
 }
 
-// key is what answers are kept by: rule, upstream, host, path and the query's
-// parameters that make a difference.
+// key hashes what tells stored responses apart: rule, upstream, host, path and the query's parameters
+// that the rule does not ignore.
 func (c *cacheEstimator) key(rt *policies.Route, req *pipeline.Request) cacheKey {
 	name := string(rt.Cache)
 	var space [512]byte

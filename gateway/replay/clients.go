@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// clientKey tells clients apart: by the owner of the API key where our own log
-// tells it, otherwise by address, an IPv6 client by its prefix.
+// clientKey identifies a client: by the owner of its API key where Headgate's log has it, otherwise by
+// address, an IPv6 client by its prefix.
 type clientKey struct {
 	name string
 	addr netip.Addr
@@ -23,12 +23,12 @@ func (k clientKey) String() string {
 	return k.addr.String()
 }
 
-// client is what is known of one client.
+// client counts the requests of one client.
 type client struct {
 	key         clientKey
 	requests    int64
-	bots        int64 // of them, those whose user agent looks like a bot's
-	agents      int64 // of them, those whose user agent is known
+	bots        int64 // requests with the user agent of a bot
+	agents      int64 // requests with a known user agent
 	denied      int64
 	dryRun      int64
 	limits      []limitCount
@@ -36,14 +36,14 @@ type client struct {
 	lastSeen    int64
 	agent       string // of the first denied request
 
-	minute        int64 // the one at hand, in minutes since 1970
-	minuteSeen    int64
-	minuteDenied  int64
-	worst         int64
-	worstSeen     int64
-	worstDenied   int64
-	changed       [2]int64 // requests that the other policy does not deny, and those that it alone does
-	touchedByDiff bool
+	minute         int64 // the current one, in minutes since 1970
+	minuteRequests int64
+	minuteDenied   int64
+	worstMinute    int64
+	worstRequests  int64
+	worstDenied    int64
+	changed        [2]int64 // requests that the other policy does not deny, and those that it alone does
+	touchedByDiff  bool
 }
 
 type limitCount struct {
@@ -51,8 +51,8 @@ type limitCount struct {
 	n     int64
 }
 
-// maxClients bounds how many clients are told apart at once. Beyond it those
-// that were never denied make room, the longest unseen of a few first.
+// maxClients bounds how many clients are counted at once. Beyond it a new client replaces one
+// that was never denied: of the next 16 clients, the one whose last request is the longest ago.
 const maxClients = 400_000
 
 // clients counts by client, in bounded memory.
@@ -60,10 +60,10 @@ type clients struct {
 	most  int
 	byKey map[clientKey]*client
 	all   []*client
-	hand  int
+	next  int   // index into all: where the search for a client to replace goes on
 	seen  int64 // distinct ones, unless some were dropped
-	// dropped says that some had to make room: they count anew when they come
-	// again, and if all were denied ones, newcomers go uncounted.
+	// dropped says that clients were replaced, and count as new if they come
+	// again, or that new ones were not counted because the 16 candidates all had denials.
 	dropped bool
 }
 
@@ -71,7 +71,7 @@ func newClients(most int) *clients {
 	return &clients{most: most, byKey: make(map[clientKey]*client)}
 }
 
-// of returns a client's entry, or nil where there is no room for another one.
+// of returns a client's entry, which it makes if there is none; nil if there is no room for one.
 func (c *clients) of(k clientKey) *client {
 	if found := c.byKey[k]; found != nil {
 		return found
@@ -84,21 +84,21 @@ func (c *clients) of(k clientKey) *client {
 		return fresh
 	}
 	c.dropped = true
-	victim := -1
+	replaced := -1
 	for range 16 {
-		if c.hand++; c.hand >= len(c.all) {
-			c.hand = 0
+		if c.next++; c.next >= len(c.all) {
+			c.next = 0
 		}
-		x := c.all[c.hand]
-		if x.denied == 0 && x.dryRun == 0 && !x.touchedByDiff && (victim < 0 || x.lastSeen < c.all[victim].lastSeen) {
-			victim = c.hand
+		x := c.all[c.next]
+		if x.denied == 0 && x.dryRun == 0 && !x.touchedByDiff && (replaced < 0 || x.lastSeen < c.all[replaced].lastSeen) {
+			replaced = c.next
 		}
 	}
-	if victim < 0 {
+	if replaced < 0 {
 		return nil
 	}
-	delete(c.byKey, c.all[victim].key)
-	c.all[victim] = fresh
+	delete(c.byKey, c.all[replaced].key)
+	c.all[replaced] = fresh
 	c.byKey[k] = fresh
 	return fresh
 }
@@ -117,7 +117,7 @@ func (c *client) count(at int64, kind agentKind, v *verdict, agent string) {
 		c.endMinute()
 		c.minute = minute
 	}
-	c.minuteSeen++
+	c.minuteRequests++
 	if v.dryRun >= 0 {
 		c.dryRun++
 		c.addLimit(v.dryRun)
@@ -143,12 +143,12 @@ func (c *client) addLimit(limit int) {
 	c.limits = append(c.limits, limitCount{limit, 1})
 }
 
-// endMinute compares the minute at hand with the worst one so far.
+// endMinute compares the current minute with the worst one so far.
 func (c *client) endMinute() {
 	if c.minuteDenied > c.worstDenied {
-		c.worst, c.worstSeen, c.worstDenied = c.minute, c.minuteSeen, c.minuteDenied
+		c.worstMinute, c.worstRequests, c.worstDenied = c.minute, c.minuteRequests, c.minuteDenied
 	}
-	c.minuteSeen, c.minuteDenied = 0, 0
+	c.minuteRequests, c.minuteDenied = 0, 0
 }
 
 // looksLikeBot reports whether most of its requests look like a bot's.

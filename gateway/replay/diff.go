@@ -8,13 +8,13 @@ import (
 
 // differ compares what two policies do with each request.
 type differ struct {
-	before, after *tally
-	newly, eased  side
-	rerouted      map[[2]string]int64
-	other         int64 // treated otherwise in whatever way
+	before, after               *tally
+	newlyDenied, noLongerDenied side
+	rerouted                    map[[2]string]int64
+	changed                     int64 // requests on which the two differ in anything
 }
 
-// side counts the requests that one of them alone denies, as that one would.
+// side counts the requests that one policy denies and the other does not. tally is the denying policy's.
 type side struct {
 	tally    *tally
 	requests int64
@@ -24,29 +24,29 @@ type side struct {
 func newDiffer(before, after *tally) *differ {
 	return &differ{
 		before: before, after: after,
-		newly:    side{tally: after, matrix: make(map[cell]int64)},
-		eased:    side{tally: before, matrix: make(map[cell]int64)},
-		rerouted: make(map[[2]string]int64),
+		newlyDenied:    side{tally: after, matrix: make(map[cell]int64)},
+		noLongerDenied: side{tally: before, matrix: make(map[cell]int64)},
+		rerouted:       make(map[[2]string]int64),
 	}
 }
 
-// add compares two verdicts on one request of a client, who may be nil.
-func (d *differ) add(old, new *verdict, who *client) {
+// add compares two verdicts on one request. The client is nil where there are too many to tell apart.
+func (d *differ) add(old, new *verdict, c *client) {
 	from, to := d.place(d.before, old), d.place(d.after, new)
 	if from == to && old.outcome == new.outcome && old.cache == new.cache && (old.dryRun < 0) == (new.dryRun < 0) {
 		return
 	}
-	d.other++
+	d.changed++
 	switch {
 	case new.outcome == denied && old.outcome != denied:
-		d.newly.add(new)
-		who.change(0)
+		d.newlyDenied.add(new)
+		c.change(0)
 	case old.outcome == denied && new.outcome != denied:
-		d.eased.add(old)
-		who.change(1)
+		d.noLongerDenied.add(old)
+		c.change(1)
 	}
 	if from != to {
-		d.rerouted[[2]string{from, to}]++ // at most as many as there are pairs of routes
+		d.rerouted[[2]string{from, to}]++ // bounded by the number of pairs of routes
 	}
 }
 
@@ -55,6 +55,7 @@ func (s *side) add(v *verdict) {
 	s.matrix[cell{v.limit, v.route}]++
 }
 
+// change counts a request that only one policy denies: side 0 is the new one, 1 the old one.
 func (c *client) change(side int) {
 	if c != nil {
 		c.changed[side]++
@@ -62,7 +63,7 @@ func (c *client) change(side int) {
 	}
 }
 
-// place is where a request goes: its route's name, or the answer.
+// place is the name of the route that takes a request, or the status that it gets without one; * is OPTIONS *.
 func (d *differ) place(t *tally, v *verdict) string {
 	if v.route >= 0 {
 		return t.routes[v.route].Name
@@ -75,9 +76,9 @@ func (d *differ) place(t *tally, v *verdict) string {
 
 func (d *differ) result() *Diff {
 	r := &Diff{
-		NewlyDenied:    d.side(&d.newly, 0),
-		NoLongerDenied: d.side(&d.eased, 1),
-		Same:           d.other == 0,
+		NewlyDenied:    d.side(&d.newlyDenied, 0),
+		NoLongerDenied: d.side(&d.noLongerDenied, 1),
+		Same:           d.changed == 0,
 		ClientsAtLeast: d.after.clients.dropped,
 	}
 	for k, n := range d.rerouted {

@@ -1,5 +1,4 @@
-// Package replay says what a policy would have done to traffic that is known
-// from access logs.
+// Package replay says what a policy would have done to the requests in access logs.
 //
 // # How a log passes through
 //
@@ -7,35 +6,34 @@
 //	log -> unpack -> lines -> records -> reorder -+-> merge -> engine -> tally -> Report
 //	                                                       \-> engine -> tally -> Diff
 //
-// Each log is read in a goroutine of its own: plain, gzip or zstd by its first bytes, in the
-// [logs.Format] that its first lines are in. A server writes a line when the answer
-// is complete, and some with the time at which the request came: a window
-// of lines is held back to put them in order by that time; for nginx and Caddy,
-// whose time is the answer's end, the request's duration is taken off where the log has it. All logs are
-// merged by time.
+// Each log is read in a goroutine of its own. Package logs unpacks it and parses its lines. A server writes a line when the response
+// is complete, often with the time at which the request arrived, so lines are out of order: a window
+// of records is held back and sorted by time. All logs are merged by time.
 //
-// The engine is the gateway's own: normalisation and matcher of package
-// policies, and the limits of package ratelimit with counters in memory, with the
-// log's time as their clock. Limits that count by the answer are settled with
-// the logged status when the logged answer was complete. The client's address is taken as the log
-// has it, and trusted_proxies do not matter. Clients with an API key, users and
-// sessions are known from our own access log alone.
+// The engine is the gateway's pipeline: the normaliser and matcher of package
+// policies, and the limits of package ratelimit with counters in memory and the
+// log's time as their clock. Limits that count by the response are settled with
+// the logged status, at the time at which the logged response was complete. The client's address is the one in the
+// log, whatever the policy's trusted_proxies say. Owners of API keys, users and
+// sessions are known from Headgate's access log alone.
 //
 // # What it promises
 //
-//   - Replaying our own access log of a live run under the same policy gives the denials
-//     that happened live. The log's time is that of arrival, while limits
-//     decide a moment later: a request that came that close to the moment at
-//     which it would just be admitted may fall on the other side, and of two clients that share a
-//     counter and came in the same moment the other one may get the last of it.
+//   - Replaying Headgate's access log under the policy that wrote it gives the denials
+//     that happened live, with one exception. The log has the time at which a request arrived, and the limits
+//     decided a moment later: a request within that moment of being admitted may be denied, or the other way
+//     round, and of two clients that share a counter and arrived at the same moment, the other one may be admitted.
 //   - Memory is bounded, whatever a log holds: lines by 64 KiB, the reorder
-//     window by lines, counters, clients and cached answers by number. Where a bound makes
+//     window by records, counters, clients and cached responses by number. Where a bound makes
 //     a figure inexact, the report says so.
-//   - Bad lines are counted, and the first few shown. A log of which no line
-//     can be read, or that breaks off, is an error.
-//   - Lines that are out of order beyond the window are counted at the time
-//     that has been reached, and the report says how many.
+//   - A record that is out of order beyond the window is counted at the time
+//     that the replay has reached. The report says how many there were.
 //
-// The cache figures are an estimate: a log does not tell what the origin said about
-// caching. See the notes that come with each [Report].
+// # When things fail
+//
+// Bad lines are counted, and the report shows the first few. A log of which no line
+// can be parsed, that has no known format, or that breaks off, is an error of [Run].
+//
+// The cache figures are an estimate, as a log does not have the origin's headers for
+// caches. Each [Report] comes with notes on what its logs do not have.
 package replay

@@ -14,11 +14,10 @@ import (
 	"github.com/headgate/headgate/policies"
 )
 
-// engine is a policy at work on records: the gateway's own pipeline on backends that
-// know what a log tells, with memory for counters and the log's time for a clock.
+// engine runs records through a policy's pipeline, with counters in memory and the log's time as their clock.
 type engine struct {
 	policy   *policies.Policy
-	host     string // for logs that do not tell it
+	host     string // for records without one
 	scheme   string
 	pipeline *pipeline.Pipeline
 	counters *ratelimit.Counters
@@ -26,36 +25,36 @@ type engine struct {
 	routes   []*pipeline.Route
 	byName   map[string]*policies.Route
 	cache    *cacheEstimator // nil where no route has a cache
-	headers  bool            // a header is a condition or key somewhere
+	headers  bool            // a route or limit of the policy depends on a request header
 
 	now     int64 // microseconds; the counters' clock
 	pending timeHeap[settlement]
 	seq     uint64
-	header  http.Header      // of the request at hand, used again
-	request pipeline.Request // the one at hand, used again
-	record  *logs.Record     // that it is made of
-	verdict *verdict         // on it
+	header  http.Header      // of the current request; reused
+	request pipeline.Request // the current one; reused
+	record  *logs.Record     // that the current request is made of
+	verdict *verdict         // on the current request
 }
 
-// settlement is an answer that limits which count by it still wait for.
+// settlement is a response by which limits will settle a reservation once it is complete.
 type settlement struct {
-	outcome *ratelimit.Result
-	answer  ratelimit.Response
+	result   *ratelimit.Result
+	response ratelimit.Response
 }
 
 const (
 	// counterBytes bounds the counters of a policy: about a million.
 	counterBytes = 256 << 20
-	// denialBytes bounds what is remembered of denials and bans.
+	// denialBytes bounds the deny cache: remembered denials and bans.
 	denialBytes = 64 << 20
-	// maxPending bounds how many answers are waited for at once.
+	// maxPending bounds how many settlements wait at once; beyond it the earliest is settled early.
 	maxPending = 1 << 17
-	// resolution is that of our access log's time, in microseconds: an answer that was complete
-	// within it before a request came may seem to be complete after it.
+	// resolution is that of the time in Headgate's access log, in microseconds. A response that was complete
+	// less than that before a request arrived may seem to be complete after it.
 	resolution = 1000
 )
 
-// outcome is what becomes of a request.
+// outcome is how a policy answers a request, as the report counts it.
 type outcome uint8
 
 const (
@@ -67,14 +66,14 @@ const (
 	maintenance
 )
 
-// verdict is what a policy does with one request.
+// verdict is what a policy does with one request; limits and routes are indices.
 type verdict struct {
 	outcome outcome
-	route   int  // -1 where none takes it
-	limit   int  // the one that denied, or -1
-	dryRun  int  // the one that would have, or -1
+	route   int  // that takes the request, or -1
+	limit   int  // that denied it, or -1
+	dryRun  int  // the dry-run limit that would have denied it, or -1
 	banned  bool // the denial is a ban's
-	cache   cacheAnswer
+	cache   cacheUse
 }
 
 func newEngine(p *policies.Policy, o Options) (*engine, error) {
@@ -114,7 +113,7 @@ func newEngine(p *policies.Policy, o Options) (*engine, error) {
 
 func (e *engine) close() { e.counters.Close() }
 
-// decide says what becomes of a request, and counts it.
+// decide runs a request through the pipeline, which counts it against its limits.
 func (e *engine) decide(r *logs.Record) verdict {
 	e.now = max(e.now, r.At)
 	e.settleUntil(e.now + resolution)
@@ -125,7 +124,7 @@ func (e *engine) decide(r *logs.Record) verdict {
 		return v
 	}
 	e.record, e.verdict = r, &v
-	req := e.ask(r)
+	req := e.requestOf(r)
 	if a := e.pipeline.Run(req); a != nil {
 		v.outcome = outcomeOf(req.Stage, a.Status)
 	}
@@ -135,7 +134,7 @@ func (e *engine) decide(r *logs.Record) verdict {
 	return v
 }
 
-// outcomeOf says what the answer of a stage means to the report.
+// outcomeOf maps the answer of a stage to what the report counts.
 func outcomeOf(stage string, status int) outcome {
 	switch {
 	case stage == pipeline.StageMaintenance:
@@ -143,7 +142,7 @@ func outcomeOf(stage string, status int) outcome {
 	case stage == pipeline.StageDenyCache || stage == pipeline.StageAdmit:
 		return denied
 	case stage != pipeline.StageNormalise && stage != pipeline.StageRoute:
-		return passed // the policy's own answer, a CORS preflight's among them
+		return passed // a fixed response, a redirect or a CORS preflight
 	}
 	switch status {
 	case http.StatusBadRequest:
@@ -153,11 +152,11 @@ func outcomeOf(stage string, status int) outcome {
 	case http.StatusMethodNotAllowed:
 		return methodNotAllowed
 	}
-	return passed // OPTIONS *: the gateway answers for itself
+	return passed // OPTIONS *, which the gateway answers
 }
 
-// ask makes a request of a record.
-func (e *engine) ask(r *logs.Record) *pipeline.Request {
+// requestOf makes the pipeline's request of a record.
+func (e *engine) requestOf(r *logs.Record) *pipeline.Request {
 	req := &e.request
 	req.Begin(context.Background(), e.pipeline, e)
 	named, _, query := pipeline.SplitTarget(r.URI)
@@ -175,8 +174,8 @@ func (e *engine) ask(r *logs.Record) *pipeline.Request {
 	return req
 }
 
-// knownHeaders fills in the request's headers as far as a log tells them. Where our
-// own log says that a route took the request, it met that route's conditions.
+// knownHeaders fills in the request's headers as far as they are known. Where Headgate's log names the
+// route that took the request, the request had the headers that this route asks for.
 func (e *engine) knownHeaders(r *logs.Record) {
 	clear(e.header)
 	if r.Agent != "" {
@@ -199,23 +198,23 @@ func (e *engine) limitIndex(name string) int {
 	return i
 }
 
-// settleLater has a reservation settled when the answer was complete.
+// settleLater settles a reservation at the time at which the logged response was complete.
 func (e *engine) settleLater(rt *policies.Route, r *logs.Record, o *ratelimit.Result) {
-	s := settlement{outcome: o, answer: ratelimit.Response{Status: r.Status}}
+	s := settlement{result: o, response: ratelimit.Response{Status: r.Status}}
 	switch {
 	case rt.Respond != nil:
-		s.answer.Status = rt.Respond.Status
+		s.response.Status = rt.Respond.Status
 	case rt.Redirect != nil:
-		s.answer.Status = rt.Redirect.Status
+		s.response.Status = rt.Redirect.Status
 	case r.Status == logs.StatusClientClosed || r.Status == 0:
-		s.answer = ratelimit.Response{} // no response: the request stays charged
+		s.response = ratelimit.Response{} // no response: the request stays charged
 	case r.Own != nil:
-		s.answer.Own = r.Own.GatewayError
+		s.response.Own = r.Own.GatewayError
 		if r.Own.LoggedIn {
-			s.answer.Header = loginHeader
+			s.response.Header = loginHeader
 		}
 	case r.Status < 400 && rt.Session == policies.SessionLogin:
-		s.answer.Header = loginHeader // what other logs tell comes no nearer to it
+		s.response.Header = loginHeader // other logs do not have the header; a success is the nearest to it
 	}
 	if len(e.pending) >= maxPending {
 		e.settle(e.pending.pop().v)
@@ -224,7 +223,7 @@ func (e *engine) settleLater(rt *policies.Route, r *logs.Record, o *ratelimit.Re
 	e.pending.push(timed[settlement]{r.At + r.Took.Microseconds(), e.seq, s})
 }
 
-// loginHeader stands for the app's word that it has logged somebody in.
+// loginHeader is the header by which an app server says that it has logged a user in.
 var loginHeader = http.Header{"Headgate-Login": {"?1"}}
 
 func (e *engine) settleUntil(at int64) {
@@ -233,4 +232,4 @@ func (e *engine) settleUntil(at int64) {
 	}
 }
 
-func (e *engine) settle(s settlement) { s.outcome.Settle(context.Background(), s.answer) }
+func (e *engine) settle(s settlement) { s.result.Settle(context.Background(), s.response) }

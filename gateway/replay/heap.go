@@ -1,6 +1,6 @@
 package replay
 
-// timed is something that is due at a time. Among equal times the one with
+// timed is a value with a time. Among equal times the one with
 // the lower sequence number comes first.
 type timed[T any] struct {
 	at  int64 // microseconds
@@ -12,8 +12,8 @@ func (t *timed[T]) before(o *timed[T]) bool {
 	return t.at < o.at || t.at == o.at && t.seq < o.seq
 }
 
-// timeHeap is a binary heap of things in time; the earliest is first. The zero
-// value is empty. (container/heap would box every element.)
+// timeHeap is a binary heap of values by time; the earliest is first. The zero
+// value is empty. (container/heap would allocate for every element.)
 type timeHeap[T any] []timed[T]
 
 func (h *timeHeap[T]) push(t timed[T]) {

@@ -7,8 +7,7 @@ import (
 )
 
 // merge calls each with the records of all sources in the order of their
-// times. Among equal times, a log named earlier comes first. It ends with the first
-// log that fails.
+// times. Among equal times, the log that was named earlier comes first. It returns the error of the first log that fails.
 func merge(ctx context.Context, sources []*source, each func(*logs.Record)) error {
 	var heap timeHeap[*source]
 	for i, s := range sources {

@@ -11,8 +11,8 @@ import (
 	"github.com/headgate/headgate/policies"
 )
 
-// notes say what must be known to read the report rightly: what the logs could
-// not tell, of what this policy asks.
+// notes tell the operator what to keep in mind when reading the report: what this policy depends on and the logs do
+// not have.
 func (rp *replayer) notes() []string {
 	n := []string{}
 	e := rp.policy.engine
@@ -59,7 +59,7 @@ func (rp *replayer) notes() []string {
 	return n
 }
 
-// unknownKeys are the parts of limits' keys that logs do not tell.
+// unknownKeys are the parts of limits' keys that the logs do not have.
 func (rp *replayer) unknownKeys(ownOnly bool) []string {
 	var unknown []string
 	e := rp.policy.engine

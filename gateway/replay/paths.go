@@ -5,9 +5,8 @@ import (
 	"slices"
 )
 
-// paths counts the most frequent of any number of paths (Misra and Gries,
-// 1982): where there are more than fit, all counts go down by one, so that each
-// is at most 1/maxPaths of the requests too low.
+// paths counts the most frequent of any number of paths by the algorithm of Misra and Gries
+// (1982): a new path for which there is no room lowers all counts by one. A count is at most requests/maxPaths too low.
 type paths struct {
 	counts      map[pathKey]int64
 	approximate bool

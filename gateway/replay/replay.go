@@ -14,7 +14,7 @@ import (
 
 // Options says what to replay, and under which policy. Policy and Logs are required.
 type Options struct {
-	// Policy is what is tried; Name is what the report calls it.
+	// Policy is the policy to try; Name is what the report calls it.
 	Policy *policies.Policy
 	Name   string
 	// Against, if set, is the policy that Policy is compared with.
@@ -23,18 +23,18 @@ type Options struct {
 
 	// Logs are merged by time.
 	Logs []logs.Log
-	// Format is what all logs look like. Auto, or "", finds it out for each.
+	// Format is the format of all logs. With logs.Auto, or "", each log's is found out from its first lines.
 	Format logs.Format
-	// Host is what requests asked for whose log does not tell it. Routes for
-	// certain hosts match none of them where it is empty.
+	// Host is the host of requests whose log does not have it. If it is empty, routes that name a host
+	// match none of these requests.
 	Host string
-	// Scheme is http or https: which port goes without saying. "" is https.
+	// Scheme is http or https, which decides the default port of a host. "" means https.
 	Scheme string
-	// AssumeTTL is how long the origin lets answers be cached where the cache
-	// rule leaves it to the origin, as logs do not tell. 0: not at all.
+	// AssumeTTL is how long the origin lets responses be cached where the cache
+	// rule leaves that to the origin; logs do not have it. 0 means not at all.
 	AssumeTTL time.Duration
-	// Reorder is how many lines are held back, over all logs together, so that lines
-	// can be put in order. 0 means 65536. Each log has at least 1024 of them.
+	// Reorder is how many records are held back, over all logs together, to put them in the order of
+	// their times. 0 means 65536. Each log gets at least 1024.
 	Reorder int
 	// Top is how many clients and paths are listed. 0 means 10.
 	Top int
@@ -42,11 +42,11 @@ type Options struct {
 	Progress func(Progress)
 }
 
-// Progress is how far a replay has come.
+// Progress is how far a replay has read its logs.
 type Progress struct {
 	Lines int64
-	Read  int64 // bytes, as they lie in the files
-	Total int64 // bytes; 0 where it is not known
+	Read  int64 // bytes of the files, compressed or not
+	Total int64 // bytes of the files; 0 if the size of one is not known
 }
 
 const (
@@ -78,10 +78,10 @@ func (o *Options) withDefaults() error {
 	return nil
 }
 
-// Run replays logs under a policy, or two, and reports what it would have done.
-// It fails where a log cannot be read, or none of its lines can. Its memory is
+// Run replays logs under a policy, or two, and reports what each would have done.
+// It fails if a log cannot be read, or none of a log's lines can be parsed. Its memory is
 // bounded, whatever the logs hold. When it fails, or ctx ends, it does not wait for
-// a read that blocks, such as one of standard input: that goroutine ends when the read does.
+// a read that blocks, such as one of standard input: the goroutine of that log ends when the read does.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	if err := o.withDefaults(); err != nil {
 		return nil, err
@@ -93,7 +93,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	defer rp.close()
 
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // ends the sources that have not ended, after an error
+	defer cancel() // after an error, ends the sources that are still reading
 	var p progress
 	window := max(o.Reorder/len(o.Logs), minReorder)
 	sources := make([]*source, len(o.Logs))
@@ -161,7 +161,7 @@ func (rp *replayer) close() {
 	}
 }
 
-// add has a request decided and counted.
+// add runs a record through the policies and counts the verdicts.
 func (rp *replayer) add(r *logs.Record) {
 	if rp.report.Requests == 0 {
 		rp.first, rp.last = r.At, r.At

@@ -6,14 +6,14 @@ import (
 	"github.com/headgate/headgate/gateway/replay/logs"
 )
 
-// Report is what a replay found out. It is what WriteJSON writes.
+// Report is the result of a replay, and what WriteJSON writes.
 type Report struct {
 	Logs     []LogSummary  `json:"logs"`
 	Requests int64         `json:"requests"`
 	First    time.Time     `json:"first"`
 	Last     time.Time     `json:"last"`
 	Clients  int64         `json:"clients"`
-	AtLeast  bool          `json:"clients_at_least,omitempty"` // there were too many to tell each from each
+	AtLeast  bool          `json:"clients_at_least,omitempty"` // there were too many to count each once
 	Bots     BotSummary    `json:"bots"`
 	Live     Live          `json:"live"`
 	Policy   PolicyResult  `json:"policy"`
@@ -22,7 +22,7 @@ type Report struct {
 	Notes    []string      `json:"notes"`
 }
 
-// LogSummary is what became of reading one log.
+// LogSummary says how one log was read.
 type LogSummary struct {
 	Name        string      `json:"name"`
 	Format      logs.Format `json:"format"`
@@ -30,8 +30,8 @@ type LogSummary struct {
 	Lines       int64       `json:"lines"`
 	BadLines    int64       `json:"bad_lines"`
 	Bad         []BadLine   `json:"bad,omitempty"` // the first few
-	// Late lines came further behind their time than the reorder window
-	// reaches. They were counted, at the time that had been reached.
+	// Late is how many lines were out of order by more lines than are held back. Their
+	// requests were counted at the time that the replay had reached.
 	Late      int64   `json:"late_lines"`
 	WorstLate Seconds `json:"worst_late_seconds,omitempty"`
 }
@@ -46,16 +46,16 @@ type BadLine struct {
 // Seconds is a time span, in JSON a number of seconds.
 type Seconds float64
 
-// BotSummary says how many requests came from programs, going by their user agent.
+// BotSummary counts the requests of bots, by their user agent.
 type BotSummary struct {
 	Known    int64 `json:"requests_with_known_agent"`
-	Declared int64 `json:"declared_bots"` // call themselves a bot, crawler or spider
+	Declared int64 `json:"declared_bots"` // user agents that say bot, crawler or spider
 	Tools    int64 `json:"tools"`         // HTTP libraries and command-line tools
-	Empty    int64 `json:"no_agent"`      // say nothing
+	Empty    int64 `json:"no_agent"`      // requests without a user agent
 }
 
-// Live compares with what the log says happened: a request counts as denied
-// live if our own log names the limit, or in other logs if its status is 429.
+// Live compares with the denials in the log. A request was denied live
+// if Headgate's log names the limit, or in other logs if its status is 429.
 type Live struct {
 	Denied     int64 `json:"denied"`
 	Both       int64 `json:"also_denied_in_replay"`
@@ -63,7 +63,7 @@ type Live struct {
 	OnlyReplay int64 `json:"only_denied_in_replay"`
 }
 
-// PolicyResult is what one policy would have done.
+// PolicyResult is what one policy would have done with the requests.
 type PolicyResult struct {
 	Name         string         `json:"name"`
 	Admitted     int64          `json:"admitted"`
@@ -97,7 +97,7 @@ type RouteDenied struct {
 	Denied int64  `json:"denied"`
 }
 
-// RouteResult is what became of the requests of one route.
+// RouteResult counts the requests of one route.
 type RouteResult struct {
 	Name         string `json:"name"`
 	Requests     int64  `json:"requests"`
@@ -133,9 +133,9 @@ type LimitDenied struct {
 	Denied int64  `json:"denied"`
 }
 
-// Unmatched are requests that no route takes.
+// Unmatched counts the requests that no route takes.
 type Unmatched struct {
-	BadRequest       int64       `json:"bad_request"`        // 400: no HTTP, or a malformed host or path
+	BadRequest       int64       `json:"bad_request"`        // 400: not HTTP, or a malformed host or path
 	NotFound         int64       `json:"not_found"`          // 404
 	MethodNotAllowed int64       `json:"method_not_allowed"` // 405
 	Top              []PathCount `json:"top,omitempty"`
@@ -150,7 +150,7 @@ type PathCount struct {
 	Count  int64  `json:"count"`
 }
 
-// CacheEstimate says what the response cache would have done, as far as a log can tell.
+// CacheEstimate says what the response cache would have done, as far as that follows from a log.
 type CacheEstimate struct {
 	CacheCount
 	Rules  []CacheResult `json:"rules"`
@@ -199,15 +199,15 @@ type Point struct {
 	Hits     int64 `json:"cache_hits"`
 }
 
-// Diff is what the policy does otherwise than the one it is compared with.
+// Diff is how the policy differs from the one that it is compared with.
 type Diff struct {
 	NewlyDenied    DiffSide   `json:"newly_denied"`
 	NoLongerDenied DiffSide   `json:"no_longer_denied"`
 	OtherRoute     []Rerouted `json:"other_route"`           // requests that another route takes
 	CacheHits      int64      `json:"cache_hits"`            // more, or less, than before
 	OriginSaved    int64      `json:"origin_requests_saved"` // more, or less, than before
-	Same           bool       `json:"same"`                  // not one request is treated otherwise
-	ClientsAtLeast bool       `json:"clients_at_least"`      // there were too many to tell each from each
+	Same           bool       `json:"same"`                  // both policies treat every request alike
+	ClientsAtLeast bool       `json:"clients_at_least"`      // there were too many to count each once
 }
 
 // DiffSide are the requests that one policy denies and the other does not.
@@ -215,12 +215,12 @@ type DiffSide struct {
 	Requests int64         `json:"requests"`
 	ByLimit  []LimitDenied `json:"by_limit"`
 	ByRoute  []RouteDenied `json:"by_route"`
-	// Clients that had such requests, and of them those that the other policy never denies.
+	// Clients that had such requests; Top lists those with the most.
 	Clients int64        `json:"clients"`
 	Top     []DiffClient `json:"top"`
 }
 
-// DiffClient is a client that is treated otherwise.
+// DiffClient is a client whose requests the two policies treat differently.
 type DiffClient struct {
 	Client   string `json:"client"`
 	Requests int64  `json:"requests"`

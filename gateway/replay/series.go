@@ -1,7 +1,7 @@
 package replay
 
-// series counts over time in at most maxSteps equal steps, which become coarser
-// whenever the log turns out to be longer.
+// series counts requests over time in at most maxSteps equal steps. When the log turns out to be longer, steps are merged
+// into wider ones.
 type series struct {
 	start int64 // microseconds; a multiple of step
 	step  int64 // microseconds
@@ -13,13 +13,13 @@ const (
 	second   = 1_000_000 // in microseconds
 )
 
-// ladder is how wide steps may be, in seconds. Each is a multiple of the one
-// before, so that steps can be merged; beyond the last, they double.
-var ladder = [...]int64{1, 5, 15, 60, 300, 900, 3600, 3 * 3600, 12 * 3600, 24 * 3600}
+// stepWidths are the widths of a step, in seconds. Each is a multiple of the one
+// before, so that whole steps can be merged. After the last, widths double.
+var stepWidths = [...]int64{1, 5, 15, 60, 300, 900, 3600, 3 * 3600, 12 * 3600, 24 * 3600}
 
 // coarser is the next wider step.
 func coarser(step int64) int64 {
-	for _, s := range ladder {
+	for _, s := range stepWidths {
 		if s*second > step {
 			return s * second
 		}
@@ -27,7 +27,7 @@ func coarser(step int64) int64 {
 	return 2 * step
 }
 
-// at returns the step of a time, which must not be earlier than the first one asked for.
+// at returns the step that a time is in. The first call must be the one with the earliest time.
 func (s *series) at(us int64) *Point {
 	if s.step == 0 {
 		s.step = second

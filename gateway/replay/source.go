@@ -10,13 +10,11 @@ import (
 	"github.com/headgate/headgate/gateway/replay/logs"
 )
 
-// source reads one log in a goroutine of its own: lines into records, records
-// into the order of their times, as far as its window goes.
+// source reads one log in a goroutine of its own: it parses the lines and puts the records in the order of their times.
 //
-// Servers write a request's line when its answer is complete, some with the
-// time at which it came: lines are out of order by as much as requests
-// last. The window holds back so many lines that the earliest of them can
-// be told.
+// Servers write a request's line when its response is complete, some with the
+// time at which the request arrived: lines are out of order by as much as requests
+// last. The source therefore holds back as many records as its window says, and passes on the earliest.
 type source struct {
 	log     logs.Log
 	window  int
@@ -24,7 +22,7 @@ type source struct {
 	summary LogSummary
 	err     error // valid once batches is closed, as is summary
 
-	batch []logs.Record // what is being consumed
+	batch []logs.Record // which the merge is consuming
 	next  int
 }
 
@@ -105,7 +103,7 @@ func (s *source) readLines(ctx context.Context, in *logs.Reader, p *progress, ea
 	}
 }
 
-// batcher hands records over in batches, so that the channel is used once for many.
+// batcher passes records on in batches, as a channel operation for each would be slow. It fails once done is closed.
 type batcher struct {
 	to   chan<- []logs.Record
 	done <-chan struct{}
@@ -146,13 +144,13 @@ func (s *source) bad(line []byte, err error) {
 	}
 }
 
-// peek returns the source's earliest record; nil at the end, or with an error.
+// peek returns the source's earliest record. At the end of the log, or with an error, it is nil.
 func (s *source) peek(ctx context.Context) (*logs.Record, error) {
 	for s.next >= len(s.batch) {
 		select {
 		case batch, ok := <-s.batches:
 			if !ok && s.err == nil {
-				return nil, ctx.Err() // interrupted, a source ends as if its log did
+				return nil, ctx.Err() // when ctx ends, so does the source, without an error of its own
 			}
 			if !ok {
 				return nil, s.err
@@ -165,8 +163,7 @@ func (s *source) peek(ctx context.Context) (*logs.Record, error) {
 	return &s.batch[s.next], nil
 }
 
-// reorder holds back records to put them in the order of their times. Its
-// memory is bounded by its window.
+// reorder holds back up to window records to put them in the order of their times.
 type reorder struct {
 	window int
 	heap   timeHeap[int32] // slots
@@ -174,14 +171,14 @@ type reorder struct {
 	free   []int32
 	seq    uint64
 
-	released int64 // the time of the last record that went out
-	late     int64 // records that came after a later one had gone out
-	worst    int64 // by how much, microseconds
+	released int64 // the latest time of a record that was passed on, in microseconds
+	late     int64 // records that arrived after a later one had been passed on
+	worst    int64 // by how much at most, in microseconds
 }
 
 func newReorder(window int) *reorder { return &reorder{window: window} }
 
-// add takes a record in, and passes on the earliest once the window is full.
+// add holds a record back, and passes on the earliest once the window is full.
 func (o *reorder) add(r *logs.Record, emit func(*logs.Record) error) error {
 	if r.At < o.released {
 		o.late++
@@ -212,7 +209,7 @@ func (o *reorder) release(emit func(*logs.Record) error) error {
 	return err
 }
 
-// drain passes on what is left.
+// drain passes on all records that are still held back.
 func (o *reorder) drain(emit func(*logs.Record) error) error {
 	for len(o.heap) > 0 {
 		if err := o.release(emit); err != nil {
@@ -222,8 +219,8 @@ func (o *reorder) drain(emit func(*logs.Record) error) error {
 	return nil
 }
 
-// progress is what has been read so far, by all sources together.
+// progress is how far all sources together have read.
 type progress struct {
 	read, total, lines atomic.Int64
-	open               atomic.Bool // a source's size is not known
+	open               atomic.Bool // the size of some log is not known
 }

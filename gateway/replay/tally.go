@@ -14,7 +14,7 @@ import (
 	"github.com/headgate/headgate/policies"
 )
 
-// tally adds up what one policy does.
+// tally counts the verdicts of one policy.
 type tally struct {
 	engine  *engine
 	name    string
@@ -54,8 +54,8 @@ func newTally(e *engine, name string, top int) *tally {
 	return t
 }
 
-// add counts a request and what became of it, and returns whose it was; nil
-// where there are too many clients to tell apart.
+// add counts a request and its verdict, and returns its client; nil
+// where there are too many clients to count them all.
 func (t *tally) add(r *logs.Record, v *verdict) *client {
 	t.counts[v.outcome]++
 	point := t.series.at(t.engine.now)
@@ -129,12 +129,12 @@ func statusOf(o outcome) int {
 	return http.StatusOK
 }
 
-func (c *CacheCount) add(a cacheAnswer) {
+func (c *CacheCount) add(a cacheUse) {
 	c.Requests++
 	if a != cacheMiss {
 		c.Hits++
 	}
-	if a == cacheStale || a == cacheStaleErr {
+	if a == cacheStale || a == cacheStaleOnError {
 		c.Stale++
 	}
 	if a != cacheHit {
@@ -149,7 +149,7 @@ func (c *CacheCount) plus(o CacheCount) {
 	c.Origin += o.Origin
 }
 
-// result draws the sums.
+// result returns the counts as the report has them.
 func (t *tally) result() PolicyResult {
 	for _, c := range t.clients.all {
 		c.endMinute()
@@ -181,17 +181,17 @@ func (t *tally) result() PolicyResult {
 		}
 	}
 	for _, c := range t.clients.top(t.top, func(c *client) int64 { return c.denied }) {
-		p.CutOff.Top = append(p.CutOff.Top, t.view(c))
+		p.CutOff.Top = append(p.CutOff.Top, t.clientView(c))
 	}
 	return p
 }
 
-func (t *tally) view(c *client) ClientView {
+func (t *tally) clientView(c *client) ClientView {
 	v := ClientView{
 		Client: t.nameOf(c.key), Requests: c.requests, Denied: c.denied, Bot: c.looksLikeBot(),
 		Agent:               c.agent,
-		WorstMinute:         timeOf(c.worst * 60_000_000),
-		WorstMinuteRequests: c.worstSeen,
+		WorstMinute:         timeOf(c.worstMinute * 60_000_000),
+		WorstMinuteRequests: c.worstRequests,
 		WorstMinuteDenied:   c.worstDenied,
 		FirstDenied:         timeOf(c.firstDenied),
 	}
@@ -207,7 +207,7 @@ func (t *tally) view(c *client) ClientView {
 	return v
 }
 
-// nameOf shows an IPv6 client as its prefix.
+// nameOf is what the report calls a client; an IPv6 client is its prefix.
 func (t *tally) nameOf(k clientKey) string {
 	if k.addr.Is6() && t.engine.policy.Server.IPv6Prefix < 128 {
 		return fmt.Sprintf("%s/%d", k.addr, t.engine.policy.Server.IPv6Prefix)
