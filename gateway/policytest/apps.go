@@ -13,15 +13,14 @@ import (
 	"syscall"
 )
 
-// apps stand in for the policy's app servers, behind all that the proxy does
-// to a request before it leaves and to an answer as it comes.
+// apps stand in for the policy's app servers, in place of the proxy's connections to them.
 type apps struct {
 	clock   *clock
 	answers map[string][]Answer
 
-	mu       sync.Mutex
-	now      *Answer // what the step at hand has them answer
-	received []*received
+	mu         sync.Mutex
+	stepAnswer *Answer // what the current step has them answer; nil: what the file says under apps
+	received   []*received
 }
 
 // received is a request as an app server saw it.
@@ -44,15 +43,15 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// begin sets what is answered until the next begin; nil: as always.
-func (a *apps) begin(now *Answer) {
+// beginStep sets the answer for a step, and forgets the requests of the one before.
+func (a *apps) beginStep(now *Answer) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.now, a.received = now, nil
+	a.stepAnswer, a.received = now, nil
 }
 
-// asked returns what has been asked since begin.
-func (a *apps) asked() []*received {
+// requests returns the requests that app servers have received since beginStep.
+func (a *apps) requests() []*received {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.received
@@ -90,21 +89,21 @@ func (a *apps) answer(upstream string, r *http.Request) (*http.Response, error) 
 
 // choose finds the answer to a request.
 func (a *apps) choose(upstream string, r *received) Answer {
-	said := Answer{Status: http.StatusOK}
-	if a.now != nil {
-		said = *a.now
+	answer := Answer{Status: http.StatusOK}
+	if a.stepAnswer != nil {
+		answer = *a.stepAnswer
 	} else {
 		for _, candidate := range a.answers[upstream] {
 			if candidate.fits(r) {
-				said = candidate
+				answer = candidate
 				break
 			}
 		}
 	}
-	if !said.HasBody {
-		said.Body = fmt.Sprintf("%s answers %s %s\n", upstream, r.Method, r.Path)
+	if !answer.HasBody {
+		answer.Body = fmt.Sprintf("%s answers %s %s\n", upstream, r.Method, r.Path)
 	}
-	return said
+	return answer
 }
 
 // fits reports whether an answer is for this request.
@@ -125,11 +124,11 @@ func (a *Answer) fits(r *received) bool {
 	return path == a.Path
 }
 
-func (a *apps) response(r *http.Request, said Answer) *http.Response {
+func (a *apps) response(r *http.Request, answer Answer) *http.Response {
 	res := &http.Response{
-		Status:     strconv.Itoa(said.Status) + " " + http.StatusText(said.Status),
-		StatusCode: said.Status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: said.Header.Clone(), Request: r,
+		Status:     strconv.Itoa(answer.Status) + " " + http.StatusText(answer.Status),
+		StatusCode: answer.Status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: answer.Header.Clone(), Request: r,
 	}
 	if res.Header == nil {
 		res.Header = http.Header{}
@@ -137,35 +136,35 @@ func (a *apps) response(r *http.Request, said Answer) *http.Response {
 	if res.Header["Date"] == nil {
 		res.Header.Set("Date", a.clock.Now().UTC().Format(http.TimeFormat))
 	}
-	if said.Status == http.StatusSwitchingProtocols {
+	if answer.Status == http.StatusSwitchingProtocols {
 		for _, name := range []string{"Connection", "Upgrade"} {
 			if res.Header[name] == nil {
 				res.Header[name] = r.Header[name]
 			}
 		}
-		res.Body = ended{}
+		res.Body = closedConn{}
 		return res
 	}
-	body := said.Body
-	if r.Method == http.MethodHead || said.Status == http.StatusNoContent || said.Status == http.StatusNotModified {
+	body := answer.Body
+	if r.Method == http.MethodHead || answer.Status == http.StatusNoContent || answer.Status == http.StatusNotModified {
 		body = ""
 	}
 	res.Body = io.NopCloser(strings.NewReader(body))
 	res.ContentLength = int64(len(body))
 	if r.Method == http.MethodHead {
-		res.ContentLength = int64(len(said.Body))
+		res.ContentLength = int64(len(answer.Body))
 	}
-	if said.Status != http.StatusNoContent && said.Status != http.StatusNotModified {
+	if answer.Status != http.StatusNoContent && answer.Status != http.StatusNotModified {
 		res.Header.Set("Content-Length", strconv.FormatInt(res.ContentLength, 10))
 	}
 	return res
 }
 
-// ended is the app's side of an upgraded connection that it closes at once.
-type ended struct{}
+// closedConn is an upgraded connection that the app server closes at once.
+type closedConn struct{}
 
-func (ended) Read([]byte) (int, error)    { return 0, io.EOF }
-func (ended) Write(p []byte) (int, error) { return len(p), nil }
-func (ended) Close() error                { return nil }
+func (closedConn) Read([]byte) (int, error)    { return 0, io.EOF }
+func (closedConn) Write(p []byte) (int, error) { return len(p), nil }
+func (closedConn) Close() error                { return nil }
 
-var errGone = errors.New("the connection is closed")
+var errClosed = errors.New("the connection is closed")

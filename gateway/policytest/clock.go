@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// clock is the time of a test. It moves when it is told to.
+// clock is the time of a test. It moves only when a test sets it.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time
 }
 
-// Now is safe for concurrent use, as fetches of the cache ask for it.
+// Now is safe for concurrent use: the cache's background fetches call it.
 func (c *clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -9,17 +9,17 @@ import (
 	"strings"
 )
 
-// Difference is something that is not as expected.
+// Difference is one value that is not as expected.
 type Difference struct {
 	What string `json:"what"`
 	Want string `json:"want"`
 	Got  string `json:"got"`
 }
 
-// compare holds what became of a request against what is expected of it.
-func (w *world) compare(ctx context.Context, e *Expectation, got *answered) []Difference {
+// compare compares what was observed of a request with what the test expects.
+func (h *harness) compare(ctx context.Context, e *Expectation, got *observed) []Difference {
 	var c comparison
-	if got.broken {
+	if got.truncated {
 		c.differ("answer", "a whole one", "cut off")
 	}
 	if len(e.Status) > 0 && !slices.Contains(e.Status, got.status) {
@@ -31,16 +31,16 @@ func (w *world) compare(ctx context.Context, e *Expectation, got *answered) []Di
 	c.value("client", e.Client, o.Client)
 	c.value("user", e.User, o.User)
 	c.session(e.Session, o.SessionNeeded)
-	if word := cacheWord(got.answer["Cache-Status"]); e.Cache != "" && e.Cache != word {
-		if lines := got.answer["Cache-Status"]; len(lines) > 0 {
+	if word := cacheWord(got.responseHeader["Cache-Status"]); e.Cache != "" && e.Cache != word {
+		if lines := got.responseHeader["Cache-Status"]; len(lines) > 0 {
 			word += " (" + lines[len(lines)-1] + ")"
 		}
 		c.differ("cache", e.Cache, word)
 	}
-	c.header("headers.", e.Header, got.answer)
+	c.header("headers.", e.Header, got.responseHeader)
 	c.text("body", e.Body, got.body)
 	if len(e.Remaining) > 0 {
-		c.remaining(e.Remaining, w, ctx, got)
+		c.remaining(ctx, h, e.Remaining, got)
 	}
 	if e.Forwarded != nil {
 		c.forwarded(e.Forwarded, got.received)
@@ -54,7 +54,7 @@ func (c *comparison) differ(what, want, got string) {
 	c.found = append(c.found, Difference{what, want, got})
 }
 
-// value compares a value that may be missing, which is the same as empty.
+// value compares a value. An empty one counts as missing.
 func (c *comparison) value(what string, want *Want, got string) {
 	if want == nil {
 		return
@@ -63,12 +63,12 @@ func (c *comparison) value(what string, want *Want, got string) {
 	if got != "" {
 		values = []string{got}
 	}
-	if !want.met(values...) {
+	if !want.matches(values...) {
 		c.differ(what, want.String(), orNone(values))
 	}
 }
 
-// text compares a body, whose line end at the end does not matter.
+// text compares a body. Line breaks at its end are ignored.
 func (c *comparison) text(what string, want *Want, got string) {
 	if want == nil {
 		return
@@ -82,7 +82,7 @@ func (c *comparison) text(what string, want *Want, got string) {
 
 func (c *comparison) header(what string, wants []NamedWant, got http.Header) {
 	for _, w := range wants {
-		if values := got[w.Name]; !w.Want.met(values...) {
+		if values := got[w.Name]; !w.Want.matches(values...) {
 			c.differ(what+w.Name, w.Want.String(), orNone(values))
 		}
 	}
@@ -98,11 +98,11 @@ func (c *comparison) session(want string, needed bool) {
 	}
 }
 
-// remaining compares what is left of limits when the request is over: asked of
-// the counters themselves, as a login that succeeds is given back.
-func (c *comparison) remaining(wants []NamedWant, w *world, ctx context.Context, got *answered) {
+// remaining compares what is left of limits after the request. It asks the counters, not the response's headers: a limit
+// that counts by the response is settled after the header is made.
+func (c *comparison) remaining(ctx context.Context, h *harness, wants []NamedWant, got *observed) {
 	left := map[string]string{}
-	if e := w.explain(ctx, got); e != nil {
+	if e := h.explain(ctx, got); e != nil {
 		for _, l := range e.Limits {
 			if l.Unknown == "" {
 				left[l.Name] = strconv.FormatInt(l.Remaining, 10)
@@ -114,7 +114,7 @@ func (c *comparison) remaining(wants []NamedWant, w *world, ctx context.Context,
 		switch {
 		case !ok && want.Want.kind != wantNone:
 			c.differ("remaining."+want.Name, want.Want.String(), "none: the limit does not apply")
-		case ok && !want.Want.met(n):
+		case ok && !want.Want.matches(n):
 			c.differ("remaining."+want.Name, want.Want.String(), n)
 		}
 	}
@@ -142,9 +142,8 @@ func (c *comparison) forwarded(want *Forwarding, all []*received) {
 	c.text("forwarded.body", want.Body, got.Body)
 }
 
-// cacheWord says in one word what part the cache had in an answer, by the
-// gateway's own member of its Cache-Status (RFC 9211): the last one, as caches
-// append on the way to the client.
+// cacheWord says in one word how the cache took part in a response. It reads the gateway's
+// member of Cache-Status (RFC 9211): the last one, as each cache appends its own.
 func cacheWord(lines []string) string {
 	if len(lines) == 0 {
 		return cacheNone
@@ -168,7 +167,7 @@ func cacheWord(lines []string) string {
 	case status == "304":
 		return "revalidated"
 	case params["fwd"] == "stale" && (status != "" || params["detail"] == "unreachable"):
-		return "stale" // in the place of an answer that the app could not give
+		return "stale" // served because the app server failed
 	case params["fwd"] == "bypass" || params["fwd"] == "method" || params["fwd"] == "request":
 		return "bypass"
 	}

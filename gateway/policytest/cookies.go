@@ -10,8 +10,8 @@ import (
 	"github.com/headgate/headgate/internal/httpx"
 )
 
-// cookies are what a client keeps, as RFC 6265 section 5 has a user agent do,
-// on the test's clock. net/http/cookiejar keeps them on the real one.
+// cookies are a client's cookies, kept as RFC 6265 section 5 says. net/http/cookiejar cannot be used: it
+// expires cookies by the real clock.
 type cookies struct {
 	kept []*cookie
 }
@@ -21,11 +21,11 @@ type cookie struct {
 	domain, path string
 	hostOnly     bool
 	secure       bool
-	expires      time.Time // zero: with the test
+	expires      time.Time // zero: at the end of the test
 	order        int
 }
 
-// take keeps what an answer sets.
+// take keeps the cookies that a response sets.
 func (c *cookies) take(set []string, s *Step, now time.Time) {
 	res := http.Response{Header: http.Header{"Set-Cookie": set}}
 	for _, from := range res.Cookies() {
@@ -33,7 +33,7 @@ func (c *cookies) take(set []string, s *Step, now time.Time) {
 			domain: httpx.HostName(s.Host), order: len(c.kept)}
 		if d := strings.TrimPrefix(strings.ToLower(from.Domain), "."); d != "" {
 			if !domainMatches(k.domain, d) {
-				continue // somebody else's
+				continue // a cookie for another host
 			}
 			k.domain, k.hostOnly = d, false
 		}
@@ -63,13 +63,13 @@ func (c *cookies) take(set []string, s *Step, now time.Time) {
 			k.order = old.order
 			return true
 		})
-		if !k.ended(now) {
+		if !k.expired(now) {
 			c.kept = append(c.kept, k)
 		}
 	}
 }
 
-func (k *cookie) ended(now time.Time) bool { return !k.expires.IsZero() && !now.Before(k.expires) }
+func (k *cookie) expired(now time.Time) bool { return !k.expires.IsZero() && !now.Before(k.expires) }
 
 // header returns the Cookie header of a request, or "" if there is none to send.
 func (c *cookies) header(s *Step, now time.Time) string {
@@ -78,7 +78,7 @@ func (c *cookies) header(s *Step, now time.Time) string {
 	var sent []*cookie
 	for _, k := range c.kept {
 		switch {
-		case k.ended(now), k.secure && s.Scheme != "https",
+		case k.expired(now), k.secure && s.Scheme != "https",
 			k.hostOnly && host != k.domain, !domainMatches(host, k.domain), !pathMatches(path, k.path):
 			continue
 		}

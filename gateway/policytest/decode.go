@@ -16,37 +16,37 @@ import (
 // decoder turns YAML nodes into a File. It goes on after each mistake, so that
 // one run finds them all.
 type decoder struct {
-	file  *File
-	found policies.Diagnostics
-	nodes int  // decoded so far
-	full  bool // there were too many: what else is found would only confuse
-	told  map[policies.Diagnostic]bool
+	file     *File
+	found    policies.Diagnostics
+	nodes    int  // decoded so far
+	tooMany  bool // there were more than maxNodes; further mistakes are not reported
+	reported map[policies.Diagnostic]bool
 }
 
-// maxNodes bounds what is decoded: aliases of aliases can stand for billions.
+// maxNodes bounds how many nodes are decoded: aliases of aliases can stand for billions.
 const maxNodes = 200_000
 
-// fields are what reads each key of a mapping.
+// fields has the function that reads the value of each key of a mapping.
 type fields map[string]func(*yaml.Node)
 
 func (d *decoder) at(n *yaml.Node) policies.Position {
 	return policies.Position{File: d.file.Name, Line: max(n.Line, 1), Column: max(n.Column, 1)}
 }
 
-// errorf notes a mistake, once: aliases lead to the same place again and again.
+// errorf reports a mistake, and each one once: aliases lead to the same place again and again.
 func (d *decoder) errorf(at policies.Position, mend, format string, args ...any) {
 	found := policies.Diagnostic{Position: at, Message: fmt.Sprintf(format, args...), Mend: mend}
-	if d.full || d.told[found] {
+	if d.tooMany || d.reported[found] {
 		return
 	}
-	if d.told == nil {
-		d.told = map[policies.Diagnostic]bool{}
+	if d.reported == nil {
+		d.reported = map[policies.Diagnostic]bool{}
 	}
-	d.told[found] = true
+	d.reported[found] = true
 	d.found = append(d.found, found)
 }
 
-// kind is a node's kind, or that of what it is an alias of.
+// kind is a node's kind; an alias has that of its target.
 func kind(n *yaml.Node) yaml.Kind {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -54,7 +54,7 @@ func kind(n *yaml.Node) yaml.Kind {
 	return n.Kind
 }
 
-// enter follows an alias, and counts.
+// enter follows an alias and counts the node. It fails once there are too many.
 func (d *decoder) enter(n *yaml.Node) (_ *yaml.Node, ok bool) {
 	at := d.at(n)
 	if n.Kind == yaml.AliasNode {
@@ -62,13 +62,13 @@ func (d *decoder) enter(n *yaml.Node) (_ *yaml.Node, ok bool) {
 	}
 	if d.nodes++; d.nodes > maxNodes {
 		d.errorf(at, "split the file, or use fewer aliases", "the file stands for more than %d values", maxNodes)
-		d.full = true
+		d.tooMany = true
 		return n, false
 	}
 	return n, true
 }
 
-// mapping reads a mapping's keys. what is what it stands for: "a test".
+// mapping reads a mapping's keys. what names the mapping in errors: "a test".
 func (d *decoder) mapping(n *yaml.Node, what string, known fields) {
 	d.pairs(n, what, func(name string, key, value *yaml.Node) {
 		read, ok := known[name]
@@ -127,7 +127,7 @@ func (d *decoder) list(n *yaml.Node, what string, f func(*yaml.Node)) {
 	}
 }
 
-// text reads a scalar as it stands.
+// text reads a scalar as it is written.
 func (d *decoder) text(n *yaml.Node) (string, bool) {
 	at := d.at(n)
 	n, ok := d.enter(n)
@@ -201,21 +201,21 @@ func (d *decoder) want(n *yaml.Node) *Want {
 	return &w
 }
 
-// mention notes a name that the policy must define.
-func (d *decoder) mention(n *yaml.Node, kind, name string) {
-	d.file.names = append(d.file.names, mention{d.at(n), kind, name})
+// requireName notes a name that the policy must define. kind is route, limit, upstream or client.
+func (d *decoder) requireName(n *yaml.Node, kind, name string) {
+	d.file.names = append(d.file.names, nameRef{d.at(n), kind, name})
 }
 
-// wantName reads what is expected of a name that the policy gives.
+// wantName reads an expectation of a route, limit or client of the policy.
 func (d *decoder) wantName(n *yaml.Node, kind string) *Want {
 	w := d.want(n)
 	if w != nil && w.kind == wantExact {
-		d.mention(n, kind, w.exact)
+		d.requireName(n, kind, w.exact)
 	}
 	return w
 }
 
-// sorted returns what was found in the order of the file.
+// sorted returns the mistakes in the order of the file.
 func (d *decoder) sorted() policies.Diagnostics {
 	slices.SortStableFunc(d.found, func(a, b policies.Diagnostic) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
@@ -247,7 +247,7 @@ func describe(n *yaml.Node) string {
 	return strconv.Quote(short(n.Value))
 }
 
-// short shortens what is quoted back from the file.
+// short shortens text of the file for an error.
 func short(s string) string {
 	const most = 60
 	if r := []rune(s); len(r) > most {

@@ -14,43 +14,43 @@ type File struct {
 	Name    string
 	Env     map[string]string
 	Base    string    // scheme and authority of URLs that are only a path
-	Clock   time.Time // when every test begins
+	Clock   time.Time // the time at which every test begins
 	Clients map[string]*Client
-	Apps    map[string][]Answer // by upstream; the first that fits answers
+	Apps    map[string][]Answer // by upstream; the first that fits a request is its answer
 	Tests   []*Test
 
-	// Names that the policy must define, with their places.
-	names []mention
+	// names are those that the policy must define.
+	names []nameRef
 }
 
-// Client is somebody who sends requests. Cookies that an answer sets are kept
-// and sent again, within one test, as a browser would.
+// Client is a client that sends requests. Within a test it keeps the cookies that responses set, and sends them
+// as a browser would.
 type Client struct {
 	Name   string
 	From   netip.Addr
 	Header http.Header
 }
 
-// Answer is what an app server says.
+// Answer is a response of an app server, or its failure.
 type Answer struct {
 	Method, Path string // which requests it is for; empty: any. A path that ends in * is a prefix
 	Status       int
 	Header       http.Header
 	Body         string
-	HasBody      bool // else it says what it was asked
+	HasBody      bool // if not, the body names the upstream and the request
 	Fail         Failure
 }
 
-// Failure is why an app server does not answer.
+// Failure is how an app server fails to respond.
 type Failure string
 
 // The failures.
 const (
-	Refused Failure = "refused" // it accepts no connection
-	Timeout Failure = "timeout" // nothing is heard of it
+	Refused Failure = "refused" // the connection is refused
+	Timeout Failure = "timeout" // the connection times out
 )
 
-// Test is a story: steps, in order, by a gateway that has just begun.
+// Test is a sequence of steps, run on a gateway that has just started.
 type Test struct {
 	policies.Position
 	Name  string
@@ -60,30 +60,29 @@ type Test struct {
 // Step is a wait, or a request that is sent once or several times.
 type Step struct {
 	policies.Position
-	Wait time.Duration // where it is a wait
+	Wait time.Duration // for a wait; a request has a Method
 
 	Method string
-	Target string // as it stands in the request line: an absolute path, and the query
+	Target string // the request target: an absolute path, and the query
 	Scheme string
 	Host   string
 	As     *Client
-	From   netip.Addr // instead of the client's
+	From   netip.Addr // in place of the client's; the zero Addr: the client's
 	Header http.Header
 	Body   string
 	Times  int
 	Over   time.Duration
-	App    *Answer // instead of what the upstream usually answers
-	Expect []Phase // together as many as Times; empty: nothing is asked
+	App    *Answer // in place of the file's answers for the upstream
+	Expect []Phase // together as many as Times; empty: anything may happen
 }
 
-// Phase is what is expected of some of a step's requests.
+// Phase is an expectation of several requests of a step in a row.
 type Phase struct {
 	Requests int
 	Expectation
 }
 
-// Expectation is what is expected of one request. What it does not mention
-// does not matter.
+// Expectation is what a test expects of one request. A field that is not set is not checked.
 type Expectation struct {
 	policies.Position
 	Status    []int
@@ -99,15 +98,15 @@ type Expectation struct {
 	Forwarded *Forwarding
 }
 
-// NamedWant is what is expected of a header or limit.
+// NamedWant is an expectation of a header or limit.
 type NamedWant struct {
 	Name string
 	Want Want
 }
 
-// Forwarding is what is expected to have reached an app server.
+// Forwarding is what a test expects an app server to have received.
 type Forwarding struct {
-	No     bool  // nothing
+	No     bool  // no request was forwarded
 	To     *Want // the upstream
 	Server *Want
 	Method *Want
@@ -117,8 +116,8 @@ type Forwarding struct {
 	Body   *Want
 }
 
-// mention is a name that the policy must define.
-type mention struct {
+// nameRef is a name that the policy must define.
+type nameRef struct {
 	at   policies.Position
 	kind string // route, limit, upstream or client
 	name string

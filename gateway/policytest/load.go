@@ -16,17 +16,17 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// What holds where a file does not say otherwise.
+// Defaults of a file.
 const (
 	defaultBase = "https://gateway.test"
-	// defaultFrom is TEST-NET-1's (RFC 5737).
+	// defaultFrom is an address of TEST-NET-1 (RFC 5737).
 	defaultFrom = "192.0.2.1"
 )
 
-// defaultClock is as good as any other; it is round, so that times are easily told.
+// defaultClock is a round time, so that times in failures are easy to read.
 var defaultClock = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// Load reads a file of tests. If the diagnostics hold an error there is no file.
+// Load reads a file of tests. The file is nil if the diagnostics have an error.
 func Load(path string) (*File, policies.Diagnostics) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -36,7 +36,7 @@ func Load(path string) (*File, policies.Diagnostics) {
 		}}
 	}
 	defer f.Close()
-	const tooMuch = 16 << 20 // yamlnode.Parse says what is too much
+	const tooMuch = 16 << 20 // more than yamlnode.Parse accepts, which reports it
 	data, err := io.ReadAll(io.LimitReader(f, tooMuch))
 	if err != nil {
 		return nil, policies.Diagnostics{{
@@ -67,8 +67,8 @@ func Parse(name string, data []byte) (*File, policies.Diagnostics) {
 	return f, found
 }
 
-// document reads the whole. What tests refer to is read before them, wherever
-// it stands.
+// document reads the whole file. Clients and apps are read before the tests that refer to them, wherever they
+// stand.
 func (d *decoder) document(root *yaml.Node) {
 	var tests *yaml.Node
 	versioned := false
@@ -173,7 +173,7 @@ func (d *decoder) header(n *yaml.Node, h http.Header) {
 
 func (d *decoder) apps(n *yaml.Node) {
 	d.pairs(n, "apps", func(name string, key, value *yaml.Node) {
-		d.mention(key, "upstream", name)
+		d.requireName(key, "upstream", name)
 		if kind(value) != yaml.SequenceNode {
 			d.file.Apps[name] = []Answer{d.answer(value, true)}
 			return
@@ -184,7 +184,7 @@ func (d *decoder) apps(n *yaml.Node) {
 	})
 }
 
-// answer reads what an app answers, and, where it may say so, to what.
+// answer reads an answer of an app server. mayChoose allows `to`, which says for which requests it is.
 func (d *decoder) answer(n *yaml.Node, mayChoose bool) Answer {
 	a := Answer{Status: http.StatusOK, Header: http.Header{}}
 	known := fields{

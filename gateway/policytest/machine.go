@@ -148,7 +148,7 @@ func WriteJUnit(out io.Writer, reports []*Report, explain Explainer) error {
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.3f", d.Seconds()) }
 
-// plain leaves out what XML 1.0 cannot hold.
+// plain removes the characters that XML 1.0 does not allow.
 func plain(s string) string {
 	out := make([]rune, 0, len(s))
 	for _, r := range s {

@@ -33,8 +33,8 @@ func (f *File) check(p *policies.Policy) policies.Diagnostics {
 // load reads the policy that the file tests. Its variables have the values
 // that the file gives them, and no others: tests depend on no environment.
 //
-// The policy runs in this process: it listens nowhere, writes no log, and asks
-// no Redis. notes say what is otherwise than in production.
+// The policy is changed to run in this process: it listens on no address, writes no log, and connects to
+// no Redis. notes say how that differs from production.
 func (f *File) load(path string) (_ *policies.Policy, notes []string, _ policies.Diagnostics) {
 	p, found := policies.Load(path, policies.LoadOptions{LookupEnv: func(name string) (string, bool) {
 		v, ok := f.Env[name]
@@ -57,7 +57,7 @@ func (f *File) load(path string) (_ *policies.Policy, notes []string, _ policies
 	}
 	p.Server.Admin.Listen = "off"
 	p.Server.AccessLog = policies.AccessLogOff
-	p.Server.TLS = nil // whether a request comes over TLS, its URL says
+	p.Server.TLS = nil // a request's URL says whether it comes over TLS
 	for _, u := range p.Upstreams {
 		u.TLS = nil // there is no connection to protect
 	}

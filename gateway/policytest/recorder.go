@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// recorder is a client's side of one request: what net/http's server would
-// have written for it.
+// recorder is the http.ResponseWriter of one request. It keeps what net/http's server would have
+// sent to the client.
 type recorder struct {
 	header   http.Header
 	status   int
@@ -36,7 +36,7 @@ func (r *recorder) Write(p []byte) (int, error) {
 	return r.body.Write(p)
 }
 
-// Flush has nothing to do, but a stream wants to be flushed.
+// Flush implements http.Flusher: like a write, it sends the header.
 func (r *recorder) Flush() { r.WriteHeader(http.StatusOK) }
 
 // Hijack hands out the connection, for an upgrade.
@@ -48,7 +48,7 @@ func (r *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return r.upgraded, bufio.NewReadWriter(bufio.NewReader(r.upgraded), bufio.NewWriter(r.upgraded)), nil
 }
 
-// finish returns what the client got.
+// finish returns the response that the client received.
 func (r *recorder) finish() (status int, header http.Header, body string) {
 	if r.upgraded != nil {
 		res, err := http.ReadResponse(bufio.NewReader(r.upgraded.written()), nil)
@@ -62,7 +62,7 @@ func (r *recorder) finish() (status int, header http.Header, body string) {
 	return r.status, r.sent, r.body.String()
 }
 
-// wireConn is a hijacked connection to a client who sends nothing more.
+// wireConn is a hijacked connection to a client that sends nothing more.
 type wireConn struct {
 	mu     sync.Mutex
 	out    bytes.Buffer
@@ -78,7 +78,7 @@ func (c *wireConn) Read([]byte) (int, error) {
 func (c *wireConn) Write(p []byte) (int, error) {
 	select {
 	case <-c.closed:
-		return 0, errGone
+		return 0, errClosed
 	default:
 	}
 	c.mu.Lock()
@@ -97,13 +97,13 @@ func (c *wireConn) written() io.Reader {
 	return bytes.NewReader(c.out.Bytes())
 }
 
-func (c *wireConn) LocalAddr() net.Addr              { return nowhere{} }
-func (c *wireConn) RemoteAddr() net.Addr             { return nowhere{} }
+func (c *wireConn) LocalAddr() net.Addr              { return testAddr{} }
+func (c *wireConn) RemoteAddr() net.Addr             { return testAddr{} }
 func (c *wireConn) SetDeadline(time.Time) error      { return nil }
 func (c *wireConn) SetReadDeadline(time.Time) error  { return nil }
 func (c *wireConn) SetWriteDeadline(time.Time) error { return nil }
 
-type nowhere struct{}
+type testAddr struct{}
 
-func (nowhere) Network() string { return "test" }
-func (nowhere) String() string  { return "test" }
+func (testAddr) Network() string { return "test" }
+func (testAddr) String() string  { return "test" }

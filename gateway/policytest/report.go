@@ -11,49 +11,49 @@ import (
 	"github.com/headgate/headgate/policies"
 )
 
-// Report is what came of the tests of one policy.
+// Report is the result of the tests of one policy.
 type Report struct {
 	Policy, Tests string
-	// Wrong is why nothing was run: what is wrong with the tests or the policy.
+	// Wrong has the mistakes in the tests or the policy. With an error among them, no test was run.
 	Wrong policies.Diagnostics
-	// Notes say what is otherwise than in production.
+	// Notes say how the tests differ from production.
 	Notes   []string
 	Results []*Result
-	// Skipped are the tests that were not chosen.
+	// Skipped is how many tests Options.Run did not match.
 	Skipped int
 }
 
-// OK reports whether nothing was wrong.
+// OK reports whether there were no mistakes and all tests passed.
 func (r *Report) OK() bool {
 	return !r.Wrong.HasErrors() && !slices.ContainsFunc(r.Results, func(t *Result) bool { return !t.OK() })
 }
 
-// Result is what came of one test.
+// Result is the result of one test.
 type Result struct {
 	policies.Position
 	Name      string
 	Requests  int
-	Simulated time.Duration // by the test's clock
-	Took      time.Duration // by the real one
+	Simulated time.Duration // how long it took by the test's clock
+	Took      time.Duration // by the real clock
 	Failures  []Failed
 }
 
-// OK reports whether all was as expected.
+// OK reports whether the test passed.
 func (t *Result) OK() bool { return len(t.Failures) == 0 }
 
-// Failed is a request that did not become what was expected.
+// Failed is a request that was not as expected.
 type Failed struct {
 	policies.Position                   // of the expectation
 	Step              policies.Position // of the request
 	Number, Of        int               // which of the step's requests, from 1
-	More              int               // of those after it that were expected to be alike failed, too
+	More              int               // how many later requests of the same phase failed too
 	Request           string
 	From, As          string
 	After             time.Duration // since the test's beginning
 	Differences       []Difference
-	Answer            string                // what the client got, in a line
-	Explanation       *pipeline.Explanation // what the gateway makes of such a request afterwards
-	Cannot            string                // why nothing could be sent at all
+	Answer            string                // the response in one line
+	Explanation       *pipeline.Explanation // of the same request after the failure; may be nil
+	Cannot            string                // why the test could not begin; only Position is set then
 }
 
 // Title says in one line which request it is.
@@ -76,8 +76,8 @@ func (f *Failed) Title() string {
 	return b.String()
 }
 
-// summary tells what the client got, in a line.
-func (a *answered) summary() string {
+// summary is the response in one line.
+func (a *observed) summary() string {
 	parts := []string{fmt.Sprintf("%d %s", a.status, http.StatusText(a.status))}
 	if a.record.Error != "" {
 		parts = append(parts, a.record.Error)
@@ -86,7 +86,7 @@ func (a *answered) summary() string {
 		parts = append(parts, "denied by "+a.record.Limit)
 	}
 	for _, name := range []string{"Retry-After", "Location", "Cache-Status"} {
-		if v := a.answer.Get(name); v != "" {
+		if v := a.responseHeader.Get(name); v != "" {
 			parts = append(parts, name+": "+v)
 		}
 	}

@@ -23,12 +23,12 @@ import (
 type Options struct {
 	// Policy is the policy's path, Tests that of its tests. Both are required.
 	Policy, Tests string
-	// Run chooses the tests whose names it matches. Nil chooses all.
+	// Run chooses tests by name. Nil chooses all.
 	Run *regexp.Regexp
 }
 
-// Run runs the tests of one policy. The error is ctx's. What is wrong with a
-// file, and which tests failed, is in the Report.
+// Run runs the tests of one policy. Its only error is ctx's; mistakes in the files, and failed tests,
+// are in the Report.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	r := &Report{Policy: o.Policy, Tests: o.Tests}
 	file, found := Load(o.Tests)
@@ -55,9 +55,9 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	return r, nil
 }
 
-// world is what a test runs in: a gateway that has just begun, with apps, time
-// and clients of its own.
-type world struct {
+// harness is what a test runs on: a gateway that has just started, with its own app servers, clock
+// and clients.
+type harness struct {
 	gateway *server.Server
 	clock   *clock
 	apps    *apps
@@ -70,38 +70,38 @@ type world struct {
 func (f *File) run(ctx context.Context, p *policies.Policy, t *Test) (*Result, error) {
 	began := time.Now()
 	result := &Result{Name: t.Name, Position: t.Position}
-	w := &world{clock: &clock{now: f.Clock}, begun: f.Clock, jars: map[string]*cookies{}}
-	w.apps = &apps{clock: w.clock, answers: f.Apps}
+	h := &harness{clock: &clock{now: f.Clock}, begun: f.Clock, jars: map[string]*cookies{}}
+	h.apps = &apps{clock: h.clock, answers: f.Apps}
 	gateway, err := server.New(server.Options{
 		Policy:    p,
 		Logger:    slog.New(slog.DiscardHandler),
-		Now:       w.clock.Now,
-		Transport: w.apps.transport,
-		Observe:   func(o *observe.Record) { w.record = *o },
+		Now:       h.clock.Now,
+		Transport: h.apps.transport,
+		Observe:   func(o *observe.Record) { h.record = *o },
 	})
 	if err != nil {
 		result.Failures = append(result.Failures, Failed{Position: t.Position, Cannot: fmt.Sprintf("the policy cannot run: %v", err)})
 		return result, nil
 	}
-	w.gateway = gateway
+	h.gateway = gateway
 	defer func() { _ = gateway.Shutdown(context.WithoutCancel(ctx)) }() // nothing is in flight
 
 	for _, s := range t.Steps {
-		if err := w.step(ctx, s, result); err != nil {
+		if err := h.step(ctx, s, result); err != nil {
 			return nil, err
 		}
 	}
-	result.Simulated = w.clock.Now().Sub(f.Clock)
+	result.Simulated = h.clock.Now().Sub(f.Clock)
 	result.Took = time.Since(began)
 	return result, nil
 }
 
 // step runs a step, with its requests spread evenly over its time. Of each
-// phase the first request that is not as expected is told, and how many were.
-func (w *world) step(ctx context.Context, s *Step, result *Result) error {
-	begin := w.clock.Now()
+// phase it reports the first request that is not as expected, and how many more there were.
+func (h *harness) step(ctx context.Context, s *Step, result *Result) error {
+	begin := h.clock.Now()
 	if s.Method == "" {
-		w.clock.set(begin.Add(s.Wait))
+		h.clock.set(begin.Add(s.Wait))
 		return nil
 	}
 	phase, left := -1, 0
@@ -110,8 +110,8 @@ func (w *world) step(ctx context.Context, s *Step, result *Result) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		w.clock.set(begin.Add(s.after(i)))
-		got := w.send(ctx, s)
+		h.clock.set(begin.Add(s.offset(i)))
+		got := h.send(ctx, s)
 		result.Requests++
 		if len(s.Expect) == 0 {
 			continue
@@ -122,7 +122,7 @@ func (w *world) step(ctx context.Context, s *Step, result *Result) error {
 		}
 		left--
 		expect := &s.Expect[phase]
-		differences := w.compare(ctx, &expect.Expectation, got)
+		differences := h.compare(ctx, &expect.Expectation, got)
 		switch {
 		case len(differences) == 0:
 		case failed == nil:
@@ -130,79 +130,79 @@ func (w *world) step(ctx context.Context, s *Step, result *Result) error {
 				Position: expect.Position, Step: s.Position,
 				Number: i + 1, Of: s.Times,
 				Request: fmt.Sprintf("%s %s://%s%s", s.Method, s.Scheme, s.Host, s.Target), From: got.from.String(), As: s.As.Name,
-				After: w.clock.Now().Sub(w.begun), Differences: differences,
-				Answer: got.summary(), Explanation: w.explain(ctx, got),
+				After: h.clock.Now().Sub(h.begun), Differences: differences,
+				Answer: got.summary(), Explanation: h.explain(ctx, got),
 			})
 			failed = &result.Failures[len(result.Failures)-1]
 		default:
 			failed.More++
 		}
 	}
-	w.clock.set(begin.Add(s.Over))
+	h.clock.set(begin.Add(s.Over))
 	return nil
 }
 
-// after is how long after its first request a step's i-th is sent: i*Over/Times,
+// offset is how long after its first request a step's i-th is sent: i*Over/Times,
 // where the product itself might be too large for a Duration.
-func (s *Step) after(i int) time.Duration {
+func (s *Step) offset(i int) time.Duration {
 	n := time.Duration(s.Times)
 	return s.Over/n*time.Duration(i) + s.Over%n*time.Duration(i)/n
 }
 
-// answered is what became of a request.
-type answered struct {
-	step     *Step
-	from     netip.Addr
-	header   http.Header // of the request
-	status   int
-	answer   http.Header
-	body     string
-	broken   bool // the answer was cut off
-	record   observe.Record
-	received []*received
+// observed is what the client, the access log and the app servers saw of a request.
+type observed struct {
+	step           *Step
+	from           netip.Addr
+	requestHeader  http.Header
+	status         int
+	responseHeader http.Header
+	body           string
+	truncated      bool // the gateway aborted the response
+	record         observe.Record
+	received       []*received
 }
 
 // send sends a step's request once.
-func (w *world) send(ctx context.Context, s *Step) *answered {
-	got := &answered{step: s, from: s.From, header: s.As.Header.Clone()}
+func (h *harness) send(ctx context.Context, s *Step) *observed {
+	got := &observed{step: s, from: s.From, requestHeader: s.As.Header.Clone()}
 	if !got.from.IsValid() {
 		got.from = s.As.From
 	}
-	if got.header == nil {
-		got.header = http.Header{}
+	if got.requestHeader == nil {
+		got.requestHeader = http.Header{}
 	}
 	for name, values := range s.Header {
-		got.header[name] = values
+		got.requestHeader[name] = values
 	}
-	jar := w.jars[s.As.Name]
+	jar := h.jars[s.As.Name]
 	if jar == nil {
 		jar = new(cookies)
-		w.jars[s.As.Name] = jar
+		h.jars[s.As.Name] = jar
 	}
-	if line := jar.header(s, w.clock.Now()); line != "" && got.header["Cookie"] == nil {
-		got.header.Set("Cookie", line)
+	if line := jar.header(s, h.clock.Now()); line != "" && got.requestHeader["Cookie"] == nil {
+		got.requestHeader.Set("Cookie", line)
 	}
-	w.apps.begin(s.App)
-	w.record = observe.Record{}
+	h.apps.beginStep(s.App)
+	h.record = observe.Record{}
 	rec := newRecorder()
-	got.broken = serve(w.gateway, rec, s.request(ctx, got))
-	w.gateway.Settle()
-	got.status, got.answer, got.body = rec.finish()
-	got.record, got.received = w.record, w.apps.asked()
-	jar.take(got.answer["Set-Cookie"], s, w.clock.Now())
+	got.truncated = serve(h.gateway, rec, s.request(ctx, got))
+	h.gateway.Settle()
+	got.status, got.responseHeader, got.body = rec.finish()
+	got.record, got.received = h.record, h.apps.requests()
+	jar.take(got.responseHeader["Set-Cookie"], s, h.clock.Now())
 	return got
 }
 
-// request makes what net/http's server would have made of a step's request.
-func (s *Step) request(ctx context.Context, got *answered) *http.Request {
+// request makes the http.Request that net/http's server would make of a step's request.
+func (s *Step) request(ctx context.Context, got *observed) *http.Request {
 	u, err := url.ParseRequestURI(s.Target)
 	if err != nil {
-		panic(err) // the loader has parsed it
+		panic(err) // the decoder has parsed the target
 	}
 	r := &http.Request{
 		Method: s.Method, URL: u, RequestURI: s.Target, Host: s.Host,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: got.header.Clone(), Body: http.NoBody,
+		Header: got.requestHeader.Clone(), Body: http.NoBody,
 		RemoteAddr: netip.AddrPortFrom(got.from, 49152).String(),
 	}
 	if host := r.Header.Get("Host"); host != "" {
@@ -223,7 +223,7 @@ type bodyReader struct{ *strings.Reader }
 
 func (*bodyReader) Close() error { return nil }
 
-// serve runs the gateway's chain and reports whether it cut the answer off.
+// serve runs the gateway and reports whether it aborted the response.
 func serve(h http.Handler, w http.ResponseWriter, r *http.Request) (broken bool) {
 	defer func() {
 		switch p := recover(); p {
@@ -238,14 +238,14 @@ func serve(h http.Handler, w http.ResponseWriter, r *http.Request) (broken bool)
 	return false
 }
 
-// explain asks the gateway what it makes of such a request now.
-func (w *world) explain(ctx context.Context, got *answered) *pipeline.Explanation {
-	header := got.header.Clone()
+// explain asks the gateway for its explanation of the same request now; nil if there is none.
+func (h *harness) explain(ctx context.Context, got *observed) *pipeline.Explanation {
+	header := got.requestHeader.Clone()
 	host := got.step.Host
-	if h := header.Get("Host"); h != "" {
-		host = h
+	if named := header.Get("Host"); named != "" {
+		host = named
 	}
-	e, err := w.gateway.Explain(ctx, pipeline.Question{
+	e, err := h.gateway.Explain(ctx, pipeline.Question{
 		Method: got.step.Method, URL: got.step.Scheme + "://" + host + got.step.Target,
 		IP: got.record.ClientIP, Header: header, User: got.record.User, Session: got.record.Session,
 	})

@@ -17,7 +17,7 @@ import (
 // maxTimes bounds the requests of one step.
 const maxTimes = 100_000
 
-// test reads a test. names are those of the tests before it.
+// test reads a test. names has those of the tests before it, with their positions.
 func (d *decoder) test(n *yaml.Node, names map[string]policies.Position) {
 	t := &Test{Position: d.at(n)}
 	errors := len(d.found)
@@ -45,7 +45,7 @@ func (d *decoder) step(n *yaml.Node) *Step {
 	s := &Step{Position: d.at(n), Times: 1, Header: http.Header{}}
 	var sent, waits bool
 	var expect *yaml.Node
-	var about string // a key that belongs to a request
+	var about string // a key that only a request may have
 	ofRequest := func(key string, read func(*yaml.Node)) func(*yaml.Node) {
 		return func(n *yaml.Node) { about = key; read(n) }
 	}
@@ -81,7 +81,7 @@ func (d *decoder) step(n *yaml.Node) *Step {
 	return s
 }
 
-// as finds the client who sends.
+// as reads the name of the client that sends the request.
 func (d *decoder) as(n *yaml.Node, s *Step) {
 	name, ok := d.text(n)
 	if !ok {
@@ -208,7 +208,7 @@ func (d *decoder) expectation(n *yaml.Node) Expectation {
 		"body":      func(n *yaml.Node) { e.Body = d.want(n) },
 		"remaining": func(n *yaml.Node) {
 			d.pairs(n, "what remains of limits", func(name string, key, value *yaml.Node) {
-				d.mention(key, "limit", name)
+				d.requireName(key, "limit", name)
 				if w := d.want(value); w != nil {
 					e.Remaining = append(e.Remaining, NamedWant{name, *w})
 				}
@@ -251,7 +251,7 @@ func (d *decoder) wantHeader(n *yaml.Node) (all []NamedWant) {
 	return all
 }
 
-// forwarding reads what is expected to reach an app: `no`, `yes`, or how.
+// forwarding reads an expectation of what an app server receives: `no`, `yes`, or its parts.
 func (d *decoder) forwarding(n *yaml.Node) *Forwarding {
 	f := new(Forwarding)
 	if kind(n) == yaml.ScalarNode {

@@ -10,11 +10,11 @@ import (
 	"github.com/headgate/headgate/gateway/pipeline"
 )
 
-// Explainer writes what the gateway makes of a request, for people.
+// Explainer writes an explanation as text.
 type Explainer func(io.Writer, *pipeline.Explanation) error
 
-// WriteText writes reports for people: a line for each test, what differs where
-// one failed, and a summary. explain may be nil.
+// WriteText writes reports as text: a line for each test, the differences of each failure, and
+// a summary. explain writes the explanation of a failure; with nil there is none.
 func WriteText(out io.Writer, reports []*Report, explain Explainer) error {
 	var b bytes.Buffer
 	var sum totals
@@ -58,8 +58,8 @@ func (t *Result) extent() string {
 	return s
 }
 
-// writeText writes a failure below its test: where, which request, and what
-// differs, as go-cmp does.
+// writeText writes a failure below its test: its position, the request, and the
+// differences in go-cmp's form.
 func (f *Failed) writeText(b *bytes.Buffer, explain Explainer) {
 	if f.Cannot != "" {
 		fmt.Fprintf(b, "%s: %s\n", f.Position, f.Cannot)

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Want is what is expected of a value. As it is written:
+// Want is an expectation of a value. In a file it is written:
 //
 //	none       there must be no value
 //	any        there must be one
@@ -33,7 +33,7 @@ const (
 	wantMatch
 )
 
-// maxPattern bounds regular expressions, whose programs grow with them.
+// maxPattern bounds regular expressions, in bytes: compiled ones take memory in proportion to their length.
 const maxPattern = 1000
 
 func parseWant(text string) (Want, error) {
@@ -76,12 +76,12 @@ func parseRange(text string) (lo, hi int64, ok bool) {
 	return lo, hi, err1 == nil && err2 == nil
 }
 
-// String returns what was written.
+// String returns the text of the file.
 func (w Want) String() string { return w.text }
 
-// met reports whether a value is what is wanted. A header may have several: one
-// of them has to be it, or all of them in one line.
-func (w Want) met(values ...string) bool {
+// matches reports whether a value is as expected. Where a header has several, one of them
+// must match, or all of them joined by commas.
+func (w Want) matches(values ...string) bool {
 	if w.kind == wantNone {
 		return len(values) == 0
 	}

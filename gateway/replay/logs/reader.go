@@ -37,7 +37,7 @@ type Reader struct {
 	size        int64
 	compression string
 	format      Format
-	parse       parser // nil for an empty log whose format nobody named
+	parse       parser // nil for an empty log, whose format is Auto
 	strings     interner
 	close       func()
 }

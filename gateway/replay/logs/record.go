@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Record is one request, as a log tells of it.
+// Record is one request, as far as its line in the log describes it.
 type Record struct {
 	At       int64         // when the request arrived, in microseconds since 1970
 	Took     time.Duration // from then until the response was complete; 0 where the log does not say
