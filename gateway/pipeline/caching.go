@@ -16,24 +16,37 @@ import (
 // the admin token. Like all of its kind it is never forwarded.
 const headerBypass = "Headgate-Cache-Bypass"
 
-// newCached puts the cache before the app: its whole middleware where the route has a
-// rule, and where it has none, in a policy that caches at all, what unsafe requests
-// must invalidate.
-func (rt *Route) newCached(next echo.HandlerFunc) echo.HandlerFunc {
+// newCached puts the cache before the app: by the route's rule where it has one, and
+// where it has none, in a policy that caches at all, for what unsafe requests must
+// invalidate.
+func (rt *Route) newCached(origin echo.HandlerFunc) (func(*Request) error, error) {
 	c := rt.pipeline.parts.Cache
 	if c == nil {
-		return next
+		return func(r *Request) error { return origin(r.echo) }, nil
 	}
-	if rt.cacheRule == nil || rt.session.Mode == session.Logout { // a stored answer would end no session
-		return c.Invalidation(cache.InvalidationOptions{Tags: rt.Policy.Purge})(next)
+	route := cache.CompileInvalidation(cache.InvalidationOptions{Tags: rt.Policy.Purge})
+	if rt.cacheRule != nil && rt.session.Mode != session.Logout { // a stored answer would end no session
+		var err error
+		route, err = cache.Compile(*rt.cacheRule, cache.MiddlewareOptions{
+			Partition:     rt.partition(),
+			UpstreamField: rt.upstreamField,
+			PurgeTags:     rt.Policy.Purge,
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
-	return c.Middleware(*rt.cacheRule, cache.MiddlewareOptions{
-		Partition:     rt.partition(),
-		LiveSession:   personal,
-		Bypass:        bypass(rt.pipeline.policy.Server.Admin.Token),
-		UpstreamField: rt.upstreamField,
-		PurgeTags:     rt.Policy.Purge,
-	})(next)
+	c.Register(route)
+	bypass := bypass(rt.pipeline.policy.Server.Admin.Token)
+	return func(r *Request) error {
+		return c.Serve(r.echo, route, &cache.Facts{
+			Scheme: r.Scheme, Host: r.Authority, Path: r.Path.RawPath,
+			// The app server is told who asks. Its response may depend on it, and only
+			// what it calls public is for others.
+			LiveSession: r.Client != nil || r.ref != "",
+			Bypass:      bypass != nil && bypass(r.Header),
+		}, origin)
+	}, nil
 }
 
 // partition separates what routes have the app answer: their upstream, and
@@ -59,20 +72,15 @@ func (rt *Route) partition() string {
 	return fmt.Sprintf("%s as %x", p.Upstream, sum[:8])
 }
 
-// personal reports whether the app is told who asks: its answer may then
-// depend on it, and only what it calls public is for others.
-func personal(r *http.Request) bool {
-	x := requestFrom(r.Context())
-	return x.Client != nil || x.Session.Session() != nil
-}
-
-func bypass(token string) func(*http.Request) bool {
+// bypass recognises the requests of an operator who wants the app's own answer. It is
+// nil where there is no admin token.
+func bypass(token string) func(http.Header) bool {
 	if token == "" {
 		return nil
 	}
 	want := sha256.Sum256([]byte(token))
-	return func(r *http.Request) bool {
-		given := r.Header[headerBypass]
+	return func(h http.Header) bool {
+		given := h[headerBypass]
 		if len(given) != 1 {
 			return false
 		}

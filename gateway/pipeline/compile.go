@@ -14,7 +14,6 @@ import (
 	"github.com/headgate/headgate/middleware/session"
 	"github.com/headgate/headgate/middleware/store"
 	"github.com/headgate/headgate/policies"
-	"github.com/labstack/echo/v4"
 )
 
 // Parts is what the stages work with besides the policy. It outlives policies.
@@ -54,7 +53,7 @@ type Route struct {
 
 	pipeline *Pipeline
 	stages   []Stage
-	serve    echo.HandlerFunc // cache and app server; nil where the policy answers
+	serve    func(*Request) error // cache and app server; nil where the policy answers
 
 	limiter     *ratelimit.Limiter // nil: no limits
 	byIdentity  bool               // a limit is keyed by user or session
@@ -223,6 +222,7 @@ func (rt *Route) bindLive() error {
 	if u == nil {
 		return fmt.Errorf("there is no upstream %q", rt.Policy.Upstream)
 	}
-	rt.serve = rt.newCached(rt.newForward(u))
-	return nil
+	var err error
+	rt.serve, err = rt.newCached(rt.newForward(u))
+	return err
 }

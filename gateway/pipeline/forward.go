@@ -22,7 +22,7 @@ const headerClient = "Headgate-Client"
 func forward(r *Request) *Answer { return r.backends.Forward(r) }
 
 func (b liveBackends) Forward(r *Request) *Answer {
-	if err := r.Route.serve(r.echo); err != nil {
+	if err := r.Route.serve(r); err != nil {
 		a := answerTo(err)
 		r.cause = err
 		return a

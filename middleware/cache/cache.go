@@ -72,7 +72,6 @@ type Cache struct {
 	purges  *fleet.View
 	flights *collapse.Group[flightKey, outcome]
 	filling *collapse.Budget
-	keys    keyBuffers
 
 	// What is remembered of keys for a short time; see the constants beside
 	// [Cache.fetchesWhole].
@@ -202,10 +201,6 @@ func (c *Cache) Stats() Stats {
 		PurgeLog:     c.purges.Size(),
 	}
 }
-
-// mayUseLocal reports whether the local tier may be used: always without Redis,
-// else while this instance is known to have every purge that was confirmed.
-func (c *Cache) mayUseLocal() bool { return c.fleet == nil || c.fleet.MayUseLocalTier() }
 
 // register remembers how a rule filters queries, so that purges by URL find
 // what it stored.

@@ -20,10 +20,11 @@
 // is stored for its URL is invalidated on every instance, and the route's tags
 // are purged, before the client has its response.
 //
-// The files follow the request: middleware.go, plan.go, key.go, serve.go,
-// request.go, mode.go, respond.go; then the flight: fetch.go, lookup.go,
-// origin.go, capture.go, update.go, failure.go; then what is stored: storing.go,
-// entry.go, localtier.go, redistier.go; then purges: invalidate.go, tag.go.
+// The files follow the request. A hit: middleware.go, serve.go, request.go,
+// key.go, lookup.go, localtier.go, entry.go, observer.go, respond.go, status.go;
+// plan.go tells beforehand. The flight: mode.go, fetch.go, origin.go, capture.go,
+// update.go, failure.go; then what is stored: storing.go, redistier.go; then
+// purges: invalidate.go, tag.go.
 //
 // # What is promised
 //

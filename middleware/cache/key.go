@@ -7,9 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
-
-	"github.com/headgate/headgate/internal/httpx"
 )
 
 // keyHash names a cached resource. It is never trusted alone: the text that it
@@ -21,23 +18,9 @@ func (k keyHash) String() string { return hex.EncodeToString(k[:16]) }
 // maxKey bounds the text of a key, in bytes: it is stored with every entry.
 const maxKey = 16 << 10
 
-// keyBuffers hold key texts while a request looks itself up.
-type keyBuffers struct{ pool sync.Pool }
-
-func (p *keyBuffers) get() *[]byte {
-	if b, ok := p.pool.Get().(*[]byte); ok {
-		return b
-	}
-	b := make([]byte, 0, 512)
-	return &b
-}
-
-func (p *keyBuffers) put(b *[]byte) {
-	if cap(*b) <= 2*maxKey {
-		*b = (*b)[:0]
-		p.pool.Put(b)
-	}
-}
+// keySpace is how long, in bytes, the text of a key may be without costing its
+// request an allocation.
+const keySpace = 512
 
 // Key is what stored responses for a request are filed under, before Vary
 // selects among them. [Route.Plan] makes it.
@@ -46,14 +29,14 @@ type Key struct {
 	partition string
 	Scheme    string
 	Host      string // lower case, without the default port of Scheme or a final dot
-	url       *url.URL
+	path      string
+	url       *url.URL // for its query
 	header    http.Header
 }
 
-func (r *Route) keyOf(req *http.Request) Key {
-	scheme := r.scheme(req)
+func (r *Route) keyOf(req *http.Request, f *Facts) Key {
 	return Key{
-		rule: r.rule, partition: r.options.Partition, Scheme: scheme, Host: httpx.Authority(req.Host, scheme),
+		rule: r.rule, partition: r.options.Partition, Scheme: f.Scheme, Host: f.Host, path: f.Path,
 		url: req.URL, header: req.Header,
 	}
 }
@@ -62,7 +45,7 @@ func (r *Route) keyOf(req *http.Request) Key {
 // name, the partition, the URL with the query parameters that matter, and the
 // key headers.
 func (k *Key) Parts() []string {
-	target := httpx.RawPath(k.url)
+	target := k.path
 	if query := string(appendQuery(nil, k.rule, k.url.RawQuery)); query != "" {
 		target += "?" + query
 	}
@@ -88,7 +71,7 @@ func (k *Key) appendText(b []byte) []byte {
 	b = appendPart(b, k.partition)
 	b = appendPart(b, k.Scheme)
 	b = appendPart(b, k.Host)
-	b = appendPart(b, httpx.RawPath(k.url))
+	b = appendPart(b, k.path)
 
 	at := len(b)
 	b = append(b, 0, 0, 0, 0)

@@ -7,6 +7,40 @@ import (
 	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
 )
 
+// mayUseLocal reports whether the local tier may be used: always without Redis,
+// else while this instance is known to have every purge that was confirmed.
+func (c *Cache) mayUseLocal() bool { return c.fleet == nil || c.fleet.MayUseLocalTier() }
+
+// fromLocal answers from the local tier, if that may be done at once. text is
+// that of the request's key.
+func (x *request) fromLocal(text []byte) (served bool, err error) {
+	c := x.cache
+	if !c.mayUseLocal() {
+		return false, nil
+	}
+	res := c.local.get(x.hash, text)
+	if res == nil {
+		return false, nil
+	}
+	x.keyText, x.varies = res.keyText, res.variants[0].Vary
+	e, verdict, _ := c.choose(res.variants, &x.want, x.now)
+	switch verdict {
+	case rfc9111.StaleRefresh:
+		x.refresh()
+	case rfc9111.Fresh, rfc9111.StaleAllowed:
+	case rfc9111.MustValidate:
+		x.base = e
+		if !e.CoversOutage() || !c.unreachable.Has(x.flightKey()) {
+			return false, nil
+		}
+	default:
+		return false, nil
+	}
+	age := e.Age(x.now)
+	x.note(Result{Hit: true, Tier: TierLocal, Stale: verdict != rfc9111.Fresh})
+	return true, x.serveEntry(e, age, outcomeStatus{hit: true})
+}
+
 // found is what a look at both tiers came to.
 type found struct {
 	variants      []*entry // everything stored under the key

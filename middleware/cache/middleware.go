@@ -6,6 +6,8 @@ import (
 	"net/http"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // MiddlewareOptions is what a [Cache] has to know of the route that it is put
@@ -48,6 +50,16 @@ type MiddlewareOptions struct {
 	// PurgeTags are purged when an unsafe request succeeds, on every instance
 	// and before its client is answered. Nil: its URL alone is invalidated.
 	PurgeTags []string
+}
+
+// Facts are what the cache has to know of one request besides the request.
+type Facts struct {
+	// Scheme, Host and Path are the target, as keys are to have it: the scheme
+	// that the client used; the Host in lower case, without a final dot or the
+	// scheme's own port; the path of the URL, escaped.
+	Scheme, Host, Path string
+	// LiveSession and Bypass are what MiddlewareOptions say of them.
+	LiveSession, Bypass bool
 }
 
 // Route is a rule and the options of a route, checked and in the form that
@@ -124,8 +136,25 @@ func (c *Cache) Invalidation(o InvalidationOptions) echo.MiddlewareFunc {
 
 func (c *Cache) middleware(route *Route) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
-		return func(ec echo.Context) error { return c.Serve(ec, route, next) }
+		return func(ec echo.Context) error { return c.Serve(ec, route, nil, next) }
 	}
+}
+
+// facts finds what a caller does not know of a GET or HEAD.
+func (r *Route) facts(req *http.Request) Facts {
+	f := r.target(req)
+	f.Bypass = r.bypass(req)
+	f.LiveSession = r.options.LiveSession != nil && r.options.LiveSession(req)
+	return f
+}
+
+func (r *Route) target(req *http.Request) Facts {
+	scheme := r.scheme(req)
+	return Facts{Scheme: scheme, Host: httpx.Authority(req.Host, scheme), Path: httpx.RawPath(req.URL)}
+}
+
+func (r *Route) bypass(req *http.Request) bool {
+	return r.options.Bypass != nil && r.options.Bypass(req)
 }
 
 // scheme gives the scheme that the client used.

@@ -38,6 +38,12 @@ type Observer interface {
 	Evicted(bytes int64)
 }
 
+// note tells the observer what became of the request.
+func (x *request) note(r Result) {
+	r.Rule = x.route.rule.Name
+	x.cache.observer.Request(r)
+}
+
 // NopObserver ignores everything. Embed it to observe only some things.
 type NopObserver struct{}
 

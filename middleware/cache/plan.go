@@ -3,7 +3,6 @@ package cache
 import (
 	"net/http"
 	"net/url"
-	"strings"
 
 	"github.com/headgate/headgate/internal/httpx"
 )
@@ -37,20 +36,15 @@ type Plan struct {
 // Plan says what the cache does with a request by the route's rule alone. It
 // touches no entry, and calls none of the route's functions but Scheme and Bypass.
 func (r *Route) Plan(req *http.Request) Plan {
-	if unsafeMethod(req.Method) {
-		return Plan{Action: ActionInvalidate, Reason: fwdMethod}
-	}
-	if r.rule == nil {
-		return Plan{Action: ActionForward}
-	}
-	if !cacheableMethod(req.Method) {
-		return Plan{Action: ActionForward, Reason: fwdMethod}
+	if action, why := r.byMethod(req.Method); action != ActionLookUp {
+		return Plan{Action: action, Reason: why}
 	}
 	req = r.withoutIgnoredCookies(req)
-	if r.bypasses(req) {
+	if unkeyed(req) || r.bypass(req) {
 		return Plan{Action: ActionForward, Reason: fwdBypass}
 	}
-	key := r.keyOf(req)
+	facts := r.target(req)
+	key := r.keyOf(req, &facts)
 	if len(key.appendText(nil)) > maxKey {
 		return Plan{Action: ActionForward, Reason: fwdBypass, Detail: detailKeyTooLong}
 	}
@@ -58,17 +52,6 @@ func (r *Route) Plan(req *http.Request) Plan {
 }
 
 const detailKeyTooLong = "key-too-long"
-
-// cacheableMethod reports whether responses to a method are looked up.
-func cacheableMethod(method string) bool {
-	return method == http.MethodGet || method == http.MethodHead
-}
-
-// bypasses reports whether a GET or HEAD goes to the origin whatever is stored.
-func (r *Route) bypasses(req *http.Request) bool {
-	return hasBody(req) || len(req.Header["Upgrade"]) > 0 || (r.options.Bypass != nil && r.options.Bypass(req)) ||
-		strings.Count(req.URL.Path, "/") > maxSegments
-}
 
 // KeyParts returns what the key of a request under this rule is made of, in
 // order, for people to read; see [Key.Parts]. partition is the route's
@@ -78,6 +61,6 @@ func (r Rule) KeyParts(partition, scheme, host string, u *url.URL, h http.Header
 	if err != nil {
 		return nil
 	}
-	key := Key{rule: rule, partition: partition, Scheme: scheme, Host: httpx.Authority(host, scheme), url: u, header: h}
+	key := Key{rule: rule, partition: partition, Scheme: scheme, Host: httpx.Authority(host, scheme), path: httpx.RawPath(u), url: u, header: h}
 	return key.Parts()
 }

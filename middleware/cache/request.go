@@ -2,7 +2,6 @@ package cache
 
 import (
 	"context"
-	"crypto/sha256"
 	"maps"
 	"net/http"
 	"slices"
@@ -15,74 +14,114 @@ import (
 	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
 )
 
-// request is one GET or HEAD on its way through the cache.
+// request is one request on its way through the cache.
 type request struct {
 	cache  *Cache
 	route  *Route
 	origin echo.HandlerFunc
 	c      echo.Context
-	now    time.Time
+	facts  Facts
 
-	head     bool // the method is HEAD
-	form     form
+	head                  bool // the method is HEAD
+	form                  form
+	noStore, onlyIfCached bool // of the client's Cache-Control
+	want                  rfc9111.Request
+
+	keyText  string // known from a miss on
+	hash     keyHash
+	now      time.Time
+	implicit []tag // the tags that the target implies; computed when first needed
+
 	attempts uint8              // how often it has waited for a flight
-	cc       rfc9111.Directives // the client's Cache-Control
-	want     rfc9111.Request
-
-	scheme, host string  // of the key
-	text         *[]byte // of the key, from the cache's pool
-	hash         keyHash
-	implicit     []tag // the tags that the target implies; computed when first needed
-
-	base   *entry             // selected, but to be validated first
-	varies []rfc9111.Selector // of the newest response stored for the key
+	base     *entry             // selected, but to be validated first
+	varies   []rfc9111.Selector // of the newest response stored for the key
 }
 
-// unsafeMethod reports whether a method may change what is stored: every one
-// that is not known to be safe (RFC 9110 section 9.2.1, RFC 9111 section 4.4).
-func unsafeMethod(method string) bool {
-	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
-		return false
+// read takes from the request what the cache has to know of it, and says what
+// to do with it and why. The rest of request is for [ActionLookUp].
+func (x *request) read(known *Facts) (Action, string) {
+	r, req := x.route, x.c.Request()
+	if known != nil {
+		x.facts = *known
 	}
-	return true
+	action, why := r.byMethod(req.Method)
+	if action != ActionLookUp {
+		if known == nil {
+			x.facts.Scheme = r.scheme(req)
+		}
+		return action, why
+	}
+	if stripped := r.withoutIgnoredCookies(req); stripped != req {
+		x.c.SetRequest(stripped)
+		req = stripped
+	}
+	if unkeyed(req) {
+		return ActionForward, fwdBypass
+	}
+	if known == nil {
+		x.facts = r.facts(req)
+	}
+	if x.facts.Bypass {
+		return ActionForward, fwdBypass
+	}
+	x.head, x.form = req.Method == http.MethodHead, formOf(req.Header)
+	x.want = rfc9111.Request{Obey: r.rule.ClientRevalidation, Class: classOf(req.Header, x.facts.LiveSession), Field: r.fieldsOf(req)}
+	if lines := req.Header["Cache-Control"]; len(lines) > 0 {
+		d := rfc9111.ParseCacheControl(lines)
+		x.noStore, x.onlyIfCached, x.want.Directives = d.NoStore, d.OnlyIfCached, &d
+	}
+	return ActionLookUp, ""
 }
 
-// hasBody reports whether a request carries content. A GET's content may
-// matter to the origin, and is not part of any key.
-func hasBody(req *http.Request) bool {
-	return req.ContentLength != 0 && req.Body != nil && req.Body != http.NoBody || len(req.TransferEncoding) > 0
+// byMethod says what a request's method decides. Every method that is not known
+// to be safe may change what is stored (RFC 9110 section 9.2.1, RFC 9111
+// section 4.4).
+func (r *Route) byMethod(method string) (a Action, why string) {
+	switch method {
+	case http.MethodGet, http.MethodHead:
+		a = ActionLookUp
+	case http.MethodOptions, http.MethodTrace:
+		a, why = ActionForward, fwdMethod
+	default:
+		return ActionInvalidate, fwdMethod
+	}
+	if r.rule == nil {
+		return ActionForward, ""
+	}
+	return a, why
 }
 
-// read takes from the request what the cache has to know of it.
-func (x *request) read(req *http.Request) {
-	h := req.Header
-	x.head = req.Method == http.MethodHead
+// unkeyed reports whether the response to a GET or HEAD may depend on what is
+// not part of any key: it carries content, or changes the protocol. A path of
+// too many segments has more tags than an entry may have.
+func unkeyed(req *http.Request) bool {
+	hasBody := req.ContentLength != 0 && req.Body != nil && req.Body != http.NoBody || len(req.TransferEncoding) > 0
+	return hasBody || len(req.Header["Upgrade"]) > 0 || strings.Count(req.URL.Path, "/") > maxSegments
+}
+
+func formOf(h http.Header) form {
+	if _, ok := h["Range"]; ok {
+		return formRange
+	}
 	for _, name := range rfc9111.Preconditions {
 		if _, ok := h[name]; ok {
-			x.form = max(x.form, formConditional)
+			return formConditional
 		}
 	}
-	if _, ok := h["Range"]; ok {
-		x.form = formRange
-	}
-	if lines := h["Cache-Control"]; len(lines) > 0 {
-		x.cc = rfc9111.ParseCacheControl(lines)
-	}
-	x.want = rfc9111.Request{Directives: &x.cc, Obey: x.route.rule.ClientRevalidation, Class: x.route.classOf(req), Field: x.route.fieldsOf(req)}
+	return formWhole
 }
 
 // plain reports whether the client asks for the whole, unconditionally.
 func (x *request) plain() bool { return !x.head && x.form == formWhole }
 
-func (r *Route) classOf(req *http.Request) (c rfc9111.Class) {
-	if _, ok := req.Header["Authorization"]; ok {
+func classOf(h http.Header, liveSession bool) (c rfc9111.Class) {
+	if _, ok := h["Authorization"]; ok {
 		c |= rfc9111.WithAuthorization
 	}
-	if _, ok := req.Header["Cookie"]; ok {
+	if _, ok := h["Cookie"]; ok {
 		c |= rfc9111.WithCookie
 	}
-	if r.options.LiveSession != nil && r.options.LiveSession(req) {
+	if liveSession {
 		c |= rfc9111.WithSession
 	}
 	return c
@@ -128,24 +167,10 @@ func (r *Route) fieldsOf(req *http.Request) func(name string) []string {
 	}
 }
 
-// open computes the key. close gives its buffer back.
-func (x *request) open(req *http.Request) {
-	key := x.route.keyOf(req)
-	x.scheme, x.host = key.Scheme, key.Host
-	x.text = x.cache.keys.get()
-	*x.text = key.appendText(*x.text)
-	x.hash = sha256.Sum256(*x.text)
-}
-
-func (x *request) close() {
-	x.cache.keys.put(x.text)
-	x.text = nil
-}
-
 func (x *request) implicitTags() []tag {
 	if x.implicit == nil {
-		u := x.c.Request().URL
-		x.implicit = targetTags(x.host, httpx.RawPath(u), string(appendQuery(nil, x.route.rule, u.RawQuery)))
+		query := appendQuery(nil, x.route.rule, x.c.Request().URL.RawQuery)
+		x.implicit = targetTags(x.facts.Host, x.facts.Path, string(query))
 	}
 	return x.implicit
 }
@@ -172,7 +197,7 @@ func (x *request) chooseMode(key flightKey) (fetchMode, joining) {
 		return single, aloneHitForMiss
 	case !x.plain() && x.attempts == 0 && x.base == nil && !c.fetchesWhole(key):
 		return single, joinOrAlone // the first of its kind
-	case x.cc.NoStore:
+	case x.noStore:
 		// Its response may not be stored (RFC 9111 section 5.2.1.5): a client
 		// that says so must not have other clients wait for that.
 		return single, joinOrAlone
@@ -200,13 +225,13 @@ func (x *request) newJob(ctx context.Context, mode fetchMode) *job {
 		rule: r.rule, origin: x.origin, echo: c.Echo(), req: req, head: x.head,
 		path: c.Path(), names: slices.Clone(c.ParamNames()), values: slices.Clone(c.ParamValues()),
 		hash: x.hash,
-		want: rfc9111.Request{Class: x.want.Class, Field: field, Directives: &rfc9111.Directives{}},
+		want: rfc9111.Request{Class: x.want.Class, Field: field},
 		storing: storing{
 			Storing: rfc9111.Storing{
-				Policy: &r.rule.freshness, Class: x.want.Class, NoStore: x.cc.NoStore && mode != refreshStale, Field: field,
+				Policy: &r.rule.freshness, Class: x.want.Class, NoStore: x.noStore && mode != refreshStale, Field: field,
 				Unstored: r.unstored, Control: r.control,
 			},
-			keyText: string(*x.text), implicit: x.implicitTags(), ruleTags: r.rule.tags, origin: x.scheme + "://" + x.host,
+			keyText: x.keyText, implicit: x.implicitTags(), ruleTags: r.rule.tags, origin: x.facts.Scheme + "://" + x.facts.Host,
 		},
 	}
 }

@@ -13,17 +13,17 @@ import (
 )
 
 // serveEntry answers from a complete entry: 304 to a condition that holds, a
-// part to a range, else all of it.
-func (x *request) serveEntry(e *entry, status outcomeStatus) error {
+// part to a range, else all of it. age is the entry's, at x.now.
+func (x *request) serveEntry(e *entry, age time.Duration, status outcomeStatus) error {
 	req, res := x.c.Request(), x.c.Response()
 	h := res.Header()
-	status.hasTTL, status.ttl = true, e.FreshFor(x.now)
+	status.hasTTL, status.ttl = true, e.Lifetime-age
 	if x.form != formWhole && e.Status == http.StatusOK && e.NotModified(req.Header, x.now) {
-		x.writeNotModified(e, &status)
+		x.writeNotModified(e, age, &status)
 		return nil
 	}
 	addFields(h, e.Header)
-	x.describe(h, e, &status)
+	status.describe(h, age, x.cache.name)
 
 	code, part := e.Status, rfc9111.ByteRange{Length: e.body.size}
 	if x.form == formRange && e.Status == http.StatusOK && !x.head && e.IfRangeHolds(req.Header, x.now) {
@@ -97,26 +97,9 @@ func addField(h http.Header, name string, values []string) {
 	h[name] = values[:len(values):len(values)]
 }
 
-// describe says of a stored answer how old it is, and what the cache made of
-// the request. The texts of both fields are one allocation, and so are the
-// slices that an http.Header wants around them.
-func (x *request) describe(h http.Header, e *entry, status *outcomeStatus) {
-	var buf [128]byte
-	text := strconv.AppendInt(buf[:0], int64(e.Age(x.now)/time.Second), 10)
-	age := len(text)
-	both := string(status.append(text, x.cache.name))
-	values := [2]string{both[:age], both[age:]}
-	h["Age"] = values[0:1:1]
-	if old := h["Cache-Status"]; len(old) > 0 {
-		h["Cache-Status"] = append(old[:len(old):len(old)], values[1])
-		return
-	}
-	h["Cache-Status"] = values[1:2:2]
-}
-
 // writeNotModified answers 304 with the fields that RFC 9110 section 15.4.5
 // wants, and without those that describe a body.
-func (x *request) writeNotModified(e *entry, status *outcomeStatus) {
+func (x *request) writeNotModified(e *entry, age time.Duration, status *outcomeStatus) {
 	res := x.c.Response()
 	h := res.Header()
 	for name, values := range e.Header {
@@ -128,7 +111,7 @@ func (x *request) writeNotModified(e *entry, status *outcomeStatus) {
 		}
 		addField(h, name, values)
 	}
-	x.describe(h, e, status)
+	status.describe(h, age, x.cache.name)
 	res.WriteHeader(http.StatusNotModified)
 }
 
@@ -138,7 +121,7 @@ func (x *request) serveLeader(o *outcome) error {
 	res := x.c.Response()
 	if o.kind == responseShared && x.form != formWhole && o.arrival.Status == http.StatusOK &&
 		o.entry.NotModified(x.c.Request().Header, x.now) {
-		x.writeNotModified(o.entry, &o.status)
+		x.writeNotModified(o.entry, o.entry.Age(x.now), &o.status)
 		return nil
 	}
 	addFields(res.Header(), o.arrival.Header)
@@ -163,13 +146,14 @@ func (x *request) serveFollower(e *entry, r *collapse.Reader, status outcomeStat
 	defer r.Leave()
 	res := x.c.Response()
 	h := res.Header()
-	status.hasTTL, status.ttl = true, e.FreshFor(x.now)
+	age := e.Age(x.now)
+	status.hasTTL, status.ttl = true, e.Lifetime-age
 	if x.form != formWhole && e.Status == http.StatusOK && e.NotModified(x.c.Request().Header, x.now) {
-		x.writeNotModified(e, &status)
+		x.writeNotModified(e, age, &status)
 		return nil
 	}
 	addFields(h, e.Header)
-	x.describe(h, e, &status)
+	status.describe(h, age, x.cache.name)
 	res.WriteHeader(e.Status)
 	x.copyBody(r)
 	return nil

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"crypto/sha256"
 	"net/http"
 	"time"
 
@@ -15,89 +16,59 @@ import (
 // Serve answers one request: from what is stored, else by origin, the handler
 // that asks the origin. It does what [Route.Plan] says.
 //
+// known is what the caller knows of the request; the route's functions that
+// would tell it are not called then. Nil: they are.
+//
 // origin may be called without a client, in another goroutine, with an
 // echo.Context made for the purpose: the request and its context's values are
 // the client's, what was kept with Context.Set is not. An error that it
 // returns is passed on and never stored; where it means that there was no
 // response, a stale one may stand in (see [ErrRefused]).
-func (c *Cache) Serve(ec echo.Context, r *Route, origin echo.HandlerFunc) error {
-	req := ec.Request()
-	if unsafeMethod(req.Method) {
-		return c.invalidating(ec, origin, r.scheme(req), r.purge)
-	}
-	if r.rule == nil {
+func (c *Cache) Serve(ec echo.Context, r *Route, known *Facts, origin echo.HandlerFunc) error {
+	x := request{cache: c, route: r, origin: origin, c: ec}
+	switch action, why := x.read(known); {
+	case action == ActionInvalidate:
+		return c.invalidating(ec, origin, x.facts.Scheme, r.purge)
+	case action == ActionForward && why == "":
 		return origin(ec)
+	case action == ActionForward:
+		return x.pass(why, "")
 	}
-	x := request{cache: c, route: r, origin: origin, c: ec, now: c.now()}
-	if !cacheableMethod(req.Method) {
-		return x.pass(fwdMethod, "")
-	}
-	if stripped := r.withoutIgnoredCookies(req); stripped != req {
-		ec.SetRequest(stripped)
-		req = stripped
-	}
-	if r.bypasses(req) {
-		return x.pass(fwdBypass, "")
-	}
-	x.read(req)
-	x.open(req)
-	defer x.close()
-	if len(*x.text) > maxKey {
+	var buf [keySpace]byte // on the stack: a hit keeps nothing of its key
+	key := r.keyOf(ec.Request(), &x.facts)
+	text := key.appendText(buf[:0])
+	if len(text) > maxKey {
 		return x.pass(fwdBypass, detailKeyTooLong)
 	}
-	return x.lookUp()
+	x.hash, x.now = sha256.Sum256(text), c.now()
+	if served, err := x.fromLocal(text); served {
+		return err
+	}
+	x.keyText = string(text)
+	return x.fromFlight()
 }
 
 // maxAttempts bounds how often one request waits for a shared response before
 // it goes to the origin by itself.
 const maxAttempts = 4
 
-// lookUp answers from the local tier, else from a flight.
-func (x *request) lookUp() error {
-	for x.attempts < maxAttempts {
-		if served, err := x.fromLocal(); served {
-			return err
-		}
-		if x.cc.OnlyIfCached {
+// fromFlight answers from a flight, or from the local tier after one.
+func (x *request) fromFlight() error {
+	for {
+		if x.onlyIfCached {
 			return x.onlyStored()
 		}
 		next, err := x.await(x.join())
 		if next == done {
 			return err
 		}
-		if next == bypassCollapse {
-			break
+		if next == bypassCollapse || x.attempts == maxAttempts {
+			return x.pass(fwdURIMiss, "not-shareable")
+		}
+		if served, err := x.fromLocal([]byte(x.keyText)); served {
+			return err
 		}
 	}
-	return x.pass(fwdURIMiss, "not-shareable")
-}
-
-// fromLocal answers from the local tier, if that may be done at once.
-func (x *request) fromLocal() (served bool, err error) {
-	c := x.cache
-	if !c.mayUseLocal() {
-		return false, nil
-	}
-	res := c.local.get(x.hash, *x.text)
-	if res == nil {
-		return false, nil
-	}
-	x.varies = res.variants[0].Vary
-	e, verdict, _ := c.choose(res.variants, &x.want, x.now)
-	switch verdict {
-	case rfc9111.StaleRefresh:
-		x.refresh(e)
-	case rfc9111.Fresh, rfc9111.StaleAllowed:
-	case rfc9111.MustValidate:
-		x.base = e
-		if !e.CoversOutage() || !c.unreachable.Has(x.flightKey()) {
-			return false, nil
-		}
-	default:
-		return false, nil
-	}
-	x.note(Result{Hit: true, Tier: TierLocal, Stale: verdict != rfc9111.Fresh})
-	return true, x.serveEntry(e, outcomeStatus{hit: true})
 }
 
 // join gives the flight to wait for, and whether this request leads it.
@@ -126,7 +97,7 @@ func (x *request) join() (f *flight, leads bool) {
 }
 
 // refresh has a stale entry fetched again, once, while it is being served.
-func (x *request) refresh(e *entry) {
+func (x *request) refresh() {
 	f, leads := x.cache.flights.Join(x.c.Request().Context(), x.flightKey())
 	if leads {
 		f.LeaderDone()
@@ -192,7 +163,7 @@ func (x *request) take(o *outcome, leads bool) (step, error) {
 func (x *request) takeAsLeader(o *outcome) error {
 	x.note(Result{Hit: o.status.hit, Tier: o.tier, Stale: o.kind == staleOnOutage, Forward: o.status.fwd, Detail: string(o.why)})
 	if o.complete() {
-		return x.serveEntry(o.entry, o.status)
+		return x.serveEntry(o.entry, o.entry.Age(x.now), o.status)
 	}
 	return x.serveLeader(o)
 }
@@ -209,7 +180,7 @@ func (x *request) takeAsFollower(o *outcome) (step, error) {
 	status := outcomeStatus{fwd: o.status.fwd, hit: o.status.hit, collapsed: !o.status.hit}
 	if o.complete() {
 		x.note(Result{Hit: true, Tier: o.tier, Stale: verdict != rfc9111.Fresh, Collapsed: true})
-		return done, x.serveEntry(e, status)
+		return done, x.serveEntry(e, e.Age(x.now), status)
 	}
 	reader := o.stream.Join()
 	if reader == nil { // it has outgrown what is kept
@@ -247,18 +218,12 @@ func (x *request) onlyStored() error {
 	found := x.cache.look(ctx, x.newJob(ctx, fetchShared))
 	if found.verdict >= rfc9111.StaleRefresh {
 		x.note(Result{Hit: true, Tier: found.tier, Stale: found.verdict != rfc9111.Fresh})
-		return x.serveEntry(found.entry, outcomeStatus{hit: true})
+		return x.serveEntry(found.entry, found.entry.Age(x.now), outcomeStatus{hit: true})
 	}
 	x.note(Result{Detail: "only-if-cached"})
 	status := outcomeStatus{detail: "only-if-cached"}
 	status.set(x.c.Response().Header(), x.cache.name)
 	return echo.NewHTTPError(http.StatusGatewayTimeout, "the request asks for a stored response, and none may be used")
-}
-
-// note tells the observer what became of the request.
-func (x *request) note(r Result) {
-	r.Rule = x.route.rule.Name
-	x.cache.observer.Request(r)
 }
 
 // pass sends the request to the origin with the client's own writer, as if

@@ -54,6 +54,23 @@ func (s *outcomeStatus) append(b []byte, name string) []byte {
 	return b
 }
 
+// describe says of a stored response how old it is, and what the cache made of
+// the request. The texts of both fields are one allocation, and so are the
+// slices that an http.Header wants around them.
+func (s *outcomeStatus) describe(h http.Header, age time.Duration, name string) {
+	var buf [128]byte
+	text := strconv.AppendInt(buf[:0], int64(age/time.Second), 10)
+	cut := len(text)
+	both := string(s.append(text, name))
+	values := [2]string{both[:cut], both[cut:]}
+	h["Age"] = values[0:1:1]
+	if old := h["Cache-Status"]; len(old) > 0 {
+		h["Cache-Status"] = append(old[:len(old):len(old)], values[1])
+		return
+	}
+	h["Cache-Status"] = values[1:2:2]
+}
+
 // set adds the member after those of the caches nearer the origin.
 func (s *outcomeStatus) set(h http.Header, name string) {
 	var buf [96]byte

@@ -7,6 +7,6 @@
 //
 //	cachecontrol.go, targeted.go, date.go   the grammar of the fields
 //	storable.go, freshness.go, vary.go      may a shared cache store it, for how long, for which requests
-//	reuse.go                                may it answer this request
+//	reuse.go                                how old is it, and may it answer this request
 //	validate.go, notmodified.go, range.go   conditions, 304 updates and byte ranges
 package rfc9111

@@ -57,33 +57,6 @@ type Response struct {
 	LastModified time.Time // zero: none
 }
 
-// Age is RFC 9111 section 4.2.3's current_age.
-func (r *Response) Age(now time.Time) time.Duration {
-	return r.InitialAge + max(0, now.Sub(r.Received))
-}
-
-// FreshFor is how long the response is still fresh; negative is for how long
-// it has been stale.
-func (r *Response) FreshFor(now time.Time) time.Duration { return r.Lifetime - r.Age(now) }
-
-// keepStale is for how long a stale response is kept to be validated, or to be
-// served while the origin cannot be reached.
-const keepStale = 10 * time.Minute
-
-// KeepUntil is when the response is of no more use: stale beyond every
-// permission to serve it, and too old to be worth validating.
-func (r *Response) KeepUntil() time.Time {
-	beyond := max(r.StaleWhileRevalidate, r.StaleIfError)
-	if r.CanValidate() || !r.NeverStale {
-		beyond = max(beyond, keepStale)
-	}
-	return r.Received.Add(max(0, r.Lifetime-r.InitialAge) + beyond)
-}
-
-// CanValidate reports whether the origin can be asked whether the response is
-// still current (RFC 9111 section 4.3).
-func (r *Response) CanValidate() bool { return r.ETag != "" || !r.LastModified.IsZero() }
-
 // SameVariant reports whether two responses to one key answer the same
 // requests. Responses that admit other classes of requests live side by side.
 func (r *Response) SameVariant(other *Response) bool {
