@@ -48,8 +48,8 @@ func NormalizeHost(raw, scheme string) (NormalHost, error) {
 		name = strings.ToLower(name)
 	}
 	if port != "" {
-		n, err := strconv.ParseUint(port, 10, 16)
-		if err != nil || n == 0 || !onlyDigits(port) {
+		n, err := strconv.ParseUint(port, 10, 16) // of digits alone: it takes no sign
+		if err != nil || n == 0 {
 			return NormalHost{}, ErrBadHost
 		}
 		if !(n == 80 && scheme == "http" || n == 443 && scheme == "https") {
@@ -83,15 +83,6 @@ func ValidHostName(s string) bool {
 		before = c
 	}
 	return before != '.'
-}
-
-func onlyDigits(s string) bool {
-	for i := range len(s) {
-		if !IsDigit(s[i]) {
-			return false
-		}
-	}
-	return s != ""
 }
 
 // HostName returns the name of a host in its canonical form, without the port; "" for what is

@@ -1,6 +1,9 @@
 package httpx
 
-import "strings"
+import (
+	"iter"
+	"strings"
+)
 
 // tokenOctet marks the characters of a token.
 var tokenOctet = func() (set [256]bool) {
@@ -40,4 +43,71 @@ func Unhex(c byte) (value byte, ok bool) {
 		return c | 0x20 - 'a' + 10, true
 	}
 	return 0, false
+}
+
+// TrimOWS removes optional white space (spaces and tabs, RFC 9110 section 5.6.3) from both ends.
+func TrimOWS(s string) string {
+	for len(s) > 0 && (s[0] == ' ' || s[0] == '\t') {
+		s = s[1:]
+	}
+	for len(s) > 0 && (s[len(s)-1] == ' ' || s[len(s)-1] == '\t') {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+// Tokens yields the members of a list of tokens (RFC 9110 section 5.6.1) over all lines of a field, such as
+// Connection, Trailer, Upgrade and Vary. Every comma separates: such a list has no quoted strings, and a stray quote
+// must not hide a member. Empty members are left out. The members are not checked.
+func Tokens(lines []string) iter.Seq[string] {
+	return func(yield func(string) bool) { split(lines, cutComma, yield) }
+}
+
+// split cuts lines at commas, and yields what is between them.
+func split(lines []string, cut func(line string) (member, rest string, more bool), yield func(string) bool) {
+	for _, line := range lines {
+		for more := true; more; {
+			var member string
+			member, line, more = cut(line)
+			if member = TrimOWS(member); member != "" && !yield(member) {
+				return
+			}
+		}
+	}
+}
+
+func cutComma(line string) (member, rest string, more bool) { return strings.Cut(line, ",") }
+
+func cutUnquotedComma(line string) (member, rest string, more bool) { return cutUnquoted(line, ',') }
+
+// HasToken reports whether a list of tokens has this one, in any case.
+func HasToken(lines []string, token string) bool {
+	for member := range Tokens(lines) {
+		if EqualFold(member, token) {
+			return true
+		}
+	}
+	return false
+}
+
+// Members yields the members of a list that may hold quoted strings, such as Accept: commas within them do not
+// separate. Empty members are left out. A quoted string that does not end takes all that is left of its line.
+func Members(lines []string) iter.Seq[string] {
+	return func(yield func(string) bool) { split(lines, cutUnquotedComma, yield) }
+}
+
+// cutUnquoted cuts s around the first separator that stands outside quoted strings (RFC 9110 section 5.6.4).
+func cutUnquoted(s string, separator byte) (before, after string, found bool) {
+	quoted := false
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '"':
+			quoted = !quoted
+		case s[i] == '\\' && quoted:
+			i++
+		case s[i] == separator && !quoted:
+			return s[:i], s[i+1:], true
+		}
+	}
+	return s, "", false
 }
