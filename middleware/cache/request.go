@@ -100,15 +100,17 @@ func unkeyed(req *http.Request) bool {
 }
 
 func formOf(h http.Header) form {
-	if _, ok := h["Range"]; ok {
-		return formRange
-	}
+	asked := formWhole
 	for _, name := range rfc9111.Preconditions {
-		if _, ok := h[name]; ok {
-			return formConditional
+		if _, ok := h[name]; !ok {
+			continue
 		}
+		if name == "Range" {
+			return formRange
+		}
+		asked = formConditional
 	}
-	return formWhole
+	return asked
 }
 
 // plain reports whether the client asks for the whole, unconditionally.
@@ -131,12 +133,11 @@ func classOf(h http.Header, liveSession bool) (c rfc9111.Class) {
 // ignores, for the key and for the origin. It is a copy if there are any: code
 // that holds the request from before finds it unchanged.
 func (r *Route) withoutIgnoredCookies(req *http.Request) *http.Request {
-	lines := req.Header["Cookie"]
-	if len(lines) == 0 || len(r.rule.ignoreCookies) == 0 {
+	if len(r.rule.ignoreCookies) == 0 || len(req.Header["Cookie"]) == 0 {
 		return req
 	}
 	var kept []string
-	for _, line := range lines {
+	for _, line := range req.Header["Cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {
 			pair = httpx.TrimOWS(pair)
 			name, _, _ := strings.Cut(pair, "=")
