@@ -51,7 +51,7 @@ func (r *Request) deny() *Answer {
 		Status: http.StatusTooManyRequests, form: asDenial, limits: r.Limits,
 		Detail: "Request cannot be satisfied as assigned quota has been exceeded.",
 	}
-	if r.Limits == nil { // an explanation, which has no Outcome
+	if r.Limits == nil { // an explanation, which has no Result
 		a.Detail = r.answer.Detail
 	} else if r.Limits.Unavailable() {
 		a.Status, a.Detail, a.Cause = http.StatusServiceUnavailable, "Rate limits cannot be checked at the moment.", errNoRedis

@@ -111,3 +111,11 @@ func (rt *Route) upstreamField(r *http.Request, name string) []string {
 	}
 	return h[name]
 }
+
+// schemeOf returns what the client spoke.
+func schemeOf(r *http.Request) string {
+	if r.TLS != nil {
+		return "https"
+	}
+	return "http"
+}

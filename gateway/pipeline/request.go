@@ -45,14 +45,11 @@ type Request struct {
 	subject ratelimit.Request       // deny cache, admit
 	Limits  *ratelimit.Result       // admit: nil where no limit applies
 	Session *session.RequestSession // admit: nil before it, and where the session is not known
-	// Stage is the name of the stage that the request has come to.
-	Stage string
-
-	answer Answer // of the gateway's own, where a stage gave one
+	Stage   string                  // the name of the one that the request has come to
+	answer  Answer                  // memory for the answer that a stage gives
 
 	pipeline *Pipeline
 	backends Backends
-	own      *Answer // the answer that ended the way; nil where the app server answered
 
 	live
 }
@@ -81,8 +78,8 @@ func NewContext(ctx context.Context) context.Context {
 	return &Request{Context: clientip.Context{Context: ctx}}
 }
 
-// Begin makes r a request to p on backends, for those who know of requests otherwise than
-// from a listener. The fields under "What came" are the caller's to set, and Info.
+// Begin makes r a request to p on backends: of an explanation or a replay, which have no
+// HTTP request. The caller sets Info and the fields under "What came".
 func (r *Request) Begin(ctx context.Context, p *Pipeline, backends Backends) {
 	*r = Request{Context: clientip.Context{Context: ctx}, pipeline: p, backends: backends}
 }

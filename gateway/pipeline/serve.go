@@ -70,7 +70,6 @@ func (r *Request) writeOwn(a *Answer) {
 	if a.Status == http.StatusInternalServerError && a.form == asProblem {
 		r.pipeline.parts.Log.Error("a request failed", "id", r.id, "error", r.cause)
 	}
-	r.own = a
 	a.write(r)
 }
 
@@ -86,12 +85,4 @@ func (r *Request) finishFixed(a *Answer) *Answer {
 		h.Del(name)
 	}
 	return a
-}
-
-// schemeOf returns what the client spoke.
-func schemeOf(r *http.Request) string {
-	if r.TLS != nil {
-		return "https"
-	}
-	return "http"
 }

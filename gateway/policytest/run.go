@@ -186,7 +186,7 @@ func (h *harness) send(ctx context.Context, s *Step) *observed {
 	h.record = observe.Record{}
 	rec := newRecorder()
 	got.truncated = serve(h.gateway, rec, s.request(ctx, got))
-	h.gateway.Settle()
+	h.gateway.WaitForFetches()
 	got.status, got.responseHeader, got.body = rec.finish()
 	got.record, got.received = h.record, h.apps.requests()
 	jar.take(got.responseHeader["Set-Cookie"], s, h.clock.Now())

@@ -234,7 +234,7 @@ func (w *explained) serve(d drawn) *httptest.ResponseRecorder {
 	}
 	rec := httptest.NewRecorder()
 	w.gateway.ServeHTTP(rec, r)
-	w.gateway.Settle()
+	w.gateway.WaitForFetches()
 	for _, c := range rec.Result().Cookies() {
 		if c.MaxAge >= 0 && c.Value != "" {
 			w.cookie = c.Name + "=" + c.Value

@@ -379,9 +379,9 @@ func (s *Server) buildAdmin() {
 	}))
 }
 
-// Settle waits for the fetches that requests have left behind in the cache. It
+// WaitForFetches waits for the fetches that requests have left behind in the cache. It
 // is for tests, between requests, and only where there is no Redis.
-func (s *Server) Settle() {
+func (s *Server) WaitForFetches() {
 	if c := s.parts.cache.Load(); c != nil {
 		c.WaitForFetches()
 	}
