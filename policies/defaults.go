@@ -39,28 +39,6 @@ func (s *Server) SetDefaults() {
 
 func (a *Admin) SetDefaults() { *a = Admin{Listen: "127.0.0.1:9901"} }
 
-func (u *Upstream) SetDefaults() {
-	*u = Upstream{
-		Balance:        RoundRobin,
-		Ejection:       &Ejection{},
-		ConnectTimeout: seconds(5),
-		Timeout:        seconds(30),
-		IdleTimeout:    seconds(4),
-		Retries:        1,
-		RetryBudget:    0.2,
-		Protocol:       UpstreamAuto,
-	}
-	u.Ejection.SetDefaults()
-}
-
-func (s *UpstreamServer) SetDefaults() { *s = UpstreamServer{Weight: 1} }
-
-func (h *HealthCheck) SetDefaults() {
-	*h = HealthCheck{Path: "/healthz", Interval: seconds(2), Timeout: seconds(1), HealthyAfter: 2, UnhealthyAfter: 3}
-}
-
-func (e *Ejection) SetDefaults() { *e = Ejection{Failures: 5, For: seconds(10)} }
-
 func (s *Session) SetDefaults() {
 	*s = Session{
 		IdleTimeout:     seconds(30 * 60),

@@ -9,6 +9,7 @@ import (
 
 	"github.com/headgate/headgate/internal/yamlnode"
 	"github.com/headgate/headgate/middleware/problem"
+	"github.com/headgate/headgate/middleware/proxy"
 )
 
 // Effect says what a change does to clients.
@@ -153,7 +154,7 @@ func (d *differ) values(path string, a, b reflect.Value, o yamlnode.Options) {
 		}
 	case a.Kind() == reflect.Map:
 		d.maps(path, a, b, o)
-	case a.Kind() == reflect.Slice && a.Type().Elem() == reflect.TypeFor[*UpstreamServer]():
+	case a.Kind() == reflect.Slice && a.Type().Elem() == reflect.TypeFor[proxy.Server]():
 		d.maps(path, serversByURL(a), serversByURL(b), o)
 	default:
 		if before, after := yamlnode.Text(a, o), yamlnode.Text(b, o); before != after || before != "" && !reflect.DeepEqual(a.Interface(), b.Interface()) {
@@ -199,8 +200,8 @@ func (d *differ) maps(path string, a, b reflect.Value, o yamlnode.Options) {
 }
 
 func serversByURL(list reflect.Value) reflect.Value {
-	m := map[string]*UpstreamServer{}
-	for _, s := range list.Interface().([]*UpstreamServer) {
+	m := map[string]proxy.Server{}
+	for _, s := range list.Interface().([]proxy.Server) {
 		m[s.URL] = s
 	}
 	return reflect.ValueOf(m)

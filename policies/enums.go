@@ -37,34 +37,6 @@ const (
 
 func (RateLimitHeaders) Values() []string { return list(HeadersDraft, HeadersLegacy, HeadersOff) }
 
-// Balance is how an upstream's server is picked.
-type Balance string
-
-// The values of Balance.
-const (
-	RoundRobin Balance = "round_robin"
-	LeastConn  Balance = "least_conn"
-	P2C        Balance = "p2c"
-	IPHash     Balance = "ip_hash"
-)
-
-func (Balance) Values() []string { return list(RoundRobin, LeastConn, P2C, IPHash) }
-
-// UpstreamProtocol is what an upstream's servers speak.
-type UpstreamProtocol string
-
-// The values of UpstreamProtocol.
-const (
-	UpstreamAuto  UpstreamProtocol = "auto"
-	UpstreamHTTP1 UpstreamProtocol = "http1"
-	UpstreamHTTP2 UpstreamProtocol = "http2"
-	UpstreamH2C   UpstreamProtocol = "h2c"
-)
-
-func (UpstreamProtocol) Values() []string {
-	return list(UpstreamAuto, UpstreamHTTP1, UpstreamHTTP2, UpstreamH2C)
-}
-
 // SameSite is the cookie's attribute of that name.
 type SameSite string
 

@@ -20,7 +20,7 @@ func (c *checker) files() {
 	}
 	c.logFile("server.access_log", c.p.Server.AccessLog)
 	for _, name := range sortedKeys(c.p.Upstreams) {
-		if t := c.p.Upstreams[name].TLS; t != nil && t.CAFile != "" {
+		if t := c.p.Upstreams[name].TLS; t.CAFile != "" {
 			path := problem.Key("upstreams", name, "tls", "ca_file")
 			if text, ok := c.read(path, t.CAFile); ok && !x509.NewCertPool().AppendCertsFromPEM(text) {
 				c.bad(path, "name a file of certificates in PEM form", "%s holds no certificate", quote(t.CAFile))

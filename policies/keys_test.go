@@ -12,6 +12,7 @@ import (
 
 	"github.com/headgate/headgate/internal/yamlnode"
 	"github.com/headgate/headgate/middleware/cache"
+	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/store"
 )
@@ -177,12 +178,15 @@ func sectionName(t reflect.Type) string {
 var sectionNames = map[reflect.Type]string{
 	reflect.TypeFor[store.Options](): "Redis",
 	reflect.TypeFor[cache.Rule]():    "Cache",
+	reflect.TypeFor[proxy.Config]():  "Upstream",
+	reflect.TypeFor[proxy.Server]():  "UpstreamServer",
+	reflect.TypeFor[proxy.TLS]():     "UpstreamTLS",
 }
 
 // commentFiles are where the types of a policy are described.
 var commentFiles = []string{
-	"policy.go", "upstream.go", "session.go", "route.go",
-	"../middleware/store/options.go", "../middleware/ratelimit/limit.go", "../middleware/cache/rule.go",
+	"policy.go", "session.go", "route.go",
+	"../middleware/store/options.go", "../middleware/ratelimit/limit.go", "../middleware/cache/rule.go", "../middleware/proxy/config.go",
 }
 
 // typeName is a type's name with that of its package.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/headgate/headgate/internal/yamlnode"
+	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/policies"
 )
@@ -61,7 +62,7 @@ func TestWhatIsNotWrittenHasItsDefault(t *testing.T) {
 	p := parse(t, "version: 1\nlimits: {b: {algorithm: token_bucket, requests: 7, window: 1m}}\n"+strings.Replace(upstreamAndRoute, "upstream: shop}", "upstream: shop, limits: b}", 1))
 	equal(t, "listen", p.Server.Listen, []string{":8080"})
 	equal(t, "redis timeout", p.Redis.Timeout, 100*time.Millisecond)
-	equal(t, "ejection", *p.Upstreams["shop"].Ejection, policies.Ejection{Failures: 5, For: 10 * time.Second})
+	equal(t, "ejection", p.Upstreams["shop"].Ejection, proxy.Ejection{Failures: 5, For: 10 * time.Second})
 	equal(t, "weight", p.Upstreams["shop"].Servers[0].Weight, 1)
 	equal(t, "burst, which follows the requests", p.Limits["b"].Burst, 0)
 	equal(t, "cost", p.Limits["b"].Cost, 1)
@@ -72,7 +73,7 @@ func TestWhatIsNotWrittenHasItsDefault(t *testing.T) {
 	equal(t, "csrf", r.CSRF, true)
 	equal(t, "session", r.Session, policies.SessionOff)
 	equal(t, "preserve host", r.PreserveHost, true)
-	if p.Session.CSRF == nil || p.Upstreams["shop"].HealthCheck != nil {
+	if p.Session.CSRF == nil || p.Upstreams["shop"].HealthCheck.Path != "" {
 		t.Error("csrf is on by default, health checks are off")
 	}
 }
@@ -195,7 +196,7 @@ upstreams:
 routes:
   - {path: /*, upstream: yes, session: off, cache: off, limits: off, csrf: off, match: {query: {v: 2, on: no}}}
 `)
-	if p.Session.CSRF != nil || p.Upstreams["yes"].Ejection != nil || p.Routes[0].CSRF || len(p.Routes[0].Limits) > 0 {
+	if p.Session.CSRF != nil || !p.Upstreams["yes"].Ejection.Off || p.Routes[0].CSRF || len(p.Routes[0].Limits) > 0 {
 		t.Error("off does not switch off")
 	}
 	equal(t, "health check", p.Upstreams["yes"].HealthCheck.Path, "/healthz")

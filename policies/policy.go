@@ -6,6 +6,7 @@ import (
 
 	"github.com/headgate/headgate/internal/yamlnode"
 	"github.com/headgate/headgate/middleware/cache"
+	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/store"
 )
@@ -27,7 +28,7 @@ type Policy struct {
 	// lives in this one process.
 	Redis store.Options `yaml:"redis"`
 	// The app servers, by a name of your own that routes refer to.
-	Upstreams map[string]*Upstream `yaml:"upstreams"`
+	Upstreams map[string]*proxy.Config `yaml:"upstreams"`
 	// Who calls with an API key (X-API-Key, or Authorization: Bearer), by a name
 	// of your own: it is what the app server sees as Headgate-Client.
 	Clients map[string]*Client `yaml:"clients"`

@@ -53,7 +53,7 @@ type Settings struct {
 	// Whether a known API key is needed: optional, or required (else 401). Default optional.
 	Client ClientRule `yaml:"client"`
 	// How long the upstream may take to its response's headers; 504 after it. 0 is no bound. Default: as the upstream says.
-	Timeout time.Duration `yaml:"timeout"`
+	Timeout time.Duration `yaml:"timeout" config:"none"`
 	// The largest request body; 413 above it. 0 is no bound. Default: as server.max_body says.
 	MaxBody int64 `yaml:"max_body" config:"size"`
 	// Removed from the front of the path before forwarding: with /api, /api/x becomes /x. Default: nothing.

@@ -7,7 +7,6 @@ import (
 	"net"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/headgate/headgate/internal/httpx"
@@ -144,11 +143,10 @@ func (c *checker) headerValue(path, value string) {
 
 // localPath reports what is not a path on this site. //host and /\host are another's.
 func (c *checker) localPath(path, value string) bool {
-	if strings.HasPrefix(value, "/") && !strings.HasPrefix(value, "//") && !strings.ContainsAny(value, "\\\r\n\t ") {
-		return true
-	}
-	c.bad(path, "write it like /login", "%s is not a path on this site", quote(value))
-	return false
+	var ps problem.List
+	ok := problem.LocalPath(&ps, path, value)
+	c.problems("", ps)
+	return ok
 }
 
 // address reports what nothing can listen on.

@@ -3,10 +3,36 @@ package policies
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/middleware/problem"
+	"github.com/headgate/headgate/middleware/proxy"
 )
+
+func (c *checker) upstreams() {
+	for _, name := range names(c, "upstreams", c.p.Upstreams) {
+		u, path := c.p.Upstreams[name], problem.Key("upstreams", name)
+		c.problems(path, u.Validate())
+		if c.at.Has(problem.Key(path, "health_check")) && u.HealthCheck.Path != "" {
+			c.checkPace(problem.Key(path, "health_check"), &u.HealthCheck)
+		}
+	}
+}
+
+// checkPace bounds how often servers are checked. A program that checks its own may do so as often as it likes.
+func (c *checker) checkPace(path string, h *proxy.HealthCheck) {
+	if h.Interval < 100*time.Millisecond {
+		c.bad(problem.Key(path, "interval"), "choose 100ms or more", "checks that often would be a load of their own")
+	}
+	if h.Timeout > h.Interval {
+		at := problem.Key(path, "timeout")
+		if !c.at.Has(at) {
+			at = problem.Key(path, "interval")
+		}
+		c.bad(at, "make timeout at most interval", "a check may take %v, and the next begins after %v", h.Timeout, h.Interval)
+	}
+}
 
 // limits checks each limit by itself, and for plans that no client is on.
 func (c *checker) limits() {

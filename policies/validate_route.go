@@ -152,7 +152,7 @@ func (c *checker) redirect(r *Redirect, path string) {
 	} else {
 		local := strings.HasPrefix(r.To, "/") && !strings.HasPrefix(r.To, "//")
 		absolute := strings.HasPrefix(r.To, "http://") || strings.HasPrefix(r.To, "https://")
-		if !local && !absolute || absolute && !validPort(redirectPort(r.To)) || strings.ContainsAny(r.To, " \\\r\n\t") {
+		if !local && !absolute || absolute && !httpx.ValidPort(redirectPort(r.To)) || strings.ContainsAny(r.To, " \\\r\n\t") {
 			c.bad(problem.Key(path, "to"), "write it like https://example.com/* or /new", "%s is no place to redirect to", quote(r.To))
 		} else if absolute && !fixedHost(r.To) {
 			c.bad(problem.Key(path, "to"), "write the host out, and use :name and * in the path alone", "%s has no fixed host, and would send people wherever a link says", quote(r.To))

@@ -2,7 +2,6 @@ package policies
 
 import (
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -101,16 +100,11 @@ func (c *checker) origin(path, origin string, wildcard bool) {
 	if wildcard {
 		plain = strings.Replace(origin, "://*.", "://", 1)
 	}
-	u, err := url.Parse(plain)
-	if err != nil || u.Scheme == "" || u.Host == "" || u.Opaque != "" || u.Scheme+"://"+u.Host != plain {
+	switch normal, ok := httpx.NormalizeOrigin(plain); {
+	case !ok:
 		c.bad(path, mend, "%s is not an origin", quote(origin))
-		return
-	}
-	host, err := httpx.NormalizeHost(u.Host, u.Scheme)
-	if err != nil || !validPort(portOf(host)) {
-		c.bad(path, mend, "%s is not an origin", quote(origin))
-	} else if host.Authority != u.Host {
-		c.bad(path, "write "+quote(u.Scheme+"://"+host.Authority)+", as browsers send it", "no browser sends the origin %s", quote(origin))
+	case normal != plain:
+		c.bad(path, "write "+quote(normal)+", as browsers send it", "no browser sends the origin %s", quote(origin))
 	}
 }
 

@@ -35,7 +35,7 @@ func (b liveBackends) Forward(r *Request) *Answer {
 func (rt *Route) newForward(u *proxy.Upstream) echo.HandlerFunc {
 	h := u.Handler(proxy.RouteOptions{
 		RewriteHost:    !rt.Policy.PreserveHost,
-		Timeout:        noneIfZero(rt.Policy.Timeout),
+		Timeout:        rt.Policy.Timeout,
 		Rewrite:        rt.rewriteRequest,
 		ModifyResponse: rt.takeResponse,
 		Filter:         session.StripReserved,

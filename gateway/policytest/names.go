@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/headgate/headgate/internal/suggest"
+	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/policies"
 )
 
@@ -59,7 +60,7 @@ func (f *File) load(path string) (_ *policies.Policy, notes []string, _ policies
 	p.Server.AccessLog = policies.AccessLogOff
 	p.Server.TLS = nil // a request's URL says whether it comes over TLS
 	for _, u := range p.Upstreams {
-		u.TLS = nil // there is no connection to protect
+		u.TLS = proxy.TLS{} // there is no connection to protect
 	}
 	return p, notes, nil
 }

@@ -40,11 +40,10 @@ func (s *Server) compile(p *policies.Policy) (*generation, error) {
 		}
 	}
 	for name, u := range p.Upstreams {
-		cfg := upstreamConfig(u)
-		if err := cfg.Check(); err != nil {
+		if err := u.Check(); err != nil {
 			return nil, fmt.Errorf("upstream %s: %w", name, err)
 		}
-		g.configs[name] = cfg
+		g.configs[name] = *u
 	}
 	if g.upstreams, err = s.parts.upstreams.prepare(g.configs); err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package httpx
 import (
 	"errors"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 )
@@ -93,6 +94,26 @@ func HostName(raw string) string {
 		return ""
 	}
 	return host.Name
+}
+
+// ValidPort reports whether a URL's port is one from 1 to 65535, or left out.
+func ValidPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return port == "" || err == nil && n > 0
+}
+
+// NormalizeOrigin returns an origin as browsers write it in the Origin field (RFC 6454 section 6.2): scheme and host in
+// lower case, without the scheme's own port. ok is false for what is not scheme://host[:port].
+func NormalizeOrigin(raw string) (normal string, ok bool) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme == "" || u.Host == "" || u.Opaque != "" || !EqualFold(u.Scheme+"://"+u.Host, raw) {
+		return "", false
+	}
+	host, err := NormalizeHost(u.Host, u.Scheme)
+	if err != nil {
+		return "", false
+	}
+	return u.Scheme + "://" + host.Authority, true
 }
 
 // Authority returns a host with its non-default port in canonical form. What is not a host stays as it

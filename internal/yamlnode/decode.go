@@ -208,6 +208,10 @@ func (d *Decoder) structure(n *yaml.Node, v reflect.Value, path string, at Posit
 			continue
 		}
 		d.value(p.value, v.FieldByIndex(f.Index), child, f.Options)
+		if f.Required != "" && p.value.Kind == yaml.SequenceNode && len(p.value.Content) == 0 {
+			d.Source.broken[child] = true
+			d.Report.Errorf(d.Position(p.value), f.Required, "%s has no %s", problem.Quote(path), name)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package problem
 import (
 	"cmp"
 	"fmt"
+	"strings"
 )
 
 // List collects the problems of one value.
@@ -32,4 +33,14 @@ func Positive[N ~int64](l *List, path string, n N) {
 	if n <= 0 {
 		l.Add(path, "write one above zero", This+" can't be zero")
 	}
+}
+
+// LocalPath adds an error where a value is not a path on this site, and reports whether it is
+// one. //host and /\host are another's.
+func LocalPath(l *List, path, value string) bool {
+	if strings.HasPrefix(value, "/") && !strings.HasPrefix(value, "//") && !strings.ContainsAny(value, "\\\r\n\t ") {
+		return true
+	}
+	l.Add(path, "write it like /login", "%s is not a path on this site", Quote(value))
+	return false
 }

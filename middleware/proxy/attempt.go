@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
-	"slices"
 	"sync"
 	"time"
 )
@@ -177,7 +176,7 @@ func (a *attempt) answered() {
 
 // failedByStatus reports whether the response's status counts as a failure.
 func (a *attempt) failedByStatus() bool {
-	return a.status != 0 && slices.Contains(a.tx.pool.cfg.Ejection.Statuses, a.status)
+	return failureStatus(a.status)
 }
 
 // settle gives the server its place back and says what became of the attempt.

@@ -1,10 +1,26 @@
 package proxy
 
 import (
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 )
+
+// MaxEjection is how long an ejection may become that doubles with every one
+// in a row; one whose Ejection.For is longer does not double.
+const MaxEjection = 5 * time.Minute
+
+// failureStatus reports whether a response's status counts as a failure of its
+// server: 502, 503 or 504, which servers send about others. 500 does not count,
+// since a client that has found a way to provoke it could empty the upstream.
+func failureStatus(status int) bool {
+	switch status {
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}
 
 // breaker is one server's circuit breaker; the results of real requests change
 // its state. Closed: the server gets requests. Open, until a point in time: it
@@ -18,16 +34,12 @@ type breaker struct {
 	until     atomic.Int64 // 0: closed, past: half-open
 	trial     atomic.Bool  // a trial is in flight
 	streak    atomic.Int64 // failures in a row
-	total     atomic.Int64 // outcomes, ever
 	failures  atomic.Int64 // failures, ever
 	ejections atomic.Int64 // ever
 
-	mu          sync.Mutex
-	level       int   // ejections in a row, the exponent of the back-off
-	closedAt    int64 // when it was last closed
-	windowStart int64
-	windowTotal int64 // total and failures as the window began
-	windowFails int64
+	mu       sync.Mutex
+	level    int   // ejections in a row, the exponent of the back-off
+	closedAt int64 // when it was last closed
 }
 
 type breakerState int
@@ -55,9 +67,8 @@ func (b *breaker) beginTrial() bool { return b.trial.CompareAndSwap(false, true)
 // endTrial allows the next trial, whatever the result of the last one.
 func (b *breaker) endTrial() { b.trial.Store(false) }
 
-// success counts a success.
+// success ends a run of failures.
 func (b *breaker) success() {
-	b.total.Add(1)
 	if b.streak.Load() != 0 {
 		b.streak.Store(0)
 	}
@@ -75,40 +86,33 @@ func (b *breaker) close(now int64) bool {
 	b.until.Store(0)
 	b.streak.Store(0)
 	b.closedAt = now
-	b.startWindow(now)
 	return true
 }
 
 // failure counts a failure and reports whether the breaker should open. The
 // caller decides, since the last server is never ejected.
-func (b *breaker) failure(now int64, cfg *Ejection, trial bool) bool {
-	total, failures, streak := b.total.Add(1), b.failures.Add(1), b.streak.Add(1)
+func (b *breaker) failure(cfg *Ejection, trial bool) bool {
+	b.failures.Add(1)
+	streak := b.streak.Add(1)
 	if cfg.Off {
 		return false
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	if b.until.Load() != 0 {
 		return trial
 	}
-	if now-b.windowStart > int64(cfg.Window) {
-		// A new window begins with this failure.
-		b.windowStart, b.windowTotal, b.windowFails = now, total-1, failures-1
-	}
-	n, bad := total-b.windowTotal, failures-b.windowFails
-	return streak >= int64(cfg.Failures) ||
-		n >= int64(cfg.MinRequests) && float64(bad) >= cfg.Rate*float64(n)
+	return streak >= int64(cfg.Failures)
 }
 
 // open ejects the server and returns for how long.
 func (b *breaker) open(now int64, cfg *Ejection) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.until.Load() == 0 && now-b.closedAt > int64(cfg.Max) {
+	longest := max(MaxEjection, cfg.For)
+	if b.until.Load() == 0 && now-b.closedAt > int64(longest) {
 		b.level = 0 // it has not failed for as long as the longest ejection
 	}
-	d := cfg.Max
-	if shift := min(b.level, 30); cfg.For <= cfg.Max>>shift {
+	d := longest
+	if shift := min(b.level, 30); cfg.For <= longest>>shift {
 		d = cfg.For << shift
 	}
 	b.level++
@@ -116,9 +120,4 @@ func (b *breaker) open(now int64, cfg *Ejection) time.Duration {
 	b.streak.Store(0)
 	b.until.Store(now + int64(d))
 	return d
-}
-
-// startWindow forgets the failures so far. The caller holds mu.
-func (b *breaker) startWindow(now int64) {
-	b.windowStart, b.windowTotal, b.windowFails = now, b.total.Load(), b.failures.Load()
 }

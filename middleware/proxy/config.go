@@ -1,9 +1,6 @@
 package proxy
 
 import (
-	"fmt"
-	"net/http"
-	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -32,6 +29,11 @@ const (
 	IPHash Balance = "ip_hash"
 )
 
+// Values lists the ways.
+func (Balance) Values() []string {
+	return []string{string(RoundRobin), string(LeastConn), string(P2C), string(IPHash)}
+}
+
 // Protocol names what is spoken to the servers.
 type Protocol string
 
@@ -48,168 +50,166 @@ const (
 	H2C Protocol = "h2c"
 )
 
+// Values lists the protocols.
+func (Protocol) Values() []string {
+	return []string{string(Auto), string(HTTP1), string(HTTP2), string(H2C)}
+}
+
 // What a zero field of Config means.
 const (
 	DefaultTimeout        = 30 * time.Second
 	DefaultConnectTimeout = 5 * time.Second
 	DefaultIdleTimeout    = 4 * time.Second
+	DefaultRetries        = 1
 	DefaultRetryBudget    = 0.2
 
+	DefaultHealthPath     = "/healthz" // of a policy's health_check; in Go a HealthCheck without Path is off
 	DefaultHealthInterval = 2 * time.Second
 	DefaultHealthTimeout  = time.Second
 	DefaultHealthyAfter   = 2
 	DefaultUnhealthyAfter = 3
 
-	DefaultEjectFailures    = 5
-	DefaultEjectRate        = 0.5
-	DefaultEjectMinRequests = 20
-	DefaultEjectWindow      = 10 * time.Second
-	DefaultEjectFor         = 10 * time.Second
-	DefaultEjectMax         = 5 * time.Minute
+	DefaultEjectFailures = 5
+	DefaultEjectFor      = 10 * time.Second
 )
 
-// Config describes one upstream: a group of interchangeable servers and how
-// they are used. Only Servers is required.
+// Config is a set of app servers that are alike.
 type Config struct {
-	// Servers are the members, at least one, each URL once.
-	Servers []Server
-	// Balance chooses among them. Empty: RoundRobin.
-	Balance Balance
-	// Protocol is what they speak. Empty: Auto.
-	Protocol Protocol
-	// TLS is for https:// servers; the zero value verifies them against the
-	// system's roots.
-	TLS TLS
+	// In Go a zero field has its default; a negative Timeout, IdleTimeout, Retries or RetryBudget means none. The
+	// comments below are those of a policy's keys, whose written 0 the policy's loader turns into a negative value.
 
-	// Timeout is the longest silence of a server, while it is its turn, until
-	// the final response's header has come: it may take this long to take in
-	// a piece of the request, and to answer after the last. Then it is 504, or
-	// another server's turn. It bounds neither a slow client nor the
-	// response's body. Zero: DefaultTimeout; negative: no bound. A route may
-	// say otherwise.
-	Timeout time.Duration
-	// ConnectTimeout bounds the TCP connect, and the TLS handshake after it.
-	// Zero: DefaultConnectTimeout.
-	ConnectTimeout time.Duration
-	// IdleTimeout is how long an unused keep-alive connection is kept. It
-	// should be below the servers' own: a request that meets a server's close
-	// half-way fails if it is not idempotent or there is no other server.
-	// Zero: DefaultIdleTimeout, which is below the 5 s of Node and Apache.
-	IdleTimeout time.Duration
+	// The app servers: http:// or https:// URLs without a path, or {url: ..., weight: 2}. Required.
+	Servers []Server `yaml:"servers" want:"a server's URL" required:"list the URLs of its app servers"`
+	// How a server is picked: round_robin (smooth, by weight), least_conn, p2c (the less
+	// busy of two at random), or ip_hash (consistent: a client stays with its server). Default round_robin.
+	Balance Balance `yaml:"balance"`
+	// Asking each server regularly whether it is well. Default: off.
+	HealthCheck HealthCheck `yaml:"health_check" config:"optional"`
+	// Taking a server out that keeps failing real requests. Default: {failures: 5, for: 10s}; off never does.
+	Ejection Ejection `yaml:"ejection" config:"optional"`
+	// How long a server that is back from illness takes to reach its full share of requests. 0 is at once. Default 0s.
+	SlowStart time.Duration `yaml:"slow_start"`
+	// The most requests in flight at each server, which for HTTP/1.1 is its connections. Hazard: requests do not
+	// wait for one to end; when every server has that many, the next is refused at once with 503. 0 is no bound. Default 0.
+	MaxConnections int `yaml:"max_connections"`
+	// How long connecting to a server may take, TLS included. Default 5s.
+	ConnectTimeout time.Duration `yaml:"connect_timeout"`
+	// How long a server may take to answer with its response's headers; 504 after it. A route may say
+	// otherwise. 0 is no bound. Default 30s. The body may then take as long as it likes.
+	Timeout time.Duration `yaml:"timeout" config:"none"`
+	// How long an unused connection to a server is kept; 0 keeps none. Default 4s, below the 5s of Node and Apache. Hazard:
+	// where the server closes its idle connections sooner, requests meet closed ones: another server is tried
+	// if there is one and the request is idempotent, else they fail with 502.
+	IdleTimeout time.Duration `yaml:"idle_timeout" config:"none"`
+	// How many other servers are tried after a failure. Idempotent requests alone are ever
+	// retried, and never after a byte of the response. Default 1.
+	Retries int `yaml:"retries" config:"none"`
+	// The most retries as a share of requests, from 0 to 1, so that retries can't
+	// multiply the load on servers that are failing under it. Default 0.2.
+	RetryBudget float64 `yaml:"retry_budget" config:"none"`
+	// What the servers speak: auto (HTTP/2 where TLS offers it, else HTTP/1.1), http1, http2 (over TLS), or
+	// h2c (HTTP/2 without TLS, as many gRPC servers do). Default auto.
+	Protocol Protocol `yaml:"protocol"`
+	// How https servers are verified. Default: by the system's roots and the URL's host.
+	TLS TLS `yaml:"tls" config:"optional"`
+
 	// StreamTimeout is the longest silence of a server within a response's
 	// body; then the response is aborted. It does not apply to upgraded
 	// connections. Zero: no bound, so that event streams may be quiet.
-	StreamTimeout time.Duration
-	// MaxConnections bounds the requests in flight at each server, which for
-	// HTTP/1.1 is its connections. When every available server is full the
-	// answer is 503, at once. Zero: no bound.
-	MaxConnections int
-
-	// Retries is how many more servers a request may be tried on. Only
-	// idempotent methods (RFC 9110 section 9.2.2) whose body is absent or
-	// small enough to be kept (MaxReplay) are tried again, and any request
-	// whose connection was never established; never once a byte of the
-	// response has been passed on. Zero: none.
-	Retries int
-	// RetryBudget bounds retries to this share of requests, over 0 up to 1,
-	// after a reserve of RetryReserve; it keeps retries from finishing off
-	// servers that are failing under load. Zero: DefaultRetryBudget.
-	RetryBudget float64
+	StreamTimeout time.Duration `yaml:"-"`
 	// RetryStatuses are response statuses that are tried again like a failure
 	// (the last server's answer is passed on as it is). Empty: none.
-	RetryStatuses []int
-
-	// HealthCheck asks each server how it is. The zero value does not.
-	HealthCheck HealthCheck
-	// Ejection takes failing servers out, by what happens to real requests.
-	Ejection Ejection
-	// SlowStart is how long a server that came back, or was added by Update,
-	// takes to ramp up to its full share. Zero: none.
-	SlowStart time.Duration
+	RetryStatuses []int `yaml:"-"`
 }
 
-// Server is one member of an upstream.
+// Server is one app server. In the file it may be just its URL.
 type Server struct {
-	// URL is scheme://host[:port], without a path, query or user.
-	URL string
-	// Weight is its share in relation to the others', 1 to 1000. Zero: 1.
-	Weight int
+	// Scheme, host and port, as http://127.0.0.1:9001. Required.
+	URL string `yaml:"url" config:"self" required:"write it like http://127.0.0.1:9001"`
+	// Its share of requests relative to the others, 1 to 1000. Default 1.
+	Weight int `yaml:"weight"`
 }
 
-// HealthCheck describes the active check: a GET to each server, on a schedule
-// of its own. A server starts as healthy, and the first check is at once.
+// HealthCheck asks each server for a path, and believes several answers rather than one.
 type HealthCheck struct {
-	// Path is what is asked for, such as /healthz. Empty: no active check.
-	Path string
+	// What is asked for, with GET. Default /healthz.
+	Path string `yaml:"path"`
+	// Time between two checks of one server. Default 2s.
+	Interval time.Duration `yaml:"interval"`
+	// How long one check may take; it must not exceed interval. Default 1s.
+	Timeout time.Duration `yaml:"timeout"`
+	// Good answers in a row after which a sick server gets requests again. Default 2.
+	HealthyAfter int `yaml:"healthy_after"`
+	// Bad answers in a row after which a server gets no more requests. Default 3.
+	UnhealthyAfter int `yaml:"unhealthy_after"`
+	// The status of a good answer. 0 is any of 200 to 399. Default 0.
+	Expect []int `yaml:"expect" config:"one"`
+
 	// Host is the request's Host. Empty: the server's own.
-	Host string
-	// Interval is the time between two checks of a server, give or take a
-	// tenth so that instances do not march in step. Zero: DefaultHealthInterval.
-	Interval time.Duration
-	// Timeout bounds one check. Zero: DefaultHealthTimeout, or the Interval if
-	// that is shorter.
-	Timeout time.Duration
-	// HealthyAfter and UnhealthyAfter are how many checks in a row change the
-	// verdict. Zero: DefaultHealthyAfter, DefaultUnhealthyAfter.
-	HealthyAfter   int
-	UnhealthyAfter int
-	// Expect are the statuses of a healthy answer. Empty: 200 to 399.
-	Expect []int
+	Host string `yaml:"-"`
 }
 
-// Ejection is the circuit breaker of each server. Failures of real requests
-// (no connection, no answer in time, a broken answer, a status in Statuses)
-// open it: the server gets no requests for a time that doubles with every
-// ejection in a row. Then it is on trial with one request at a time, and only
-// with such as could be tried elsewhere; a success closes the breaker.
-//
-// The last server that is left is never ejected: a failing server is better
-// than none.
+// Ejection takes a server out after consecutive failures of real requests: no connection, no
+// answer in time, or 502, 503, 504. Each further ejection of the same server lasts longer.
 type Ejection struct {
 	// Off switches ejection off.
-	Off bool
-	// Failures in a row open the breaker. Zero: DefaultEjectFailures.
-	Failures int
-	// Rate is the share of failures among at least MinRequests within Window
-	// that opens it. Zero: DefaultEjectRate, DefaultEjectMinRequests,
-	// DefaultEjectWindow.
-	Rate        float64
-	MinRequests int
-	Window      time.Duration
-	// For is the first ejection's length, Max that of the longest.
-	// Zero: DefaultEjectFor, DefaultEjectMax.
-	For time.Duration
-	Max time.Duration
-	// MaxPercent is the largest share of the servers that may be ejected at
-	// once, 1 to 100. Zero: all but one.
-	MaxPercent int
-	// Statuses are responses that count as failures. Nil: 502, 503 and 504,
-	// which servers send about others; 500 is left out, since a client that
-	// has found a way to provoke it could empty the upstream. An empty slice
-	// counts none.
-	Statuses []int
+	Off bool `yaml:"-" config:"isoff"`
+	// Consecutive failures after which the server is ejected. Default 5.
+	Failures int `yaml:"failures"`
+	// How long the first ejection lasts. Default 10s.
+	For time.Duration `yaml:"for"`
 }
 
-// TLS describes the connections to https:// servers.
+// TLS says how the servers' certificates are verified.
 type TLS struct {
-	// ServerName is what the certificate must be for, and the SNI. Empty: the
-	// host of the server's URL.
-	ServerName string
-	// CAFile holds the PEM certificates to verify against, instead of the
-	// system's.
-	CAFile string
+	// Certificates that are trusted instead of the system's roots, PEM. Default: the system's.
+	CAFile string `yaml:"ca_file" config:"path" want:"a path"`
+	// The name that is sent (SNI) and that the certificate must hold. Default: the URL's host.
+	ServerName string `yaml:"server_name"`
+	// Accept any certificate. Default false. Hazard: whoever stands in between can then read and change everything.
+	InsecureSkipVerify bool `yaml:"insecure_skip_verify"`
+
 	// CertFile and KeyFile are the client certificate, PEM, both or neither.
-	CertFile string
-	KeyFile  string
-	// InsecureSkipVerify accepts any certificate: whoever can get in between
-	// can read and change everything.
-	InsecureSkipVerify bool
+	CertFile string `yaml:"-"`
+	KeyFile  string `yaml:"-"`
 }
 
-// Equal reports whether two configurations mean the same. It does not look
-// into the files that TLS names; Upstream.Update does.
-func (c Config) Equal(d Config) bool {
-	return reflect.DeepEqual(c.withDefaults(), d.withDefaults())
+// SetDefaults fills in what is zero and has a default.
+func (c *Config) SetDefaults() {
+	for i := range c.Servers {
+		c.Servers[i].SetDefaults()
+	}
+	orDefault(&c.Balance, RoundRobin)
+	orDefault(&c.Protocol, Auto)
+	orDefault(&c.Timeout, DefaultTimeout)
+	orDefault(&c.ConnectTimeout, DefaultConnectTimeout)
+	orDefault(&c.IdleTimeout, DefaultIdleTimeout)
+	orDefault(&c.Retries, DefaultRetries)
+	orDefault(&c.RetryBudget, DefaultRetryBudget)
+	if c.HealthCheck.Path != "" {
+		c.HealthCheck.SetDefaults()
+	}
+	c.Ejection.SetDefaults()
+}
+
+// SetDefaults fills in what is zero.
+func (s *Server) SetDefaults() { orDefault(&s.Weight, 1) }
+
+// SetDefaults fills in what is zero, the path included: a check that has none is off.
+func (h *HealthCheck) SetDefaults() {
+	orDefault(&h.Path, DefaultHealthPath)
+	orDefault(&h.Interval, DefaultHealthInterval)
+	orDefault(&h.Timeout, min(DefaultHealthTimeout, h.Interval))
+	orDefault(&h.HealthyAfter, DefaultHealthyAfter)
+	orDefault(&h.UnhealthyAfter, DefaultUnhealthyAfter)
+}
+
+// SetDefaults fills in what is zero, unless ejection is off.
+func (e *Ejection) SetDefaults() {
+	if !e.Off {
+		orDefault(&e.Failures, DefaultEjectFailures)
+		orDefault(&e.For, DefaultEjectFor)
+	}
 }
 
 func orDefault[T comparable](v *T, def T) {
@@ -219,153 +219,40 @@ func orDefault[T comparable](v *T, def T) {
 	}
 }
 
+// Equal reports whether two configurations mean the same. It does not look
+// into the files that TLS names; Upstream.Update does.
+func (c Config) Equal(d Config) bool {
+	return reflect.DeepEqual(c.withDefaults(), d.withDefaults())
+}
+
 // withDefaults returns a deep copy in which every zero field has the value
-// that it stands for.
+// that it stands for, and what is off has no other fields.
 func (c Config) withDefaults() Config {
 	c.Servers = slices.Clone(c.Servers)
 	for i := range c.Servers {
-		orDefault(&c.Servers[i].Weight, 1)
 		c.Servers[i].URL = strings.TrimSuffix(c.Servers[i].URL, "/")
 	}
-	orDefault(&c.Balance, RoundRobin)
-	orDefault(&c.Protocol, Auto)
-	orDefault(&c.Timeout, DefaultTimeout)
-	orDefault(&c.ConnectTimeout, DefaultConnectTimeout)
-	orDefault(&c.IdleTimeout, DefaultIdleTimeout)
-	orDefault(&c.RetryBudget, DefaultRetryBudget)
-	c.RetryStatuses = slices.Clone(c.RetryStatuses)
-	if len(c.RetryStatuses) == 0 {
+	if c.RetryStatuses = slices.Clone(c.RetryStatuses); len(c.RetryStatuses) == 0 {
 		c.RetryStatuses = nil
 	}
-
-	h := &c.HealthCheck
-	if h.Path == "" {
-		*h = HealthCheck{}
-	} else {
-		orDefault(&h.Interval, DefaultHealthInterval)
-		orDefault(&h.Timeout, min(DefaultHealthTimeout, h.Interval))
-		orDefault(&h.HealthyAfter, DefaultHealthyAfter)
-		orDefault(&h.UnhealthyAfter, DefaultUnhealthyAfter)
-		h.Expect = slices.Clone(h.Expect)
+	if c.HealthCheck.Path == "" {
+		c.HealthCheck = HealthCheck{}
 	}
-
-	e := &c.Ejection
-	orDefault(&e.Failures, DefaultEjectFailures)
-	orDefault(&e.Rate, DefaultEjectRate)
-	orDefault(&e.MinRequests, DefaultEjectMinRequests)
-	orDefault(&e.Window, DefaultEjectWindow)
-	orDefault(&e.For, DefaultEjectFor)
-	orDefault(&e.Max, max(DefaultEjectMax, e.For))
-	orDefault(&e.MaxPercent, 100)
-	if e.Statuses == nil {
-		e.Statuses = []int{http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}
-	} else {
-		e.Statuses = slices.Clone(e.Statuses)
+	if c.HealthCheck.Expect = slices.Clone(c.HealthCheck.Expect); len(c.HealthCheck.Expect) == 0 {
+		c.HealthCheck.Expect = nil
 	}
+	if c.Ejection.Off {
+		c.Ejection = Ejection{Off: true}
+	}
+	c.SetDefaults()
 	return c
 }
 
-// validate reports the first mistake of a configuration with its defaults in
-// place.
-func (c Config) validate() error {
-	if len(c.Servers) == 0 {
-		return fmt.Errorf("no servers; name at least one, such as http://127.0.0.1:9001")
+// effective is a configuration with its defaults as requests read it: retries
+// that are switched off, or that have no budget, are none.
+func (c Config) effective() Config {
+	if c.Retries < 0 || c.RetryBudget < 0 {
+		c.Retries, c.RetryBudget = 0, 0
 	}
-	seen := make(map[string]bool, len(c.Servers))
-	for _, s := range c.Servers {
-		u, err := parseServer(s.URL)
-		if err != nil {
-			return err
-		}
-		if seen[u.String()] {
-			return fmt.Errorf("server %q is listed twice; give it a weight instead", s.URL)
-		}
-		seen[u.String()] = true
-		if s.Weight < 1 || s.Weight > maxWeight {
-			return fmt.Errorf("server %q: weight %d is out of range; use 1 to %d", s.URL, s.Weight, maxWeight)
-		}
-		switch {
-		case c.Protocol == H2C && u.Scheme != "http":
-			return fmt.Errorf("server %q: h2c is HTTP/2 without TLS; use http://, or protocol http2", s.URL)
-		case c.Protocol == HTTP2 && u.Scheme != "https":
-			return fmt.Errorf("server %q: http2 needs TLS; use https://, or protocol h2c", s.URL)
-		}
-	}
-	switch c.Balance {
-	case RoundRobin, LeastConn, P2C, IPHash:
-	default:
-		return fmt.Errorf("balance %q is unknown; use %s, %s, %s or %s", c.Balance, RoundRobin, LeastConn, P2C, IPHash)
-	}
-	switch c.Protocol {
-	case Auto, HTTP1, HTTP2, H2C:
-	default:
-		return fmt.Errorf("protocol %q is unknown; use %s, %s, %s or %s", c.Protocol, Auto, HTTP1, HTTP2, H2C)
-	}
-	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
-		return fmt.Errorf("a client certificate needs both its certificate and its key file")
-	}
-	for name, d := range map[string]time.Duration{
-		"connect timeout": c.ConnectTimeout, "idle timeout": c.IdleTimeout,
-		"stream timeout": c.StreamTimeout, "slow start": c.SlowStart,
-		"health check interval": c.HealthCheck.Interval, "health check timeout": c.HealthCheck.Timeout,
-		"ejection window": c.Ejection.Window, "ejection time": c.Ejection.For, "longest ejection time": c.Ejection.Max,
-	} {
-		if d < 0 {
-			return fmt.Errorf("%s %s is negative", name, d)
-		}
-	}
-	for name, n := range map[string]int{
-		"retries": c.Retries, "max connections": c.MaxConnections,
-		"healthy after": c.HealthCheck.HealthyAfter, "unhealthy after": c.HealthCheck.UnhealthyAfter,
-		"ejection failures": c.Ejection.Failures, "ejection min requests": c.Ejection.MinRequests,
-	} {
-		if n < 0 {
-			return fmt.Errorf("%s %d is negative", name, n)
-		}
-	}
-	if c.RetryBudget < 0 || c.RetryBudget > 1 {
-		return fmt.Errorf("retry budget %v is out of range; it is a share of the requests, over 0 up to 1", c.RetryBudget)
-	}
-	if c.Ejection.Rate < 0 || c.Ejection.Rate > 1 {
-		return fmt.Errorf("ejection rate %v is out of range; it is a share of the requests, over 0 up to 1", c.Ejection.Rate)
-	}
-	if c.Ejection.MaxPercent < 1 || c.Ejection.MaxPercent > 100 {
-		return fmt.Errorf("ejection max percent %d is out of range; use 1 to 100", c.Ejection.MaxPercent)
-	}
-	if p := c.HealthCheck.Path; p != "" {
-		if u, err := url.ParseRequestURI(p); err != nil || !strings.HasPrefix(p, "/") || u.Host != "" {
-			return fmt.Errorf("health check path %q is not a path; it starts with one slash, such as /healthz", p)
-		}
-	}
-	return nil
-}
-
-// parseServer parses a server's URL and insists that it is nothing but an
-// address: what is forwarded is the request's own path, as it was routed.
-func parseServer(s string) (*url.URL, error) {
-	u, err := url.Parse(s)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("server %q: %w", s, err)
-	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, fmt.Errorf("server %q: the scheme must be http or https, such as http://127.0.0.1:9001", s)
-	case u.Hostname() == "":
-		return nil, fmt.Errorf("server %q: the host is missing", s)
-	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return nil, fmt.Errorf("server %q: only scheme, host and port belong here", s)
-	case u.Path != "" && u.Path != "/":
-		return nil, fmt.Errorf("server %q: a server has no path; rewrite the path on the route instead", s)
-	}
-	return &url.URL{Scheme: u.Scheme, Host: strings.ToLower(u.Host)}, nil
-}
-
-// Check reports what is wrong with the configuration, the files that TLS names
-// included: what New and Update would refuse.
-func (c Config) Check() error {
-	c = c.withDefaults()
-	if err := c.validate(); err != nil {
-		return err
-	}
-	_, err := newTransportKey(c)
-	return err
+	return c
 }

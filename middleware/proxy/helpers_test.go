@@ -18,11 +18,14 @@ import (
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-// newUpstream makes an upstream that the test closes.
+// newUpstream makes an upstream that the test closes. It makes no retries unless the test says how many.
 func newUpstream(t testing.TB, cfg proxy.Config, o proxy.Options) *proxy.Upstream {
 	t.Helper()
 	if o.Logger == nil {
 		o.Logger = quiet()
+	}
+	if cfg.Retries == 0 {
+		cfg.Retries = -1
 	}
 	o.Name, o.Config = "shop", cfg
 	u, err := proxy.New(o)

@@ -107,7 +107,7 @@ func TestFailingServersUnderLoadShowNoClientAnError(t *testing.T) {
 			victim, b, c := newMoody(t, nil), newMoody(t, nil), newMoody(t, nil)
 			u := newUpstream(t, proxy.Config{
 				Servers: servers(victim.URL, b.URL, c.URL), Retries: 1, Timeout: 500 * time.Millisecond,
-				Ejection: proxy.Ejection{For: 200 * time.Millisecond, Max: 400 * time.Millisecond},
+				Ejection: proxy.Ejection{For: 200 * time.Millisecond},
 			}, proxy.Options{})
 			gw := front(t, u.Handler(proxy.RouteOptions{}))
 			reads := startLoad(t, clients, http.MethodGet, gw.URL)

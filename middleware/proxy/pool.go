@@ -6,7 +6,8 @@ import "slices"
 // but for the servers' health and counters. A request uses one pool from
 // beginning to end.
 type pool struct {
-	cfg      Config
+	given    Config // with its defaults, as Update compares it
+	cfg      Config // the same as requests read it: see Config.effective
 	members  []member
 	balancer *balancer
 	stop     func() // ends the health checks
@@ -109,20 +110,11 @@ func (p *pool) weighAll(cs []candidate) (anyFree bool) {
 }
 
 // mayEject reports whether a server may be ejected: at least one other fit
-// server must be left, and no more than Ejection.MaxPercent may be out at once.
+// server must be left.
 func (p *pool) mayEject(s *server, now int64) bool {
-	ejected, left := 1, 0
-	for i := range p.members {
-		m := &p.members[i]
-		switch {
-		case m.server == s:
-		case m.breaker.state(now) != closed:
-			ejected++
-		case !m.checked.down.Load():
-			left++
-		}
-	}
-	return left > 0 && ejected*100 <= max(100, p.cfg.Ejection.MaxPercent*len(p.members))
+	return slices.ContainsFunc(p.members, func(m member) bool {
+		return m.server != s && m.breaker.state(now) == closed && !m.checked.down.Load()
+	})
 }
 
 // mayBeHTTP2 reports whether one of the servers may speak HTTP/2.

@@ -99,6 +99,9 @@ func newTransport(k transportKey) (*http.Transport, error) {
 		Protocols:              new(http.Protocols),
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 	}
+	if k.idleTimeout < 0 {
+		t.MaxIdleConnsPerHost = -1 // no connection is kept
+	}
 	switch k.protocol {
 	case HTTP1:
 		t.Protocols.SetHTTP1(true)

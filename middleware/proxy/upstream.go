@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/headgate/headgate/middleware/problem"
 )
 
 // Attempt is one try at one server, as its end is known.
@@ -73,8 +75,8 @@ func (u *Upstream) Name() string { return u.name }
 // ConnectTimeout or IdleTimeout changed. On an error nothing has changed.
 func (u *Upstream) Update(cfg Config) error {
 	cfg = cfg.withDefaults()
-	if err := cfg.validate(); err != nil {
-		return fmt.Errorf("upstream %s: %w", u.name, err)
+	if err := problem.Error("upstream "+u.name, cfg.Validate()); err != nil {
+		return err
 	}
 	key, err := newTransportKey(cfg)
 	if err != nil {
@@ -87,7 +89,7 @@ func (u *Upstream) Update(cfg Config) error {
 		return fmt.Errorf("upstream %s: updated after Close", u.name)
 	}
 	old := u.pool.Load()
-	if old != nil && key == u.key && old.cfg.Equal(cfg) {
+	if old != nil && key == u.key && old.given.Equal(cfg) {
 		return nil
 	}
 	next, err := u.newPool(cfg, key, old)
@@ -108,12 +110,12 @@ func (u *Upstream) Update(cfg Config) error {
 
 // newPool builds the pool of a configuration out of what stays of the old one.
 func (u *Upstream) newPool(cfg Config, key transportKey, old *pool) (*pool, error) {
-	p := &pool{cfg: cfg, stop: func() {}}
+	p := &pool{given: cfg, cfg: cfg.effective(), stop: func() {}}
 	var names []string
 	for _, sc := range cfg.Servers {
-		target, err := parseServer(sc.URL)
-		if err != nil {
-			return nil, err
+		target, wrong := parseServer(sc.URL)
+		if wrong != nil {
+			return nil, wrong
 		}
 		m := member{weight: sc.Weight}
 		if old != nil {
@@ -127,6 +129,7 @@ func (u *Upstream) newPool(cfg Config, key transportKey, old *pool) (*pool, erro
 			}
 		}
 		if m.transport == nil || key != u.key {
+			var err error
 			if m.transport, err = newTransport(key); err != nil {
 				return nil, err
 			}
@@ -188,7 +191,7 @@ func (u *Upstream) Close() {
 	u.closed = true
 	p := u.pool.Load()
 	p.stop()
-	u.pool.Store(&pool{cfg: p.cfg, stop: func() {}})
+	u.pool.Store(&pool{given: p.given, cfg: p.cfg, stop: func() {}})
 	closeUnused(p, nil)
 }
 
@@ -231,7 +234,7 @@ func (u *Upstream) passedTrial(p *pool, s *server) {
 // another server is left.
 func (u *Upstream) failed(p *pool, s *server, trial bool, why string) {
 	tick := u.tick(u.now())
-	if !s.breaker.failure(tick, &p.cfg.Ejection, trial) {
+	if !s.breaker.failure(&p.cfg.Ejection, trial) {
 		return
 	}
 	u.ejecting.Lock()

@@ -1,0 +1,164 @@
+package proxy
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/headgate/headgate/internal/httpx"
+	"github.com/headgate/headgate/internal/mask"
+	"github.com/headgate/headgate/middleware/problem"
+)
+
+const (
+	maxConnections = 1 << 20
+	maxRetries     = 10
+)
+
+// Check reports what is wrong with the configuration, the files that TLS names
+// included: what New and Update would refuse.
+func (c Config) Check() error {
+	c = c.withDefaults()
+	if err := problem.Error("proxy", c.Validate()); err != nil {
+		return err
+	}
+	_, err := newTransportKey(c)
+	return err
+}
+
+// Validate says everything that is wrong with a configuration whose defaults are set.
+func (c *Config) Validate() []problem.Problem {
+	var ps problem.List
+	if len(c.Servers) == 0 {
+		ps.Add("servers", "list the URLs of its app servers", "it has no servers")
+	}
+	secure, plain := c.validateServers(&ps)
+	validateWord(&ps, "balance", string(c.Balance), c.Balance.Values())
+	validateWord(&ps, "protocol", string(c.Protocol), c.Protocol.Values())
+	switch {
+	case c.Protocol == H2C && secure:
+		ps.Add("protocol", "write http2, or http:// servers", "h2c is HTTP/2 without TLS, and a server is https")
+	case c.Protocol == HTTP2 && plain:
+		ps.Add("protocol", "write h2c, or https:// servers", "http2 needs TLS, and a server is http")
+	case c.TLS != (TLS{}) && !secure:
+		ps.Warn("tls", "write https:// servers, or remove it", "no server speaks TLS")
+	case c.TLS.InsecureSkipVerify:
+		ps.Warn("tls.insecure_skip_verify", "name the certificate's issuer in ca_file instead", "anybody can pose as these servers")
+	}
+	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
+		ps.Add("tls", "name both", "a client certificate needs both its certificate and its key file")
+	}
+	if h := &c.HealthCheck; !h.isZero() {
+		ps = append(ps, problem.Within("health_check", h.Validate())...)
+	}
+	if !c.Ejection.Off {
+		ps = append(ps, problem.Within("ejection", c.Ejection.Validate())...)
+	}
+	c.validateNumbers(&ps)
+	return ps
+}
+
+func validateWord(ps *problem.List, path, word string, known []string) {
+	if !slices.Contains(known, word) {
+		last := len(known) - 1
+		ps.Add(path, "use "+strings.Join(known[:last], ", ")+" or "+known[last], "unknown %s %s", path, problem.Quote(word))
+	}
+}
+
+func (c *Config) validateNumbers(ps *problem.List) {
+	problem.Positive(ps, "connect_timeout", c.ConnectTimeout)
+	for _, d := range []struct {
+		path  string
+		value time.Duration
+	}{{"slow_start", c.SlowStart}, {"stream_timeout", c.StreamTimeout}} {
+		if d.value < 0 {
+			ps.Add(d.path, "write 0s or more", "%v is a negative duration", d.value)
+		}
+	}
+	problem.Between(ps, "max_connections", c.MaxConnections, 0, maxConnections)
+	problem.Between(ps, "retries", max(c.Retries, 0), 0, maxRetries) // negative: none
+	if c.RetryBudget > 1 {
+		ps.Add("retry_budget", "choose a share from 0 to 1, like 0.2", "%v is not a share of requests", c.RetryBudget)
+	}
+}
+
+// validateServers checks the servers, and says whether some are https and some http.
+func (c *Config) validateServers(ps *problem.List) (secure, plain bool) {
+	first := map[string]bool{}
+	for i, s := range c.Servers {
+		at := problem.Item("servers", i)
+		problem.Between(ps, problem.Key(at, "weight"), s.Weight, 1, maxWeight)
+		at = problem.Key(at, "url")
+		u, wrong := parseServer(s.URL)
+		switch {
+		case wrong != nil:
+			wrong.Path = at
+			*ps = append(*ps, *wrong)
+		case first[u.String()]:
+			ps.Add(at, "remove one, or give one a weight", "%s stands twice", problem.Quote(s.URL))
+		default:
+			first[u.String()] = true
+			secure = secure || u.Scheme == "https"
+			plain = plain || u.Scheme == "http"
+		}
+	}
+	return secure, plain
+}
+
+// parseServer parses a server's URL and insists that it is nothing but an
+// address: what is forwarded is the request's own path, as it was routed.
+// Servers are the same where scheme and host in lower case are.
+func parseServer(s string) (*url.URL, *problem.Problem) {
+	const mend = "write scheme, host and port alone, like http://127.0.0.1:9001"
+	wrong := func(mend, format string, args ...any) (*url.URL, *problem.Problem) {
+		p := problem.New("", mend, format, args...)
+		return nil, &p
+	}
+	u, err := url.Parse(s)
+	switch {
+	case s == "":
+		return wrong(mend, "the server has no URL")
+	case err != nil || u.Opaque != "" || u.Host == "" || u.Hostname() == "" || !httpx.ValidPort(u.Port()):
+		return wrong(mend, "%s is not a server's URL", problem.Quote(mask.URL(s)))
+	case u.Scheme != "http" && u.Scheme != "https":
+		return wrong("write http:// or https://; other protocols are chosen by `protocol`", "a server can't be reached by %s", problem.Quote(u.Scheme))
+	case u.User != nil:
+		return wrong("set the Authorization header with request_headers on the route", "the URL has a user or password in it")
+	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
+		return wrong(mend+"; paths are changed by strip_prefix and rewrite on the route", "the URL %s is more than a server", problem.Quote(s))
+	}
+	return &url.URL{Scheme: u.Scheme, Host: strings.ToLower(u.Host)}, nil
+}
+
+func (h *HealthCheck) isZero() bool {
+	return h.Path == "" && h.Host == "" && h.Interval == 0 && h.Timeout == 0 && h.HealthyAfter == 0 && h.UnhealthyAfter == 0 && len(h.Expect) == 0
+}
+
+// Validate says what is wrong with a health check that is on.
+func (h *HealthCheck) Validate() []problem.Problem {
+	var ps problem.List
+	if problem.LocalPath(&ps, "path", h.Path) {
+		if u, err := url.ParseRequestURI(h.Path); err != nil || u.Host != "" {
+			ps.Add("path", "write it like "+DefaultHealthPath, "%s is not a path that can be asked for", problem.Quote(h.Path))
+		}
+	}
+	if h.Interval < 0 {
+		problem.Positive(&ps, "interval", h.Interval)
+	}
+	problem.Positive(&ps, "timeout", h.Timeout)
+	problem.Between(&ps, "healthy_after", h.HealthyAfter, 1, 100)
+	problem.Between(&ps, "unhealthy_after", h.UnhealthyAfter, 1, 100)
+	for i, status := range h.Expect {
+		problem.Between(&ps, problem.Item("expect", i), status, 200, 599)
+	}
+	return ps
+}
+
+// Validate says what is wrong with an ejection that is on.
+func (e *Ejection) Validate() []problem.Problem {
+	var ps problem.List
+	problem.Between(&ps, "failures", e.Failures, 1, 1000)
+	problem.Positive(&ps, "for", e.For)
+	return ps
+}
