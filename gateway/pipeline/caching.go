@@ -16,25 +16,42 @@ import (
 // the admin token. Like all of its kind it is never forwarded.
 const headerBypass = "Headgate-Cache-Bypass"
 
-// newCached puts the cache before the app: by the route's rule where it has one, and
-// where it has none, in a policy that caches at all, for what unsafe requests must
-// invalidate.
-func (rt *Route) newCached(origin echo.HandlerFunc) (func(*Request) error, error) {
-	c := rt.pipeline.parts.Cache
-	if c == nil {
-		return func(r *Request) error { return origin(r.echo) }, nil
+// bindCache makes the cache's part of the route: by its rule where it has one, and where
+// it has none, in a policy that caches at all, for what unsafe requests must invalidate.
+func (rt *Route) bindCache() (err error) {
+	if rt.Policy.Upstream == "" || len(rt.pipeline.policy.Caches) == 0 {
+		return nil
 	}
-	route := cache.CompileInvalidation(cache.InvalidationOptions{Tags: rt.Policy.Purge})
-	if rt.cacheRule != nil && rt.session.Mode != session.Logout { // a stored answer would end no session
-		var err error
-		route, err = cache.Compile(*rt.cacheRule, cache.MiddlewareOptions{
-			Partition:     rt.partition(),
-			UpstreamField: rt.upstreamField,
-			PurgeTags:     rt.Policy.Purge,
-		})
-		if err != nil {
-			return nil, err
-		}
+	rule, known := rt.pipeline.policy.Caches[rt.Policy.Cache]
+	switch {
+	case !known && rt.Policy.Cache != "":
+		return fmt.Errorf("there is no cache %q", rt.Policy.Cache)
+	case !known || rt.session.Mode == session.Logout: // a stored answer would end no session
+		rt.cache = cache.CompileInvalidation(cache.InvalidationOptions{Tags: rt.Policy.Purge})
+		return nil
+	}
+	rt.cache, err = cache.Compile(*rule, cache.MiddlewareOptions{
+		Partition:     rt.partition(),
+		UpstreamField: rt.upstreamField,
+		PurgeTags:     rt.Policy.Purge,
+	})
+	return err
+}
+
+// CachePlan says what the cache does with the request by the route's rule alone, before
+// it looks for anything stored: the zero Plan where the route has nothing to do with it.
+func (r *Request) CachePlan() cache.Plan {
+	if r.Route.cache == nil {
+		return cache.Plan{}
+	}
+	return r.Route.cache.Plan(r.asHTTP())
+}
+
+// newCached puts the cache before the app.
+func (rt *Route) newCached(origin echo.HandlerFunc) func(*Request) error {
+	c, route := rt.pipeline.parts.Cache, rt.cache
+	if c == nil || route == nil {
+		return func(r *Request) error { return origin(r.echo) }
 	}
 	c.Register(route)
 	bypass := bypass(rt.pipeline.policy.Server.Admin.Token)
@@ -46,7 +63,7 @@ func (rt *Route) newCached(origin echo.HandlerFunc) (func(*Request) error, error
 			LiveSession: r.Client != nil || r.ref != "",
 			Bypass:      bypass != nil && bypass(r.Header),
 		}, origin)
-	}, nil
+	}
 }
 
 // partition separates what routes have the app answer: their upstream, and

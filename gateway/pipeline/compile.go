@@ -62,8 +62,8 @@ type Route struct {
 	cors        *cors                   // nil: the app answers for itself
 	maxBody     int64                   // 0: no bound
 	maintenance *maintenance
-	cacheRule   *cache.Rule // nil: nothing is cached
-	fixedBody   []byte      // of a fixed response
+	cache       *cache.Route // nil: neither stores nor invalidates anything
+	fixedBody   []byte       // of a fixed response
 }
 
 // New compiles a policy that has been loaded without errors.
@@ -196,19 +196,6 @@ func (rt *Route) bindLimits() error {
 	return err
 }
 
-// bindCache finds the route's cache rule.
-func (rt *Route) bindCache() error {
-	if rt.Policy.Cache == "" {
-		return nil
-	}
-	c, ok := rt.pipeline.policy.Caches[rt.Policy.Cache]
-	if !ok {
-		return fmt.Errorf("there is no cache %q", rt.Policy.Cache)
-	}
-	rt.cacheRule = c
-	return nil
-}
-
 // bindLive makes what only requests that are served need.
 func (rt *Route) bindLive() error {
 	parts := &rt.pipeline.parts
@@ -222,7 +209,6 @@ func (rt *Route) bindLive() error {
 	if u == nil {
 		return fmt.Errorf("there is no upstream %q", rt.Policy.Upstream)
 	}
-	var err error
-	rt.serve, err = rt.newCached(rt.newForward(u))
-	return err
+	rt.serve = rt.newCached(rt.newForward(u))
+	return nil
 }

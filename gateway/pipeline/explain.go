@@ -13,6 +13,7 @@ import (
 	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/clientip"
 	"github.com/headgate/headgate/middleware/ratelimit"
+	"github.com/headgate/headgate/middleware/session"
 	"github.com/headgate/headgate/policies"
 )
 
@@ -257,11 +258,10 @@ func answerExplainer(p *policies.Route) func(*Request, *Explanation) {
 // servers answer.
 func explainForward(r *Request, e *Explanation) {
 	rt := r.Route
-	if rt.cacheRule != nil && rt.session.Mode != "logout" {
-		e.Cache = rt.cacheRule.Name
-		if r.Method == http.MethodGet || r.Method == http.MethodHead {
-			e.CacheKey = rt.cacheRule.KeyParts(rt.partition(), r.Scheme, r.Authority,
-				&url.URL{Path: r.Path.Path, RawPath: r.Path.RawPath, RawQuery: r.Query}, r.Header)
+	if rt.Policy.Cache != "" && rt.session.Mode != session.Logout {
+		e.Cache = rt.Policy.Cache
+		if plan := r.CachePlan(); plan.Key != nil {
+			e.CacheKey = plan.Key.Parts()
 		}
 	}
 	e.Answer = "upstream " + rt.Policy.Upstream

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/headgate/headgate/gateway/observe"
+	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/policies"
 )
 
@@ -30,14 +31,15 @@ func findRoute(r *Request) *Answer {
 	return nil
 }
 
-// Other returns the route that takes the same request with another method; nil where
-// none does.
-func (r *Request) Other(method string) *Route {
-	other := r.asked
-	other.Method = method
-	m := r.pipeline.matcher.Match(&other)
-	if m.Outcome != policies.Found {
-		return nil
+// OtherCachePlan is the CachePlan of the same request with another method, which another
+// route may take.
+func (r *Request) OtherCachePlan(method string) cache.Plan {
+	var other Request
+	other.Begin(r, r.pipeline, r.backends)
+	other.Method, other.Target, other.Authority, other.Scheme = method, r.Target, r.Authority, r.Scheme
+	other.Query, other.Header, other.Path, other.Host, other.Info = r.Query, r.Header, r.Path, r.Host, r.Info
+	if findRoute(&other) != nil {
+		return cache.Plan{}
 	}
-	return r.pipeline.routes[m.Index]
+	return other.CachePlan()
 }

@@ -1,10 +1,6 @@
 package pipeline
 
 import (
-	"crypto/tls"
-	"net/http"
-	"net/url"
-
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/session"
 )
@@ -52,26 +48,13 @@ func (b *peek) findSession(r *Request) {
 		return
 	}
 	sessions := b.pipeline.parts.Sessions
-	req := r.asHTTP()
+	req := r.asHTTP().WithContext(r)
 	if b.user != "" || b.session != "" {
 		r.Session = sessions.Assume(req, r.Route.session, session.Identity{User: b.user, Ref: b.session})
 		return
 	}
 	r.Session = sessions.ForRequest(req, r.Route.session)
 	_ = r.Session.Peek(r) // Authorize knows what an error means on this route
-}
-
-// asHTTP makes the HTTP request that the question stands for.
-func (r *Request) asHTTP() *http.Request {
-	req := &http.Request{
-		Method: r.Method, Host: r.Authority, Header: r.Header, Body: http.NoBody, RequestURI: r.Target,
-		URL:   &url.URL{Path: r.Path.Path, RawPath: r.Path.RawPath, RawQuery: r.Query},
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-	}
-	if r.Scheme == "https" {
-		req.TLS = &tls.ConnectionState{HandshakeComplete: true}
-	}
-	return req.WithContext(r)
 }
 
 func (b *peek) Authorize(r *Request) *Answer { return r.authorizeSession() }

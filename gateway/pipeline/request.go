@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"crypto/tls"
 	"net/http"
 	"net/url"
 	"sync/atomic"
@@ -86,6 +87,26 @@ func (r *Request) Begin(ctx context.Context, p *Pipeline, backends Backends) {
 
 // Subject is what the limits count the request by.
 func (r *Request) Subject() *ratelimit.Request { return &r.subject }
+
+// asHTTP returns the HTTP request; of an explanation or a replay, one that is made of
+// what is known, with a context of its own.
+func (r *Request) asHTTP() *http.Request {
+	if r.http != nil {
+		return r.http
+	}
+	req := &http.Request{
+		Method: r.Method, Host: r.Authority, Header: r.Header, Body: http.NoBody, RequestURI: r.Target,
+		URL:   &url.URL{Path: r.Path.Path, RawPath: r.Path.RawPath, RawQuery: r.Query},
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}
+	if r.Scheme == "https" {
+		req.TLS = overTLS
+	}
+	return req
+}
+
+// overTLS stands for a connection that has TLS.
+var overTLS = &tls.ConnectionState{HandshakeComplete: true}
 
 type requestKey struct{}
 

@@ -1,12 +1,8 @@
 package replay
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"net/http"
-	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/headgate/headgate/gateway/pipeline"
@@ -64,19 +60,18 @@ func newCacheEstimator(p *policies.Policy, assumeTTL time.Duration) *cacheEstima
 
 // estimate says what the cache would do with a request that the limits admit.
 func (c *cacheEstimator) estimate(e *engine, req *pipeline.Request) cacheUse {
-	rt, r := req.Route.Policy, e.record
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+	rt, r, plan := req.Route.Policy, e.record, req.CachePlan()
+	switch plan.Action {
+	case cache.ActionInvalidate:
 		c.unsafe(e, req)
 		return notCached
-	}
-	rule := c.caches[string(rt.Cache)]
-	if rule == nil {
+	case cache.ActionForward, "":
 		return notCached
 	}
 	if rt.Session != policies.SessionOff && r.Own != nil && (r.Own.User != "" || r.Own.Session != "") {
 		return cacheMiss // a request with a live session bypasses the cache
 	}
-	key := c.key(rt, req)
+	rule, key := c.caches[rt.Cache], keyOf(plan)
 	now := e.now
 	entry, kept := c.entries.Get(key, time.UnixMicro(now))
 	if kept && c.wasPurged(rule, entry.stored) {
@@ -131,18 +126,18 @@ func (c *cacheEstimator) lifetime(rule *cache.Rule, status int) time.Duration {
 	return rule.Errors[status]
 }
 
-// unsafe invalidates after a successful POST, PUT, PATCH or DELETE: the stored response to a GET of
+// unsafe invalidates after an unsafe request that succeeds: the stored response to a GET of
 // the same URL (RFC 9111 section 4.4), and the route's purge tags.
 func (c *cacheEstimator) unsafe(e *engine, req *pipeline.Request) {
 	r := e.record
-	if r.Status < 200 || r.Status >= 400 || r.Method == http.MethodOptions || r.Method == http.MethodTrace {
+	if r.Status < 200 || r.Status >= 400 {
 		return
 	}
 	for _, tag := range req.Route.Policy.Purge {
 		c.purged[tag] = e.now
 	}
-	if rt := req.Other(http.MethodGet); rt != nil && rt.Policy.Cache != "" {
-		c.entries.Delete(c.key(rt.Policy, req))
+	if plan := req.OtherCachePlan(http.MethodGet); plan.Key != nil {
+		c.entries.Delete(keyOf(plan))
 	}
 }
 
@@ -157,54 +152,8 @@ func (c *cacheEstimator) wasPurged(rule *cache.Rule, stored int64) bool {
 	return false
 }
 
-// key hashes what tells stored responses apart: rule, upstream, host, path and the query's parameters
-// that the rule does not ignore.
-func (c *cacheEstimator) key(rt *policies.Route, req *pipeline.Request) cacheKey {
-	name := string(rt.Cache)
-	var space [512]byte
-	b := space[:0]
-	for _, s := range []string{name, rt.Upstream, req.Authority, req.Path.RawPath} {
-		b = binary.BigEndian.AppendUint32(b, uint32(len(s)))
-		b = append(b, s...)
-	}
-	b = appendQuery(b, c.caches[name], req.Query)
-	sum := sha256.Sum256(b)
+// keyOf is the cache's own key, cut to 128 bits.
+func keyOf(plan cache.Plan) cacheKey {
+	sum := plan.Key.Sum()
 	return cacheKey(sum[:16])
-}
-
-// appendQuery appends the parameters that make a difference, in their order.
-func appendQuery(b []byte, rule *cache.Rule, query string) []byte {
-	if rule.Query == nil && len(rule.IgnoreQuery) == 0 {
-		return append(b, query...)
-	}
-	for query != "" {
-		var piece string
-		piece, query, _ = strings.Cut(query, "&")
-		name, _, _ := strings.Cut(piece, "=")
-		if strings.ContainsAny(name, "%+") {
-			if plain, err := url.QueryUnescape(name); err == nil {
-				name = plain
-			}
-		}
-		// What some origin might split at a semicolon is always kept, as the cache does.
-		if piece != "" && (strings.Contains(piece, ";") || keepsParameter(rule, name)) {
-			b = append(append(b, '&'), piece...)
-		}
-	}
-	return b
-}
-
-func keepsParameter(rule *cache.Rule, name string) bool {
-	if rule.Query != nil {
-		return slices.ContainsFunc(rule.Query, func(p string) bool { return matchesName(p, name) })
-	}
-	return !slices.ContainsFunc(rule.IgnoreQuery, func(p string) bool { return matchesName(p, name) })
-}
-
-// matchesName matches a name, or one with a * at its end.
-func matchesName(pattern, name string) bool {
-	if prefix, ok := strings.CutSuffix(pattern, "*"); ok {
-		return strings.HasPrefix(name, prefix)
-	}
-	return pattern == name
 }

@@ -1,11 +1,12 @@
 package cache
 
 import (
-	"github.com/headgate/headgate/middleware/cache/internal/fleet"
-	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/headgate/headgate/middleware/cache/internal/fleet"
+	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
 )
 
 // entry is one stored response with its body and what purges it. It is

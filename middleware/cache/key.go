@@ -57,8 +57,12 @@ func (k *Key) Parts() []string {
 }
 
 // Hash is the key's name in Redis.
-func (k *Key) Hash() string {
-	return keyHash(sha256.Sum256(k.appendText(nil))).String()
+func (k *Key) Hash() string { return keyHash(k.Sum()).String() }
+
+// Sum is SHA-256 over the key: requests with the same key share what is stored.
+func (k *Key) Sum() [sha256.Size]byte {
+	var space [512]byte
+	return sha256.Sum256(k.appendText(space[:0]))
 }
 
 // appendText writes the text of the key: length-prefixed parts, so that no two

@@ -2,9 +2,6 @@ package cache
 
 import (
 	"net/http"
-	"net/url"
-
-	"github.com/headgate/headgate/internal/httpx"
 )
 
 // Action is what the cache does with a request by its rule alone.
@@ -45,22 +42,11 @@ func (r *Route) Plan(req *http.Request) Plan {
 	}
 	facts := r.target(req)
 	key := r.keyOf(req, &facts)
-	if len(key.appendText(nil)) > maxKey {
+	var space [512]byte
+	if len(key.appendText(space[:0])) > maxKey {
 		return Plan{Action: ActionForward, Reason: fwdBypass, Detail: detailKeyTooLong}
 	}
 	return Plan{Action: ActionLookUp, Key: &key}
 }
 
 const detailKeyTooLong = "key-too-long"
-
-// KeyParts returns what the key of a request under this rule is made of, in
-// order, for people to read; see [Key.Parts]. partition is the route's
-// [MiddlewareOptions].Partition. It is nil if the rule is wrong.
-func (r Rule) KeyParts(partition, scheme, host string, u *url.URL, h http.Header) []string {
-	rule, err := r.compile()
-	if err != nil {
-		return nil
-	}
-	key := Key{rule: rule, partition: partition, Scheme: scheme, Host: httpx.Authority(host, scheme), path: httpx.RawPath(u), url: u, header: h}
-	return key.Parts()
-}
