@@ -8,7 +8,7 @@ import (
 	"github.com/headgate/headgate/internal/yamlnode"
 )
 
-// All defaults stand in this file. Those that depend on nothing else are set
+// All defaults of the gateway's own sections stand in this file. Those that depend on nothing else are set
 // before a value is decoded, so that what the file says replaces them;
 // resolveDefaults sets those that depend on the rest of the policy afterwards.
 
@@ -17,6 +17,7 @@ func (p *Policy) SetDefaults() {
 	p.Server.SetDefaults()
 	p.Redis.SetDefaults()
 	p.Session.SetDefaults()
+	p.Session.LoginPath = "/login" // an app with sessions need not have a login page; one behind a gateway has
 	p.Defaults.SetDefaults()
 }
 
@@ -38,22 +39,6 @@ func (s *Server) SetDefaults() {
 }
 
 func (a *Admin) SetDefaults() { *a = Admin{Listen: "127.0.0.1:9901"} }
-
-func (s *Session) SetDefaults() {
-	*s = Session{
-		IdleTimeout:     seconds(30 * 60),
-		AbsoluteTimeout: seconds(12 * 60 * 60),
-		RotateEvery:     seconds(60 * 60),
-		MaxPerUser:      10,
-		LoginPath:       "/login",
-		CSRF:            &CSRF{},
-	}
-	s.Cookie.SetDefaults()
-}
-
-func (k *Cookie) SetDefaults() { *k = Cookie{SameSite: SameSiteLax, Secure: true, Path: "/"} }
-
-func (a *Assertion) SetDefaults() { *a = Assertion{TTL: seconds(60)} }
 
 func (r *Route) SetDefaults() { r.Settings.SetDefaults() }
 
@@ -83,12 +68,7 @@ func resolveDefaults(p *Policy, s *yamlnode.Source) {
 	for name, c := range p.Caches {
 		c.Name = name
 	}
-	if c := &p.Session.Cookie; c.Name == "" {
-		c.Name = "session"
-		if c.Secure && c.Domain == "" && c.Path == "/" {
-			c.Name = "__Host-session"
-		}
-	}
+	p.Session.Cookie.ResolveName()
 	names := routeNames{used: map[string]bool{}, next: map[string]int{}}
 	for _, r := range p.Routes {
 		names.used[r.Name] = true
@@ -100,7 +80,7 @@ func resolveDefaults(p *Policy, s *yamlnode.Source) {
 		if up := p.Upstreams[r.Upstream]; up != nil && !saysSetting(p, s, i, "timeout") {
 			r.Timeout = up.Timeout
 		}
-		if p.Session.CSRF == nil && !saysSetting(p, s, i, "csrf") {
+		if p.Session.CSRF.Off && !saysSetting(p, s, i, "csrf") {
 			r.CSRF = false
 		}
 		if !saysSetting(p, s, i, "max_body") {

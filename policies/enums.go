@@ -37,18 +37,6 @@ const (
 
 func (RateLimitHeaders) Values() []string { return list(HeadersDraft, HeadersLegacy, HeadersOff) }
 
-// SameSite is the cookie's attribute of that name.
-type SameSite string
-
-// The values of SameSite.
-const (
-	SameSiteLax    SameSite = "lax"
-	SameSiteStrict SameSite = "strict"
-	SameSiteNone   SameSite = "none"
-)
-
-func (SameSite) Values() []string { return list(SameSiteLax, SameSiteStrict, SameSiteNone) }
-
 // SessionRule is what a route does with sessions.
 type SessionRule string
 

@@ -27,7 +27,7 @@ func (c *checker) files() {
 			}
 		}
 	}
-	if a := c.p.Session.Assertion; a != nil && a.KeyFile != "" {
+	if a := c.p.Session.Assertion; a.KeyFile != "" {
 		const path = "session.assertion.key_file"
 		if text, ok := c.read(path, a.KeyFile); ok {
 			if _, err := session.NewSigner(session.SignerOptions{PEM: text}); err != nil {

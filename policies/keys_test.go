@@ -14,6 +14,7 @@ import (
 	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/ratelimit"
+	"github.com/headgate/headgate/middleware/session"
 	"github.com/headgate/headgate/middleware/store"
 )
 
@@ -44,8 +45,8 @@ func sections(t *testing.T) []*section {
 	comments := typeComments(t)
 	var list []*section
 	seen := map[reflect.Type]bool{}
-	var visit func(reflect.Type)
-	visit = func(typ reflect.Type) {
+	var visit func(reflect.Type, reflect.Value)
+	visit = func(typ reflect.Type, value reflect.Value) {
 		for typ.Kind() == reflect.Pointer || typ.Kind() == reflect.Slice || typ.Kind() == reflect.Map {
 			typ = typ.Elem()
 		}
@@ -58,9 +59,12 @@ func sections(t *testing.T) []*section {
 			s.comment = s.name + " " + rest
 		}
 		list = append(list, s)
-		value := reflect.New(typ)
-		if d, ok := value.Interface().(interface{ SetDefaults() }); ok {
-			d.SetDefaults()
+		if value.Type() != typ || value.IsZero() { // a section of its own, rather than one that the value around it has
+			fresh := reflect.New(typ)
+			if d, ok := fresh.Interface().(interface{ SetDefaults() }); ok {
+				d.SetDefaults()
+			}
+			value = fresh.Elem()
 		}
 		for _, f := range yamlnode.Fields(typ) {
 			owner := typ
@@ -72,13 +76,13 @@ func sections(t *testing.T) []*section {
 			if comment == "" {
 				t.Errorf("%s.%s has no comment", owner.Name(), name)
 			}
-			s.keys = append(s.keys, keyDoc{f, comment, value.Elem().FieldByIndex(f.Index), requiredKey.MatchString(comment)})
+			s.keys = append(s.keys, keyDoc{f, comment, value.FieldByIndex(f.Index), requiredKey.MatchString(comment)})
 		}
 		for _, k := range s.keys {
-			visit(k.Type)
+			visit(k.Type, k.fallback)
 		}
 	}
-	visit(reflect.TypeFor[Policy]())
+	visit(reflect.TypeFor[Policy](), reflect.Zero(reflect.TypeFor[Policy]()))
 	return list
 }
 
@@ -176,17 +180,21 @@ func sectionName(t reflect.Type) string {
 
 // sectionNames are those of structs that their packages call otherwise.
 var sectionNames = map[reflect.Type]string{
-	reflect.TypeFor[store.Options](): "Redis",
-	reflect.TypeFor[cache.Rule]():    "Cache",
-	reflect.TypeFor[proxy.Config]():  "Upstream",
-	reflect.TypeFor[proxy.Server]():  "UpstreamServer",
-	reflect.TypeFor[proxy.TLS]():     "UpstreamTLS",
+	reflect.TypeFor[store.Options]():            "Redis",
+	reflect.TypeFor[cache.Rule]():               "Cache",
+	reflect.TypeFor[proxy.Config]():             "Upstream",
+	reflect.TypeFor[proxy.Server]():             "UpstreamServer",
+	reflect.TypeFor[proxy.TLS]():                "UpstreamTLS",
+	reflect.TypeFor[session.Settings]():         "Session",
+	reflect.TypeFor[session.CookieOptions]():    "Cookie",
+	reflect.TypeFor[session.CSRFOptions]():      "CSRF",
+	reflect.TypeFor[session.AssertionOptions](): "Assertion",
 }
 
 // commentFiles are where the types of a policy are described.
 var commentFiles = []string{
-	"policy.go", "session.go", "route.go",
-	"../middleware/store/options.go", "../middleware/ratelimit/limit.go", "../middleware/cache/rule.go", "../middleware/proxy/config.go",
+	"policy.go", "route.go",
+	"../middleware/store/options.go", "../middleware/ratelimit/limit.go", "../middleware/cache/rule.go", "../middleware/proxy/config.go", "../middleware/session/settings.go",
 }
 
 // typeName is a type's name with that of its package.

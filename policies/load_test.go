@@ -49,7 +49,7 @@ func TestTheContractsPolicyLoads(t *testing.T) {
 	equal(t, "login's limits", p.Routes[0].Limits, []string{"per-ip", "login-attempts"})
 	equal(t, "cert file", p.Server.TLS.CertFile, "testdata/valid/cert.pem")
 	equal(t, "ban", p.Limits["login-attempts"].Ban, ratelimit.Ban{After: 20, For: 10 * time.Minute})
-	equal(t, "secret", p.Session.Secrets[0], strings.Repeat("s", 32))
+	equal(t, "secret", string(p.Session.Secrets[0]), strings.Repeat("s", 32))
 	equal(t, "beta", p.Routes[4].Match, policies.Conditions{
 		Headers:  map[string]string{"X-Beta": "1"},
 		Query:    map[string]string{"v": "2"},
@@ -73,7 +73,7 @@ func TestWhatIsNotWrittenHasItsDefault(t *testing.T) {
 	equal(t, "csrf", r.CSRF, true)
 	equal(t, "session", r.Session, policies.SessionOff)
 	equal(t, "preserve host", r.PreserveHost, true)
-	if p.Session.CSRF == nil || p.Upstreams["shop"].HealthCheck.Path != "" {
+	if p.Session.CSRF.Off || p.Upstreams["shop"].HealthCheck.Path != "" {
 		t.Error("csrf is on by default, health checks are off")
 	}
 }
@@ -196,7 +196,7 @@ upstreams:
 routes:
   - {path: /*, upstream: yes, session: off, cache: off, limits: off, csrf: off, match: {query: {v: 2, on: no}}}
 `)
-	if p.Session.CSRF != nil || !p.Upstreams["yes"].Ejection.Off || p.Routes[0].CSRF || len(p.Routes[0].Limits) > 0 {
+	if !p.Session.CSRF.Off || !p.Upstreams["yes"].Ejection.Off || p.Routes[0].CSRF || len(p.Routes[0].Limits) > 0 {
 		t.Error("off does not switch off")
 	}
 	equal(t, "health check", p.Upstreams["yes"].HealthCheck.Path, "/healthz")

@@ -8,6 +8,7 @@ import (
 	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/ratelimit"
+	"github.com/headgate/headgate/middleware/session"
 	"github.com/headgate/headgate/middleware/store"
 )
 
@@ -37,7 +38,7 @@ type Policy struct {
 	// Rules for the response cache by name.
 	Caches map[string]*cache.Rule `yaml:"caches"`
 	// Sessions: the cookie, how long it lives, and the protection from cross-site requests.
-	Session Session `yaml:"session"`
+	Session session.Settings `yaml:"session"`
 	// What every route has unless it says otherwise. Limits add up: a route's own
 	// come after these, and `limits: off` on the route has none at all.
 	Defaults Settings `yaml:"defaults"`

@@ -6,9 +6,6 @@ import (
 	"github.com/headgate/headgate/middleware/problem"
 )
 
-// minSecretBytes is what a secret that signs must have: as many bytes as SHA-256 gives.
-const minSecretBytes = 32
-
 // readSecrets reads the secrets that are given as files.
 func (l *loader) readSecrets() {
 	p := l.policy
@@ -20,7 +17,7 @@ func (l *loader) readSecrets() {
 	}
 	if l.eitherOr("session.secrets") {
 		for i, file := range p.Session.SecretsFile {
-			p.Session.Secrets = append(p.Session.Secrets, l.readSecret(file, problem.Item("session.secrets_file", i)))
+			p.Session.Secrets = append(p.Session.Secrets, []byte(l.readSecret(file, problem.Item("session.secrets_file", i))))
 		}
 	}
 }
@@ -48,12 +45,14 @@ func (l *loader) readSecret(path, where string) string {
 	data, err := l.ReadFile(path)
 	if err != nil {
 		l.report.Errorf(at, "check its name and permissions; a relative path starts at the policy file", "can't read the secret: %v", err)
+		l.source.Break(where)
 		return ""
 	}
 	l.policy.reads = append(l.policy.reads, path)
 	secret := strings.TrimRight(string(data), "\r\n")
 	if secret == "" {
 		l.report.Errorf(at, "write the secret into it", "the file %s is empty", quote(path))
+		l.source.Break(where)
 	}
 	return secret
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/middleware/problem"
 	"github.com/headgate/headgate/middleware/proxy"
@@ -63,5 +64,38 @@ func (c *checker) caches() {
 func (c *checker) tag(path, tag string) {
 	if wrong, ok := cache.ValidateTag(tag); !ok {
 		c.problems(path, []problem.Problem{wrong})
+	}
+}
+
+// session checks what sessions are behind a gateway, besides what holds for them anywhere.
+func (c *checker) session() {
+	s := &c.p.Session
+	c.problems("session", s.Validate())
+	if s.RotateEvery > 0 && s.RotateEvery < seconds(60) {
+		c.bad("session.rotate_every", "choose 1m or more, or 0s for only at login", "IDs would be renewed before their old ones have ended")
+	}
+	if s.LoginPath == "" {
+		c.localPath("session.login_path", s.LoginPath)
+	}
+	for i, origin := range s.CSRF.TrustedOrigins {
+		c.origin(problem.Item("session.csrf.trusted_origins", i), origin, false)
+	}
+}
+
+// origin reports what is not an origin as browsers send it: scheme://host[:port]. A wildcard may stand for sub-domains.
+func (c *checker) origin(path, origin string, wildcard bool) {
+	mend := "write it like https://app.example.com"
+	if wildcard {
+		mend += " or https://*.example.com"
+	}
+	plain := origin
+	if wildcard {
+		plain = strings.Replace(origin, "://*.", "://", 1)
+	}
+	switch normal, ok := httpx.NormalizeOrigin(plain); {
+	case !ok:
+		c.bad(path, mend, "%s is not an origin", quote(origin))
+	case normal != plain:
+		c.bad(path, "write "+quote(normal)+", as browsers send it", "no browser sends the origin %s", quote(origin))
 	}
 }

@@ -215,7 +215,7 @@ func (c *checker) settings(path string, s *Settings, limits []string) {
 	if has("client") && s.Client == ClientRequired && len(c.p.Clients) == 0 {
 		c.bad(problem.Key(path, "client"), "define clients with their keys", "a known API key is required, and no client has one")
 	}
-	if has("csrf") && s.CSRF && c.p.Session.CSRF == nil {
+	if has("csrf") && s.CSRF && c.p.Session.CSRF.Off {
 		c.bad(problem.Key(path, "csrf"), "remove one of them; session.csrf: off is for all routes", "csrf is on here, and session.csrf is off")
 	}
 	if has("strip_prefix") {

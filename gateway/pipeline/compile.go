@@ -21,7 +21,6 @@ type Parts struct {
 	Counters  *ratelimit.Counters        // required
 	Redis     *store.Redis               // nil: everything lives in this process
 	Sessions  *session.Manager           // with the policy's settings; nil where none is ever looked for, as in a replay
-	Signer    *session.Signer            // nil: no assertions
 	Cache     *cache.Cache               // nil: the policy caches nothing
 	Upstreams map[string]*proxy.Upstream // by name; nil where nothing is ever forwarded, as in a replay
 	CORS      *LearnedCORS               // nil where nothing is ever answered
@@ -130,7 +129,7 @@ func (p *Pipeline) newRoute(r *policies.Route) (*Route, error) {
 		pipeline: p,
 		session: session.Route{
 			Mode: session.Mode(r.Session), NoCSRF: !r.CSRF,
-			Signer: p.parts.Signer, Audience: audience(p.policy, r),
+			Audience: r.Upstream, // of assertions, unless session.assertion names another
 		},
 		maxBody: r.MaxBody,
 	}
@@ -154,15 +153,6 @@ func (p *Pipeline) newRoute(r *policies.Route) (*Route, error) {
 	}
 	rt.stages = stagesOf(rt)
 	return rt, nil
-}
-
-// audience is whom a route's assertions are meant for: the app servers of its
-// upstream, unless the policy names another audience.
-func audience(p *policies.Policy, r *policies.Route) string {
-	if a := p.Session.Assertion; a != nil && a.Audience != "" {
-		return a.Audience
-	}
-	return r.Upstream
 }
 
 // bindLimits makes the route's limiter.

@@ -18,7 +18,6 @@ type generation struct {
 	policy    *policies.Policy
 	hash      string
 	sessions  *session.Manager
-	signer    *session.Signer         // nil: no assertions
 	configs   map[string]proxy.Config // of upstreams
 	upstreams prepared
 }
@@ -28,10 +27,7 @@ type generation struct {
 func (s *Server) compile(p *policies.Policy) (*generation, error) {
 	g := &generation{policy: p, hash: p.Hash(), configs: map[string]proxy.Config{}}
 	var err error
-	if g.sessions, err = s.parts.sessions.With(sessionSettings(p.Session)); err != nil {
-		return nil, fmt.Errorf("session: %w", err)
-	}
-	if g.signer, err = newSigner(p.Session.Assertion, s.options.Now); err != nil {
+	if g.sessions, err = s.parts.sessions.With(p.Session); err != nil {
 		return nil, err
 	}
 	if len(p.Caches) > 0 {
@@ -58,7 +54,7 @@ func (s *Server) compile(p *policies.Policy) (*generation, error) {
 // pipelineParts gathers what a generation's stages work with.
 func (s *Server) pipelineParts(g *generation) pipeline.Parts {
 	return pipeline.Parts{
-		Counters: s.parts.counters, Redis: s.parts.redis, Sessions: g.sessions, Signer: g.signer,
+		Counters: s.parts.counters, Redis: s.parts.redis, Sessions: g.sessions,
 		Cache: s.parts.cache.Load(), Upstreams: g.upstreams.byName, CORS: s.parts.cors,
 		Metrics: s.metrics, AccessLog: s.accessLog, Observe: s.options.Observe,
 		Log: s.log, Now: s.options.Now,

@@ -92,12 +92,9 @@ func (s *Server) openParts() (*parts, error) {
 	}
 	s.teardown.push(p.counters.Close)
 	p.sessions, err = session.New(session.Options{
-		Redis: p.redis, Settings: sessionSettings(policy.Session), Logger: s.log, Now: s.options.Now,
+		Redis: p.redis, Settings: policy.Session, Logger: s.log, Now: s.options.Now,
 	})
-	if err != nil {
-		return nil, fmt.Errorf("session: %w", err)
-	}
-	return p, nil
+	return p, err
 }
 
 // openCache opens the cache with the first policy that needs it: without one

@@ -55,6 +55,9 @@ func (s *Source) Has(path string) bool {
 // Broken reports whether the value at a path could not be decoded, so that there is none to judge.
 func (s *Source) Broken(path string) bool { return s.broken[path] }
 
+// Break notes that there is no value to judge at a path, as what it names could not be read.
+func (s *Source) Break(path string) { s.broken[path] = true }
+
 func (s *Source) find(path string) (place, bool) {
 	for {
 		if p, ok := s.places[path]; ok {

@@ -47,7 +47,8 @@ func NewSigner(o SignerOptions) (*Signer, error) {
 	if o.TTL < 0 {
 		return nil, fmt.Errorf("session assertion: TTL is %v; give a positive duration, or zero for a minute", o.TTL)
 	}
-	s := &Signer{key: keys[0], issuer: o.Issuer, ttl: orDuration(o.TTL, time.Minute), now: o.Now}
+	s := &Signer{key: keys[0], issuer: o.Issuer, ttl: o.TTL, now: o.Now}
+	orDefault(&s.ttl, DefaultAssertionTTL)
 	if s.issuer == "" {
 		s.issuer = "headgate"
 	}

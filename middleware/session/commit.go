@@ -245,7 +245,7 @@ func (rs *RequestSession) write(ctx context.Context, renew bool, edit func(*reco
 // enough.
 func (rs *RequestSession) rotationDue(r *record) bool {
 	at := r.find(rs.sum)
-	return at >= 0 && r.newest(at) && since(rs.m.now().UnixMilli(), r.IDs[at].Issued) >= rs.m.set.RotateEvery
+	return rs.m.set.RotateEvery > 0 && at >= 0 && r.newest(at) && since(rs.m.now().UnixMilli(), r.IDs[at].Issued) >= rs.m.set.RotateEvery
 }
 
 // mergeInto applies a merge patch to the record's data.

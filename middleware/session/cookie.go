@@ -150,7 +150,7 @@ func (s *Settings) blank() *http.Cookie {
 		Name:     s.Cookie.Name,
 		Path:     s.Cookie.Path,
 		Domain:   s.Cookie.Domain,
-		SameSite: s.Cookie.SameSite,
+		SameSite: s.Cookie.SameSite.mode(),
 		Secure:   !s.Cookie.Insecure,
 		HttpOnly: true,
 	}

@@ -18,8 +18,8 @@ func TestCookieAttributes(t *testing.T) {
 		want    string // without the value
 	}{
 		"by default":   {session.CookieOptions{}, "__Host-session=VALUE; Path=/; Max-Age=43200; HttpOnly; Secure; SameSite=Lax"},
-		"strict":       {session.CookieOptions{SameSite: http.SameSiteStrictMode}, "__Host-session=VALUE; Path=/; Max-Age=43200; HttpOnly; Secure; SameSite=Strict"},
-		"cross-site":   {session.CookieOptions{SameSite: http.SameSiteNoneMode}, "__Host-session=VALUE; Path=/; Max-Age=43200; HttpOnly; Secure; SameSite=None"},
+		"strict":       {session.CookieOptions{SameSite: session.SameSiteStrict}, "__Host-session=VALUE; Path=/; Max-Age=43200; HttpOnly; Secure; SameSite=Strict"},
+		"cross-site":   {session.CookieOptions{SameSite: session.SameSiteNone}, "__Host-session=VALUE; Path=/; Max-Age=43200; HttpOnly; Secure; SameSite=None"},
 		"a domain's":   {session.CookieOptions{Domain: "shop.example"}, "session=VALUE; Path=/; Domain=shop.example; Max-Age=43200; HttpOnly; Secure; SameSite=Lax"},
 		"below a path": {session.CookieOptions{Path: "/shop"}, "session=VALUE; Path=/shop; Max-Age=43200; HttpOnly; Secure; SameSite=Lax"},
 		"insecure":     {session.CookieOptions{Insecure: true}, "session=VALUE; Path=/; Max-Age=43200; HttpOnly; SameSite=Lax"},
@@ -61,7 +61,7 @@ func TestMistakesInTheSettingsAreRefused(t *testing.T) {
 		"__Host- with a domain":           {Cookie: session.CookieOptions{Name: "__Host-x", Domain: "shop.example"}},
 		"__host- in lower case, insecure": {Cookie: session.CookieOptions{Name: "__host-x", Insecure: true}},
 		"__Secure- without Secure":        {Cookie: session.CookieOptions{Name: "__Secure-x", Insecure: true}},
-		"SameSite=None without Secure":    {Cookie: session.CookieOptions{SameSite: http.SameSiteNoneMode, Insecure: true}},
+		"SameSite=None without Secure":    {Cookie: session.CookieOptions{SameSite: session.SameSiteNone, Insecure: true}},
 		"a cookie name with a space":      {Cookie: session.CookieOptions{Name: "a b"}},
 		"a path with a semicolon":         {Cookie: session.CookieOptions{Path: "/;x"}},
 		"a short secret":                  {Secrets: [][]byte{[]byte("too short")}},

@@ -8,15 +8,6 @@ import (
 	"github.com/headgate/headgate/internal/httpx"
 )
 
-// CSRFOptions says which cross-origin requests are taken all the same.
-type CSRFOptions struct {
-	// Off takes all of them.
-	Off bool
-	// TrustedOrigins are taken: "https://shop.example", with the port if it is
-	// not the default one.
-	TrustedOrigins []string
-}
-
 // originCheck tells cross-origin requests that browsers send by Sec-Fetch-Site,
 // or by Origin where that is missing, as [http.CrossOriginProtection] does.
 // Requests without either are from no browser, or from the same origin.

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"net/http"
 )
 
@@ -31,15 +32,24 @@ func (rs *RequestSession) ForwardHeaders(h http.Header) {
 		rs.m.log.Warn("session data left out of the request: above 4 KiB", "ref", s.Ref, "bytes", len(data))
 	}
 	h.Set(HeaderRef, s.Ref)
-	if rs.route.Signer == nil {
+	signer, audience := rs.assertion()
+	if signer == nil {
 		return
 	}
-	assertion, err := rs.route.Signer.Sign(s, rs.route.Audience)
+	assertion, err := signer.Sign(s, audience)
 	if err != nil { // the claims are strings and numbers, which always encode
 		rs.m.log.Error("session not signed for the app server", "ref", s.Ref, "error", err)
 		return
 	}
 	h.Set(HeaderAssertion, assertion)
+}
+
+// assertion returns what signs the session on this route, nil for nothing, and for whom.
+func (rs *RequestSession) assertion() (signer *Signer, audience string) {
+	if rs.route.Signer != nil {
+		return rs.route.Signer, rs.route.Audience
+	}
+	return rs.m.signer, cmp.Or(rs.m.set.Assertion.Audience, rs.route.Audience)
 }
 
 // CutCookie removes the session cookie, and no other, from a request's Cookie

@@ -28,7 +28,7 @@ func (m *Manager) newGorillaStore() *redisstore.RedisStore {
 	rs.Options(sessions.Options{
 		Path:     m.set.Cookie.Path,
 		Domain:   m.set.Cookie.Domain,
-		SameSite: m.set.Cookie.SameSite,
+		SameSite: m.set.Cookie.SameSite.mode(),
 		Secure:   !m.set.Cookie.Insecure,
 		HttpOnly: true,
 		MaxAge:   int(m.set.AbsoluteTimeout / time.Second),

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"time"
 
 	"github.com/rbcervilla/redisstore/v9"
@@ -40,6 +41,7 @@ var (
 type Manager struct {
 	*shared
 	set     Settings
+	signer  *Signer // nil: no assertions
 	origins *originCheck
 	gorilla *redisstore.RedisStore
 }
@@ -92,18 +94,31 @@ func New(o Options) (*Manager, error) {
 func (m *Manager) With(s Settings) (*Manager, error) { return m.shared.manager(s) }
 
 func (sh *shared) manager(s Settings) (*Manager, error) {
-	set, err := s.withDefaults()
+	set, err := s.complete()
 	if err != nil {
-		return nil, fmt.Errorf("session: %w", err)
+		return nil, err
 	}
 	origins, err := newOriginCheck(set.CSRF)
 	if err != nil {
 		return nil, fmt.Errorf("session: %w", err)
 	}
 	m := &Manager{shared: sh, set: set, origins: origins}
+	if a := set.Assertion; a.KeyFile != "" {
+		pem, err := os.ReadFile(a.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("session: assertion.key_file: %w", err)
+		}
+		if m.signer, err = NewSigner(SignerOptions{PEM: pem, TTL: a.TTL, Now: sh.now}); err != nil {
+			return nil, err
+		}
+	}
 	m.gorilla = m.newGorillaStore()
 	return m, nil
 }
+
+// Signer signs the assertions of Settings.Assertion; nil where that is off. What a
+// request's [Route] names as its Signer is what signs there.
+func (m *Manager) Signer() *Signer { return m.signer }
 
 // CookieName is the session cookie's name: that of the settings, or its default.
 func (m *Manager) CookieName() string { return m.set.Cookie.Name }

@@ -28,10 +28,11 @@ type Route struct {
 	NoCSRF bool // this route takes cross-origin requests
 
 	// Signer signs the session for the app servers, in [HeaderAssertion]. Nil:
-	// it is not signed.
+	// it is not signed, unless Settings.Assertion is on.
 	Signer *Signer
 	// Audience is the assertion's aud claim: whom it is meant for, usually the
-	// name of the app servers' upstream. Empty: no such claim.
+	// name of the app servers' upstream. Empty: no such claim. Settings.Assertion
+	// may name another for all routes without a Signer of their own.
 	Audience string
 }
 
