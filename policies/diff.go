@@ -140,12 +140,12 @@ func (d *differ) values(path string, a, b reflect.Value, o yamlnode.Options) {
 		switch {
 		case a.IsNil() && b.IsNil():
 		case a.IsNil() || b.IsNil():
-			d.presence(path, b.IsNil())
+			d.presence(path, b.IsNil(), o)
 		default:
 			d.values(path, a.Elem(), b.Elem(), o)
 		}
 	case o.Has("optional") && yamlnode.IsOff(a) != yamlnode.IsOff(b):
-		d.presence(path, yamlnode.IsOff(b))
+		d.presence(path, yamlnode.IsOff(b), o)
 	case a.Type() != reflect.TypeFor[netip.Prefix]() && yamlnode.Section(a.Type()):
 		for _, f := range yamlnode.Fields(a.Type()) {
 			if !strings.HasSuffix(f.Name, "_file") {
@@ -164,12 +164,12 @@ func (d *differ) values(path string, a, b reflect.Value, o yamlnode.Options) {
 }
 
 // presence reports a section that is switched on or off.
-func (d *differ) presence(path string, removed bool) {
+func (d *differ) presence(path string, removed bool, o yamlnode.Options) {
 	effect := Added
 	if removed {
 		effect = Removed
 	}
-	if protects := strings.HasSuffix(path, ".ban") || strings.HasSuffix(path, ".csrf"); protects && removed {
+	if protects := o.Has("protects"); protects && removed {
 		effect = Loosened
 	} else if protects {
 		effect = Tightened

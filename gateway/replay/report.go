@@ -167,7 +167,7 @@ type CacheResult struct {
 type CacheCount struct {
 	Requests int64 `json:"requests"`
 	Hits     int64 `json:"hits"`            // stale ones included
-	Stale    int64 `json:"stale_hits"`      // served by stale_while_revalidate or stale_if_error
+	Stale    int64 `json:"stale_hits"`      // served after the end of their freshness
 	Origin   int64 `json:"origin_requests"` // that remain
 }
 

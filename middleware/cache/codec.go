@@ -28,8 +28,8 @@ func encodeEntry(e *entry) []byte {
 	w.number(int64(e.InitialAge))
 	w.number(int64(e.Lifetime))
 	w.number(int64(e.Source))
-	w.number(int64(e.StaleWhileRevalidate))
-	w.number(int64(e.StaleIfError))
+	w.number(int64(e.Stale.WhileRevalidate))
+	w.number(int64(e.Stale.IfError))
 	w.flag(e.NoCache)
 	w.flag(e.NeverStale)
 	w.number(int64(e.Admits))
@@ -72,8 +72,8 @@ func decodeEntry(b []byte) (*entry, error) {
 	e.InitialAge = time.Duration(r.number())
 	e.Lifetime = time.Duration(r.number())
 	e.Source = rfc9111.LifetimeSource(r.number())
-	e.StaleWhileRevalidate = time.Duration(r.number())
-	e.StaleIfError = time.Duration(r.number())
+	e.Stale.WhileRevalidate = time.Duration(r.number())
+	e.Stale.IfError = time.Duration(r.number())
 	e.NoCache = r.flag()
 	e.NeverStale = r.flag()
 	e.Admits = rfc9111.Class(r.number())
@@ -105,7 +105,7 @@ func decodeEntry(b []byte) (*entry, error) {
 		e.body.size < 0 || e.body.size > maxStoredBody || e.Received.UnixMilli() < 0 || e.Received.UnixMilli() >= 1e13 {
 		return nil, errCorrupt
 	}
-	for _, d := range []time.Duration{e.Lifetime, e.InitialAge, e.StaleIfError, e.StaleWhileRevalidate} {
+	for _, d := range []time.Duration{e.Lifetime, e.InitialAge, e.Stale.IfError, e.Stale.WhileRevalidate} {
 		if d < 0 || d > 2*rfc9111.MaxDelta {
 			return nil, errCorrupt
 		}

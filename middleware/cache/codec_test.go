@@ -28,7 +28,7 @@ func TestMetadataWithNumbersBeyondReasonIsRefused(t *testing.T) {
 	for what, change := range map[string]func(*entry){
 		"initial age": func(e *entry) { e.InitialAge = math.MaxInt64 },
 		"lifetime":    func(e *entry) { e.Lifetime = math.MaxInt64 },
-		"stale":       func(e *entry) { e.StaleIfError = math.MaxInt64 },
+		"stale":       func(e *entry) { e.Stale.IfError = math.MaxInt64 },
 		"received":    func(e *entry) { e.Received = time.Date(-200_000, 1, 1, 0, 0, 0, 0, time.UTC) },
 		"size":        func(e *entry) { e.body.size = math.MaxInt64 },
 	} {

@@ -92,7 +92,7 @@ func (r Rule) compile() (*rule, error) {
 	}
 	c.identity = c.identify()
 	c.freshness = rfc9111.Policy{
-		TTL: r.TTL, ForceTTL: r.ForceTTL, StaleWhileRevalidate: r.StaleWhileRevalidate, StaleIfError: r.StaleIfError,
+		TTL: r.TTL, ForceTTL: r.ForceTTL, Stale: rfc9111.Stale[time.Duration]{WhileRevalidate: r.StaleWhileRevalidate, IfError: r.StaleIfError},
 		Heuristic: r.Heuristic, Errors: r.Errors,
 	}
 	return c, nil

@@ -84,7 +84,7 @@ func (l Limit) variant(requests int64) variant {
 	if !l.Count.All() {
 		flags += "s"
 	}
-	if l.Ban.After > 0 {
+	if l.bans() {
 		flags += "b"
 	}
 	id := l.identity(q)

@@ -65,7 +65,7 @@ type Limit struct {
 	// Networks that are never limited. Default: none.
 	Allow []netip.Prefix `yaml:"allow"`
 	// Deny at once, for a while, whoever keeps being denied. Default: off.
-	Ban Ban `yaml:"ban" config:"optional"`
+	Ban Ban `yaml:"ban" config:"optional,protects"`
 }
 
 // OnRedisError is what a limit does while Redis does not answer.
@@ -146,6 +146,9 @@ type Ban struct {
 	// How long the ban lasts, from 1s to 366d. Required.
 	For time.Duration `yaml:"for" required:"say how long the ban lasts, like 10m"`
 }
+
+// bans reports whether the limit has a ban.
+func (l *Limit) bans() bool { return l.Ban.After > 0 }
 
 // ClientChosen reports whether the limit's key consists of what the client is
 // free to choose (a header, a cookie, the host it asks for): a client that

@@ -264,7 +264,7 @@ func (c *Counters) hold(items []item) time.Duration {
 // noteDenial counts a denial towards a ban, and for the list of most denied keys.
 func (l *Limiter) noteDenial(it *item, r *Request, now int64) {
 	l.counters.top.note(it, r, now)
-	if it.limit.Ban.After > 0 && !it.Banned && !it.unsettled {
+	if it.limit.bans() && !it.Banned && !it.unsettled {
 		l.counters.bans.note(it, now)
 	}
 }

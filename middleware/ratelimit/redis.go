@@ -147,7 +147,7 @@ func (rc *redisCounters) checkCall(items []item, members uint64, peek bool) *sto
 			continue
 		}
 		it := &items[i]
-		keys = rc.appendKeys(keys, it, it.limit.Ban.After > 0)
+		keys = rc.appendKeys(keys, it, it.limit.bans())
 		args = append(args, it.args...)
 		all |= it.needs
 	}

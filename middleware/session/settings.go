@@ -37,7 +37,7 @@ type Settings struct {
 	// Where a browser is sent when a session is required, with ?next=/local/path added; API clients get 401. Default /login.
 	LoginPath string `yaml:"login_path"`
 	// Protection from cross-site requests: on, unless this is off. Default: on, with no trusted origins.
-	CSRF CSRFOptions `yaml:"csrf" config:"optional"`
+	CSRF CSRFOptions `yaml:"csrf" config:"optional,protects"`
 	// Tell the app server who is logged in with a signed token, too. Default: off.
 	Assertion AssertionOptions `yaml:"assertion" config:"optional"`
 

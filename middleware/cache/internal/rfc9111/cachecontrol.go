@@ -28,7 +28,7 @@ type Directives struct {
 	OnlyIfCached                                    bool
 
 	MaxAge, SMaxAge, MaxStale, MinFresh Delta
-	StaleWhileRevalidate, StaleIfError  Delta // RFC 5861
+	Stale                               Stale[Delta]
 
 	// NoCacheFields and PrivateFields are the response fields that qualified
 	// forms name: no-cache="..." and private="...".
@@ -155,9 +155,9 @@ func (d *Directives) add(name, arg string, hasArg bool) {
 		}
 		d.MaxStale.set(arg)
 	case strings.EqualFold(name, "stale-while-revalidate"):
-		d.StaleWhileRevalidate.set(arg)
+		d.Stale.WhileRevalidate.set(arg)
 	case strings.EqualFold(name, "stale-if-error"):
-		d.StaleIfError.set(arg)
+		d.Stale.IfError.set(arg)
 	}
 }
 

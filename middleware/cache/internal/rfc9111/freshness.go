@@ -17,13 +17,18 @@ type Policy struct {
 	// ForceTTL replaces the origin's freshness for the same statuses. 0: the
 	// origin's word counts.
 	ForceTTL time.Duration
-	// StaleWhileRevalidate and StaleIfError are for how long after its
-	// freshness a response may be served stale, where it does not say itself.
-	StaleWhileRevalidate, StaleIfError time.Duration
+	// Stale is for responses that do not say so themselves.
+	Stale Stale[time.Duration]
 	// Heuristic allows RFC 9111 section 4.2.2's tenth of the response's age.
 	Heuristic bool
 	// Errors is the freshness by status where the origin gives none.
 	Errors map[int]time.Duration
+}
+
+// Stale is for how long after the end of its freshness a response may be served (RFC 5861).
+type Stale[T any] struct {
+	WhileRevalidate T // while one request fetches a new one
+	IfError         T // when the origin answers 500, 502, 503 or 504
 }
 
 // LifetimeSource is who gave a freshness lifetime. What the operator's policy

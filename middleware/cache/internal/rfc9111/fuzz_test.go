@@ -18,7 +18,7 @@ func FuzzCacheControl(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		d := ParseCacheControl([]string{s})
-		for _, v := range []Delta{d.MaxAge, d.SMaxAge, d.StaleIfError, d.StaleWhileRevalidate, d.MaxStale, d.MinFresh} {
+		for _, v := range []Delta{d.MaxAge, d.SMaxAge, d.Stale.IfError, d.Stale.WhileRevalidate, d.MaxStale, d.MinFresh} {
 			if v.Value < 0 || v.Value > MaxDelta || (v.Valid && !v.Present) {
 				t.Fatalf("%q: %+v", s, v)
 			}
@@ -48,7 +48,7 @@ func FuzzCDNCacheControl(f *testing.F) {
 		if !ok && !reflect.DeepEqual(d, Directives{}) {
 			t.Fatalf("%q is invalid and yet says %+v", s, d)
 		}
-		for _, v := range []Delta{d.MaxAge, d.SMaxAge, d.StaleIfError, d.StaleWhileRevalidate} {
+		for _, v := range []Delta{d.MaxAge, d.SMaxAge, d.Stale.IfError, d.Stale.WhileRevalidate} {
 			if v.Value < 0 || v.Value > MaxDelta || v.Present != v.Valid {
 				t.Fatalf("%q: %+v", s, v)
 			}

@@ -46,8 +46,7 @@ type Response struct {
 	Lifetime   time.Duration // section 4.2.1, counted like InitialAge
 	Source     LifetimeSource
 
-	// For how long after its freshness it may be served stale (RFC 5861).
-	StaleWhileRevalidate, StaleIfError time.Duration
+	Stale Stale[time.Duration]
 
 	NoCache    bool  // it must be validated before every reuse
 	NeverStale bool  // must-revalidate, proxy-revalidate or s-maxage

@@ -57,7 +57,7 @@ const keepStale = 10 * time.Minute
 // KeepUntil is when the response is of no more use: stale beyond every
 // permission to serve it, and too old to be worth validating.
 func (r *Response) KeepUntil() time.Time {
-	beyond := max(r.StaleWhileRevalidate, r.StaleIfError)
+	beyond := max(r.Stale.WhileRevalidate, r.Stale.IfError)
 	if r.CanValidate() || !r.NeverStale {
 		beyond = max(beyond, keepStale)
 	}
@@ -102,7 +102,7 @@ func (r *Response) Judge(q *Request, now time.Time, softened bool) Verdict {
 		return Fresh
 	case r.NeverStale:
 		return MustValidate
-	case -left < r.StaleWhileRevalidate:
+	case -left < r.Stale.WhileRevalidate:
 		return StaleRefresh
 	case d.MaxStale.Valid && -left < d.MaxStale.Value && !softened && r.Source == LifetimeExplicit:
 		return StaleAllowed
@@ -113,7 +113,7 @@ func (r *Response) Judge(q *Request, now time.Time, softened bool) Verdict {
 // CoversError reports whether the response may be served although it is stale,
 // because the origin answered with an error (RFC 5861 section 4).
 func (r *Response) CoversError(now time.Time) bool {
-	return r.CoversOutage() && -r.FreshFor(now) < r.StaleIfError
+	return r.CoversOutage() && -r.FreshFor(now) < r.Stale.IfError
 }
 
 // CoversOutage reports whether the response may be served although it is

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/headgate/headgate/internal/httpx"
 )
@@ -77,7 +78,7 @@ func (s *Storing) NewResponse(a *Arrival) (*Response, Reason) {
 		return nil, ReasonNoFreshness
 	}
 	// What is stale at once and can never be validated is of no use.
-	if (r.Lifetime <= r.InitialAge || r.NoCache) && !r.CanValidate() && r.StaleWhileRevalidate == 0 && r.StaleIfError == 0 {
+	if (r.Lifetime <= r.InitialAge || r.NoCache) && !r.CanValidate() && r.Stale.WhileRevalidate == 0 && r.Stale.IfError == 0 {
 		return nil, ReasonNoFreshness
 	}
 	if headerSize(r.Header) > maxStoredHeader || selectingSize(r.Vary) > maxSelecting {
@@ -175,18 +176,18 @@ func classReason(c Class) Reason {
 func (r *Response) allowStale(p *Policy, d *Directives) {
 	r.NeverStale = d.MustRevalidate || d.ProxyRevalidate || d.SMaxAge.Present
 	if r.Source == LifetimeNone {
-		r.NeverStale = r.NeverStale || (!d.StaleWhileRevalidate.Valid && !d.StaleIfError.Valid)
+		r.NeverStale = r.NeverStale || (!d.Stale.WhileRevalidate.Valid && !d.Stale.IfError.Valid)
 	} else {
-		r.StaleWhileRevalidate, r.StaleIfError = p.StaleWhileRevalidate, p.StaleIfError
+		r.Stale = p.Stale
 	}
-	if d.StaleWhileRevalidate.Valid {
-		r.StaleWhileRevalidate = d.StaleWhileRevalidate.Value
+	if d.Stale.WhileRevalidate.Valid {
+		r.Stale.WhileRevalidate = d.Stale.WhileRevalidate.Value
 	}
-	if d.StaleIfError.Valid {
-		r.StaleIfError = d.StaleIfError.Value
+	if d.Stale.IfError.Valid {
+		r.Stale.IfError = d.Stale.IfError.Value
 	}
 	if r.NeverStale || r.NoCache {
-		r.StaleWhileRevalidate, r.StaleIfError = 0, 0
+		r.Stale = Stale[time.Duration]{}
 	}
 }
 

@@ -57,7 +57,7 @@ func parseTargeted(lines []string) (Directives, bool) {
 	}
 	// A directive that takes seconds and has none ("max-age" alone) came in
 	// through add as present and invalid; here it is ignored instead.
-	for _, v := range []*Delta{&d.MaxAge, &d.SMaxAge, &d.StaleWhileRevalidate, &d.StaleIfError} {
+	for _, v := range []*Delta{&d.MaxAge, &d.SMaxAge, &d.Stale.WhileRevalidate, &d.Stale.IfError} {
 		if !v.Valid {
 			*v = Delta{}
 		}
@@ -74,9 +74,9 @@ func (d *Directives) addDelta(name string, seconds time.Duration) {
 	case "s-maxage":
 		d.SMaxAge = value
 	case "stale-while-revalidate":
-		d.StaleWhileRevalidate = value
+		d.Stale.WhileRevalidate = value
 	case "stale-if-error":
-		d.StaleIfError = value
+		d.Stale.IfError = value
 	default:
 		d.addFields(name, "")
 	}
