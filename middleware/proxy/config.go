@@ -62,6 +62,7 @@ const (
 	DefaultIdleTimeout    = 4 * time.Second
 	DefaultRetries        = 1
 	DefaultRetryBudget    = 0.2
+	DefaultResolve        = 2 * time.Second
 
 	DefaultHealthPath     = "/healthz" // of a policy's health_check; in Go a HealthCheck without Path is off
 	DefaultHealthInterval = 2 * time.Second
@@ -75,7 +76,8 @@ const (
 
 // Config is a set of app servers that are alike.
 type Config struct {
-	// In Go a zero field has its default; a negative Timeout, IdleTimeout, Retries or RetryBudget means none. The
+	// In Go a zero field has its default; a negative Timeout, IdleTimeout, Retries or RetryBudget means none,
+	// as does a server's Weight or Resolve. The
 	// comments below are those of a policy's keys, whose written 0 the policy's loader turns into a negative value.
 
 	// The app servers: http:// or https:// URLs without a path, or {url: ..., weight: 2}. Required.
@@ -126,8 +128,13 @@ type Config struct {
 type Server struct {
 	// Scheme, host and port, as http://127.0.0.1:9001. Required.
 	URL string `yaml:"url" config:"self" required:"write it like http://127.0.0.1:9001"`
-	// Its share of requests relative to the others, 1 to 1000. Default 1.
-	Weight int `yaml:"weight"`
+	// Its share of requests relative to the others, up to 1000; each address of a name has it. 0 drains the server: it gets no new
+	// requests, and those in flight end. Default 1.
+	Weight int `yaml:"weight" config:"none"`
+	// How often DNS is asked for the addresses of the URL's host where that is a name, give or take a tenth. Each address, up to 256 of
+	// one family, is a server of its own; one that is missing twice gets no new requests; while DNS fails the last addresses stay.
+	// off asks only as a connection is made, and then uses the first address. Default 2s.
+	Resolve time.Duration `yaml:"resolve" config:"none,off"`
 }
 
 // HealthCheck asks each server for a path, and believes several answers rather than one.
@@ -193,7 +200,10 @@ func (c *Config) SetDefaults() {
 }
 
 // SetDefaults fills in what is zero.
-func (s *Server) SetDefaults() { orDefault(&s.Weight, 1) }
+func (s *Server) SetDefaults() {
+	orDefault(&s.Weight, 1)
+	orDefault(&s.Resolve, DefaultResolve)
+}
 
 // SetDefaults fills in what is zero, the path included: a check that has none is off.
 func (h *HealthCheck) SetDefaults() {

@@ -23,21 +23,32 @@
 //
 //   - Bodies stream in both directions; the proxy keeps at most the first
 //     [MaxReplay] bytes of the body of an idempotent request that may be retried.
+//
 //   - The path is forwarded as the request's URL has it, the query byte for
 //     byte. A server's URL has no path of its own.
+//
 //   - A server is told the client's address, as package clientip determined it,
 //     in X-Forwarded-For and Forwarded, each with that one address. What the
 //     client wrote in these and similar fields is removed ([StripForwarding]).
 //     Via is added in both directions. A valid traceparent is passed on; without
 //     one the proxy starts a trace, by the rule of [EnsureTraceparent].
+//
 //   - WebSocket is the only protocol that connections are upgraded to: through
 //     others (h2c) a client could send requests that the gateway does not see.
 //     [Upgrades] ends WebSockets when the program shuts down.
+//
 //   - If a response begins before the request's body has ended, both go on, and
 //     an HTTP/1 connection is closed after it: the rest of a body is never read
 //     as the next request.
+//
 //   - [Upstream.Update] keeps the connections, the health and the counters of
 //     servers that stay, and does not affect requests in flight.
+//
+//   - A server whose URL has a name is as many servers as the name has addresses
+//     (names.go, internal/discovery): DNS is asked for them in the background,
+//     and each has its own connections, health checks, breaker and slow start. An
+//     address that leaves gets no new requests. Host, TLS and metrics have the
+//     URL's name.
 //
 // # When things fail
 //
@@ -47,6 +58,7 @@
 //   - An idempotent request is retried on another server, within Config.Retries
 //     and the retry budget (budget.go), as long as no byte of the response has
 //     been passed on. Another request reaches a server at most once.
+//   - Where DNS fails or has no address for a name, the last addresses stay.
 //   - What a client causes (it disconnects, its body is too large, slow or
 //     malformed) does not count as a failure of the server.
 //   - A server that fails health checks (health.go) or real requests

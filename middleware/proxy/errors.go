@@ -28,7 +28,7 @@ const (
 	KindSlowRequest  Kind = "slow_request"   // the client took too long over the request's body
 	KindRefused      Kind = "refused"        // RouteOptions.ModifyResponse refused the response
 	KindDeadline     Kind = "deadline"       // the deadline of the request's own context has passed
-	KindClosed       Kind = "closed"         // the upstream was closed
+	KindClosed       Kind = "closed"         // the upstream was closed, or all its servers are drained
 )
 
 // StatusClientGone is what is logged for a client that went away before it

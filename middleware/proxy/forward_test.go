@@ -335,7 +335,6 @@ func TestBadConfigurationsAreRefused(t *testing.T) {
 		{proxy.Config{Servers: servers("http://u:p@a")}, "user or password"},
 		{proxy.Config{Servers: servers("http://a?x=1")}, "is more than a server"},
 		{proxy.Config{Servers: servers("http://a", "http://A/")}, "stands twice"},
-		{proxy.Config{Servers: []proxy.Server{{URL: "http://a", Weight: -1}}}, "servers[0].weight: -1"},
 		{proxy.Config{Servers: []proxy.Server{{URL: "http://a", Weight: 1001}}}, "servers[0].weight: 1001"},
 		{proxy.Config{Servers: ok, Balance: "fair"}, `unknown balance "fair"`},
 		{proxy.Config{Servers: ok, Protocol: "spdy"}, `unknown protocol "spdy"`},

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -32,6 +33,58 @@ type checker struct {
 	upstream *Upstream
 	cfg      HealthCheck
 	slow     time.Duration
+}
+
+// runningCheck is a checker that has been started.
+type runningCheck struct {
+	*checker
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+func startCheck(c *checker) *runningCheck {
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &runningCheck{checker: c, cancel: cancel, done: make(chan struct{})}
+	go func() { defer close(r.done); c.run(ctx) }()
+	return r
+}
+
+// serves reports whether the check does what another checker would.
+func (r *runningCheck) serves(c *checker) bool {
+	return r != nil && r.server == c.server && r.transport == c.transport && r.slow == c.slow && reflect.DeepEqual(r.cfg, c.cfg)
+}
+
+// checkMembers starts a pool's health checks, and ends those that it does not need. The others go on as they are: they are not begun anew
+// whenever a name's addresses change. The caller holds u.mu.
+func (u *Upstream) checkMembers(p *pool) {
+	kept, begin := map[*server]*runningCheck{}, []*checker{}
+	on := p.cfg.HealthCheck.Path != "" && u.testTransport == nil
+	for _, m := range p.members {
+		c := &checker{member: m, upstream: u, cfg: p.cfg.HealthCheck, slow: p.cfg.SlowStart}
+		if r := u.checks[m.server]; on && r.serves(c) {
+			kept[m.server] = r
+		} else {
+			begin = append(begin, c)
+		}
+	}
+	for s, r := range u.checks {
+		if kept[s] == nil {
+			r.cancel()
+		}
+	}
+	for s, r := range u.checks {
+		if kept[s] == nil {
+			<-r.done
+		}
+	}
+	for _, c := range begin {
+		if on {
+			kept[c.server] = startCheck(c)
+		} else {
+			c.checked.reset()
+		}
+	}
+	u.checks = kept
 }
 
 func (c *checker) run(ctx context.Context) {
@@ -102,6 +155,7 @@ func (c *checker) judge(err error) {
 		}
 		return
 	}
+	c.recheck()
 	st.good, st.bad = 0, st.bad+1
 	if !st.down.Load() && st.bad >= c.cfg.UnhealthyAfter {
 		st.down.Store(true)

@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/headgate/headgate/middleware/clientip"
@@ -27,6 +29,12 @@ type Options struct {
 	// done so. Nil: the address of the socket's peer, with IPv6 clients told
 	// apart by their /64.
 	Resolver *clientip.Resolver
+	// DNS is asked for the addresses of servers that are named. Nil: Go's
+	// resolver, with the system's configuration. *net.Resolver is one.
+	DNS interface {
+		// LookupNetIP returns the addresses of a host; network is "ip4" or "ip6".
+		LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+	}
 	// Upgrades keeps the connections that were upgraded to WebSocket, so that
 	// a shutdown can end them. It may serve several upstreams. Nil: the
 	// upstream has its own, and they end when the client or the server closes

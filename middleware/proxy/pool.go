@@ -10,7 +10,6 @@ type pool struct {
 	cfg      Config // the same as requests read it: see Config.effective
 	members  []member
 	balancer *balancer
-	stop     func() // ends the health checks
 }
 
 // choice says why a server was, or was not, chosen.
@@ -75,7 +74,7 @@ func (p *pool) choose(now int64, key uint64, tried []*server, trials bool) (m *m
 // weigh returns the server as a candidate, and whether it is fit. A server that
 // is full is fit but has weight zero.
 func (p *pool) weigh(m *member, now int64, tried []*server, trials bool) (c candidate, fit bool) {
-	if m.checked.down.Load() || len(tried) > 0 && slices.Contains(tried, m.server) {
+	if m.weight == 0 || m.checked.down.Load() || len(tried) > 0 && slices.Contains(tried, m.server) {
 		return c, false
 	}
 	switch m.breaker.state(now) {
@@ -101,7 +100,7 @@ func (p *pool) weighAll(cs []candidate) (anyFree bool) {
 	for i := range p.members {
 		m := &p.members[i]
 		cs[i] = candidate{active: m.active.Load()}
-		if limit := p.cfg.MaxConnections; limit == 0 || cs[i].active < int64(limit) {
+		if limit := p.cfg.MaxConnections; m.weight > 0 && (limit == 0 || cs[i].active < int64(limit)) {
 			cs[i].weight = int64(m.weight) * weightUnit
 			anyFree = true
 		}
@@ -109,11 +108,16 @@ func (p *pool) weighAll(cs []candidate) (anyFree bool) {
 	return anyFree
 }
 
+// drained reports whether every server has been told to get no requests.
+func (p *pool) drained() bool {
+	return !slices.ContainsFunc(p.members, func(m member) bool { return m.weight > 0 })
+}
+
 // mayEject reports whether a server may be ejected: at least one other fit
 // server must be left.
 func (p *pool) mayEject(s *server, now int64) bool {
 	return slices.ContainsFunc(p.members, func(m member) bool {
-		return m.server != s && m.breaker.state(now) == closed && !m.checked.down.Load()
+		return m.server != s && m.weight > 0 && m.breaker.state(now) == closed && !m.checked.down.Load()
 	})
 }
 

@@ -103,7 +103,10 @@ func (tx *transaction) repeatable(a *attempt, failure *Error) bool {
 
 // unavailable says why there is no server for the request.
 func (tx *transaction) unavailable(why choice) *Error {
-	if why == overloaded && len(tx.pool.members) > 0 {
+	switch {
+	case len(tx.pool.members) > 0 && tx.pool.drained():
+		return tx.newError(KindClosed, http.StatusServiceUnavailable, errors.New("every server has weight 0: it is drained"))
+	case why == overloaded && len(tx.pool.members) > 0:
 		return tx.newError(KindOverloaded, http.StatusServiceUnavailable,
 			errors.New("every server has as many requests in flight as max_connections allows"))
 	}

@@ -2,17 +2,22 @@ package proxy
 
 import (
 	"net/http"
+	"net/netip"
 	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/headgate/headgate/middleware/proxy/internal/discovery"
 )
 
 // server is the state of one app server: health and counters, which outlive
 // reloads. What the configuration says about it is in the pool's member.
 type server struct {
-	name string // its URL
-	url  *url.URL
+	name    string // its URL
+	url     *url.URL
+	address netip.AddrPort // where it is; invalid: where the URL says
+	watch   atomic.Pointer[discovery.Watch]
 
 	active   atomic.Int64 // requests in flight, upgraded connections among them
 	requests atomic.Int64 // attempts, ever
@@ -23,6 +28,21 @@ type server struct {
 	mu    sync.Mutex
 	since time.Time // of the last change
 	why   string
+}
+
+// seed is what the server's share of ip_hash's clients is made from: the same in all instances of the gateway.
+func (s *server) seed() string {
+	if s.address.IsValid() {
+		return s.name + " " + s.address.String()
+	}
+	return s.name
+}
+
+// recheck has DNS asked whether the server's name has come to have addresses of the other family. It is called when the server has failed.
+func (s *server) recheck() {
+	if w := s.watch.Load(); w != nil {
+		w.Recheck()
+	}
 }
 
 func (s *server) note(now time.Time, why string) {
@@ -69,14 +89,16 @@ func (s *server) warmUp(now int64, slowStart time.Duration) {
 // member is a server as one configuration of the upstream has it.
 type member struct {
 	*server
-	weight    int
+	weight    int // 0: it gets no new requests
 	transport *http.Transport
 }
 
 // ServerStatus is how a server is, as the admin API's /upstreams shows it.
 type ServerStatus struct {
-	URL    string `json:"url"`
-	Weight int    `json:"weight"`
+	URL string `json:"url"`
+	// Address is one of those that the URL's name has now; empty if the URL has an address itself, or the name has not been resolved.
+	Address string `json:"address,omitempty"`
+	Weight  int    `json:"weight"`
 	// Healthy is whether it gets its share of requests now.
 	Healthy bool `json:"healthy"`
 	// Why is the cause of the last change of Healthy, in words; empty if it has
@@ -105,6 +127,9 @@ func (u *Upstream) status(m member, now time.Time) ServerStatus {
 		Why:     m.why, Since: m.since,
 		Active: m.active.Load(), Requests: m.requests.Load(),
 		Failures: m.breaker.failures.Load(), Ejections: m.breaker.ejections.Load(),
+	}
+	if m.address.IsValid() {
+		st.Address = m.address.String()
 	}
 	if until := m.breaker.until.Load(); until != 0 {
 		st.EjectedUntil = u.epoch.Add(time.Duration(until - 1))

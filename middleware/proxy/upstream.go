@@ -1,17 +1,20 @@
 package proxy
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httputil"
+	"net/netip"
+	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/headgate/headgate/middleware/problem"
+	"github.com/headgate/headgate/middleware/proxy/internal/discovery"
 )
 
 // Attempt is one try at one server, as its end is known.
@@ -41,9 +44,11 @@ type Upstream struct {
 
 	testTransport http.RoundTripper // answers in place of the servers; nil outside tests
 
-	mu     sync.Mutex // held by Update and Close
-	key    transportKey
-	closed bool
+	mu      sync.Mutex // held by Update, Close and readdress
+	key     transportKey
+	watches map[watchKey]*discovery.Watch
+	checks  map[*server]*runningCheck
+	closed  bool
 
 	ejecting sync.Mutex // held from mayEject to open: else two goroutines could eject the last two servers
 }
@@ -73,6 +78,7 @@ func (u *Upstream) Name() string { return u.name }
 // Servers that stay keep their health, ejection and counters, and their
 // connections unless Protocol, TLS (the files' contents included),
 // ConnectTimeout or IdleTimeout changed. On an error nothing has changed.
+// Update waits a quarter of a second at most for the addresses of new names.
 func (u *Upstream) Update(cfg Config) error {
 	cfg = cfg.withDefaults()
 	if err := problem.Error("upstream "+u.name, cfg.Validate()); err != nil {
@@ -83,96 +89,107 @@ func (u *Upstream) Update(cfg Config) error {
 		return fmt.Errorf("upstream %s: %w", u.name, err)
 	}
 
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.closed {
-		return fmt.Errorf("upstream %s: updated after Close", u.name)
-	}
-	old := u.pool.Load()
-	if old != nil && key == u.key && old.given.Equal(cfg) {
-		return nil
-	}
-	next, err := u.newPool(cfg, key, old)
+	unused, used, err := u.adopt(cfg, key)
+	closeWatches(unused, used)
 	if err != nil {
 		return fmt.Errorf("upstream %s: %w", u.name, err)
-	}
-	u.key = key
-	if old != nil {
-		old.stop()
-	}
-	u.startChecks(next)
-	u.pool.Store(next)
-	if old != nil {
-		closeUnused(old, next)
 	}
 	return nil
 }
 
+// adopt puts a checked configuration in charge, and returns the watches that may have become useless and those in use, for closeWatches.
+func (u *Upstream) adopt(cfg Config, key transportKey) (unused, used map[watchKey]*discovery.Watch, err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.closed {
+		return nil, nil, errors.New("updated after Close")
+	}
+	old := u.pool.Load()
+	if old != nil && key == u.key && old.given.Equal(cfg) {
+		return nil, nil, nil
+	}
+	watches := u.watchNames(cfg)
+	next, err := u.newPool(cfg, key, watches, old)
+	if err != nil {
+		return watches, u.watches, err
+	}
+	unused, u.watches, u.key = u.watches, watches, key
+	u.replace(old, next)
+	return unused, watches, nil
+}
+
+// replace puts a pool in the place of the old one; nil: there is none. The caller holds mu.
+func (u *Upstream) replace(old, next *pool) {
+	u.checkMembers(next)
+	u.pool.Store(next)
+	if old != nil {
+		closeUnused(old, next)
+	}
+}
+
 // newPool builds the pool of a configuration out of what stays of the old one.
-func (u *Upstream) newPool(cfg Config, key transportKey, old *pool) (*pool, error) {
-	p := &pool{given: cfg, cfg: cfg.effective(), stop: func() {}}
+func (u *Upstream) newPool(cfg Config, key transportKey, watches map[watchKey]*discovery.Watch, old *pool) (*pool, error) {
+	p := &pool{given: cfg, cfg: cfg.effective()}
 	var names []string
 	for _, sc := range cfg.Servers {
 		target, wrong := parseServer(sc.URL)
 		if wrong != nil {
 			return nil, wrong
 		}
-		m := member{weight: sc.Weight}
-		if old != nil {
-			m = old.member(target.String())
-			m.weight = sc.Weight
-		}
-		if m.server == nil {
-			m.server = &server{name: target.String(), url: target}
-			if old != nil {
-				m.warmUp(u.tick(u.now()), cfg.SlowStart)
-			}
-		}
-		if m.transport == nil || key != u.key {
-			var err error
-			if m.transport, err = newTransport(key); err != nil {
+		for _, at := range places(target, sc, watches, old) {
+			m, err := u.newMember(cfg, key, target, at, old)
+			if err != nil {
 				return nil, err
 			}
+			m.weight = max(0, sc.Weight)
+			p.members = append(p.members, m)
+			names = append(names, m.seed())
 		}
-		p.members = append(p.members, m)
-		names = append(names, m.name)
 	}
 	p.balancer = newBalancer(cfg.Balance, names, rand.Uint64)
 	return p, nil
 }
 
-// member returns the pool's member of that name, or the zero one.
-func (p *pool) member(name string) member {
+// newMember returns the old pool's member of that server and place, or a new one.
+func (u *Upstream) newMember(cfg Config, key transportKey, target *url.URL, at place, old *pool) (m member, err error) {
+	name := target.String()
+	if old != nil {
+		m = old.member(name, at.address)
+	}
+	if m.server == nil {
+		m.server = &server{name: name, url: target, address: at.address}
+		// The first addresses of a name stand for a server that was there before.
+		if old != nil && (old.addressesOf(name) != nil || !old.has(name)) {
+			m.warmUp(u.tick(u.now()), cfg.SlowStart)
+		}
+	}
+	m.watch.Store(at.watch)
+	if m.transport == nil || key != u.key {
+		m.transport, err = transportTo(key, at.address)
+	}
+	return m, err
+}
+
+// member returns the pool's member of that name and address, or the zero one.
+func (p *pool) member(name string, address netip.AddrPort) member {
 	for _, m := range p.members {
-		if m.name == name {
+		if m.name == name && m.address == address {
 			return m
 		}
 	}
 	return member{}
 }
 
-// startChecks starts a pool's health checks.
-func (u *Upstream) startChecks(p *pool) {
-	if p.cfg.HealthCheck.Path == "" || u.testTransport != nil {
-		for _, m := range p.members {
-			m.checked.reset()
-		}
-		return
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	for _, m := range p.members {
-		c := &checker{member: m, upstream: u, cfg: p.cfg.HealthCheck, slow: p.cfg.SlowStart}
-		running.Go(func() { c.run(ctx) })
-	}
-	p.stop = func() { cancel(); running.Wait() }
+// has reports whether the pool has a server of that name.
+func (p *pool) has(name string) bool {
+	return slices.ContainsFunc(p.members, func(m member) bool { return m.name == name })
 }
 
 // closeUnused closes the idle connections that next does not use; those of
 // requests in flight are closed as they come back.
 func closeUnused(old, next *pool) {
 	for _, m := range old.members {
-		used := next != nil && slices.ContainsFunc(next.members, func(n member) bool { return n.transport == m.transport })
+		used := slices.ContainsFunc(next.members, func(n member) bool { return n.transport == m.transport })
 		if !used {
 			m.transport.CloseIdleConnections()
 		}
@@ -183,16 +200,21 @@ func closeUnused(old, next *pool) {
 // come later are refused with KindClosed; those in flight, and upgraded
 // connections, go on. It may be called more than once.
 func (u *Upstream) Close() {
+	closeWatches(u.shut(), nil)
+}
+
+// shut closes all but the watches, which it returns for closeWatches.
+func (u *Upstream) shut() map[watchKey]*discovery.Watch {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.closed {
-		return
+		return nil
 	}
 	u.closed = true
-	p := u.pool.Load()
-	p.stop()
-	u.pool.Store(&pool{given: p.given, cfg: p.cfg, stop: func() {}})
-	closeUnused(p, nil)
+	p, none := u.pool.Load(), new(pool)
+	none.given, none.cfg = p.given, p.cfg
+	u.replace(p, none)
+	return u.watches
 }
 
 // Status tells how each server is, in the configuration's order.
@@ -214,10 +236,14 @@ func (u *Upstream) tick(t time.Time) int64 { return int64(t.Sub(u.epoch)) + 1 }
 // changed notes and logs that a server became healthy or not.
 func (u *Upstream) changed(s *server, healthy bool, why string) {
 	s.note(u.now(), why)
+	log := u.options.Logger.With("server", s.name)
+	if s.address.IsValid() {
+		log = log.With("address", s.address)
+	}
 	if healthy {
-		u.options.Logger.Info("server is back", "server", s.name, "why", why)
+		log.Info("server is back", "why", why)
 	} else {
-		u.options.Logger.Warn("server is out", "server", s.name, "why", why)
+		log.Warn("server is out", "why", why)
 	}
 }
 
@@ -233,6 +259,7 @@ func (u *Upstream) passedTrial(p *pool, s *server) {
 // failed counts a failure, and ejects the server if its breaker says so and
 // another server is left.
 func (u *Upstream) failed(p *pool, s *server, trial bool, why string) {
+	s.recheck()
 	tick := u.tick(u.now())
 	if !s.breaker.failure(&p.cfg.Ejection, trial) {
 		return

@@ -88,7 +88,7 @@ func (c *Config) validateServers(ps *problem.List) (secure, plain bool) {
 	first := map[string]bool{}
 	for i, s := range c.Servers {
 		at := problem.Item("servers", i)
-		problem.Between(ps, problem.Key(at, "weight"), s.Weight, 1, maxWeight)
+		problem.Between(ps, problem.Key(at, "weight"), max(s.Weight, 0), 0, maxWeight) // negative: drained
 		at = problem.Key(at, "url")
 		u, wrong := parseServer(s.URL)
 		switch {

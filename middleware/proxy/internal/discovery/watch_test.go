@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/headgate/headgate/middleware/proxy/internal/discovery"
+	"github.com/headgate/headgate/middleware/proxy/internal/dnstest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -32,11 +33,11 @@ type steps struct {
 const app = "app.test"
 
 // watch starts a watch of app, and returns when its first round has ended.
-func watch(t *testing.T, d *dnsServer, edit func(*discovery.Options)) *steps {
+func watch(t *testing.T, d *dnstest.Server, edit func(*discovery.Options)) *steps {
 	t.Helper()
 	s := &steps{t: t, resting: make(chan time.Duration), wake: make(chan struct{})}
 	o := discovery.Options{
-		Host: app, Port: 80, Resolver: d.resolver(), Logger: slog.New(slog.DiscardHandler), Timeout: time.Minute,
+		Host: app, Port: 80, Resolver: d.Resolver(), Logger: slog.New(slog.DiscardHandler), Timeout: time.Minute,
 		Connect: func(context.Context, netip.AddrPort) error { return nil },
 		Changed: func(list []netip.AddrPort) {
 			s.mu.Lock()
@@ -104,17 +105,17 @@ func (s *steps) reported() int {
 
 func TestChangesAreReportedWholeAndSorted(t *testing.T) {
 	t.Parallel()
-	d := newDNS(t)
-	d.set(addrs("10.0.0.3", "10.0.0.1"), empty)
+	d := dnstest.New(t)
+	d.Set(dnstest.Addrs("10.0.0.3", "10.0.0.1"), dnstest.Empty)
 	s := watch(t, d, nil)
 	s.want("10.0.0.1", "10.0.0.3")
 	s.next()
-	d.set(addrs("10.0.0.1", "10.0.0.3"), empty)
+	d.Set(dnstest.Addrs("10.0.0.1", "10.0.0.3"), dnstest.Empty)
 	s.next()
 	if n := s.reported(); n != 1 {
 		t.Fatalf("%d changes were reported, want 1: the order of the answer is no change", n)
 	}
-	d.set(addrs("10.0.0.3", "10.0.0.2", "10.0.0.1", "10.0.0.2"), empty)
+	d.Set(dnstest.Addrs("10.0.0.3", "10.0.0.2", "10.0.0.1", "10.0.0.2"), dnstest.Empty)
 	s.next()
 	want := []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:80"), netip.MustParseAddrPort("10.0.0.2:80"), netip.MustParseAddrPort("10.0.0.3:80")}
 	s.mu.Lock()
@@ -126,21 +127,21 @@ func TestChangesAreReportedWholeAndSorted(t *testing.T) {
 
 func TestWhatIsMissingTwiceIsRemoved(t *testing.T) {
 	t.Parallel()
-	d := newDNS(t)
-	d.set(addrs("10.0.0.1", "10.0.0.2"), empty)
+	d := dnstest.New(t)
+	d.Set(dnstest.Addrs("10.0.0.1", "10.0.0.2"), dnstest.Empty)
 	s := watch(t, d, nil)
-	d.set(addrs("10.0.0.2"), empty)
+	d.Set(dnstest.Addrs("10.0.0.2"), dnstest.Empty)
 	s.next()
 	s.want("10.0.0.1", "10.0.0.2")
-	d.set(addrs("10.0.0.1"), empty) // one is back, the other missing for the first time
+	d.Set(dnstest.Addrs("10.0.0.1"), dnstest.Empty) // one is back, the other missing for the first time
 	s.next()
 	s.want("10.0.0.1", "10.0.0.2")
-	d.set(addrs("10.0.0.2"), empty)
+	d.Set(dnstest.Addrs("10.0.0.2"), dnstest.Empty)
 	s.next()
 	s.want("10.0.0.1", "10.0.0.2")
 	s.next()
 	s.want("10.0.0.2")
-	d.set(addrs("10.0.0.9"), empty) // the app moves
+	d.Set(dnstest.Addrs("10.0.0.9"), dnstest.Empty) // the app moves
 	s.next()
 	s.want("10.0.0.2", "10.0.0.9")
 	s.next()
@@ -149,21 +150,21 @@ func TestWhatIsMissingTwiceIsRemoved(t *testing.T) {
 
 func TestTheLastGoodAnswerStays(t *testing.T) {
 	t.Parallel()
-	zeros := addrs("0.0.0.0", "224.0.0.1")
-	for name, bad := range map[string]reply{"SERVFAIL": servfail, "NXDOMAIN": nxdomain, "silence": silent, "empty": empty, "no unicast address": zeros} {
+	zeros := dnstest.Addrs("0.0.0.0", "224.0.0.1")
+	for name, bad := range map[string]dnstest.Reply{"SERVFAIL": dnstest.ServFail, "NXDOMAIN": dnstest.NXDomain, "silence": dnstest.Silent, "empty": dnstest.Empty, "no unicast address": zeros} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := newDNS(t)
-			d.set(addrs("10.0.0.1", "10.0.0.2"), bad)
-			s := watch(t, d, func(o *discovery.Options) { o.Resolver = d.impatient() })
+			d := dnstest.New(t)
+			d.Set(dnstest.Addrs("10.0.0.1", "10.0.0.2"), bad)
+			s := watch(t, d, func(o *discovery.Options) { o.Resolver = d.Impatient() })
 			s.want("10.0.0.1", "10.0.0.2")
-			d.set(bad, bad)
+			d.Set(bad, bad)
 			for range 5 {
 				s.next()
 				s.want("10.0.0.1", "10.0.0.2")
 			}
 			// The failures count as no answer that the address is missing from.
-			d.set(addrs("10.0.0.2"), empty)
+			d.Set(dnstest.Addrs("10.0.0.2"), dnstest.Empty)
 			s.next()
 			s.want("10.0.0.1", "10.0.0.2")
 			s.next()
@@ -177,21 +178,21 @@ func TestTheLastGoodAnswerStays(t *testing.T) {
 
 func TestUnknownUntilTheFirstGoodAnswer(t *testing.T) {
 	t.Parallel()
-	d := newDNS(t)
-	d.set(servfail, servfail)
+	d := dnstest.New(t)
+	d.Set(dnstest.ServFail, dnstest.ServFail)
 	s := watch(t, d, nil)
 	<-s.watch.Asked() // it has been, if in vain
 	s.want()
-	d.set(addrs("10.0.0.1"), empty)
+	d.Set(dnstest.Addrs("10.0.0.1"), dnstest.Empty)
 	s.next()
 	s.want("10.0.0.1")
 }
 
 func TestALookupThatNeverEndsDelaysNothing(t *testing.T) {
 	t.Parallel()
-	d := newDNS(t)
-	d.set(silent, silent)
-	w := discovery.Start(discovery.Options{Host: app, Port: 80, Resolver: d.resolver(), Logger: slog.New(slog.DiscardHandler), Timeout: time.Hour})
+	d := dnstest.New(t)
+	d.Set(dnstest.Silent, dnstest.Silent)
+	w := discovery.Start(discovery.Options{Host: app, Port: 80, Resolver: d.Resolver(), Logger: slog.New(slog.DiscardHandler), Timeout: time.Hour})
 	if got := w.Addresses(); got != nil {
 		t.Fatalf("the addresses are %v before any answer", got)
 	}
@@ -200,8 +201,8 @@ func TestALookupThatNeverEndsDelaysNothing(t *testing.T) {
 
 func TestOneRoundIsOneQuery(t *testing.T) {
 	t.Parallel()
-	d := newDNS(t)
-	d.set(addrs("10.0.0.1"), empty)
+	d := dnstest.New(t)
+	d.Set(dnstest.Addrs("10.0.0.1"), dnstest.Empty)
 	s := watch(t, d, nil)
 	for range 10 {
 		for range 5 {
@@ -209,15 +210,15 @@ func TestOneRoundIsOneQuery(t *testing.T) {
 		}
 		s.next()
 	}
-	if a, aaaa := d.questions(app, "A"), d.questions(app, "AAAA"); a != 11 || aaaa != 1 {
+	if a, aaaa := d.Questions(app, "A"), d.Questions(app, "AAAA"); a != 11 || aaaa != 1 {
 		t.Fatalf("11 rounds asked for A %d times and for AAAA %d times, want 11 and 1", a, aaaa)
 	}
 }
 
 func TestThePauseVariesByATenth(t *testing.T) {
 	t.Parallel()
-	d := newDNS(t)
-	d.set(addrs("10.0.0.1"), empty)
+	d := dnstest.New(t)
+	d.Set(dnstest.Addrs("10.0.0.1"), dnstest.Empty)
 	next := 0.0
 	s := watch(t, d, func(o *discovery.Options) {
 		o.Interval = 10 * time.Second
@@ -233,21 +234,21 @@ func TestThePauseVariesByATenth(t *testing.T) {
 
 func TestManyAddresses(t *testing.T) {
 	t.Parallel()
-	d := newDNS(t)
+	d := dnstest.New(t)
 	var many []string
 	for i := range 300 {
 		many = append(many, fmt.Sprintf("10.0.%d.%d", i/250, i%250))
 	}
-	d.set(addrs(many[40:]...), empty)
+	d.Set(dnstest.Addrs(many[40:]...), dnstest.Empty)
 	s := watch(t, d, nil)
 	before := s.watch.Addresses()
 	if len(before) != discovery.MaxAddresses {
 		t.Fatalf("%d addresses, want %d", len(before), discovery.MaxAddresses)
 	}
-	if d.truncated() == 0 {
+	if d.Truncated() == 0 {
 		t.Fatal("the answer fits into a UDP packet: the test tests less than it should")
 	}
-	d.set(addrs(many...), empty) // the new ones sort before the old
+	d.Set(dnstest.Addrs(many...), dnstest.Empty) // the new ones sort before the old
 	s.next()
 	s.next()
 	if after := s.watch.Addresses(); !slices.Equal(before, after) {
@@ -261,26 +262,26 @@ func TestOneFamily(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		host     string
-		a, aaaa  reply
+		a, aaaa  dnstest.Reply
 		connects string // the address that accepts connections; empty: none
 		want     []string
 	}{
-		{"both connect", app, addrs(four), addrs(six), four + six, []string{six}},
-		{"IPv4 connects", app, addrs(four), addrs(six), four, []string{four}},
-		{"IPv6 connects", app, addrs(four), addrs(six), six, []string{six}},
-		{"localhost, both connect", "app.localhost", addrs(four), addrs(six), four + six, []string{four}},
-		{"localhost, IPv6 connects", "app.localhost", addrs(four), addrs(six), six, []string{six}},
-		{"localhost, none connects", "app.localhost", addrs(four), addrs(six), "", []string{four}},
-		{"IPv4 alone", app, addrs(four), empty, "", []string{four}},
-		{"IPv6 alone", app, empty, addrs(six), "", []string{six}},
-		{"AAAA fails", app, addrs(four), servfail, "", []string{four}},
-		{"A fails", app, servfail, addrs(six), "", []string{six}},
-		{"one of several connects", app, addrs(four), addrs("2001:db8::2", "2001:db8::3", six), six, []string{six, "2001:db8::2", "2001:db8::3"}},
+		{"both connect", app, dnstest.Addrs(four), dnstest.Addrs(six), four + six, []string{six}},
+		{"IPv4 connects", app, dnstest.Addrs(four), dnstest.Addrs(six), four, []string{four}},
+		{"IPv6 connects", app, dnstest.Addrs(four), dnstest.Addrs(six), six, []string{six}},
+		{"localhost, both connect", "app.localhost", dnstest.Addrs(four), dnstest.Addrs(six), four + six, []string{four}},
+		{"localhost, IPv6 connects", "app.localhost", dnstest.Addrs(four), dnstest.Addrs(six), six, []string{six}},
+		{"localhost, none connects", "app.localhost", dnstest.Addrs(four), dnstest.Addrs(six), "", []string{four}},
+		{"IPv4 alone", app, dnstest.Addrs(four), dnstest.Empty, "", []string{four}},
+		{"IPv6 alone", app, dnstest.Empty, dnstest.Addrs(six), "", []string{six}},
+		{"AAAA fails", app, dnstest.Addrs(four), dnstest.ServFail, "", []string{four}},
+		{"A fails", app, dnstest.ServFail, dnstest.Addrs(six), "", []string{six}},
+		{"one of several connects", app, dnstest.Addrs(four), dnstest.Addrs("2001:db8::2", "2001:db8::3", six), six, []string{six, "2001:db8::2", "2001:db8::3"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			d := newDNS(t)
-			d.set(c.a, c.aaaa)
+			d := dnstest.New(t)
+			d.Set(c.a, c.aaaa)
 			s := watch(t, d, func(o *discovery.Options) { o.Host, o.Connect = c.host, accepting(&c.connects) })
 			s.want(c.want...)
 		})
@@ -300,8 +301,8 @@ func accepting(which *string) func(context.Context, netip.AddrPort) error {
 func TestTheFamilyStaysAndMoves(t *testing.T) {
 	t.Parallel()
 	const four, six = "10.0.0.1", "2001:db8::1"
-	d := newDNS(t)
-	d.set(addrs(four), addrs(six))
+	d := dnstest.New(t)
+	d.Set(dnstest.Addrs(four), dnstest.Addrs(six))
 	connects := ""
 	s := watch(t, d, func(o *discovery.Options) { o.Connect = accepting(&connects) })
 	s.want(six) // none connects yet: the choice is made again
@@ -322,17 +323,17 @@ func TestTheFamilyStaysAndMoves(t *testing.T) {
 	s.next()
 	s.want(six)
 
-	d.set(addrs(four), servfail)
+	d.Set(dnstest.Addrs(four), dnstest.ServFail)
 	s.next()
 	s.want(six)
 	s.watch.Recheck()
 	s.next()
 	s.want(six) // AAAA failed; that A did not is no reason to move
-	d.set(addrs(four), empty)
+	d.Set(dnstest.Addrs(four), dnstest.Empty)
 	s.next() // the Recheck above is still due
 	s.want(four)
 
-	d.set(empty, addrs(six))
+	d.Set(dnstest.Empty, dnstest.Addrs(six))
 	s.next()
 	s.want(four)
 	s.next()
@@ -341,10 +342,10 @@ func TestTheFamilyStaysAndMoves(t *testing.T) {
 
 func TestCloseEndsAChangeUnderWay(t *testing.T) {
 	t.Parallel()
-	d := newDNS(t)
-	d.set(addrs("10.0.0.1"), empty)
+	d := dnstest.New(t)
+	d.Set(dnstest.Addrs("10.0.0.1"), dnstest.Empty)
 	inside, leave, closed := make(chan struct{}), make(chan struct{}), make(chan struct{})
-	w := discovery.Start(discovery.Options{Host: app, Port: 80, Resolver: d.resolver(), Logger: slog.New(slog.DiscardHandler),
+	w := discovery.Start(discovery.Options{Host: app, Port: 80, Resolver: d.Resolver(), Logger: slog.New(slog.DiscardHandler),
 		Changed: func([]netip.AddrPort) { close(inside); <-leave }})
 	<-inside
 	<-w.Asked() // Changed does not delay it

@@ -1,4 +1,5 @@
-package discovery_test
+// Package dnstest is a small DNS server for tests.
+package dnstest
 
 import (
 	"context"
@@ -16,42 +17,44 @@ import (
 	"github.com/headgate/headgate/middleware/proxy/internal/discovery"
 )
 
-// reply is what the DNS server says to a question of one type.
-type reply struct {
+// Reply is what the DNS server says to a question of one type.
+type Reply struct {
 	addresses []netip.Addr
 	code      dnsmessage.RCode
 	silent    bool // no reply at all
 }
 
-func addrs(texts ...string) reply {
-	var r reply
+// Addrs is a reply with addresses.
+func Addrs(texts ...string) Reply {
+	var r Reply
 	for _, s := range texts {
 		r.addresses = append(r.addresses, netip.MustParseAddr(s))
 	}
 	return r
 }
 
+// Replies without an address.
 var (
-	servfail = reply{code: dnsmessage.RCodeServerFailure}
-	nxdomain = reply{code: dnsmessage.RCodeNameError}
-	silent   = reply{silent: true}
-	empty    = reply{}
+	ServFail = Reply{code: dnsmessage.RCodeServerFailure}
+	NXDomain = Reply{code: dnsmessage.RCodeNameError}
+	Silent   = Reply{silent: true}
+	Empty    = Reply{}
 )
 
-// dnsServer is a DNS server on a loopback address, over UDP and TCP.
-type dnsServer struct {
+// Server is a DNS server on a loopback address, over UDP and TCP.
+type Server struct {
 	address string
 
 	mu      sync.Mutex
-	replies map[dnsmessage.Type]reply
+	replies map[dnsmessage.Type]Reply
 	asked   map[string]int // questions by name and type
 	overTCP int
 }
 
-// newDNS starts a server that has no address for any name.
-func newDNS(t testing.TB) *dnsServer {
+// New starts a server that has no address for any name.
+func New(t testing.TB) *Server {
 	t.Helper()
-	d := &dnsServer{replies: map[dnsmessage.Type]reply{}, asked: map[string]int{}}
+	d := &Server{replies: map[dnsmessage.Type]Reply{}, asked: map[string]int{}}
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -69,39 +72,50 @@ func newDNS(t testing.TB) *dnsServer {
 	return d
 }
 
-// set sets what the server answers from now on.
-func (d *dnsServer) set(a, aaaa reply) {
+// Set sets what the server answers from now on.
+func (d *Server) Set(a, aaaa Reply) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.replies[dnsmessage.TypeA], d.replies[dnsmessage.TypeAAAA] = a, aaaa
 }
 
-// questions is how often a name was asked for, by type ("A", "AAAA").
-func (d *dnsServer) questions(name, typ string) int {
+// Questions is how often a name was asked for, by type ("A", "AAAA").
+func (d *Server) Questions(name, typ string) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.asked[name+" "+typ]
 }
 
-// truncated is how many replies had to be asked for again over TCP.
-func (d *dnsServer) truncated() int {
+// Settle returns when the server has counted every question that has been sent so far.
+func (d *Server) Settle(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, _ = d.Resolver().LookupNetIP(ctx, "ip4", "settle.test") // answered after them, whatever the answer
+	if ctx.Err() != nil {
+		t.Fatal("the DNS server does not answer")
+	}
+}
+
+// Truncated is how many replies had to be asked for again over TCP.
+func (d *Server) Truncated() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.overTCP
 }
 
-// resolver returns Go's resolver, which asks this server.
-func (d *dnsServer) resolver() *net.Resolver {
+// Resolver returns Go's resolver, which asks this server.
+func (d *Server) Resolver() *net.Resolver {
 	return discovery.NewResolver(func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, d.address)
 	})
 }
 
-// impatient returns a resolver that gives up soon where the server is silent, and waits where it is not.
-func (d *dnsServer) impatient() discovery.Resolver { return impatient{d, d.resolver()} }
+// Impatient returns a resolver that gives up soon where the server is silent, and waits where it is not.
+func (d *Server) Impatient() discovery.Resolver { return impatient{d, d.Resolver()} }
 
 type impatient struct {
-	server *dnsServer
+	server *Server
 	inner  *net.Resolver
 }
 
@@ -118,7 +132,7 @@ func (r impatient) LookupNetIP(ctx context.Context, network, host string) ([]net
 	return r.inner.LookupNetIP(ctx, network, host)
 }
 
-func (d *dnsServer) serveUDP(pc net.PacketConn) {
+func (d *Server) serveUDP(pc net.PacketConn) {
 	buf := make([]byte, 1500)
 	for {
 		n, from, err := pc.ReadFrom(buf)
@@ -131,7 +145,7 @@ func (d *dnsServer) serveUDP(pc net.PacketConn) {
 	}
 }
 
-func (d *dnsServer) serveTCP(l net.Listener) {
+func (d *Server) serveTCP(l net.Listener) {
 	for {
 		conn, err := l.Accept()
 		if err != nil {
@@ -141,7 +155,7 @@ func (d *dnsServer) serveTCP(l net.Listener) {
 	}
 }
 
-func (d *dnsServer) serveConn(conn net.Conn) {
+func (d *Server) serveConn(conn net.Conn) {
 	defer conn.Close()
 	var size [2]byte
 	if _, err := io.ReadFull(conn, size[:]); err != nil {
@@ -157,7 +171,7 @@ func (d *dnsServer) serveConn(conn net.Conn) {
 }
 
 // respond makes the reply to a query; nil is silence. One longer than most is truncated to its head.
-func (d *dnsServer) respond(query []byte, most int) []byte {
+func (d *Server) respond(query []byte, most int) []byte {
 	var p dnsmessage.Parser
 	head, err := p.Start(query)
 	if err != nil {
