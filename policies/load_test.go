@@ -57,6 +57,19 @@ func TestTheContractsPolicyLoads(t *testing.T) {
 	})
 }
 
+func TestAServerMayBeDrainedAndItsNameNotResolved(t *testing.T) {
+	t.Parallel()
+	p, ds := policies.Load("testdata/valid/upstream_names.yaml", policies.LoadOptions{LookupEnv: environment})
+	if len(ds) > 0 {
+		t.Fatal(ds)
+	}
+	equal(t, "servers", p.Upstreams["shop"].Servers, []proxy.Server{
+		{URL: "http://shop.test", Weight: 1, Resolve: 5 * time.Second},
+		{URL: "http://old.test", Weight: -1, Resolve: proxy.DefaultResolve},
+		{URL: "http://cdn.test", Weight: 1, Resolve: -1},
+	})
+}
+
 func TestWhatIsNotWrittenHasItsDefault(t *testing.T) {
 	t.Parallel()
 	p := parse(t, "version: 1\nlimits: {b: {algorithm: token_bucket, requests: 7, window: 1m}}\n"+strings.Replace(upstreamAndRoute, "upstream: shop}", "upstream: shop, limits: b}", 1))

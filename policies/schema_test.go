@@ -109,6 +109,8 @@ func ref(t reflect.Type) *jsonschema.Schema {
 func schemaOfType(t reflect.Type, o yamlnode.Options) *jsonschema.Schema {
 	fromVariable := text(variable)
 	switch {
+	case t == reflect.TypeFor[time.Duration]() && o.Has("off"):
+		return anyOf(text(durationPattern), &jsonschema.Schema{Type: "integer", Maximum: "0"}, &jsonschema.Schema{Enum: []any{"off"}}, fromVariable)
 	case t == reflect.TypeFor[time.Duration]():
 		return anyOf(text(durationPattern), &jsonschema.Schema{Type: "integer", Maximum: "0"}, fromVariable)
 	case o.Has("size"):
@@ -216,6 +218,8 @@ func typeText(t reflect.Type, o yamlnode.Options) string {
 		return "[" + sectionName(t) + "](#" + strings.ToLower(sectionName(t)) + ")"
 	}
 	switch {
+	case t == reflect.TypeFor[time.Duration]() && o.Has("off"):
+		return "duration, or off"
 	case t == reflect.TypeFor[time.Duration]():
 		return "duration"
 	case o.Has("size"):

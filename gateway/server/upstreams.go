@@ -46,20 +46,38 @@ func (us *upstreams) prepare(configs map[string]proxy.Config) (prepared, error) 
 	us.mu.Lock()
 	defer us.mu.Unlock()
 	p := prepared{byName: map[string]*proxy.Upstream{}}
+	made := make(chan *proxy.Upstream)
+	failed := make(chan error)
 	for name, cfg := range configs {
 		if u := us.byName[name]; u != nil {
 			p.byName[name] = u
 			continue
 		}
-		o := us.options
-		o.Name, o.Config = name, cfg
-		u, err := proxy.New(o)
-		if err != nil {
-			p.discard()
-			return prepared{}, err
+		// At the same time: each may wait for its servers' names to be resolved.
+		go func() {
+			o := us.options
+			o.Name, o.Config = name, cfg
+			if u, err := proxy.New(o); err != nil {
+				failed <- err
+			} else {
+				made <- u
+			}
+		}()
+	}
+	var wrong error
+	for range len(configs) - len(p.byName) {
+		select {
+		case u := <-made:
+			p.made = append(p.made, u)
+		case wrong = <-failed:
 		}
-		p.byName[name] = u
-		p.made = append(p.made, u)
+	}
+	if wrong != nil {
+		p.discard()
+		return prepared{}, wrong
+	}
+	for _, u := range p.made {
+		p.byName[u.Name()] = u
 	}
 	return p, nil
 }

@@ -14,6 +14,7 @@ import (
 // everything has a field for each way in which a value may be written.
 type everything struct {
 	Wait   time.Duration `yaml:"wait" config:"none"`
+	Every  time.Duration `yaml:"every" config:"none,off"`
 	Tries  int           `yaml:"tries" config:"none"`
 	Share  float64       `yaml:"share" config:"none"`
 	Most   int64         `yaml:"most" config:"size"`
@@ -76,6 +77,7 @@ func TestTagsSayHowAValueIsWritten(t *testing.T) {
 	t.Parallel()
 	got, d := decode(t, `
 wait: 0s
+every: off
 tries: 0
 share: 0
 most: 2KiB
@@ -95,7 +97,7 @@ part: known
 		t.Fatal(found)
 	}
 	want := everything{
-		Wait: -1, Tries: -1, Share: -1, Most: 2048, Safe: true, Light: true, Token: "hush", Keys: [][]byte{[]byte("a"), []byte("b")},
+		Wait: -1, Every: -1, Tries: -1, Share: -1, Most: 2048, Safe: true, Light: true, Token: "hush", Keys: [][]byte{[]byte("a"), []byte("b")},
 		File: "dir/logs/x", Names: []string{}, Expect: []int{204}, Mode: "fast", Guard: guard{Count: 5},
 		Hosts: []host{{"http://a", 1}, {"http://b", 2}}, Part: part{"known"},
 	}
@@ -109,7 +111,7 @@ part: known
 		}
 	}
 	if diff := cmp.Diff(map[string]string{
-		"wait": "0s", "tries": "0", "share": "0", "most": "2KiB", "safe": "false", "light": "on", "token": "***", "keys": "[***, ***]",
+		"wait": "0s", "every": "off", "tries": "0", "share": "0", "most": "2KiB", "safe": "false", "light": "on", "token": "***", "keys": "[***, ***]",
 		"file": "dir/logs/x", "names": "", "expect": "204", "mode": "fast",
 	}, shown); diff != "" {
 		t.Errorf("shown again: (-want +got)\n%s", diff)

@@ -48,6 +48,9 @@ func Text(v reflect.Value, o Options) string {
 	}
 	switch x := v.Interface().(type) {
 	case time.Duration:
+		if x == 0 && o.Has("off") {
+			return "off"
+		}
 		return FormatDuration(x)
 	case fmt.Stringer:
 		return x.String()

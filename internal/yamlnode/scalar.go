@@ -130,6 +130,9 @@ func (d *Decoder) quantity(n *yaml.Node, v reflect.Value, path string, o Options
 	if !ok {
 		return
 	}
+	if o.Has("off") && s == "off" {
+		s = "0" // none makes -1 of it
+	}
 	parsed, wrong := parse(s)
 	if wrong != "" {
 		d.Report.Errorf(d.Position(n), mend, "%s %s", problem.Quote(s), wrong)

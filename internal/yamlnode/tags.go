@@ -13,7 +13,7 @@ import (
 //	url       a string is a URL whose password is masked
 //	path      a string is a file's path; a relative one starts at the file that names it.
 //	          Words that are no paths follow with an equals sign: path=stdout|off
-//	off       `off` means the zero value of a string, or an empty list
+//	off       `off` means the zero value of a string, an empty list, or 0 of a duration
 //	switch    a bool is written on or off
 //	not       a bool is written the other way round: the key is true where the field is false
 //	none      a written 0 means none and becomes -1, as the field's zero stands for its default
