@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -120,7 +121,7 @@ func (c *checker) ask(ctx context.Context) error {
 	req := (&http.Request{
 		Method: http.MethodGet,
 		URL:    target,
-		Host:   c.cfg.Host,
+		Host:   cmp.Or(c.cfg.Host, c.url.Host),
 		Header: http.Header{"User-Agent": {"headgate-health"}},
 	}).WithContext(ctx)
 	res, err := c.transport.RoundTrip(req)
