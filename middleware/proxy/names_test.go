@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -415,5 +416,50 @@ func TestADrainedServerGetsNoRequests(t *testing.T) {
 	}
 	if got := shares(t, gw.URL, 10); got["a"] != 5 {
 		t.Errorf("a is back: %v", got)
+	}
+}
+
+func TestANewAddressStartsSlowly(t *testing.T) {
+	t.Parallel()
+	_, port := sites(t, 2, tellAddress)
+	d := dnstest.New(t)
+	ipv4(d, "127.0.0.1")
+	c := new(clock)
+	u := newUpstream(t, proxy.Config{Servers: byName(port), SlowStart: time.Hour}, proxy.Options{DNS: d.Resolver(), Now: c.now})
+	eventually(t, "the first address is known", func() bool { return hasAddresses(u, port, "127.0.0.1") })
+	ipv4(d, "127.0.0.1", "127.0.0.2")
+	eventually(t, "the second is known", func() bool { return hasAddresses(u, port, "127.0.0.1", "127.0.0.2") })
+	gw := front(t, u.Handler(proxy.RouteOptions{}))
+	if got := shares(t, gw.URL, 110); got["127.0.0.2"] != 10 { // a tenth of the other's
+		t.Errorf("the new address is cold: %v", got)
+	}
+	c.advance(2 * time.Hour)
+	if got := shares(t, gw.URL, 100); got["127.0.0.2"] < 45 {
+		t.Errorf("the new address is warm: %v", got)
+	}
+}
+
+func TestIPHashIsTheSameWhateverTheOrderOfAddresses(t *testing.T) {
+	t.Parallel()
+	_, port := sites(t, 3, tellAddress)
+	chosen := func(addresses ...string) (all []string) {
+		d := dnstest.New(t)
+		ipv4(d, addresses...)
+		u := newUpstream(t, proxy.Config{Servers: byName(port), Balance: proxy.IPHash}, proxy.Options{DNS: d.Resolver()})
+		eventually(t, "the addresses are known", func() bool { return hasAddresses(u, port, "127.0.0.1", "127.0.0.2", "127.0.0.3") })
+		different := map[string]bool{}
+		for i := range 40 {
+			a := get(t, front(t, from(fmt.Sprintf("192.0.2.%d", i), u.Handler(proxy.RouteOptions{}))).URL)
+			all = append(all, a.body)
+			different[a.body] = true
+		}
+		if len(different) < 2 {
+			t.Errorf("all clients are on one address: %v", all)
+		}
+		return all
+	}
+	one, other := chosen("127.0.0.1", "127.0.0.2", "127.0.0.3"), chosen("127.0.0.3", "127.0.0.1", "127.0.0.2")
+	if !slices.Equal(one, other) {
+		t.Errorf("one instance sends the clients to %v, another to %v", one, other)
 	}
 }
