@@ -1,338 +1,186 @@
-// Compare measures what a request costs in CPU at Headgate and at others, on
-// the same machine, in one run, interleaved:
+//go:build linux
+
+// Compare measures what a request costs at Headgate and at others, on the same
+// machine, in one interleaved run:
 //
-//	go run ./tools/compare [-rounds 3] [-seconds 3]
+//	go run ./tools/compare [-rounds 3] [-seconds 3] [-works all] [-rates 1000,4000,80%]
+//	go run ./tools/compare -binary before=/tmp/headgate-of-before
+//	go run ./tools/compare -build -contenders nginx,bare,headgate,traefik,caddy
 //
-// It starts an nginx as the origin, and as contenders an nginx, a bare Echo
-// with httputil.ReverseProxy, and Headgate, loads each with wrk (-t1 -c64, a
-// 1 KiB body, loopback), and prints the CPU microseconds (user and system) of
-// the contender's processes per request, Redis' own after a plus. It needs
-// nginx, wrk and redis-server, and Linux for /proc.
+// It starts an nginx as the origin and one process or more for each contender,
+// all on free loopback ports. In each round it takes the works one after the
+// other, and within a work the contenders one after the other, so that what
+// disturbs the machine disturbs all of them. A figure is the median of its
+// rounds. The figure to trust most is CPU time: the kernel's CPU clock of the
+// contender's processes (user and system time, nginx' workers included), read
+// before and after a measurement, over the requests that the loader counted.
+// Redis' own CPU stands after a plus. Compare ratios within one run, never
+// figures of two runs.
+//
+// Closed loop (the works): wrk -t1 -c64 asks for the next answer as soon as the
+// last has arrived; for HTTP/2 it is h2load -t1 -c8 -m8. This finds the cost of
+// a request on a busy gateway, and says nothing useful about latency.
+//
+// Open loop (the rates): a loader process of our own sends the i-th request at
+// start + i/rate over 64 connections, whatever has become of the requests
+// before it. Latency is counted from that intended time, so that a request that
+// waits since all connections are busy is as late as its client would see it
+// (coordinated omission is corrected). A rate of 80% is 80 % of the contender's
+// saturation, which the same loader measures in the same round by sending as
+// fast as answers arrive. The table says how late the loader itself was, from
+// the time when a request was due and a connection free until it was sent:
+// latencies of that order say nothing about the contender.
+//
+// It needs Linux, nginx, and for the works that use them wrk, h2load (Debian's
+// nghttp2-client) and redis-server; it says which one is missing. Traefik (with
+// fastProxy) and Caddy are built by -build from modules of their own in the
+// folder contenders, into a cache folder, which takes minutes; later runs find
+// them there. Everything it starts is stopped when
+// it ends, also by a signal, and it ends at a deadline that follows from its
+// flags.
 package main
 
 import (
-	"bytes"
 	"cmp"
-	"errors"
+	"context"
 	"flag"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
-	"slices"
-	"strconv"
+	"os/signal"
+	"runtime"
 	"strings"
+	"syscall"
 	"time"
 )
 
+// plan is what the flags ask for.
+type plan struct {
+	works      []*work
+	rates      []rate
+	contenders []string
+	binaries   []binary // more Headgate binaries
+	rounds     int
+	seconds    int
+	build      bool
+}
+
+// binary is a Headgate binary and the name of its column.
+type binary struct{ name, path string }
+
 func main() {
-	rounds := flag.Int("rounds", 3, "how often each is measured; the median counts")
-	seconds := flag.Int("seconds", 3, "how long each measurement takes")
-	bare := flag.String("bare", "", "internal: serve a bare Echo and ReverseProxy at ADDR,ORIGIN")
-	flag.Parse()
-	var err error
-	if *bare != "" {
-		err = serveBare(*bare)
-	} else {
-		err = run(*rounds, *seconds)
-	}
-	if err != nil {
+	if err := dispatch(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "compare:", err)
 		os.Exit(1)
 	}
 }
 
-// contender is a server under load.
-type contender struct {
-	name, work string
-	addr, path string
-	status     int   // that nearly all answers have
-	pids       []int // whose CPU counts
-	redis      int   // the process of its Redis, 0 for none
-	spend      int   // requests to send first, so that a limit is used up
+// dispatch runs one of the two internal commands, which are processes that a
+// comparison starts and a signal ends at once, or the comparison.
+func dispatch(args []string) error {
+	switch {
+	case len(args) > 0 && args[0] == "serve-bare":
+		return serveBare(args[1:])
+	case len(args) > 0 && args[0] == "load":
+		return load(args[1:])
+	}
+	p, err := parse(args)
+	if err != nil {
+		return err
+	}
+	// The kernel stops our children when the thread that started them ends
+	// (Pdeathsig), so that has to be the main thread.
+	runtime.LockOSThread()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeoutCause(ctx, p.deadline(), fmt.Errorf("it took more than %s", p.deadline()))
+	defer cancel()
+	return p.run(ctx)
 }
 
-func run(rounds, seconds int) error {
-	dir, err := os.MkdirTemp("", "compare")
-	if err != nil {
-		return err
+func parse(args []string) (*plan, error) {
+	p := &plan{}
+	flags := flag.NewFlagSet("compare", flag.ExitOnError)
+	flags.IntVar(&p.rounds, "rounds", 3, "how often each figure is measured; the median counts")
+	flags.IntVar(&p.seconds, "seconds", 3, "how long each measurement takes")
+	flags.BoolVar(&p.build, "build", false, "build those of traefik and caddy that -contenders names, into the cache folder")
+	works := flags.String("works", "all", "closed loop: all, none, or some of "+strings.Join(workKeys(), ","))
+	rates := flags.String("rates", "1000,4000,80%", "open loop: requests per second, or a share of each contender's saturation; or none")
+	contenders := flags.String("contenders", "", "some of "+strings.Join(contenderNames(), ",")+" (default: all that are there)")
+	flags.Func("binary", "`NAME=PATH` of one more Headgate binary to measure as a contender; may be repeated", func(s string) error {
+		name, path, ok := strings.Cut(s, "=")
+		if !ok || name == "" || path == "" {
+			return fmt.Errorf("write NAME=PATH")
+		}
+		p.binaries = append(p.binaries, binary{name, path})
+		return nil
+	})
+	if err := flags.Parse(args); err != nil {
+		return nil, err
 	}
-	defer os.RemoveAll(dir)
-	if err := os.Chmod(dir, 0o755); err != nil { // nginx' workers are another user
-		return err
+	if flags.NArg() > 0 || p.rounds < 1 || p.seconds < 1 {
+		return nil, fmt.Errorf("give flags alone, and at least 1 for -rounds and -seconds")
 	}
-	lab := &lab{dir: dir}
-	defer lab.stop()
-	contenders, err := lab.start()
-	if err != nil {
-		return err
-	}
+	var err1, err2, err3 error
+	p.works, err1 = parseWorks(*works)
+	p.rates, err2 = parseRates(*rates)
+	p.contenders, err3 = parseContenders(*contenders)
+	return p, cmp.Or(err1, err2, err3)
+}
 
-	cost := map[string][]float64{}
-	redis := map[string][]float64{}
-	for range rounds {
-		for _, c := range contenders {
-			own, its, err := c.measure(seconds)
-			if err != nil {
-				return fmt.Errorf("%s, %s: %w", c.work, c.name, err)
+// measurements is how many there are with so many contenders, at most.
+func (p *plan) measurements(contenders int) int {
+	rows := len(p.works) + len(p.rates)
+	if len(p.rates) > 0 {
+		rows++ // saturation
+	}
+	return p.rounds * contenders * rows
+}
+
+// deadline bounds the whole run, builds included.
+func (p *plan) deadline() time.Duration {
+	each := 2*time.Duration(p.seconds)*time.Second + 2*time.Second
+	limit := time.Duration(p.measurements(len(p.contenders)+len(p.binaries)))*each + 3*time.Minute
+	if p.build {
+		limit += 20 * time.Minute
+	}
+	return limit
+}
+
+func (p *plan) run(ctx context.Context) error {
+	lab, err := newLab(ctx)
+	if err != nil {
+		return err
+	}
+	defer lab.stop()
+	r := &report{plan: p}
+	p.leaveOutMissing(r)
+	contenders, err := lab.startContenders(p, r)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "about %d s to go\n", p.measurements(len(contenders))*p.seconds)
+	for round := range p.rounds {
+		order := rotated(contenders, round)
+		for _, w := range p.works {
+			for _, c := range order {
+				lab.closedLoop(p, r, w, c)
 			}
-			key := c.work + "\t" + c.name
-			cost[key] = append(cost[key], own)
-			redis[key] = append(redis[key], its)
+		}
+		lab.openLoop(p, r, order)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
 	}
-	fmt.Println("CPU microseconds per request, median of", rounds, "interleaved rounds")
-	for _, c := range contenders {
-		key := c.work + "\t" + c.name
-		line := fmt.Sprintf("%-34s %-22s %7.1f", c.work, c.name, median(cost[key]))
-		if c.redis != 0 {
-			line += fmt.Sprintf(" + %.1f Redis", median(redis[key]))
-		}
-		fmt.Println(line)
+	r.print(os.Stdout, contenders)
+	if r.failed {
+		return fmt.Errorf("not all could be measured, see above")
 	}
 	return nil
 }
 
-func median(v []float64) float64 {
-	v = slices.Sorted(slices.Values(v))
-	return v[len(v)/2]
-}
-
-// measure loads the contender and returns CPU microseconds per request, its
-// own and those of its Redis.
-func (c *contender) measure(seconds int) (own, redis float64, err error) {
-	url := "http://" + c.addr + c.path
-	for range max(c.spend, 1) {
-		res, err := http.Get(url)
-		if err != nil {
-			return 0, 0, err
-		}
-		res.Body.Close()
-	}
-	if res, err := http.Get(url); err != nil {
-		return 0, 0, err
-	} else if res.Body.Close(); res.StatusCode != c.status {
-		return 0, 0, fmt.Errorf("it answers %d, not %d", res.StatusCode, c.status)
-	}
-	ownBefore, redisBefore := cpu(c.pids...), cpu(c.redis)
-	out, err := exec.Command("wrk", "-t1", "-c64", fmt.Sprintf("-d%ds", seconds), url).CombinedOutput()
-	if err != nil {
-		return 0, 0, fmt.Errorf("wrk: %w: %s", err, out)
-	}
-	ownAfter, redisAfter := cpu(c.pids...), cpu(c.redis)
-	m := regexp.MustCompile(`(\d+) requests in`).FindSubmatch(out)
-	if m == nil {
-		return 0, 0, fmt.Errorf("wrk printed %s", out)
-	}
-	n, _ := strconv.ParseFloat(string(m[1]), 64)
-	return micros(ownAfter-ownBefore) / n, micros(redisAfter-redisBefore) / n, nil
-}
-
-// tick is the unit of /proc's CPU times: USER_HZ, which is 100 on all of Linux.
-const tick = 10 * time.Millisecond
-
-func micros(ticks int) float64 { return float64(time.Duration(ticks) * tick / time.Microsecond) }
-
-// cpu returns the user and system time of processes and their children, in ticks.
-func cpu(pids ...int) int {
-	total := 0
-	for _, pid := range pids {
-		if pid == 0 {
-			continue
-		}
-		for _, p := range append(children(pid), pid) {
-			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p))
-			if err != nil {
-				continue
-			}
-			fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-			user, _ := strconv.Atoi(fields[11])
-			system, _ := strconv.Atoi(fields[12])
-			total += user + system
-		}
-	}
-	return total
-}
-
-func children(pid int) (pids []int) {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	for _, f := range strings.Fields(string(text)) {
-		if p, err := strconv.Atoi(f); err == nil {
-			pids = append(pids, p)
-		}
-	}
-	return pids
-}
-
-// lab is what runs during a comparison.
-type lab struct {
-	dir  string
-	cmds []*exec.Cmd
-}
-
-func (l *lab) stop() {
-	for _, c := range slices.Backward(l.cmds) {
-		_ = c.Process.Signal(os.Interrupt)
-		_ = c.Wait()
-	}
-}
-
-// run starts a program and waits until addr answers.
-func (l *lab) run(addr, name string, args ...string) (pid int, err error) {
-	log, err := os.Create(filepath.Join(l.dir, fmt.Sprintf("%d.log", len(l.cmds))))
-	if err != nil {
-		return 0, err
-	}
-	defer log.Close()
-	cmd := exec.Command(name, args...)
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		return 0, err
-	}
-	l.cmds = append(l.cmds, cmd)
-	for range 500 {
-		if c, err := net.Dial("tcp", addr); err == nil {
-			c.Close()
-			return cmd.Process.Pid, nil
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	text, _ := os.ReadFile(log.Name())
-	return 0, fmt.Errorf("%s does not listen on %s: %s", name, addr, text)
-}
-
-func (l *lab) write(name, text string) string {
-	file := filepath.Join(l.dir, name)
-	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-		panic(err)
-	}
-	return file
-}
-
-func free() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-// start starts everything and returns who is to be measured, those of one work together.
-func (l *lab) start() ([]*contender, error) {
-	origin, nginx, logging, bare, redis := free(), free(), free(), free(), free()
-	l.write("body", strings.Repeat("x", 1024))
-	must := func(pid int, err error) int {
-		if err != nil {
-			panic(err)
-		}
-		return pid
-	}
-	var failure error
-	contenders := func() (all []*contender) {
-		defer func() {
-			if p := recover(); p != nil {
-				failure = cmp.Or(asError(p), failure)
-			}
-		}()
-		must(l.run(origin, "nginx", "-c", l.write("origin.conf", originConf(l.dir, origin))))
-		nginxPID := must(l.run(nginx, "nginx", "-c", l.write("nginx.conf", nginxConf(l.dir, "nginx", nginx, origin, "crit"))))
-		loggingPID := must(l.run(logging, "nginx", "-c", l.write("logging.conf", nginxConf(l.dir, "logging", logging, origin, "error"))))
-		self, err := os.Executable()
-		if err != nil {
-			panic(err)
-		}
-		barePID := must(l.run(bare, self, "-bare", bare+","+origin))
-		_, redisPort, _ := net.SplitHostPort(redis)
-		redisPID := must(l.run(redis, "redis-server", "--port", redisPort, "--save", ""))
-
-		binary := filepath.Join(l.dir, "headgate")
-		if out, err := exec.Command("go", "build", "-o", binary, "./gateway").CombinedOutput(); err != nil {
-			panic(fmt.Errorf("build: %w: %s", err, out))
-		}
-		local, shared := free(), free()
-		localPID := must(l.run(local, binary, "serve", "-p", l.write("local.yaml", policy(local, origin, ""))))
-		sharedPID := must(l.run(shared, binary, "serve", "-p", l.write("shared.yaml", policy(shared, origin, "redis://"+redis))))
-
-		const plain, limited, denied, cached = "proxy, no policy", "proxy under a limit", "429", "cached hit"
-		add := func(work, name, addr, path string, status, pid, redis, spend int) {
-			all = append(all, &contender{name: name, work: work, addr: addr, path: path, status: status, pids: []int{pid}, redis: redis, spend: spend})
-		}
-		add(plain, "nginx", nginx, "/plain", 200, nginxPID, 0, 0)
-		add(plain, "Echo + ReverseProxy", bare, "/body", 200, barePID, 0, 0)
-		add(plain, "Headgate", local, "/plain", 200, localPID, 0, 0)
-		add(limited, "nginx (local)", nginx, "/limited", 200, nginxPID, 0, 0)
-		add(limited, "Headgate (local)", local, "/limited", 200, localPID, 0, 0)
-		add(limited, "Headgate (Redis)", shared, "/limited", 200, sharedPID, redisPID, 0)
-		add(denied, "nginx (local)", nginx, "/denied", 429, nginxPID, 0, 20)
-		add(denied, "nginx, logging each", logging, "/denied", 429, loggingPID, 0, 20) // which is its default
-		add(denied, "Headgate (Redis)", shared, "/denied", 429, sharedPID, redisPID, 20)
-		add(cached, "nginx", nginx, "/cached", 200, nginxPID, 0, 5)
-		add(cached, "Headgate (local tier)", shared, "/cached", 200, sharedPID, redisPID, 5)
-		return all
-	}()
-	return contenders, failure
-}
-
-func asError(p any) error {
-	if err, ok := p.(error); ok {
-		return err
-	}
-	return errors.New(fmt.Sprint(p))
-}
-
-func originConf(dir, addr string) string {
-	return fmt.Sprintf(`
-worker_processes 1; daemon off; pid %[1]s/origin.pid; error_log %[1]s/origin.err;
-events { worker_connections 4096; }
-http {
-	access_log off; keepalive_requests 10000000; default_type text/plain;
-	server {
-		listen %[2]s backlog=4096;
-		location / { root %[1]s; try_files /body =404; add_header Cache-Control "max-age=3600"; }
-	}
-}`, dir, addr)
-}
-
-func nginxConf(dir, name, addr, origin, errorLevel string) string {
-	return fmt.Sprintf(`
-worker_processes 1; daemon off; pid %[1]s/%[4]s.pid; error_log %[1]s/%[4]s.err %[5]s;
-events { worker_connections 4096; }
-http {
-	access_log off; keepalive_requests 10000000;
-	proxy_cache_path %[1]s/%[4]s-cache keys_zone=c:10m;
-	limit_req_zone $binary_remote_addr zone=wide:10m rate=1000000r/s;
-	limit_req_zone $binary_remote_addr zone=narrow:10m rate=1r/m;
-	limit_req_status 429;
-	upstream origin { server %[3]s; keepalive 256; keepalive_requests 10000000; }
-	server {
-		listen %[2]s backlog=4096;
-		proxy_http_version 1.1; proxy_set_header Connection "";
-		location /plain { proxy_pass http://origin; }
-		location /limited { limit_req zone=wide burst=1000000 nodelay; proxy_pass http://origin; }
-		location /denied { limit_req zone=narrow; proxy_pass http://origin; }
-		location /cached { proxy_cache c; proxy_cache_valid 200 1h; proxy_pass http://origin; }
-	}
-}`, dir, addr, origin, name, errorLevel)
-}
-
-func policy(addr, origin, redis string) string {
-	return fmt.Sprintf(`
-version: 1
-server: {listen: %q, admin: {listen: off}, access_log: off}
-redis: {url: %q}
-upstreams: {origin: {servers: ["http://%s"]}}
-limits:
-  wide: {requests: 1000000000, window: 1h}
-  narrow: {requests: 5, window: 24h}
-caches: {pages: {}}
-routes:
-  - {name: plain, path: /plain, upstream: origin}
-  - {name: limited, path: /limited, upstream: origin, limits: wide}
-  - {name: denied, path: /denied, upstream: origin, limits: narrow}
-  - {name: cached, path: /cached, upstream: origin, cache: pages}
-`, addr, redis, origin)
+// rotated begins each round with another contender, so that what follows a
+// work's end does not always meet the same one.
+func rotated[T any](all []T, by int) []T {
+	by %= len(all)
+	return append(append([]T{}, all[by:]...), all[:by]...)
 }
