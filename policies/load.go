@@ -75,7 +75,7 @@ func newLoader(o LoadOptions) *loader {
 	l := &loader{LoadOptions: o, policy: &Policy{}, source: yamlnode.NewSource()}
 	l.policy.SetDefaults()
 	l.policy.source = l.source
-	l.decode = &yamlnode.Decoder{Report: &l.report, Source: l.source, LookupEnv: o.LookupEnv}
+	l.decode = &yamlnode.Decoder{Walker: yamlnode.Walker{Report: &l.report, LookupEnv: o.LookupEnv, AliasMend: "write it out, or use groups"}, Source: l.source}
 	return l
 }
 

@@ -1,7 +1,6 @@
 package policytest
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -9,41 +8,35 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/internal/suggest"
+	"github.com/headgate/headgate/internal/yamlnode"
+	"github.com/headgate/headgate/middleware/problem"
 	"github.com/headgate/headgate/policies"
 	"go.yaml.in/yaml/v3"
 )
 
-// decoder turns YAML nodes into a File. It goes on after each mistake, so that
-// one run finds them all.
+// decoder turns YAML nodes into a File. The keys of tests are a grammar of their own (`first 100`, `rest`, `to: GET /x`)
+// and their text is taken as it stands, so that it walks through the nodes itself, by yamlnode's Walker. It goes on after
+// each mistake, so that one run finds them all.
 type decoder struct {
-	file     *File
-	found    policies.Diagnostics
-	nodes    int  // decoded so far
-	tooMany  bool // there were more than maxNodes; further mistakes are not reported
-	reported map[policies.Diagnostic]bool
+	yamlnode.Walker
+	file *File
 }
 
-// maxNodes bounds how many nodes are decoded: aliases of aliases can stand for billions.
-const maxNodes = 200_000
+func newDecoder(f *File) *decoder {
+	return &decoder{yamlnode.Walker{Report: &yamlnode.Report{Files: []string{f.Name}}, Name: f.Name, AliasMend: "split the file, or use fewer aliases"}, f}
+}
 
 // fields has the function that reads the value of each key of a mapping.
 type fields map[string]func(*yaml.Node)
 
-func (d *decoder) at(n *yaml.Node) policies.Position {
-	return policies.Position{File: d.file.Name, Line: max(n.Line, 1), Column: max(n.Column, 1)}
-}
+// at is where a node stands.
+func (d *decoder) at(n *yaml.Node) policies.Position { return d.Position(n) }
 
-// errorf reports a mistake, and each one once: aliases lead to the same place again and again.
+// errorf reports a mistake. Once aliases stand for too much, what else is found would only confuse.
 func (d *decoder) errorf(at policies.Position, mend, format string, args ...any) {
-	found := policies.Diagnostic{Position: at, Message: fmt.Sprintf(format, args...), Mend: mend}
-	if d.tooMany || d.reported[found] {
-		return
+	if !d.Unusable {
+		d.Report.Errorf(at, mend, format, args...)
 	}
-	if d.reported == nil {
-		d.reported = map[policies.Diagnostic]bool{}
-	}
-	d.reported[found] = true
-	d.found = append(d.found, found)
 }
 
 // kind is a node's kind; an alias has that of its target.
@@ -52,20 +45,6 @@ func kind(n *yaml.Node) yaml.Kind {
 		n = n.Alias
 	}
 	return n.Kind
-}
-
-// enter follows an alias and counts the node. It fails once there are too many.
-func (d *decoder) enter(n *yaml.Node) (_ *yaml.Node, ok bool) {
-	at := d.at(n)
-	if n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
-	if d.nodes++; d.nodes > maxNodes {
-		d.errorf(at, "split the file, or use fewer aliases", "the file stands for more than %d values", maxNodes)
-		d.tooMany = true
-		return n, false
-	}
-	return n, true
 }
 
 // mapping reads a mapping's keys. what names the mapping in errors: "a test".
@@ -83,43 +62,34 @@ func (d *decoder) mapping(n *yaml.Node, what string, known fields) {
 // pairs calls f for each pair of a mapping.
 func (d *decoder) pairs(n *yaml.Node, what string, f func(name string, key, value *yaml.Node)) {
 	at := d.at(n)
-	n, ok := d.enter(n)
+	n, leave, ok := d.Enter(n)
+	defer leave()
 	if !ok {
 		return
 	}
 	if n.Kind != yaml.MappingNode {
-		d.errorf(at, "write `key: value` lines below it", "%s is a mapping, not %s", what, describe(n))
+		d.errorf(at, "write `key: value` lines below it", "%s is a mapping, not %s", what, yamlnode.Describe(n))
 		return
 	}
-	seen := make(map[string]int, len(n.Content)/2)
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := n.Content[i], n.Content[i+1]
-		if key.Kind != yaml.ScalarNode {
-			d.errorf(d.at(key), "write a word, and quote it where it is more", "a key is %s", describe(key))
+	for _, p := range d.Pairs(n) {
+		if p.Value.Kind == yaml.ScalarNode && p.Value.ShortTag() == "!!null" {
+			d.errorf(d.at(p.Value), "give it one, or remove the key", "%q has no value", short(p.Name))
 			continue
 		}
-		if line, dup := seen[key.Value]; dup {
-			d.errorf(d.at(key), "remove one of them", "the key %q is given twice, first in line %d", short(key.Value), line)
-			continue
-		}
-		seen[key.Value] = key.Line
-		if value.Kind == yaml.ScalarNode && value.ShortTag() == "!!null" {
-			d.errorf(d.at(value), "give it one, or remove the key", "%q has no value", short(key.Value))
-			continue
-		}
-		f(key.Value, key, value)
+		f(p.Name, p.Key, p.Value)
 	}
 }
 
 // list calls f for each item of a list.
 func (d *decoder) list(n *yaml.Node, what string, f func(*yaml.Node)) {
 	at := d.at(n)
-	n, ok := d.enter(n)
+	n, leave, ok := d.Enter(n)
+	defer leave()
 	if !ok {
 		return
 	}
 	if n.Kind != yaml.SequenceNode {
-		d.errorf(at, "begin each item with `- `", "%s is a list, not %s", what, describe(n))
+		d.errorf(at, "begin each item with `- `", "%s is a list, not %s", what, yamlnode.Describe(n))
 		return
 	}
 	for _, item := range n.Content {
@@ -130,12 +100,13 @@ func (d *decoder) list(n *yaml.Node, what string, f func(*yaml.Node)) {
 // text reads a scalar as it is written.
 func (d *decoder) text(n *yaml.Node) (string, bool) {
 	at := d.at(n)
-	n, ok := d.enter(n)
+	n, leave, ok := d.Enter(n)
+	defer leave()
 	if !ok {
 		return "", false
 	}
 	if n.Kind != yaml.ScalarNode || n.ShortTag() == "!!null" {
-		d.errorf(at, "write text", "%s stands where text is expected", describe(n))
+		d.errorf(at, "write text", "%s stands where text is expected", yamlnode.Describe(n))
 		return "", false
 	}
 	return n.Value, true
@@ -215,13 +186,8 @@ func (d *decoder) wantName(n *yaml.Node, kind string) *Want {
 	return w
 }
 
-// sorted returns the mistakes in the order of the file.
-func (d *decoder) sorted() policies.Diagnostics {
-	slices.SortStableFunc(d.found, func(a, b policies.Diagnostic) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
-	})
-	return d.found
-}
+// errors counts the mistakes so far.
+func (d *decoder) errors() int { return d.Report.Errors }
 
 func keysOf(f fields) []string {
 	var names []string
@@ -231,27 +197,5 @@ func keysOf(f fields) []string {
 	return names
 }
 
-// describe says what a node is, for errors.
-func describe(n *yaml.Node) string {
-	switch n.Kind {
-	case yaml.MappingNode:
-		return "a mapping"
-	case yaml.SequenceNode:
-		return "a list"
-	case yaml.AliasNode:
-		return "an alias"
-	}
-	if n.ShortTag() == "!!null" {
-		return "nothing"
-	}
-	return strconv.Quote(short(n.Value))
-}
-
-// short shortens text of the file for an error.
-func short(s string) string {
-	const most = 60
-	if r := []rune(s); len(r) > most {
-		return string(r[:most]) + "…"
-	}
-	return s
-}
+// short shortens what is quoted back from the file.
+func short(s string) string { return problem.Short(s) }

@@ -58,9 +58,9 @@ func Parse(name string, data []byte) (*File, policies.Diagnostics) {
 	}
 	f := &File{Name: name, Base: defaultBase, Clock: defaultClock,
 		Env: map[string]string{}, Clients: map[string]*Client{}, Apps: map[string][]Answer{}}
-	d := &decoder{file: f}
+	d := newDecoder(f)
 	d.document(root)
-	found := d.sorted()
+	found := d.Report.Sorted()
 	if found.HasErrors() {
 		return nil, found
 	}
@@ -97,7 +97,7 @@ func (d *decoder) document(root *yaml.Node) {
 	}
 	names := map[string]policies.Position{}
 	d.list(tests, "tests", func(n *yaml.Node) { d.test(n, names) })
-	if len(d.file.Tests) == 0 && len(d.found) == 0 {
+	if len(d.file.Tests) == 0 && d.errors() == 0 {
 		d.errorf(d.at(tests), "write one, or remove the file", "there are no tests")
 	}
 }

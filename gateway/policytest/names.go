@@ -21,14 +21,14 @@ func (f *File) check(p *policies.Policy) policies.Diagnostics {
 	for _, r := range p.Routes {
 		known["route"] = append(known["route"], r.Name)
 	}
-	d := decoder{file: f}
+	d := newDecoder(f)
 	for _, m := range f.names {
 		if !slices.Contains(known[m.kind], m.name) {
 			d.errorf(m.at, suggest.DidYouMean(m.name, m.kind+"s of the policy", known[m.kind]),
 				"the policy has no %s %q", m.kind, short(m.name))
 		}
 	}
-	return d.sorted()
+	return d.Report.Sorted()
 }
 
 // load reads the policy that the file tests. Its variables have the values

@@ -20,14 +20,14 @@ const maxTimes = 100_000
 // test reads a test. names has those of the tests before it, with their positions.
 func (d *decoder) test(n *yaml.Node, names map[string]policies.Position) {
 	t := &Test{Position: d.at(n)}
-	errors := len(d.found)
+	errors := d.errors()
 	d.mapping(n, "a test", fields{
 		"name": func(n *yaml.Node) { t.Name, _ = d.text(n) },
 		"steps": func(n *yaml.Node) {
 			d.list(n, "steps", func(n *yaml.Node) { t.Steps = append(t.Steps, d.step(n)) })
 		},
 	})
-	if len(d.found) == errors {
+	if d.errors() == errors {
 		switch first, dup := names[t.Name]; {
 		case t.Name == "":
 			d.errorf(t.Position, "say what holds: `name: a client has 100 requests a minute`", "the test has no name")
@@ -49,7 +49,7 @@ func (d *decoder) step(n *yaml.Node) *Step {
 	ofRequest := func(key string, read func(*yaml.Node)) func(*yaml.Node) {
 		return func(n *yaml.Node) { about = key; read(n) }
 	}
-	errors := len(d.found)
+	errors := d.errors()
 	d.mapping(n, "a step", fields{
 		"wait":    func(n *yaml.Node) { waits, s.Wait = true, d.duration(n) },
 		"send":    func(n *yaml.Node) { sent = true; d.send(n, s) },
@@ -65,7 +65,7 @@ func (d *decoder) step(n *yaml.Node) *Step {
 	if s.As == nil {
 		s.As = &Client{From: netip.MustParseAddr(defaultFrom)}
 	}
-	if len(d.found) == errors {
+	if d.errors() == errors {
 		switch {
 		case sent && waits:
 			d.errorf(s.Position, "make it two steps", "the step both waits and sends")
@@ -158,7 +158,7 @@ func isPhase(key string) bool {
 func (d *decoder) phases(n *yaml.Node, s *Step) {
 	at := d.at(n)
 	left, rested := s.Times, false
-	errors := len(d.found)
+	errors := d.errors()
 	d.pairs(n, "what is expected", func(key string, k, value *yaml.Node) {
 		word, many, _ := strings.Cut(key, " ")
 		p := Phase{Requests: left}
@@ -189,7 +189,7 @@ func (d *decoder) phases(n *yaml.Node, s *Step) {
 		p.Position = d.at(k)
 		s.Expect = append(s.Expect, p)
 	})
-	if left > 0 && len(d.found) == errors {
+	if left > 0 && d.errors() == errors {
 		d.errorf(at, "add `rest`", "nothing is said of the last %s", count(left, "request"))
 	}
 }

@@ -19,26 +19,15 @@ import (
 //
 // It goes on after each mistake, so that one run finds them all, and notes where each value stands.
 type Decoder struct {
-	Report    *Report
-	Source    *Source
-	LookupEnv func(string) (string, bool) // finds the variables of ${VAR}
-	// Unusable is set where so much is wrong that judging the values would only confuse.
-	Unusable bool
+	Walker
+	Source *Source
 
-	name, dir string // of the file at hand
-	keys      map[reflect.Type]*keys
-	aliased   int // how many aliases lead to the node at hand
-	visits    int // nodes that aliases made us read again
+	dir  string // of the file at hand
+	keys map[reflect.Type]*keys
 }
-
-// maxAliasVisits bounds the nodes that are read through aliases: a few lines of aliases of aliases can stand for billions.
-const maxAliasVisits = 200_000
 
 // maxItems bounds a list of sections. It is far more than a policy has routes.
 const maxItems = 50_000
-
-// maxNesting bounds anchors that contain themselves; no policy nests its values as deeply.
-const maxNesting = 32
 
 // keys are the keys of a struct, embedded ones included.
 type keys struct {
@@ -66,7 +55,7 @@ func (d *Decoder) keysOf(t reflect.Type) *keys {
 // File decodes a file's root into a struct, on top of what other files said.
 func (d *Decoder) File(f File, into any) {
 	d.Source.Files = append(d.Source.Files, f)
-	d.name, d.dir = f.Name, filepath.Dir(f.Name)
+	d.Name, d.dir, d.used = f.Name, filepath.Dir(f.Name), d.Source.used
 	at := d.Position(f.Root)
 	if f.Root.Kind != yaml.MappingNode {
 		d.Unusable = true
@@ -74,11 +63,6 @@ func (d *Decoder) File(f File, into any) {
 		return
 	}
 	d.structure(f.Root, reflect.ValueOf(into).Elem(), "", at)
-}
-
-// Position is where a node stands in the file at hand.
-func (d *Decoder) Position(n *yaml.Node) Position {
-	return Position{d.name, max(n.Line, 1), max(n.Column, 1)}
 }
 
 // value decodes a node into v, and notes where that fails.
@@ -92,12 +76,9 @@ func (d *Decoder) value(n *yaml.Node, v reflect.Value, path string, o Options) {
 
 // resolve follows an alias to what it stands for, and decodes that.
 func (d *Decoder) resolve(n *yaml.Node, v reflect.Value, path string, o Options) {
-	if n.Kind == yaml.AliasNode {
-		d.aliased++
-		defer func() { d.aliased-- }()
-		n = n.Alias
-	}
-	if !d.visit(n) {
+	n, leave, ok := d.Enter(n)
+	defer leave()
+	if !ok {
 		return
 	}
 	if at := d.Position(n); n.Style&yaml.TaggedStyle != 0 && !plainTag(n.Tag) {
@@ -128,23 +109,6 @@ func (d *Decoder) resolve(n *yaml.Node, v reflect.Value, path string, o Options)
 	default:
 		d.scalar(n, v, path, o)
 	}
-}
-
-// visit counts what aliases make the decoder read, and stops a bomb of them.
-func (d *Decoder) visit(n *yaml.Node) bool {
-	if d.aliased == 0 {
-		return true
-	}
-	d.Source.used[n] = struct{}{}
-	d.visits++
-	if d.visits > maxAliasVisits {
-		if !d.Unusable {
-			d.Unusable = true
-			d.Report.Errorf(d.Position(n), "write it out, or use groups", "aliases stand for more than %d values", maxAliasVisits)
-		}
-		return false
-	}
-	return true
 }
 
 // isMapping reports whether a node is a mapping. An empty one is none, but no mistake either:
@@ -192,14 +156,14 @@ func (d *Decoder) optional(n *yaml.Node, v reflect.Value, path string, o Options
 
 func (d *Decoder) structure(n *yaml.Node, v reflect.Value, path string, at Position) {
 	known := d.keysOf(v.Type())
-	for _, p := range d.pairs(n, 0) {
-		name := p.name
+	for _, p := range d.Pairs(n) {
+		name := p.Name
 		f, ok := known.byName[name]
 		if !ok {
 			if path == "" && strings.HasPrefix(name, "x-") {
 				continue
 			}
-			d.Report.Errorf(d.Position(p.key), suggest.DidYouMean(name, "keys here", known.names), "unknown key %s", problem.Quote(name))
+			d.Report.Errorf(d.Position(p.Key), suggest.DidYouMean(name, "keys here", known.names), "unknown key %s", problem.Quote(name))
 			continue
 		}
 		child := problem.Key(path, name)
@@ -207,10 +171,10 @@ func (d *Decoder) structure(n *yaml.Node, v reflect.Value, path string, at Posit
 		if !d.note(child, p, path == "") {
 			continue
 		}
-		d.value(p.value, v.FieldByIndex(f.Index), child, f.Options)
-		if f.Required != "" && p.value.Kind == yaml.SequenceNode && len(p.value.Content) == 0 {
+		d.value(p.Value, v.FieldByIndex(f.Index), child, f.Options)
+		if f.Required != "" && p.Value.Kind == yaml.SequenceNode && len(p.Value.Content) == 0 {
 			d.Source.broken[child] = true
-			d.Report.Errorf(d.Position(p.value), f.Required, "%s has no %s", problem.Quote(path), name)
+			d.Report.Errorf(d.Position(p.Value), f.Required, "%s has no %s", problem.Quote(path), name)
 		}
 	}
 }
@@ -227,30 +191,30 @@ func (d *Decoder) required(t reflect.Type, path string) {
 
 func (d *Decoder) mapping(n *yaml.Node, v reflect.Value, path string, o Options) {
 	t := v.Type()
-	for _, p := range d.pairs(n, 0) {
+	for _, p := range d.Pairs(n) {
 		key := reflect.New(t.Key()).Elem()
 		if t.Key().Kind() == reflect.Int {
-			number, err := strconv.Atoi(p.name)
+			number, err := strconv.Atoi(p.Name)
 			if err != nil {
-				d.Report.Errorf(d.Position(p.key), "write it as digits", "%s is not a number", problem.Quote(p.name))
+				d.Report.Errorf(d.Position(p.Key), "write it as digits", "%s is not a number", problem.Quote(p.Name))
 				continue
 			}
 			key.SetInt(int64(number))
 		} else {
-			key.SetString(p.name)
+			key.SetString(p.Name)
 		}
-		child := problem.Key(path, p.name)
+		child := problem.Key(path, p.Name)
 		if !d.note(child, p, false) {
 			continue
 		}
 		elem := withDefaults(t.Elem()) // a name is there even where its value is wrong or missing
-		d.value(p.value, reflect.Indirect(elem), child, o)
+		d.value(p.Value, reflect.Indirect(elem), child, o)
 		if v.IsNil() {
 			v.Set(reflect.MakeMap(t))
 		}
 		v.SetMapIndex(key, elem)
-		if o.Has("headers") && mask.SecretName(p.name) {
-			d.secret(p.value, maskSecret)
+		if o.Has("headers") && mask.SecretName(p.Name) {
+			d.secret(p.Value, maskSecret)
 		}
 	}
 }
@@ -298,102 +262,15 @@ func (d *Decoder) list(n *yaml.Node, v reflect.Value, path string, o Options) {
 }
 
 // note remembers where a key and its value stand, and reports one that another file has already.
-func (d *Decoder) note(path string, p pair, again bool) bool {
-	key := d.Position(p.key)
+func (d *Decoder) note(path string, p Pair, again bool) bool {
+	key := d.Position(p.Key)
 	if first, dup := d.Source.places[path]; dup && !again {
 		d.Report.Errorf(key, "remove one, or rename it", "%s is defined twice, first at %s", problem.Quote(path), first.key)
 		return false
 	} else if !dup {
-		d.Source.places[path] = place{key, d.Position(p.value)}
+		d.Source.places[path] = place{key, d.Position(p.Value)}
 	}
 	return true
-}
-
-// pair is a key with its value.
-type pair struct {
-	name       string
-	key, value *yaml.Node
-}
-
-// pairs lists a mapping's keys: its own first, then those that it merges with << and does not have itself.
-func (d *Decoder) pairs(n *yaml.Node, depth int) []pair {
-	var own []pair
-	var merges []*yaml.Node
-	first := make(map[string]*yaml.Node, len(n.Content)/2)
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		k, value := n.Content[i], n.Content[i+1]
-		key := k
-		if k.Kind == yaml.AliasNode {
-			key = k.Alias
-		}
-		if key.Kind != yaml.ScalarNode {
-			d.Report.Errorf(d.Position(k), "write a word, and quote it where it is more", "a key is %s", Describe(key))
-			continue
-		}
-		if key.Tag == "!!merge" {
-			merges = append(merges, value)
-			continue
-		}
-		name, err := expand(key.Value, d.LookupEnv)
-		if err != nil {
-			d.Report.Errorf(d.Position(k), err.mend, "%s", err.message)
-			continue
-		}
-		if earlier, dup := first[name]; dup {
-			d.Report.Errorf(d.Position(k), "remove one of them", "the key %s is given twice, first at line %d", problem.Quote(name), earlier.Line)
-			continue
-		}
-		first[name] = k
-		own = append(own, pair{name, k, value})
-	}
-	for _, m := range merges {
-		for _, p := range d.merged(m, depth+1) {
-			if _, mine := first[p.name]; !mine {
-				first[p.name] = p.key
-				own = append(own, p)
-			}
-		}
-	}
-	return own
-}
-
-// merged lists what a << brings: a mapping's pairs, or those of a list of mappings, of which earlier ones win.
-func (d *Decoder) merged(n *yaml.Node, depth int) []pair {
-	at := n
-	if n.Kind == yaml.AliasNode {
-		d.aliased++
-		defer func() { d.aliased-- }()
-		n = n.Alias
-	}
-	if depth > maxNesting {
-		d.Report.Errorf(d.Position(at), "unravel them", "merge keys are nested too deeply")
-		return nil
-	}
-	if !d.visit(n) {
-		return nil
-	}
-	switch n.Kind {
-	case yaml.MappingNode:
-		out := d.pairs(n, depth)
-		for range out {
-			d.visits++
-		}
-		return out
-	case yaml.SequenceNode:
-		var out []pair
-		seen := map[string]bool{}
-		for _, m := range n.Content {
-			for _, p := range d.merged(m, depth+1) {
-				if !seen[p.name] {
-					seen[p.name] = true
-					out = append(out, p)
-				}
-			}
-		}
-		return out
-	}
-	d.Report.Errorf(d.Position(at), "merge an alias of a mapping: `<<: *name`", "<< merges %s", Describe(n))
-	return nil
 }
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }

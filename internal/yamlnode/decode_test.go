@@ -65,8 +65,11 @@ func decode(t *testing.T, text string) (everything, *yamlnode.Decoder) {
 		t.Fatal(wrong)
 	}
 	d := &yamlnode.Decoder{
-		Report: &yamlnode.Report{Files: []string{"dir/f.yaml"}}, Source: yamlnode.NewSource(),
-		LookupEnv: func(string) (string, bool) { return "", false },
+		Walker: yamlnode.Walker{
+			Report:    &yamlnode.Report{Files: []string{"dir/f.yaml"}},
+			LookupEnv: func(string) (string, bool) { return "", false },
+		},
+		Source: yamlnode.NewSource(),
 	}
 	v := everything{Guard: guard{Count: 5}, Tries: 1}
 	d.File(yamlnode.File{Name: "dir/f.yaml", Data: []byte(text), Root: root}, &v)
