@@ -4,18 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
-	"net/http/httptrace"
-	"net/textproto"
 	"sync"
 	"time"
+
+	"github.com/headgate/headgate/middleware/proxy/internal/http1client"
 )
 
 // maxInterim bounds the 1xx responses that are passed on for one request.
 const maxInterim = 32
-
-// errSilent is why an attempt is cancelled whose server does not answer.
-var errSilent = errors.New("the server did not answer in time")
 
 // headerListTooLarge is the one failure of a connected request that is the
 // client's fault and not its body's: the server has said how large a header it
@@ -26,106 +24,88 @@ const headerListTooLarge = "http2: request header list larger than peer's advert
 type attempt struct {
 	tx        *transaction
 	server    *server
-	transport http.RoundTripper
+	transport *serverTransport
 	trial     bool // the half-open breaker's
+	fresh     bool // it needs a connection that has not been used
 	started   time.Time
-	trace     httptrace.ClientTrace
-	cancel    context.CancelCauseFunc
-	timeout   time.Duration
 
-	header  time.Duration // from started to the response's header or the failure
-	status  int
-	kind    Kind // empty while all is well
-	settled bool
-
-	mu        sync.Mutex
-	timer     *time.Timer // fires when the server has been silent for too long
-	over      bool        // RoundTrip has returned: nothing may be written or timed any more
+	header    time.Duration // from started to the response's header or the failure
+	status    int
+	kind      Kind // empty while all is well
+	lost      bool // the server closed a used connection without a byte of a response
 	connected bool
-	interim   int // 1xx responses passed on
+	settled   bool
+	body      io.Closer // of the response
+
+	overHTTP2 *cancelable // nil over HTTP/1
+
+	mu      sync.Mutex
+	over    bool // roundTrip has returned: nothing may be written any more
+	interim int  // 1xx responses passed on
 }
 
 // roundTrip sends the request to a server and waits for the response's header.
 func (a *attempt) roundTrip(out *http.Request) (*http.Response, error) {
-	a.trace = httptrace.ClientTrace{GotConn: a.gotConn, Got1xxResponse: a.got1xx}
-	// Not on top of out's context: ReverseProxy has put its own trace there,
-	// which would drop the response headers that are set already when it
-	// passes a 1xx on.
-	ctx, cancel := context.WithCancelCause(&a.tx.ctx)
-	a.cancel = cancel
-	req := out.WithContext(httptrace.WithClientTrace(ctx, &a.trace))
+	req := out.WithContext(&a.tx.ctx)
 	if a != &a.tx.first {
 		// The attempt before may still be writing its own.
 		target := *req.URL
 		req.URL = &target
 	}
 	req.URL.Scheme, req.URL.Host = a.server.url.Scheme, a.server.url.Host
-	a.tx.body.attach(a, req)
-	res, err := a.transport.RoundTrip(req)
+	if a.tx.serversHost {
+		req.Host = a.server.url.Host
+	}
+	res, err := a.send(req)
 
 	a.mu.Lock()
 	a.over = true
-	if a.timer != nil {
-		a.timer.Stop()
-	}
 	a.mu.Unlock()
 	a.header = a.tx.up.now().Sub(a.started)
-	if err == nil {
-		a.status = res.StatusCode
-		return res, nil
+	if err != nil {
+		return nil, err
 	}
-	if cause := context.Cause(ctx); cause != nil {
-		err = cause
-	}
-	return nil, err
+	a.status, a.body = res.StatusCode, res.Body
+	return res, nil
 }
 
-// gotConn runs when the request has a connection: from here on it is the
-// server's turn.
-func (a *attempt) gotConn(httptrace.GotConnInfo) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+// send sends the request over the server's transport, or the one that a test has put in its place.
+func (a *attempt) send(req *http.Request) (*http.Response, error) {
+	if test := a.tx.up.testTransport; test != nil {
+		return a.cancelably(req, test.RoundTrip)
+	}
+	return a.transport.choose(req, a.over1, a.over2)
+}
+
+// over1 sends the request over HTTP/1.1.
+func (a *attempt) over1(req *http.Request) (*http.Response, error) {
+	a.tx.body.attach(a, req)
+	res, err := a.transport.http1.Do(req, (*caller)(a), a.fresh)
+	var failure *http1client.Error
+	if errors.As(err, &failure) {
+		a.connected = failure.Connected
+		a.lost = failure.Reused && failure.Sent && !failure.Begun
+		return nil, failure.Err
+	}
 	a.connected = true
-	switch {
-	case a.over || a.timeout <= 0:
-	case a.timer == nil:
-		a.timer = time.AfterFunc(a.timeout, a.expire)
-	default:
-		a.timer.Reset(a.timeout) // a stale connection was replaced
-	}
+	return res, err
 }
 
-func (a *attempt) expire() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if !a.over {
-		a.cancel(errSilent)
-	}
+// caller is an attempt as the HTTP/1.1 client knows it.
+type caller attempt
+
+func (c *caller) Deadline() time.Time    { return c.tx.deadline() }
+func (c *caller) Silence() time.Duration { return c.tx.pool.cfg.StreamTimeout }
+
+func (c *caller) Interim(status int, header http.Header) error {
+	return (*attempt)(c).passInterim(status, header)
 }
 
-// clientsTurn and serversTurn stop and restart the clock around a read from
-// the client's body.
-func (a *attempt) clientsTurn() {
+// passInterim passes an interim response on.
+func (a *attempt) passInterim(code int, header http.Header) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.timer != nil {
-		a.timer.Stop()
-	}
-}
-
-func (a *attempt) serversTurn() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.timer != nil && !a.over {
-		a.timer.Reset(a.timeout)
-	}
-}
-
-// got1xx passes an interim response on.
-func (a *attempt) got1xx(code int, header textproto.MIMEHeader) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	// net/http sends 100 (Continue) itself as the body is first read, and an
+	// The server that reads the client's request sends 100 (Continue) itself as the body is first read, and an
 	// HTTP/1.0 client would take any for the response (RFC 9110 section 15.2).
 	if a.over || code == http.StatusContinue || !a.tx.in.ProtoAtLeast(1, 1) {
 		return nil
@@ -133,7 +113,7 @@ func (a *attempt) got1xx(code int, header textproto.MIMEHeader) error {
 	if a.interim++; a.interim > maxInterim {
 		return fmt.Errorf("over %d interim responses", maxInterim)
 	}
-	a.tx.rw.writeInterim(code, http.Header(header))
+	a.tx.rw.writeInterim(code, header)
 	return nil
 }
 
@@ -151,10 +131,10 @@ func (a *attempt) judge(err error) *Error {
 		}
 	} else if !a.connected {
 		kind = KindConnect
-		if isTimeout(err) {
+		if isTimeout(err) || errors.Is(err, http1client.ErrTimeout) {
 			status = http.StatusGatewayTimeout
 		}
-	} else if errors.Is(err, errSilent) {
+	} else if errors.Is(err, http1client.ErrTimeout) {
 		kind, status = KindTimeout, http.StatusGatewayTimeout
 	} else if err.Error() == headerListTooLarge {
 		kind, status = KindBadRequest, http.StatusRequestHeaderFieldsTooLarge
@@ -186,7 +166,12 @@ func (a *attempt) settle(kind Kind, cause error) {
 		return
 	}
 	a.settled = true
-	a.cancel(nil)
+	if a.body != nil {
+		a.body.Close()
+	}
+	if a.overHTTP2 != nil {
+		a.overHTTP2.cancel(nil)
+	}
 	tx := a.tx
 	if kind == "" && a.failedByStatus() {
 		kind = KindStatus

@@ -24,11 +24,12 @@ func (tx *transaction) rewrite(pr *httputil.ProxyRequest) {
 	appendVia(out.Header, in.ProtoMajor, in.ProtoMinor, &tx.values.via)
 	ensureTraceparent(out.Header, &tx.values.traceparent)
 	if tx.route.RewriteHost {
-		out.Host = "" // the URL's, which every attempt sets
+		out.Host = "" // every attempt sets its server's
 	}
 	if tx.route.Rewrite != nil {
 		tx.route.Rewrite(pr)
 	}
+	tx.serversHost = tx.route.RewriteHost && pr.Out.Host == ""
 }
 
 // limitUpgrade leaves WebSocket as the only protocol to upgrade to. Through

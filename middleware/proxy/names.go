@@ -1,9 +1,6 @@
 package proxy
 
 import (
-	"context"
-	"net"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -141,17 +138,4 @@ func (p *pool) addressesOf(name string) []netip.AddrPort {
 		}
 	}
 	return all
-}
-
-// transportTo makes the connection pool of one place. Host, certificate and the HTTP/2 authority are those of the URL.
-func transportTo(key transportKey, address netip.AddrPort) (*http.Transport, error) {
-	t, err := newTransport(key)
-	if err != nil || !address.IsValid() {
-		return t, err
-	}
-	dial := t.DialContext
-	t.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return dial(ctx, network, address.String())
-	}
-	return t, nil
 }

@@ -76,31 +76,14 @@ func (b *requestBody) failure() error {
 // attach gives an attempt's request its view of the body and its trailers.
 func (b *requestBody) attach(a *attempt, req *http.Request) {
 	if b.source == nil {
-		if !b.tx.idempotent && (req.Header["Idempotency-Key"] != nil || req.Header["X-Idempotency-Key"] != nil) {
-			// net/http sends a request with one of these headers again when
-			// its connection is lost, unless the request has a body.
-			req.Body = emptyBody{}
-		}
 		return
 	}
-	view := newBodyView(b, a)
+	view := &bodyView{body: b, attempt: a, closed: make(chan struct{})}
 	if b.trailers != nil {
 		view.trailer = maps.Clone(b.trailers)
 		req.Trailer = view.trailer
 	}
 	req.Body = view
-	if b.tx.idempotent || req.Header["Idempotency-Key"] == nil && req.Header["X-Idempotency-Key"] == nil {
-		// net/http calls it to send the request on another connection, if
-		// nothing was sent on the first.
-		req.GetBody = func() (io.ReadCloser, error) {
-			if !b.rewindable() {
-				return nil, errNotReplayable
-			}
-			again := newBodyView(b, a)
-			again.trailer = view.trailer
-			return again, nil
-		}
-	}
 }
 
 // bodyView is the body as one attempt reads it.
@@ -113,18 +96,16 @@ type bodyView struct {
 	once    sync.Once
 }
 
-func newBodyView(b *requestBody, a *attempt) *bodyView {
-	return &bodyView{body: b, attempt: a, closed: make(chan struct{})}
-}
-
 func (v *bodyView) Read(p []byte) (int, error) {
 	select {
 	case <-v.closed:
 		return 0, http.ErrBodyReadAfterClose
 	default:
 	}
-	v.attempt.clientsTurn()
-	defer v.attempt.serversTurn()
+	if c := v.attempt.overHTTP2; c != nil {
+		c.clientsTurn()
+		defer c.serversTurn()
+	}
 	n, err := v.body.readAt(p, v.offset, v.closed)
 	v.offset += int64(n)
 	if err == io.EOF && v.trailer != nil {
@@ -158,6 +139,7 @@ func (b *requestBody) readAt(p []byte, offset int64, interrupt <-chan struct{}) 
 	if err == errInterrupted {
 		return 0, err
 	}
+	b.tx.clock.restart()
 	read = b.read.Add(int64(n))
 	if read <= int64(b.keep) {
 		b.kept = append(b.kept, p[:n]...)
@@ -191,8 +173,3 @@ func (b *requestBody) copyTrailer(dst http.Header) {
 	}
 	b.tx.filter(dst)
 }
-
-type emptyBody struct{}
-
-func (emptyBody) Read([]byte) (int, error) { return 0, io.EOF }
-func (emptyBody) Close() error             { return nil }

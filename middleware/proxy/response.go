@@ -3,11 +3,9 @@ package proxy
 import (
 	"bufio"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"time"
 
 	"github.com/labstack/echo/v4"
 )
@@ -36,33 +34,19 @@ func (tx *transaction) modifyResponse(res *http.Response) error {
 	tx.closeAfterUpload()
 	tx.cleanTrailer(res.Trailer)
 	tx.response = responseBody{ReadCloser: res.Body, tx: tx, res: res}
-	if silence := tx.pool.cfg.StreamTimeout; silence > 0 {
-		tx.response.silence = silence
-		tx.response.timer = time.AfterFunc(silence, func() {
-			tx.current.cancel(fmt.Errorf("the server was silent for %s within the response", silence))
-		})
-		tx.response.timer.Stop()
-	}
 	res.Body = &tx.response
 	return nil
 }
 
-// responseBody is a response's body. It records how reading it ended, and bounds
-// the server's silence.
+// responseBody is a response's body. It records how reading it ended.
 type responseBody struct {
 	io.ReadCloser
-	tx      *transaction
-	res     *http.Response
-	err     error // how reading ended; nil while it has not
-	silence time.Duration
-	timer   *time.Timer // nil: silence is not bounded
+	tx  *transaction
+	res *http.Response
+	err error // how reading ended; nil while it has not
 }
 
 func (b *responseBody) Read(p []byte) (int, error) {
-	if b.timer != nil {
-		b.timer.Reset(b.silence)
-		defer b.timer.Stop()
-	}
 	n, err := b.ReadCloser.Read(p)
 	if err != nil {
 		b.err = err

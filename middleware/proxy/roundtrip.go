@@ -15,7 +15,11 @@ func (t balanced) RoundTrip(out *http.Request) (*http.Response, error) {
 	cfg := &tx.pool.cfg
 	t.up.budget.earn(cfg.RetryBudget)
 	tx.idempotent = isIdempotent(out.Method)
-	tx.body.init(tx, out, tx.idempotent && cfg.Retries > 0)
+	tx.body.init(tx, out, tx.idempotent && cfg.Retries > 0 || tx.pool.mayBeHTTP2())
+	tx.clock.start(tx.timeout())
+	if agent := out.Header["User-Agent"]; len(agent) == 1 && agent[0] == "" {
+		delete(out.Header, "User-Agent") // ReverseProxy's, so that net/http sends none of its own
+	}
 
 	a, why := tx.begin()
 	if a == nil {
@@ -60,10 +64,7 @@ func (tx *transaction) begin() (*attempt, choice) {
 	if tx.attempts > 0 {
 		a = new(attempt)
 	}
-	a.tx, a.server, a.transport, a.trial, a.started, a.timeout = tx, m.server, m.transport, trial, now, tx.timeout()
-	if tx.up.testTransport != nil {
-		a.transport = tx.up.testTransport
-	}
+	a.tx, a.server, a.transport, a.trial, a.started = tx, m.server, m.transport, trial, now
 	tx.attempts++
 	tx.current = a
 	return a, chosen

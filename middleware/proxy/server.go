@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"net/http"
 	"net/netip"
 	"net/url"
 	"sync"
@@ -90,7 +89,7 @@ func (s *server) warmUp(now int64, slowStart time.Duration) {
 type member struct {
 	*server
 	weight    int // 0: it gets no new requests
-	transport *http.Transport
+	transport *serverTransport
 }
 
 // ServerStatus is how a server is, as the admin API's /upstreams shows it.

@@ -28,13 +28,15 @@ type transaction struct {
 	rw       responseWriter
 	body     requestBody
 	response responseBody
+	clock    clock
 
-	upgraded   io.Closer // the server's side of an upgraded connection
-	idempotent bool
-	first      attempt // most requests need no second one
-	current    *attempt
-	attempts   int
-	tried      []*server
+	upgraded    io.Closer // the server's side of an upgraded connection
+	idempotent  bool
+	serversHost bool    // each server is sent its own host
+	first       attempt // most requests need no second one
+	current     *attempt
+	attempts    int
+	tried       []*server
 
 	values headerValues
 	err    *Error // why there is no response
@@ -84,13 +86,16 @@ func transactionOf(r *http.Request) *transaction {
 	return r.Context().Value(transactionKey{}).(*transaction)
 }
 
-// timeout is how long a server may be silent before its response's header.
+// timeout is how long the servers have for the response's header, all tries together.
 func (tx *transaction) timeout() time.Duration {
 	if tx.route.Timeout != 0 {
 		return tx.route.Timeout
 	}
 	return tx.pool.cfg.Timeout
 }
+
+// deadline is when the response's header must have come, whichever server it is from.
+func (tx *transaction) deadline() time.Time { return tx.clock.deadline() }
 
 // balanceKey hashes the client's bucket, so that an IPv6 client that changes its
 // address within its prefix stays on its server.

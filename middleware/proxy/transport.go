@@ -3,11 +3,17 @@ package proxy
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"os"
+	"sync/atomic"
 	"time"
+
+	"github.com/headgate/headgate/middleware/proxy/internal/http1client"
 )
 
 const (
@@ -20,10 +26,6 @@ const (
 
 	// maxIdle bounds the unused connections kept to each server.
 	maxIdle = 512
-
-	// continueWait is how long the server's 100 (Continue) is waited for
-	// before the body is sent all the same (RFC 9110 section 10.1.1).
-	continueWait = time.Second
 
 	maxResponseHeader = 1 << 20
 )
@@ -79,39 +81,117 @@ func (k transportKey) tlsConfig() (*tls.Config, error) {
 	return cfg, nil
 }
 
-// newTransport makes one server's connection pool. The wait for the response
-// header is not its business but the attempt's, which knows the route's.
-func newTransport(k transportKey) (*http.Transport, error) {
-	tlsConfig, err := k.tlsConfig()
-	if err != nil {
-		return nil, err
+// serverTransport is one server's connections, of either version of HTTP. The wait for the response's header is not its business but the
+// attempt's, which knows the route's.
+type serverTransport struct {
+	http1 *http1client.Client // nil: HTTP/2 alone
+	http2 *http2Client        // nil: HTTP/1.1 alone
+
+	prefers2 atomic.Bool // where both are spoken: ALPN chose HTTP/2 the last time
+}
+
+// newTransport makes the connection pool of one place: of the address, or where the URL says if it is invalid. Host, certificate and the
+// HTTP/2 authority are those of the URL.
+func newTransport(k transportKey, target *url.URL, address netip.AddrPort) (*serverTransport, error) {
+	o := http1client.Options{
+		Address: hostPort(target), ConnectTimeout: k.connectTimeout, IdleTimeout: k.idleTimeout,
+		KeepAlive: keepAliveProbe, MaxIdle: maxIdle,
 	}
-	dialer := &net.Dialer{Timeout: k.connectTimeout, KeepAlive: keepAliveProbe}
-	t := &http.Transport{
-		DialContext:            dialer.DialContext,
-		TLSClientConfig:        tlsConfig,
-		TLSHandshakeTimeout:    k.connectTimeout,
-		IdleConnTimeout:        k.idleTimeout,
-		MaxIdleConnsPerHost:    maxIdle,
-		ExpectContinueTimeout:  continueWait,
-		MaxResponseHeaderBytes: maxResponseHeader,
-		DisableCompression:     true, // what the client asked for is what the server is asked for
-		Protocols:              new(http.Protocols),
-		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+	if address.IsValid() {
+		o.Address = address.String()
 	}
 	if k.idleTimeout < 0 {
-		t.MaxIdleConnsPerHost = -1 // no connection is kept
+		o.IdleTimeout, o.MaxIdle = 0, 0 // no connection is kept
 	}
-	switch k.protocol {
-	case HTTP1:
-		t.Protocols.SetHTTP1(true)
-	case HTTP2:
-		t.Protocols.SetHTTP2(true)
-	case H2C:
-		t.Protocols.SetUnencryptedHTTP2(true)
-	default:
-		t.Protocols.SetHTTP1(true)
-		t.Protocols.SetHTTP2(true)
+	if target.Scheme == "https" {
+		cfg, err := k.tlsConfig()
+		if err != nil {
+			return nil, err
+		}
+		orDefault(&cfg.ServerName, target.Hostname())
+		o.TLS = cfg
+	}
+	protocol := k.protocol
+	if protocol == Auto && o.TLS == nil {
+		protocol = HTTP1
+	}
+	t := new(serverTransport)
+	if protocol == Auto || protocol == HTTP1 {
+		t.http1 = http1client.New(offering(o, protocol))
+	}
+	if protocol != HTTP1 {
+		t.http2 = newHTTP2Client(offering(o, protocol), protocol)
+	}
+	if protocol == Auto {
+		t.http2.toHTTP1 = t.http1.Adopt
 	}
 	return t, nil
+}
+
+// offering returns the options with what ALPN is to offer.
+func offering(o http1client.Options, p Protocol) http1client.Options {
+	if o.TLS == nil {
+		return o
+	}
+	o.TLS = o.TLS.Clone()
+	switch p {
+	case HTTP1:
+		o.TLS.NextProtos = []string{"http/1.1"}
+	case HTTP2:
+		o.TLS.NextProtos = []string{"h2"}
+	default:
+		o.TLS.NextProtos = []string{"h2", "http/1.1"}
+	}
+	return o
+}
+
+// hostPort is where a server listens.
+func hostPort(target *url.URL) string {
+	port := target.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[target.Scheme]
+	}
+	return net.JoinHostPort(target.Hostname(), port)
+}
+
+// RoundTrip implements http.RoundTripper, for health checks.
+func (t *serverTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	return t.choose(req, t.http1.RoundTrip, t.http2.RoundTrip)
+}
+
+// choose sends a request over the version of HTTP that ALPN chooses for it.
+func (t *serverTransport) choose(req *http.Request, over1, over2 func(*http.Request) (*http.Response, error)) (*http.Response, error) {
+	switch {
+	case t.http1 == nil:
+		return over2(req)
+	case t.http2 == nil || len(req.Header["Upgrade"]) > 0: // HTTP/2 has no Upgrade
+		return over1(req)
+	}
+	if t.prefers2.Load() {
+		res, err := over2(req)
+		if !errors.Is(err, errHTTP1) {
+			return res, err
+		}
+		t.prefers2.Store(false)
+	}
+	res, err := over1(req)
+	var other *http1client.HTTP2Error
+	if !errors.As(err, &other) {
+		return res, err
+	}
+	t.prefers2.Store(true)
+	if err := t.http2.adopt(other.Conn); err != nil {
+		return nil, err
+	}
+	return over2(req)
+}
+
+// CloseIdleConnections closes the connections that are not in use, and the others when they are not any more.
+func (t *serverTransport) CloseIdleConnections() {
+	if t.http1 != nil {
+		t.http1.CloseIdleConnections()
+	}
+	if t.http2 != nil {
+		t.http2.closeIdle()
+	}
 }

@@ -165,7 +165,7 @@ func (u *Upstream) newMember(cfg Config, key transportKey, target *url.URL, at p
 	}
 	m.watch.Store(at.watch)
 	if m.transport == nil || key != u.key {
-		m.transport, err = transportTo(key, at.address)
+		m.transport, err = newTransport(key, target, at.address)
 	}
 	return m, err
 }

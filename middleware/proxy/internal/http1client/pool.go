@@ -1,0 +1,116 @@
+package http1client
+
+import (
+	"slices"
+	"time"
+)
+
+// take returns an unused connection that is sound as far as can be seen, or nil. It is armed for a request that is due then.
+func (c *Client) take(due time.Time) *conn {
+	for {
+		conn := c.pop()
+		if conn == nil {
+			return nil
+		}
+		now := time.Now()
+		if c.goesOn(conn, now) && conn.quiet(c.firstDeadline(now, due)) {
+			return conn
+		}
+		conn.close()
+	}
+}
+
+func (c *Client) pop() *conn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last := len(c.idle) - 1
+	if last < 0 {
+		return nil
+	}
+	conn := c.idle[last]
+	c.idle[last] = nil
+	c.idle = c.idle[:last]
+	return conn
+}
+
+// put keeps a connection for the next request, or closes it.
+func (c *Client) put(conn *conn) {
+	conn.since = time.Now()
+	if !c.keep(conn) {
+		conn.close()
+	}
+}
+
+func (c *Client) keep(conn *conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || len(c.idle) >= c.options.MaxIdle || !c.goesOn(conn, conn.since) {
+		return false
+	}
+	c.idle = append(c.idle, conn)
+	if c.timer == nil {
+		if lifetime := c.sweepAfter(); lifetime > 0 {
+			c.timer = time.AfterFunc(lifetime, c.sweep)
+		}
+	}
+	return true
+}
+
+// goesOn reports whether a connection is neither too old nor has been idle for too long.
+func (c *Client) goesOn(conn *conn, now time.Time) bool {
+	o := &c.options
+	return (o.IdleTimeout == 0 || now.Sub(conn.since) < o.IdleTimeout) && (o.MaxAge == 0 || now.Sub(conn.born) < o.MaxAge)
+}
+
+// sweepAfter is how often unused connections are looked through; 0: never.
+func (c *Client) sweepAfter() time.Duration {
+	o := &c.options
+	if o.IdleTimeout > 0 && (o.MaxAge == 0 || o.IdleTimeout < o.MaxAge) {
+		return o.IdleTimeout
+	}
+	return o.MaxAge
+}
+
+// sweep closes unused connections whose time is over. A timer calls it as long as there are unused connections.
+func (c *Client) sweep() {
+	for _, conn := range c.over(time.Now()) {
+		conn.close()
+	}
+}
+
+func (c *Client) over(now time.Time) (over []*conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	next := c.sweepAfter()
+	c.idle = slices.DeleteFunc(c.idle, func(conn *conn) bool {
+		if !c.goesOn(conn, now) {
+			over = append(over, conn)
+			return true
+		}
+		if left := c.options.IdleTimeout - now.Sub(conn.since); c.options.IdleTimeout > 0 {
+			next = min(next, left)
+		}
+		return false
+	})
+	c.timer = nil
+	if len(c.idle) > 0 && !c.closed {
+		c.timer = time.AfterFunc(max(next, time.Millisecond), c.sweep)
+	}
+	return over
+}
+
+// CloseIdleConnections closes the unused connections, and those that are in use as they come back. Further requests open connections of
+// their own.
+func (c *Client) CloseIdleConnections() {
+	c.mu.Lock()
+	idle := c.idle
+	c.idle, c.closed = nil, true
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
+	}
+	c.mu.Unlock()
+	for _, conn := range idle {
+		conn.close()
+	}
+}
