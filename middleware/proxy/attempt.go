@@ -32,16 +32,30 @@ type attempt struct {
 	header    time.Duration // from started to the response's header or the failure
 	status    int
 	kind      Kind // empty while all is well
-	lost      bool // the server closed a used connection without a byte of a response
 	connected bool
 	settled   bool
 	body      io.Closer // of the response
+
+	lost        bool // the server has closed a used connection without a byte of a response
+	unprocessed bool // the server has said that it has done nothing about the request
 
 	overHTTP2 *cancelable // nil over HTTP/1
 
 	mu      sync.Mutex
 	over    bool // roundTrip has returned: nothing may be written any more
 	interim int  // 1xx responses passed on
+}
+
+// try sends the request to a server, and returns its response, or why there is none that can be passed on.
+func (a *attempt) try(out *http.Request) (*http.Response, *Error) {
+	res, err := a.roundTrip(out)
+	if err == nil && a.tx.holds(res) {
+		err = a.tx.held.hold(res)
+	}
+	if err != nil {
+		return nil, a.judge(err)
+	}
+	return res, nil
 }
 
 // roundTrip sends the request to a server and waits for the response's header.
@@ -129,6 +143,8 @@ func (a *attempt) judge(err error) *Error {
 		if errors.Is(ctxErr, context.DeadlineExceeded) {
 			kind, status = KindDeadline, http.StatusGatewayTimeout
 		}
+	} else if a.status != 0 {
+		kind = KindTruncated
 	} else if !a.connected {
 		kind = KindConnect
 		if isTimeout(err) || errors.Is(err, http1client.ErrTimeout) {
@@ -139,7 +155,7 @@ func (a *attempt) judge(err error) *Error {
 	} else if err.Error() == headerListTooLarge {
 		kind, status = KindBadRequest, http.StatusRequestHeaderFieldsTooLarge
 	}
-	a.kind = kind
+	a.kind, a.unprocessed = kind, notProcessed(err)
 	return tx.newError(kind, status, err)
 }
 
@@ -179,6 +195,9 @@ func (a *attempt) settle(kind Kind, cause error) {
 	switch {
 	case kind == KindStatus:
 		tx.up.failed(tx.pool, a.server, a.trial, fmt.Sprintf("status %d", a.status))
+	case a.unprocessed:
+	case kind == KindTimeout && !a.trial:
+		a.server.breaker.timeouts.Add(1)
 	case kind.blamesServer():
 		tx.up.failed(tx.pool, a.server, a.trial, cause.Error())
 	case kind == "" || kind == KindRefused:

@@ -35,6 +35,7 @@ type breaker struct {
 	trial     atomic.Bool  // a trial is in flight
 	streak    atomic.Int64 // failures in a row
 	failures  atomic.Int64 // failures, ever
+	timeouts  atomic.Int64 // ever; they are no ground for an ejection
 	ejections atomic.Int64 // ever
 
 	mu       sync.Mutex

@@ -26,27 +26,23 @@ func (t balanced) RoundTrip(out *http.Request) (*http.Response, error) {
 		return nil, tx.unavailable(why)
 	}
 	for {
-		res, err := a.roundTrip(out)
-		if err == nil && !slices.Contains(cfg.RetryStatuses, res.StatusCode) {
+		res, failure := a.try(out)
+		if failure == nil && !slices.Contains(cfg.RetryStatuses, res.StatusCode) {
 			a.answered()
 			return res, nil
 		}
-		var failure *Error
-		if err != nil {
-			failure = a.judge(err)
-		}
 		next := tx.another(a, failure)
 		switch {
-		case next == nil && err == nil:
+		case next == nil && failure == nil:
 			return res, nil // the best that there is
-		case next == nil:
-			a.settle(failure.Kind, err)
-			return nil, failure
-		case err == nil:
+		case failure != nil:
+			a.settle(failure.Kind, failure.Err)
+			if next == nil {
+				return nil, failure
+			}
+		default:
 			res.Body.Close()
 			a.settle(KindStatus, nil)
-		default:
-			a.settle(failure.Kind, err)
 		}
 		a = next
 	}
@@ -55,7 +51,7 @@ func (t balanced) RoundTrip(out *http.Request) (*http.Response, error) {
 // begin takes a place on a server, for the request's next attempt.
 func (tx *transaction) begin() (*attempt, choice) {
 	now := tx.up.now()
-	left := tx.pool.cfg.Retries - tx.attempts
+	left := tx.pool.cfg.Retries - tx.retries
 	m, trial, why := tx.pool.choose(tx.up.tick(now), tx.balanceKey, tx.tried, tx.idempotent && left > 0)
 	if why != chosen {
 		return nil, why
@@ -73,24 +69,41 @@ func (tx *transaction) begin() (*attempt, choice) {
 // another begins the attempt that follows a failed one, or returns nil if
 // there may be none. failure is nil if the server did answer.
 func (tx *transaction) another(a *attempt, failure *Error) *attempt {
-	if tx.attempts > tx.pool.cfg.Retries || !tx.repeatable(a, failure) || !tx.up.budget.spend() {
+	if !tx.repeatable(a, failure) || !tx.mayRepeat(a) {
+		return nil
+	}
+	if !tx.up.budget.spend() {
 		return nil
 	}
 	tx.tried = append(tx.tried, a.server)
 	next, _ := tx.begin()
+	if next == nil && (a.lost || a.unprocessed) && !tx.again {
+		// No other server is left, and this one may be well: it has closed a connection.
+		tx.tried, tx.again = tx.tried[:len(tx.tried)-1], true
+		if next, _ = tx.begin(); next != nil {
+			next.fresh = true
+		}
+	}
 	if next == nil {
 		tx.up.budget.refund()
+	} else if !a.unprocessed {
+		tx.retries++
 	}
 	return next
+}
+
+// mayRepeat reports whether the number of attempts allows for another. What a server has not processed may go to each of the others.
+func (tx *transaction) mayRepeat(a *attempt) bool {
+	return a.unprocessed && tx.attempts <= tx.pool.cfg.Retries+len(tx.pool.members) || tx.retries < tx.pool.cfg.Retries
 }
 
 // repeatable reports whether a second attempt can neither do harm nor reach
 // the client twice.
 func (tx *transaction) repeatable(a *attempt, failure *Error) bool {
 	switch {
-	case failure != nil && !failure.Kind.blamesServer():
+	case failure != nil && (!failure.Kind.blamesServer() || failure.Kind == KindTimeout):
 		return false
-	case tx.in.Context().Err() != nil:
+	case tx.in.Context().Err() != nil || tx.clock.passed():
 		return false
 	case a.interim > 0: // the response has begun, if only just
 		return false
@@ -98,8 +111,8 @@ func (tx *transaction) repeatable(a *attempt, failure *Error) bool {
 		return false
 	}
 	// RFC 9110 section 9.2.2: a proxy must not repeat what is not idempotent.
-	// What never left is not repeated.
-	return tx.idempotent || failure != nil && (failure.Kind == KindConnect || isDialError(failure.Err))
+	// What never left, or was not processed, is not repeated.
+	return tx.idempotent || a.unprocessed || failure != nil && failure.Kind == KindConnect
 }
 
 // unavailable says why there is no server for the request.

@@ -125,7 +125,7 @@ func (u *Upstream) status(m member, now time.Time) ServerStatus {
 		Healthy: !m.checked.down.Load() && m.breaker.state(u.tick(now)) == closed,
 		Why:     m.why, Since: m.since,
 		Active: m.active.Load(), Requests: m.requests.Load(),
-		Failures: m.breaker.failures.Load(), Ejections: m.breaker.ejections.Load(),
+		Failures: m.breaker.failures.Load() + m.breaker.timeouts.Load(), Ejections: m.breaker.ejections.Load(),
 	}
 	if m.address.IsValid() {
 		st.Address = m.address.String()

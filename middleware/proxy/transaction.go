@@ -28,6 +28,7 @@ type transaction struct {
 	rw       responseWriter
 	body     requestBody
 	response responseBody
+	held     heldBody
 	clock    clock
 
 	upgraded    io.Closer // the server's side of an upgraded connection
@@ -36,6 +37,8 @@ type transaction struct {
 	first       attempt // most requests need no second one
 	current     *attempt
 	attempts    int
+	retries     int  // attempts that count against Config.Retries
+	again       bool // a server has been tried a second time
 	tried       []*server
 
 	values headerValues
