@@ -60,9 +60,10 @@ func (a *attempt) try(out *http.Request) (*http.Response, *Error) {
 
 // roundTrip sends the request to a server and waits for the response's header.
 func (a *attempt) roundTrip(out *http.Request) (*http.Response, error) {
-	req := out.WithContext(&a.tx.ctx)
+	req := out
 	if a != &a.tx.first {
 		// The attempt before may still be writing its own.
+		req = out.WithContext(out.Context())
 		target := *req.URL
 		req.URL = &target
 	}
@@ -93,6 +94,7 @@ func (a *attempt) send(req *http.Request) (*http.Response, error) {
 
 // over1 sends the request over HTTP/1.1.
 func (a *attempt) over1(req *http.Request) (*http.Response, error) {
+	a.overHTTP2 = nil
 	a.tx.body.attach(a, req)
 	res, err := a.transport.http1.Do(req, (*caller)(a), a.fresh)
 	var failure *http1client.Error
@@ -127,7 +129,7 @@ func (a *attempt) passInterim(code int, header http.Header) error {
 	if a.interim++; a.interim > maxInterim {
 		return fmt.Errorf("over %d interim responses", maxInterim)
 	}
-	a.tx.rw.writeInterim(code, header)
+	a.tx.writeInterim(code, header)
 	return nil
 }
 

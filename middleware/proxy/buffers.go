@@ -5,7 +5,7 @@ import "sync"
 // copyBuffer is how much of a body is moved at a time.
 const copyBuffer = 32 << 10
 
-// bufferPool provides ReverseProxy's buffers. It pools pointers to arrays, since
+// bufferPool provides buffers for bodies. It pools pointers to arrays, since
 // Put would allocate for a slice.
 type bufferPool struct{ pool sync.Pool }
 

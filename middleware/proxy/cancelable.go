@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
@@ -48,6 +49,10 @@ func (a *attempt) cancelably(req *http.Request, send func(*http.Request) (*http.
 		c.timer = time.AfterFunc(time.Until(due), c.expire)
 	}
 	req = req.WithContext(httptrace.WithClientTrace(c.ctx, &c.trace))
+	if _, ok := req.Header["User-Agent"]; !ok {
+		req.Header = maps.Clone(req.Header)
+		req.Header["User-Agent"] = noUserAgent
+	}
 	a.tx.body.attach(a, req)
 	res, err := send(req)
 	c.end()
@@ -62,6 +67,9 @@ func (a *attempt) cancelably(req *http.Request, send func(*http.Request) (*http.
 	}
 	return res, nil
 }
+
+// noUserAgent keeps net/http from sending a User-Agent of its own.
+var noUserAgent = []string{""}
 
 func (c *cancelable) expire() {
 	c.mu.Lock()

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"errors"
-	"log/slog"
 	"net/http"
 	"net/http/httputil"
 	"time"
@@ -90,28 +89,20 @@ func (h *Handler) Forward(w http.ResponseWriter, r *http.Request) error {
 	}
 	tx := newTransaction(h, w, r)
 	defer tx.finish()
-	h.upstream.proxy.ServeHTTP(&tx.rw, r.WithContext(&tx.ctx))
-	if tx.broken() && tx.err == nil {
-		panic(http.ErrAbortHandler) // ReverseProxy only does it below an http.Server
+	if err := tx.rewrite(); err != nil {
+		return tx.refuse(err)
 	}
-	if tx.err != nil {
-		return tx.err
+	res, failure := tx.roundTrip()
+	if failure != nil {
+		return tx.refuse(failure)
+	}
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		failure = tx.upgrade(res)
+	} else {
+		failure = tx.respond(res)
+	}
+	if failure != nil {
+		return tx.refuse(failure)
 	}
 	return nil
-}
-
-// newReverseProxy makes the upstream's one ReverseProxy. What differs from
-// request to request is in the transaction that the context carries.
-func newReverseProxy(u *Upstream) *httputil.ReverseProxy {
-	return &httputil.ReverseProxy{
-		Rewrite:        func(pr *httputil.ProxyRequest) { transactionOf(pr.Out).rewrite(pr) },
-		Transport:      balanced{u},
-		ModifyResponse: func(res *http.Response) error { return transactionOf(res.Request).modifyResponse(res) },
-		ErrorHandler: func(_ http.ResponseWriter, r *http.Request, err error) {
-			transactionOf(r).fail(err)
-		},
-		BufferPool: newBufferPool(),
-		// ReverseProxy reports nothing that the observer or Forward does not.
-		ErrorLog: slog.NewLogLogger(u.options.Logger.Handler(), slog.LevelDebug),
-	}
 }

@@ -11,15 +11,31 @@ import (
 	"github.com/headgate/headgate/internal/httpx"
 )
 
-// rewrite is ReverseProxy's hook that makes the outbound request. ReverseProxy
-// has removed the hop-by-hop fields by then, and those that Connection names.
-func (tx *transaction) rewrite(pr *httputil.ProxyRequest) {
-	in, out := pr.In, pr.Out
-	// The query byte for byte: ReverseProxy has parsed and re-encoded it.
-	out.URL.RawQuery, out.URL.ForceQuery = in.URL.RawQuery, in.URL.ForceQuery
+// rewrite makes the request that goes to a server.
+func (tx *transaction) rewrite() *Error {
+	in := tx.in
+	out := in.WithContext(in.Context())
+	tx.out, tx.url = out, *in.URL
+	out.URL, out.Close = &tx.url, false
+	if out.Header = in.Header.Clone(); out.Header == nil {
+		out.Header = make(http.Header)
+	}
+	if in.ContentLength == 0 {
+		out.Body = nil
+	}
+	upgrade := upgradeType(out.Header)
+	if !isPrintable(upgrade) {
+		return tx.newError(KindBadRequest, http.StatusBadRequest, fmt.Errorf("Upgrade to a protocol %q", upgrade))
+	}
+	removeHopByHop(out.Header)
+	if httpguts.HeaderValuesContainsToken(in.Header["Te"], "trailers") {
+		out.Header["Te"] = teTrailers
+	}
+	if upgrade != "" && tx.maySwitchTo(upgrade) {
+		out.Header["Connection"], out.Header["Upgrade"] = connectionUpgrade, []string{upgrade}
+	}
 	restoreOurs(out.Header, in.Header)
 	StripForwarding(out.Header)
-	tx.limitUpgrade(out.Header)
 	tx.setForwarded(out)
 	appendVia(out.Header, in.ProtoMajor, in.ProtoMinor, &tx.values.via)
 	ensureTraceparent(out.Header, &tx.values.traceparent)
@@ -27,29 +43,43 @@ func (tx *transaction) rewrite(pr *httputil.ProxyRequest) {
 		out.Host = "" // every attempt sets its server's
 	}
 	if tx.route.Rewrite != nil {
+		pr := &httputil.ProxyRequest{In: in, Out: out}
 		tx.route.Rewrite(pr)
+		tx.out = pr.Out
 	}
-	tx.serversHost = tx.route.RewriteHost && pr.Out.Host == ""
+	tx.serversHost = tx.route.RewriteHost && tx.out.Host == ""
+	return nil
 }
 
-// limitUpgrade leaves WebSocket as the only protocol to upgrade to. Through
+// Values of fields that are the same for every request. They are not written to.
+var (
+	teTrailers        = []string{"trailers"}
+	connectionUpgrade = []string{"Upgrade"}
+)
+
+// upgradeType is the protocol that a header asks or agrees to switch to, or empty.
+func upgradeType(h http.Header) string {
+	if !httpguts.HeaderValuesContainsToken(h["Connection"], "upgrade") {
+		return ""
+	}
+	return h.Get("Upgrade")
+}
+
+func isPrintable(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) < 0
+}
+
+// maySwitchTo leaves WebSocket as the only protocol to upgrade to. Through
 // another, above all h2c, a client could send requests to the server that the
 // gateway neither limits nor checks. A server may ignore an Upgrade (RFC 9110
 // section 7.8), so the request is forwarded without it. HTTP/2 has no Upgrade.
-func (tx *transaction) limitUpgrade(h http.Header) {
-	upgrade, ok := h["Upgrade"]
-	if !ok {
-		return
-	}
+func (tx *transaction) maySwitchTo(protocol string) bool {
 	p := tx.pool.cfg.Protocol
-	if len(upgrade) != 1 || !strings.EqualFold(upgrade[0], "websocket") || p == HTTP2 || p == H2C {
-		delete(h, "Upgrade")
-		delete(h, "Connection")
-	}
+	return strings.EqualFold(protocol, "websocket") && len(tx.in.Header["Upgrade"]) == 1 && p != HTTP2 && p != H2C
 }
 
-// restoreOurs restores the fields that the gateway has set and that ReverseProxy
-// has removed because the client named them in Connection.
+// restoreOurs restores the fields that the gateway has set, and that are
+// gone because the client named them in Connection.
 func restoreOurs(out, in http.Header) {
 	if _, ok := in["Connection"]; !ok {
 		return
@@ -62,26 +92,40 @@ func restoreOurs(out, in http.Header) {
 }
 
 // isHopByHop reports whether a field concerns one connection alone (RFC 9110
-// section 7.6.1), or would change framing or routing in an interim response or
-// a trailer (section 6.5.1).
+// section 7.6.1).
 func isHopByHop(name string) bool {
 	switch name {
 	case "Connection", "Proxy-Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
-		"Proxy-Authenticate", "Proxy-Authorization", "Content-Length", "Host":
+		"Proxy-Authenticate", "Proxy-Authorization":
 		return true
 	}
 	return false
 }
 
 func removeHopByHop(h http.Header) {
-	for name := range httpx.Tokens(h["Connection"]) {
-		h.Del(name)
+	if lines, ok := h["Connection"]; ok {
+		for name := range httpx.Tokens(lines) {
+			h.Del(name)
+		}
 	}
 	for name := range h {
 		if isHopByHop(name) {
 			delete(h, name)
 		}
 	}
+}
+
+// decides reports whether a field would change, where it stands in a trailer, how the message is framed, routed,
+// authenticated, stored or rendered: what has been decided by then (RFC 9110 section 6.5.1).
+func decides(name string) bool {
+	switch name {
+	case "Content-Length", "Host",
+		"Set-Cookie", "Cookie", "Authorization", "Www-Authenticate", "Authentication-Info",
+		"Age", "Cache-Control", "Cdn-Cache-Control", "Expires", "Date", "Location", "Retry-After", "Vary", "Warning", "Pragma", "Cache-Groups",
+		"Content-Encoding", "Content-Type", "Content-Range", "Expect", "Max-Forwards", "Range":
+		return true
+	}
+	return strings.HasPrefix(name, "If-")
 }
 
 // cleanTrailer removes the fields from a trailer section that must not cross the
@@ -92,6 +136,11 @@ func (tx *transaction) cleanTrailer(trailer http.Header) {
 		return
 	}
 	removeHopByHop(trailer)
+	for name := range trailer {
+		if decides(name) {
+			delete(trailer, name)
+		}
+	}
 	StripForwarding(trailer)
 	tx.filter(trailer)
 }

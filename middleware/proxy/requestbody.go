@@ -34,6 +34,7 @@ type requestBody struct {
 
 	read   atomic.Int64 // from the source
 	done   atomic.Bool  // the source has ended
+	over   atomic.Bool  // the handler has returned: the source must not be read any more
 	broken atomic.Pointer[error]
 }
 
@@ -47,8 +48,9 @@ func (b *requestBody) init(tx *transaction, out *http.Request, replay bool) {
 		b.interruptible = &interruptibleReader{source: b.source}
 	}
 	if len(out.Trailer) > 0 {
-		tx.cleanTrailer(out.Trailer)
-		b.trailers = out.Trailer
+		b.trailers = maps.Clone(out.Trailer)
+		tx.cleanTrailer(b.trailers)
+		out.Trailer = nil // each attempt has its own
 	}
 }
 
@@ -134,6 +136,9 @@ func (b *requestBody) readAt(p []byte, offset int64, interrupt <-chan struct{}) 
 	}
 	if b.end != nil {
 		return 0, b.end
+	}
+	if b.over.Load() {
+		return 0, http.ErrBodyReadAfterClose
 	}
 	n, err := b.readSource(p, interrupt)
 	if err == errInterrupted {

@@ -1,112 +1,150 @@
 package proxy
 
 import (
-	"bufio"
 	"errors"
 	"io"
-	"net"
+	"mime"
 	"net/http"
-
-	"github.com/labstack/echo/v4"
+	"strings"
 )
 
-// modifyResponse is ReverseProxy's hook for the response that is passed on.
-func (tx *transaction) modifyResponse(res *http.Response) error {
-	appendVia(res.Header, res.ProtoMajor, res.ProtoMinor, &tx.values.viaBack)
-	if modify := tx.route.ModifyResponse; modify != nil {
-		if err := modify(res); err != nil {
-			tx.current.kind = KindRefused
-			var failure *Error
-			if errors.As(err, &failure) {
-				refusal := *failure
-				refusal.Kind, refusal.Upstream, refusal.Server = KindRefused, tx.up.name, tx.current.server.name
-				return &refusal
-			}
-			return tx.newError(KindRefused, http.StatusBadGateway, err)
-		}
-	}
-	if res.StatusCode == http.StatusSwitchingProtocols {
-		// The body is the connection. ReverseProxy does not close it if it
-		// refuses the upgrade; finish does.
-		tx.upgraded = res.Body
-		return nil
+// respond passes a server's response on to the client. A failure means that nothing has been written.
+func (tx *transaction) respond(res *http.Response) *Error {
+	removeHopByHop(res.Header)
+	if failure := tx.modifyResponse(res); failure != nil {
+		return failure
 	}
 	tx.closeAfterUpload()
 	tx.cleanTrailer(res.Trailer)
-	tx.response = responseBody{ReadCloser: res.Body, tx: tx, res: res}
-	res.Body = &tx.response
+	h := tx.w.Header()
+	addFields(h, res.Header)
+	announced := len(res.Trailer)
+	if announced > 0 {
+		names := make([]string, 0, announced)
+		for name := range res.Trailer {
+			names = append(names, name)
+		}
+		h.Add("Trailer", strings.Join(names, ", "))
+	}
+	tx.w.WriteHeader(res.StatusCode)
+	if res.Body != http.NoBody {
+		tx.copyBody(res)
+	}
+	if tx.readErr != nil || tx.writeErr != nil {
+		// The client must not take a part of the response for the whole.
+		panic(http.ErrAbortHandler)
+	}
+	res.Body.Close()
+	tx.passTrailer(res, announced)
 	return nil
 }
 
-// responseBody is a response's body. It records how reading it ended.
-type responseBody struct {
-	io.ReadCloser
-	tx  *transaction
-	res *http.Response
-	err error // how reading ended; nil while it has not
-}
-
-func (b *responseBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if err != nil {
-		b.err = err
+// modifyResponse has the route's hook change or refuse the response.
+func (tx *transaction) modifyResponse(res *http.Response) *Error {
+	appendVia(res.Header, res.ProtoMajor, res.ProtoMinor, &tx.values.viaBack)
+	modify := tx.route.ModifyResponse
+	if modify == nil {
+		return nil
 	}
-	return n, err
-}
-
-// Close ends the body. ReverseProxy passes the trailers on right after it.
-func (b *responseBody) Close() error {
-	err := b.ReadCloser.Close()
-	b.tx.cleanTrailer(b.res.Trailer)
-	return err
-}
-
-// responseWriter is the http.ResponseWriter that ReverseProxy writes to.
-type responseWriter struct {
-	http.ResponseWriter
-	tx       *transaction
-	hijacked bool
-}
-
-// Unwrap is for http.ResponseController, which flushes through it.
-func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// Hijack hands the connection to the ReverseProxy for an upgrade.
-func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
-	if err != nil {
-		return nil, nil, err
+	err := modify(res)
+	if err == nil {
+		return nil
 	}
-	w.hijacked = true
-	noteUpgrade(w.ResponseWriter)
-	if upgraded := w.tx.route.OnUpgrade; upgraded != nil {
-		upgraded(w.tx.in)
+	tx.current.kind = KindRefused
+	var failure *Error
+	if errors.As(err, &failure) {
+		refusal := *failure
+		refusal.Kind, refusal.Upstream, refusal.Server = KindRefused, tx.up.name, tx.current.server.name
+		return &refusal
 	}
-	return newUpgradedConn(conn, rw.Reader, w.tx.up.options.Upgrades), rw, nil
+	return tx.newError(KindRefused, http.StatusBadGateway, err)
 }
 
-// noteUpgrade tells an Echo response that the connection was upgraded. The 101
-// is written to the connection, past Echo, whose middleware would otherwise see
-// a response that was never sent.
-func noteUpgrade(w http.ResponseWriter) {
-	for w != nil {
-		if res, ok := w.(*echo.Response); ok {
-			res.Status, res.Committed = http.StatusSwitchingProtocols, true
+// addFields adds fields to those that are there already.
+func addFields(dst, src http.Header) {
+	for name, values := range src {
+		if already := dst[name]; len(already) > 0 {
+			dst[name] = append(already, values...)
+		} else {
+			dst[name] = values[:len(values):len(values)]
+		}
+	}
+}
+
+// copyBody copies the response's body, and notes where it broke off.
+func (tx *transaction) copyBody(res *http.Response) {
+	flush := func() error { return nil }
+	if streams(res) {
+		flush = http.NewResponseController(tx.w).Flush
+		if !ready(res.Body) {
+			_ = flush() // the header must not wait for the body
+		}
+	}
+	buf := tx.up.buffers.Get()
+	defer tx.up.buffers.Put(buf)
+	for {
+		n, err := res.Body.Read(buf)
+		if n > 0 {
+			if _, tx.writeErr = tx.w.Write(buf[:n]); tx.writeErr != nil {
+				return
+			}
+		}
+		if err == io.EOF {
 			return
 		}
-		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
+		if tx.readErr = err; err != nil {
 			return
 		}
-		w = u.Unwrap()
+		if n > 0 {
+			_ = flush() // the next write reports what is wrong
+		}
+	}
+}
+
+// streams reports whether each piece of a body is for the client at once: of events, and where nothing says how much is to come.
+func streams(res *http.Response) bool {
+	if res.ContentLength < 0 {
+		return true
+	}
+	contentType := res.Header["Content-Type"]
+	if len(contentType) == 0 || !strings.Contains(strings.ToLower(contentType[0]), "event-stream") {
+		return false
+	}
+	base, _, _ := mime.ParseMediaType(contentType[0])
+	return base == "text/event-stream"
+}
+
+// ready reports whether a body is known to have something to read.
+func ready(body io.Reader) bool {
+	b, ok := body.(interface{ Ready() bool })
+	return ok && b.Ready()
+}
+
+// passTrailer passes the trailer on. Fields that were not announced go by net/http's prefix.
+func (tx *transaction) passTrailer(res *http.Response, announced int) {
+	if len(res.Trailer) == 0 {
+		return
+	}
+	tx.cleanTrailer(res.Trailer)
+	// net/http would give a short body a length, and leave no room for a trailer.
+	_ = http.NewResponseController(tx.w).Flush()
+	h := tx.w.Header()
+	if len(res.Trailer) == announced {
+		addFields(h, res.Trailer)
+		return
+	}
+	for name, values := range res.Trailer {
+		for _, v := range values {
+			h.Add(http.TrailerPrefix+name, v)
+		}
 	}
 }
 
 // writeInterim sends a 1xx response with its own header fields and none of
 // those that are set for the final one. It calls the innermost writer: others,
 // Echo's among them, take the first WriteHeader for the final response's.
-func (w *responseWriter) writeInterim(code int, header http.Header) {
-	inner := w.ResponseWriter
+func (tx *transaction) writeInterim(code int, header http.Header) {
+	inner := tx.w
 	for {
 		u, ok := inner.(interface{ Unwrap() http.ResponseWriter })
 		if !ok {
@@ -115,7 +153,9 @@ func (w *responseWriter) writeInterim(code int, header http.Header) {
 		inner = u.Unwrap()
 	}
 	removeHopByHop(header)
-	w.tx.filter(header)
+	delete(header, "Content-Length")
+	delete(header, "Host")
+	tx.filter(header)
 
 	h := inner.Header()
 	final := make(http.Header, len(h))

@@ -6,27 +6,21 @@ import (
 	"slices"
 )
 
-// balanced is the ReverseProxy's transport: it chooses a server, and another
+// roundTrip sends the request to a server, and to another
 // if that one fails and the request may be tried again.
-type balanced struct{ up *Upstream }
-
-func (t balanced) RoundTrip(out *http.Request) (*http.Response, error) {
-	tx := transactionOf(out)
+func (tx *transaction) roundTrip() (*http.Response, *Error) {
 	cfg := &tx.pool.cfg
-	t.up.budget.earn(cfg.RetryBudget)
-	tx.idempotent = isIdempotent(out.Method)
-	tx.body.init(tx, out, tx.idempotent && cfg.Retries > 0 || tx.pool.mayBeHTTP2())
+	tx.up.budget.earn(cfg.RetryBudget)
+	tx.idempotent = isIdempotent(tx.out.Method)
+	tx.body.init(tx, tx.out, tx.idempotent && cfg.Retries > 0 || tx.pool.mayBeHTTP2())
 	tx.clock.start(tx.timeout())
-	if agent := out.Header["User-Agent"]; len(agent) == 1 && agent[0] == "" {
-		delete(out.Header, "User-Agent") // ReverseProxy's, so that net/http sends none of its own
-	}
 
 	a, why := tx.begin()
 	if a == nil {
 		return nil, tx.unavailable(why)
 	}
 	for {
-		res, failure := a.try(out)
+		res, failure := a.try(tx.out)
 		if failure == nil && !slices.Contains(cfg.RetryStatuses, res.StatusCode) {
 			a.answered()
 			return res, nil

@@ -1,37 +1,35 @@
 package proxy
 
 import (
-	"context"
-	"errors"
-	"io"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"time"
 
 	"github.com/headgate/headgate/middleware/clientip"
 )
 
 // transaction is one HTTP transaction: a client's request, the attempts to have
-// a server answer it, and the response. ReverseProxy does not know of it: the
-// request's context carries it, and its parts replace the context, the response
-// writer and the bodies.
+// a server answer it, and the response.
 type transaction struct {
 	up    *Upstream
 	pool  *pool
 	route *RouteOptions
+	w     http.ResponseWriter
 	in    *http.Request
+	out   *http.Request // as the servers are sent it
+	url   url.URL       // out's
 
 	client     netip.Addr // invalid if unknown
 	balanceKey uint64     // what IPHash hashes; 0 for other balances
 
-	ctx      transactionContext
-	rw       responseWriter
-	body     requestBody
-	response responseBody
-	held     heldBody
-	clock    clock
+	body  requestBody
+	held  heldBody
+	clock clock
 
-	upgraded    io.Closer // the server's side of an upgraded connection
+	hijacked    bool  // the client's connection carries WebSocket frames
+	readErr     error // why the response's body broke off at the server
+	writeErr    error // ... and at the client
 	idempotent  bool
 	serversHost bool    // each server is sent its own host
 	first       attempt // most requests need no second one
@@ -55,7 +53,7 @@ type headerValues struct {
 }
 
 func newTransaction(h *Handler, w http.ResponseWriter, r *http.Request) *transaction {
-	tx := &transaction{up: h.upstream, pool: h.upstream.pool.Load(), route: &h.opts, in: r}
+	tx := &transaction{up: h.upstream, pool: h.upstream.pool.Load(), route: &h.opts, w: w, in: r}
 	client, known := clientip.FromContext(r.Context())
 	if !known {
 		client = h.upstream.options.Resolver.Info(r)
@@ -64,29 +62,7 @@ func newTransaction(h *Handler, w http.ResponseWriter, r *http.Request) *transac
 	if tx.pool.cfg.Balance == IPHash {
 		tx.balanceKey = balanceKey(client)
 	}
-	tx.ctx = transactionContext{Context: r.Context(), tx: tx}
-	tx.rw = responseWriter{ResponseWriter: w, tx: tx}
 	return tx
-}
-
-// transactionContext is the request's context; it carries the transaction.
-type transactionContext struct {
-	context.Context
-	tx *transaction
-}
-
-type transactionKey struct{}
-
-func (c *transactionContext) Value(key any) any {
-	if key == (transactionKey{}) {
-		return c.tx
-	}
-	return c.Context.Value(key)
-}
-
-// transactionOf returns the transaction that a request belongs to.
-func transactionOf(r *http.Request) *transaction {
-	return r.Context().Value(transactionKey{}).(*transaction)
 }
 
 // timeout is how long the servers have for the response's header, all tries together.
@@ -111,21 +87,10 @@ func balanceKey(client clientip.Info) uint64 {
 	return hashString(string(b[:]))
 }
 
-// fail records why there is no response. ReverseProxy calls it with the error
-// of RoundTrip or modifyResponse, or with its own about an upgrade that it
-// refuses.
-func (tx *transaction) fail(err error) {
-	if tx.rw.hijacked {
-		return // the connection carries WebSocket frames now: no response can be written
-	}
-	var failure *Error
-	if !errors.As(err, &failure) {
-		failure = tx.newError(KindBadRequest, http.StatusBadRequest, err)
-		if tx.current != nil && tx.current.status != 0 {
-			failure.Kind, failure.Status = KindBroken, http.StatusBadGateway
-		}
-	}
+// refuse records why there is no response.
+func (tx *transaction) refuse(failure *Error) *Error {
 	tx.err = failure
+	return failure
 }
 
 func (tx *transaction) newError(kind Kind, status int, err error) *Error {
@@ -136,29 +101,23 @@ func (tx *transaction) newError(kind Kind, status int, err error) *Error {
 	return e
 }
 
-// broken reports whether the response's body ended before it was complete.
-func (tx *transaction) broken() bool {
-	return tx.response.err != nil && !errors.Is(tx.response.err, io.EOF)
-}
-
 // finish ends the last attempt and reports it. It runs however Forward ends.
 func (tx *transaction) finish() {
+	tx.body.over.Store(true)
 	tx.abandonUpload()
-	if tx.upgraded != nil {
-		tx.upgraded.Close()
-	}
 	if tx.current == nil {
 		return
 	}
 	a := tx.current
 	kind := a.kind
-	if kind == "" && tx.broken() {
+	switch {
+	case kind != "":
+	case tx.readErr != nil && tx.in.Context().Err() == nil:
 		kind = KindTruncated
-		if tx.in.Context().Err() != nil {
-			kind = KindClientGone
-		}
+	case tx.readErr != nil || tx.writeErr != nil:
+		kind = KindClientGone
 	}
-	a.settle(kind, tx.response.err)
+	a.settle(kind, tx.readErr)
 	if rec := recordFrom(tx.in.Context()); rec != nil {
 		rec.Server, rec.Attempts, rec.Kind, rec.Header = a.server.name, tx.attempts, kind, a.header
 	}

@@ -18,7 +18,7 @@ var errUnwanted = errors.New("the rest of the request's body is not forwarded")
 // must not be read as the next request.
 func (tx *transaction) closeAfterUpload() {
 	if tx.in.ProtoMajor == 1 && !tx.body.ended() {
-		tx.rw.Header().Set("Connection", "close")
+		tx.w.Header().Set("Connection", "close")
 	}
 }
 
@@ -26,18 +26,18 @@ func (tx *transaction) closeAfterUpload() {
 // to 256 KiB more of it, to use the connection again, and wait for them without
 // a bound in time.
 func (tx *transaction) abandonUpload() {
-	if tx.in.ProtoMajor != 1 || tx.body.source == nil || tx.rw.hijacked {
+	if tx.in.ProtoMajor != 1 || tx.body.source == nil || tx.hijacked {
 		return
 	}
 	if tx.err != nil && (tx.body.failure() != nil || !tx.body.ended()) {
-		tx.rw.Header().Set("Connection", "close") // the error is still to be written
+		tx.w.Header().Set("Connection", "close") // the error is still to be written
 	}
 	if tx.body.ended() {
 		return
 	}
 	// The read under way is ended here: if net/http has to end it, net/http
 	// removes the deadline.
-	control := http.NewResponseController(tx.rw.ResponseWriter)
+	control := http.NewResponseController(tx.w)
 	if control.SetReadDeadline(time.Now().Add(-time.Second)) != nil {
 		return
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"net/http/httputil"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -40,7 +39,7 @@ type Upstream struct {
 	epoch   time.Time // when it was made
 	pool    atomic.Pointer[pool]
 	budget  budget
-	proxy   *httputil.ReverseProxy
+	buffers *bufferPool
 
 	testTransport http.RoundTripper // answers in place of the servers; nil outside tests
 
@@ -60,8 +59,7 @@ func New(o Options) (*Upstream, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &Upstream{name: o.Name, options: o, epoch: o.Now()}
-	u.proxy = newReverseProxy(u)
+	u := &Upstream{name: o.Name, options: o, epoch: o.Now(), buffers: newBufferPool()}
 	if o.Transport != nil {
 		u.testTransport = o.Transport(o.Name)
 	}

@@ -1,6 +1,7 @@
 package http1client
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"maps"
@@ -101,6 +102,19 @@ func (b *responseBody) Read(p []byte) (int, error) {
 		x.end(err == io.EOF)
 	}
 	return n, err
+}
+
+// Ready reports whether the body is known to have something to read. It is for the beginning of the body.
+func (b *responseBody) Ready() bool {
+	if b.err != nil {
+		return false
+	}
+	came := b.conn.reader.Buffered()
+	if b.head.Body != http1.Chunked {
+		return len(came) > 0
+	}
+	line := bytes.IndexByte(came, '\n')
+	return line >= 0 && line+1 < len(came) && came[0] != '0' // a chunk's size, and some of the chunk
 }
 
 // takeTrailer gives the trailer to the response, as net/http does: those fields that were not announced too.
