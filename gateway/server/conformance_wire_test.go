@@ -56,7 +56,8 @@ func TestConformanceOnTheWireThroughTheGateway(t *testing.T) {
 				panic(http.ErrAbortHandler)
 			})
 			if res, err := plain.Get("http://" + g.Addr() + "/x"); err == nil {
-				if _, err := io.ReadAll(res.Body); err == nil {
+				// A short one with a length is held back until it is whole: 502.
+				if _, err := io.ReadAll(res.Body); err == nil && res.StatusCode != http.StatusBadGateway {
 					t.Errorf("length %q: the client cannot tell", length)
 				}
 				res.Body.Close()

@@ -25,7 +25,7 @@ func (tx *transaction) rewrite() *Error {
 	}
 	upgrade := upgradeType(out.Header)
 	if !isPrintable(upgrade) {
-		return tx.newError(KindBadRequest, http.StatusBadRequest, fmt.Errorf("Upgrade to a protocol %q", upgrade))
+		return tx.newError(KindBadRequest, http.StatusBadRequest, fmt.Errorf("the protocol %q to switch to is malformed", upgrade))
 	}
 	removeHopByHop(out.Header)
 	if httpguts.HeaderValuesContainsToken(in.Header["Te"], "trailers") {
