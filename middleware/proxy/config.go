@@ -96,15 +96,17 @@ type Config struct {
 	MaxConnections int `yaml:"max_connections"`
 	// How long connecting to a server may take, TLS included. Default 5s.
 	ConnectTimeout time.Duration `yaml:"connect_timeout"`
-	// How long a server may take to answer with its response's headers; 504 after it. A route may say
+	// How long the servers may take to answer with the response's headers, all tries together, from when the request's
+	// body has come from the client; 504 after it. A route may say
 	// otherwise. 0 is no bound. Default 30s. The body may then take as long as it likes.
 	Timeout time.Duration `yaml:"timeout" config:"none"`
 	// How long an unused connection to a server is kept; 0 keeps none. Default 4s, below the 5s of Node and Apache. Hazard:
-	// where the server closes its idle connections sooner, requests meet closed ones: another server is tried
-	// if there is one and the request is idempotent, else they fail with 502.
+	// where the server closes its idle connections sooner, a request can meet a close under way: it is tried again
+	// if it is idempotent, else it fails with 502.
 	IdleTimeout time.Duration `yaml:"idle_timeout" config:"none"`
-	// How many other servers are tried after a failure. Idempotent requests alone are ever
-	// retried, and never after a byte of the response. Default 1.
+	// How many more servers are tried after a failure. Idempotent requests alone are ever retried, never after a byte
+	// of the response, and not after a time-out. What HTTP/2 says was not processed is tried elsewhere besides. A response of at most 64KiB to a
+	// request that may be retried is passed on once it is whole. Default 1.
 	Retries int `yaml:"retries" config:"none"`
 	// The most retries as a share of requests, from 0 to 1, so that retries can't
 	// multiply the load on servers that are failing under it. Default 0.2.
@@ -156,8 +158,8 @@ type HealthCheck struct {
 	Host string `yaml:"-"`
 }
 
-// Ejection takes a server out after consecutive failures of real requests: no connection, no
-// answer in time, or 502, 503, 504. Each further ejection of the same server lasts longer.
+// Ejection takes a server out after consecutive failures of real requests: no connection, one
+// that breaks, or 502, 503, 504; a time-out alone is none. Each further ejection of the same server lasts longer.
 type Ejection struct {
 	// Off switches ejection off.
 	Off bool `yaml:"-" config:"isoff"`
@@ -259,10 +261,10 @@ func (c Config) withDefaults() Config {
 }
 
 // effective is a configuration with its defaults as requests read it: retries
-// that are switched off, or that have no budget, are none.
+// that are switched off, or that have no budget, are none. What was not processed has the default budget then.
 func (c Config) effective() Config {
 	if c.Retries < 0 || c.RetryBudget < 0 {
-		c.Retries, c.RetryBudget = 0, 0
+		c.Retries, c.RetryBudget = 0, DefaultRetryBudget
 	}
 	return c
 }

@@ -132,8 +132,8 @@ func TestRequestRunsOnceHoweverManyConnectionsAreDead(t *testing.T) {
 		want    int
 		runs    int64
 	}{
-		{"GET", 0, 502, 1},
-		{"POST", 0, 502, 1},
+		{"GET", -1, 502, 1},
+		{"POST", -1, 502, 1},
 		{"GET", 1, 200, 2}, // at the cost of a retry, over a connection of its own
 		{"POST", 1, 502, 1},
 	} {

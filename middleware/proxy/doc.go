@@ -6,14 +6,15 @@
 // # How a request passes through
 //
 // [Handler.Forward] is the one way through; Echo and ServeHTTP call it and turn
-// its [Error] into a response. It begins a transaction (transaction.go) and calls
-// the upstream's httputil.ReverseProxy, which calls back in this order:
+// its [Error] into a response. Its state is one transaction (transaction.go), and its steps follow one another:
 //
 //   - rewrite (headers.go) makes the outbound request: the path and query as
 //     they came, the proxy's own forwarding fields (forwarded.go, traceparent.go).
-//   - RoundTrip (roundtrip.go) chooses a server (pool.go, balance.go), makes an
-//     attempt at it (attempt.go), and perhaps another at another server.
-//   - modifyResponse (response.go) cleans the response that is passed on.
+//   - roundTrip (roundtrip.go) chooses a server (pool.go, balance.go), makes an
+//     attempt at it (attempt.go), and perhaps another at another server, all within one deadline (clock.go). An
+//     attempt goes over HTTP/1.1 (internal/http1client) or HTTP/2 (http2.go, cancelable.go), as transport.go decides. A short response is read to its end
+//     here (held.go).
+//   - respond (response.go) cleans the response and passes it on, or upgrade (switch.go) a WebSocket.
 //
 // However that ends, finish (transaction.go) ends the last attempt: the server
 // has one request less in flight, its breaker (breaker.go) and the Observer get
@@ -22,7 +23,7 @@
 // # What is promised
 //
 //   - Bodies stream in both directions; the proxy keeps at most the first
-//     [MaxReplay] bytes of the body of an idempotent request that may be retried.
+//     [MaxReplay] bytes of the body of a request that may have to be sent again, and holds back at most 64 KiB of a response.
 //
 //   - The path is forwarded as the request's URL has it, the query byte for
 //     byte. A server's URL has no path of its own.
@@ -57,8 +58,13 @@
 //     http.ErrAbortHandler, so that a truncated response never looks complete.
 //   - An idempotent request is retried on another server, within Config.Retries
 //     and the retry budget (budget.go), as long as no byte of the response has
-//     been passed on. Another request reaches a server at most once.
+//     been passed on. Where there is no other, a server that has closed a used connection without a byte of a response is tried again over
+//     a new one. Another request reaches a server at most once.
+//   - What a server says, over HTTP/2, that it has not processed (REFUSED_STREAM, GOAWAY) goes to another at once, whatever the method,
+//     and does not count against Config.Retries.
 //   - Where DNS fails or has no address for a name, the last addresses stay.
+//   - Config.Timeout is one deadline over all tries. A time-out is not retried, and ejects no server.
+//   - A short response, of at most 64 KiB by its Content-Length, that breaks off is a failure before the response if the request may be retried.
 //   - What a client causes (it disconnects, its body is too large, slow or
 //     malformed) does not count as a failure of the server.
 //   - A server that fails health checks (health.go) or real requests
