@@ -106,7 +106,7 @@ func TestFailingServersUnderLoadShowNoClientAnError(t *testing.T) {
 		t.Run(way, func(t *testing.T) {
 			victim, b, c := newMoody(t, nil), newMoody(t, nil), newMoody(t, nil)
 			u := newUpstream(t, proxy.Config{
-				Servers: servers(victim.URL, b.URL, c.URL), Retries: 1, Timeout: 500 * time.Millisecond,
+				Servers: servers(victim.URL, b.URL, c.URL), Retries: 1, Timeout: 20 * time.Second,
 				Ejection: proxy.Ejection{For: 200 * time.Millisecond},
 			}, proxy.Options{})
 			gw := front(t, u.Handler(proxy.RouteOptions{}))

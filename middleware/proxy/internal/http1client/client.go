@@ -101,25 +101,29 @@ func (c *Client) Do(req *http.Request, caller Caller, fresh bool) (*http.Respons
 		return nil, x.fail(err)
 	}
 	x.setDue(caller.Deadline())
-	if err := x.connect(fresh); err != nil {
-		return nil, x.fail(err)
+	for {
+		if err := x.connect(fresh); err != nil {
+			return nil, x.fail(err)
+		}
+		err := x.send(buf.b)
+		if err == nil {
+			err = x.conn.reader.ReadResponse(&x.head, req.Method, x.conn.interim)
+		}
+		if err == nil {
+			return x.respond()
+		}
+		if err != errNotQuiet || !x.unwatch() {
+			return nil, x.fail(err)
+		}
+		x.conn.close()
+		x.conn = nil
 	}
-	if err := x.send(buf.b); err != nil {
-		return nil, x.fail(err)
-	}
-	if x.left != 0 {
-		x.startUpload()
-	}
-	if err := x.conn.reader.ReadResponse(&x.head, req.Method, x.conn.interim); err != nil {
-		return nil, x.fail(err)
-	}
-	return x.respond()
 }
 
 // connect takes an unused connection or opens one.
 func (x *exchange) connect(fresh bool) error {
 	if !fresh {
-		if conn := x.client.take(x.due); conn != nil {
+		if conn := x.client.take(x.due, x.left == 0); conn != nil {
 			x.use(conn)
 			return nil
 		}
@@ -144,6 +148,10 @@ func (x *exchange) dial() error {
 
 // send writes the head, and as much of the body as stands behind it. A connection on which nothing can be written is replaced, once.
 func (x *exchange) send(b []byte) error {
+	if x.left == 0 && x.conn.joins() {
+		x.conn.joined.out = b
+		return nil
+	}
 	n, err := x.conn.write(b, x.due)
 	if err != nil && n == 0 && x.conn.uses > 0 && x.req.Context().Err() == nil {
 		x.conn.close()
@@ -154,5 +162,8 @@ func (x *exchange) send(b []byte) error {
 		n, err = x.conn.write(b, x.due)
 	}
 	x.sent = n > 0
+	if err == nil && x.left != 0 {
+		x.startUpload()
+	}
 	return err
 }

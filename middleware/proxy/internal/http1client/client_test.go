@@ -456,3 +456,34 @@ func TestMalformedResponseIsTold(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// On a busy machine the first deadline, which is there for the watch, may have passed before the request is written.
+func TestRequestIsWrittenAfterTheWatchHasBegun(t *testing.T) {
+	t.Parallel()
+	a := startApp(t, nil, func(c net.Conn, _ *http.Request, n int) { answer(c, fmt.Sprint(n)) })
+	c := a.client(t, Options{})
+	c.patience = -time.Second
+	for i := 1; i <= 3; i++ {
+		if got := get(t, c); got != fmt.Sprint(i) {
+			t.Fatalf("got %q", got)
+		}
+	}
+}
+
+// A request that is longer than what the socket takes at once.
+func TestLongHead(t *testing.T) {
+	t.Parallel()
+	a := startApp(t, nil, func(c net.Conn, r *http.Request, _ int) { answer(c, fmt.Sprint(len(r.Header.Get("X")))) })
+	c := a.client(t, Options{})
+	for range 3 {
+		req, _ := http.NewRequest("GET", "http://a/", nil)
+		req.Header.Set("X", strings.Repeat("x", 900_000))
+		res, err := c.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, _ := io.ReadAll(res.Body); string(body) != "900000" {
+			t.Errorf("got %d %q", res.StatusCode, body)
+		}
+	}
+}

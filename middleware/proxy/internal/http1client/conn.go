@@ -26,13 +26,14 @@ type conn struct {
 	x     *exchange // the one under way
 
 	writeTimed bool // a write deadline is set
+	joined     joined
 }
 
 // Read implements io.Reader for the http1.Reader. Deadlines of the socket are set lazily: one that has passed may have been for an earlier
 // state of the exchange, or be there to begin the watch of the request's context.
 func (c *conn) Read(p []byte) (int, error) {
 	for {
-		n, err := c.nc.Read(p)
+		n, err := c.readSocket(p)
 		if n > 0 {
 			c.x.begun.Store(true)
 			return n, nil
@@ -45,6 +46,19 @@ func (c *conn) Read(p []byte) (int, error) {
 		}
 	}
 }
+
+func (c *conn) readSocket(p []byte) (int, error) {
+	if c.joined.out != nil {
+		return c.joined.read(c, p)
+	}
+	return c.nc.Read(p)
+}
+
+// errNotQuiet is what is found instead of a response on an unused connection on which something has come, or nothing can be written. Nothing has been sent.
+var errNotQuiet = errors.New("the unused connection is not sound")
+
+// joins reports whether a request on it can be joined with the read of the response.
+func (c *conn) joins() bool { return canJoin && c.socket != nil && c.records == nil && c.uses > 0 }
 
 // write writes a request's beginning.
 func (c *conn) write(b []byte, due time.Time) (int, error) {

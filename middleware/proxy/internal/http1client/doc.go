@@ -5,7 +5,7 @@
 //	client.go    Do: prepare, connect, send, read the response's head
 //	request.go   the request's head, and a short body behind it
 //	pool.go      unused connections: taken, kept, closed when their time is over
-//	look.go      a last look at a connection that is taken (peek_*.go, records.go)
+//	look.go      a last look at a connection that is taken (socket_*.go, records.go)
 //	dial.go      new connections, TLS, ALPN
 //	conn.go      a connection
 //	exchange.go  one request and its response: deadlines, the watch of the request's context, the end

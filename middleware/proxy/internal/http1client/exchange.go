@@ -110,6 +110,13 @@ func (x *exchange) watch() {
 	x.stop = context.AfterFunc(ctx, func() { x.interrupt(context.Cause(ctx)) })
 }
 
+// unwatch ends the watch. It is false where the context has ended before: the interruption may still be to come.
+func (x *exchange) unwatch() bool {
+	stop := x.stop
+	x.watched, x.stop = false, nil
+	return stop == nil || stop()
+}
+
 // interrupt ends all reads and writes of the exchange.
 func (x *exchange) interrupt(why error) {
 	if x.interrupted.CompareAndSwap(nil, &why) {
@@ -162,8 +169,8 @@ func (x *exchange) end(sound bool) {
 	if x.upload != nil {
 		sound = sound && x.upload.complete()
 	}
-	if x.stop != nil && !x.stop() || x.interrupted.Load() != nil {
-		sound = false // the deadline of the interruption may still be to come
+	if !x.unwatch() || x.interrupted.Load() != nil {
+		sound = false
 	}
 	closeBody(x.req)
 	if !sound {

@@ -10,12 +10,21 @@ import (
 // longAgo as a deadline ends whatever waits.
 var longAgo = time.Unix(1, 0)
 
-// quiet reports whether nothing has come on an unused connection: neither bytes, which would be taken for the response to the next request, nor the
-// server's close. Then reads have that deadline.
-func (c *conn) quiet(deadline time.Time) bool {
+// ready prepares an unused connection for a request, whose reads have that deadline, and reports whether it is sound.
+func (c *conn) ready(deadline time.Time, join bool) bool {
 	if len(c.reader.Buffered()) > 0 {
 		return false
 	}
+	if join && c.joins() {
+		_ = c.nc.SetReadDeadline(deadline)
+		return true
+	}
+	return c.quiet(deadline)
+}
+
+// quiet reports whether nothing has come on an unused connection: neither bytes, which would be taken for the response to the next request, nor the
+// server's close. Then reads have that deadline.
+func (c *conn) quiet(deadline time.Time) bool {
 	if c.records != nil && !c.quietTLS() {
 		return false
 	}

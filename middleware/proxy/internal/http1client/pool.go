@@ -5,15 +5,16 @@ import (
 	"time"
 )
 
-// take returns an unused connection that is sound as far as can be seen, or nil. It is armed for a request that is due then.
-func (c *Client) take(due time.Time) *conn {
+// take returns an unused connection that is sound as far as can be seen, or nil. It is armed for a request that is due then. Where the request is joined
+// with the read of its response, the look is too.
+func (c *Client) take(due time.Time, join bool) *conn {
 	for {
 		conn := c.pop()
 		if conn == nil {
 			return nil
 		}
 		now := time.Now()
-		if c.goesOn(conn, now) && conn.quiet(c.firstDeadline(now, due)) {
+		if c.goesOn(conn, now) && conn.ready(c.firstDeadline(now, due), join) {
 			return conn
 		}
 		conn.close()

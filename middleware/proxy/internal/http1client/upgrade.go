@@ -12,7 +12,7 @@ func (x *exchange) upgrade() (*http.Response, error) {
 	if len(x.req.Header["Upgrade"]) == 0 || x.upload != nil {
 		return nil, x.fail(errUnaskedUpgrade)
 	}
-	if x.stop != nil && !x.stop() {
+	if !x.unwatch() {
 		return nil, x.fail(x.req.Context().Err())
 	}
 	x.fill()
