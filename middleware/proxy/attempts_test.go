@@ -202,3 +202,36 @@ func TestAnswerThatBreaksOffBeforeAnyOfItWentOut(t *testing.T) {
 		})
 	}
 }
+
+// A server has nothing to do with a short body until it is there.
+func TestShortBodyIsReadBeforeAServerIsChosen(t *testing.T) {
+	t.Parallel()
+	arrived := make(chan struct{}, 1)
+	app := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		arrived <- struct{}{}
+		_, _ = io.Copy(w, r.Body)
+	})
+	u := newUpstream(t, proxy.Config{Servers: servers(app.URL), Timeout: 10 * time.Second}, proxy.Options{})
+	gw := front(t, u.Handler(proxy.RouteOptions{}))
+	conn, err := net.Dial("tcp", gw.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello")
+	if got := get(t, gw.URL); got.status != 200 { // another client's, meanwhile
+		t.Errorf("got %d", got.status)
+	}
+	<-arrived
+	if s := u.Status()[0]; s.Requests != 1 || len(arrived) > 0 {
+		t.Errorf("the half request has been sent on: %+v", s)
+	}
+	_, _ = io.WriteString(conn, "world")
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body, _ := io.ReadAll(res.Body); string(body) != "helloworld" {
+		t.Errorf("got %q", body)
+	}
+}

@@ -28,9 +28,10 @@ type requestBody struct {
 
 	interruptible *interruptibleReader // reads the source if a server may speak HTTP/2; else nil
 
-	mu   sync.Mutex // held during a read from the source
-	kept []byte
-	end  error // of the source
+	mu    sync.Mutex // held during a read from the source
+	kept  []byte
+	ahead []byte // the pooled buffer that kept is in, if the body was read ahead
+	end   error  // of the source
 
 	read   atomic.Int64 // from the source
 	done   atomic.Bool  // the source has ended
@@ -52,6 +53,46 @@ func (b *requestBody) init(tx *transaction, out *http.Request, replay bool) {
 		tx.cleanTrailer(b.trailers)
 		out.Trailer = nil // each attempt has its own
 	}
+}
+
+// maxAhead is how long a body may be that is read before a server is chosen: a slow client must not take up a server's time with it, and it can be
+// sent in one write with the head. Clients send that much at once: it is the first congestion window of TCP (RFC 6928).
+const maxAhead = 16 << 10
+
+// readAhead reads a short body.
+func (b *requestBody) readAhead() error {
+	length := b.tx.in.ContentLength
+	if b.source == nil || length <= 0 || length > maxAhead || len(b.tx.in.Header["Expect"]) > 0 {
+		return nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ahead = b.tx.up.buffers.Get()
+	n, err := io.ReadFull(b.source, b.ahead[:length])
+	b.read.Store(int64(n))
+	b.kept, b.keep = b.ahead[:n], max(b.keep, maxAhead)
+	b.end = io.EOF
+	b.done.Store(true)
+	if err != nil {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		b.end = err
+		b.broken.Store(&err)
+	}
+	return err
+}
+
+// finish makes later reads of views fail: the source must not be read when the handler has returned, and the buffer is another request's then.
+func (b *requestBody) finish() {
+	b.over.Store(true)
+	if b.ahead == nil {
+		return
+	}
+	b.mu.Lock() // is free: nothing waits for the source
+	defer b.mu.Unlock()
+	b.tx.up.buffers.Put(b.ahead)
+	b.ahead, b.kept = nil, nil
 }
 
 // rewindable reports whether the body can be sent once more from its
@@ -127,6 +168,9 @@ func (v *bodyView) Close() error {
 func (b *requestBody) readAt(p []byte, offset int64, interrupt <-chan struct{}) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.over.Load() {
+		return 0, http.ErrBodyReadAfterClose
+	}
 	read := b.read.Load()
 	if offset < read {
 		if read > int64(len(b.kept)) {
@@ -136,9 +180,6 @@ func (b *requestBody) readAt(p []byte, offset int64, interrupt <-chan struct{}) 
 	}
 	if b.end != nil {
 		return 0, b.end
-	}
-	if b.over.Load() {
-		return 0, http.ErrBodyReadAfterClose
 	}
 	n, err := b.readSource(p, interrupt)
 	if err == errInterrupted {

@@ -103,8 +103,8 @@ func (tx *transaction) newError(kind Kind, status int, err error) *Error {
 
 // finish ends the last attempt and reports it. It runs however Forward ends.
 func (tx *transaction) finish() {
-	tx.body.over.Store(true)
 	tx.abandonUpload()
+	tx.body.finish()
 	if tx.current == nil {
 		return
 	}

@@ -216,7 +216,6 @@ func TestConnectionsBeyondTheirAgeTakeNoRequest(t *testing.T) {
 
 // timed is a Caller with a deadline.
 type timed struct {
-	untimed
 	deadline time.Time
 	silence  time.Duration
 	statuses []int
