@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -88,7 +87,6 @@ func TestFailingAppServersAreNotNoticedByClients(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]struct{ begin, mend func(*faultyApp) }{
 		"killed":    {(*faultyApp).kill, (*faultyApp).start},
-		"hanging":   {func(a *faultyApp) { _ = a.Process.Signal(syscall.SIGSTOP) }, func(a *faultyApp) { _ = a.Process.Signal(syscall.SIGCONT) }},
 		"resetting": {func(a *faultyApp) { a.mode("reset") }, func(a *faultyApp) { a.mode("") }},
 		"slow":      {func(a *faultyApp) { a.mode("slow") }, func(a *faultyApp) { a.mode("") }},
 	} {
