@@ -24,6 +24,7 @@
 //
 //   - Bodies stream in both directions; the proxy keeps at most the first
 //     [MaxReplay] bytes of the body of a request that may have to be sent again, and holds back at most 64 KiB of a response.
+//
 //   - A body of at most 16 KiB by its Content-Length is read before a server is chosen, unless the client waits to be asked for it (Expect): a slow
 //     client does not take up a server's time with it.
 //
