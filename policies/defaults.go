@@ -31,6 +31,8 @@ func (s *Server) SetDefaults() {
 		MaxHeaderBytes:    64 << 10,
 		ReadHeaderTimeout: seconds(10),
 		IdleTimeout:       seconds(120),
+		MinBodyRate:       1 << 10,
+		WriteTimeout:      seconds(60),
 		ShutdownGrace:     seconds(30),
 		AccessLog:         AccessLogStdout,
 		RateLimitHeaders:  HeadersDraft,

@@ -82,6 +82,16 @@ type Server struct {
 	ReadHeaderTimeout time.Duration `yaml:"read_header_timeout"`
 	// How long an idle keep-alive connection is kept; at least 1s. Default 2m.
 	IdleTimeout time.Duration `yaml:"idle_timeout"`
+	// The bytes per second below which a request's body comes too slowly; 408 then. A client may fall behind by 10s,
+	// so that it may also pause as long, and only the time that the gateway waits for it counts. It does not hold for gRPC.
+	// Hazard: with 0, which is no bound, a client may take for ever over its body. Default 1KiB.
+	MinBodyRate int64 `yaml:"min_body_rate" config:"size"`
+	// How long the gateway waits for a request's body, all of it; 408 then. Hazard: it cuts off large uploads over slow lines,
+	// which min_body_rate does not. It does not hold for gRPC. 0s is no bound. Default 0s.
+	BodyTimeout time.Duration `yaml:"body_timeout"`
+	// How long a client may take nothing of its answer before its connection is closed; at least 1s.
+	// An answer that has nothing to send does not count. 0s is no bound. Default 60s.
+	WriteTimeout time.Duration `yaml:"write_timeout"`
 	// How many connections one client address may hold at once, by its ipv6_prefix.
 	// Those of trusted proxies are not counted. 0 is no bound. Default 0.
 	MaxConnectionsPerIP int `yaml:"max_connections_per_ip"`

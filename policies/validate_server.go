@@ -40,6 +40,10 @@ func (c *checker) server() {
 	if s.IdleTimeout < seconds(1) {
 		c.bad("server.idle_timeout", "choose 1s or more", "every request would need a connection of its own")
 	}
+	c.between("server.min_body_rate", int(s.MinBodyRate), 0, 1<<30)
+	if s.WriteTimeout > 0 && s.WriteTimeout < seconds(1) {
+		c.bad("server.write_timeout", "choose 1s or more, or 0s for no bound", "a client whose line falters for a moment would lose its answer")
+	}
 	c.protocols()
 	if s.TLS != nil {
 		if s.TLS.CertFile == "" {

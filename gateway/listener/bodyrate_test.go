@@ -33,8 +33,36 @@ func TestBodyRate(t *testing.T) {
 				b.spend(r.waited, r.n)
 			}
 		}
-		if (b.credit > 0) != tt.survive {
-			t.Errorf("%s: credit %v", tt.name, b.credit)
+		if (b.patience() > 0) != tt.survive {
+			t.Errorf("%s: patience %v", tt.name, b.patience())
+		}
+	}
+}
+
+// A bound on the whole body holds whatever the rate, and with no rate at all.
+func TestBodyTimeout(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		min     int
+		waits   int // seconds, with 10,000 bytes each
+		survive bool
+	}{
+		{"in time", 240, 59, true},
+		{"too late", 240, 60, false},
+		{"in time without a rate", -1, 59, true},
+		{"too late without a rate", -1, 60, false},
+	} {
+		b := bodyRate{min: tt.min, grace: 30 * time.Second, whole: time.Minute}
+		b.begin()
+		for range tt.waits {
+			if next := b.patience(); next > time.Minute {
+				t.Fatalf("%s: a read may wait for %v", tt.name, next)
+			}
+			b.spend(time.Second, 10_000)
+		}
+		if b.off() || (b.patience() > 0) != tt.survive {
+			t.Errorf("%s: patience %v", tt.name, b.patience())
 		}
 	}
 }

@@ -39,14 +39,17 @@ type Options struct {
 	IdleTimeout time.Duration
 	// MinBodyRate is the bytes per second below which a request's body is too
 	// slow: 408. Only the time spent waiting for the client counts.
-	// Default: 240; negative: any speed will do. Over HTTP/2 it does not apply to gRPC, nor once the
+	// Default: 1024; negative: any speed will do. Over HTTP/2 it does not apply to gRPC, nor once the
 	// answer has begun, when both sides may have reasons to pause.
 	MinBodyRate int
 	// BodyGrace is how long a body may stay below that rate: what a client may
-	// be silent at a stretch. Default: 30 s.
+	// be silent at a stretch. Default: 10 s.
 	BodyGrace time.Duration
+	// BodyTimeout is how long the gateway waits for a request's body, all of it: 408.
+	// Over HTTP/2 it applies where MinBodyRate does. Default: no bound.
+	BodyTimeout time.Duration
 	// WriteStall is how long a write may wait for a client that takes nothing.
-	// Having nothing to write is no stall. Default: 5 min; negative: for ever.
+	// Having nothing to write is no stall. Default: 1 min; negative: for ever.
 	WriteStall time.Duration
 
 	// MaxHeaderBytes bounds the request line and the header together, and the
@@ -103,7 +106,7 @@ func (o Options) withDefaults() (Options, error) {
 	}{
 		{"MaxHeaderBytes", o.MaxHeaderBytes}, {"MaxHeaderFields", o.MaxHeaderFields}, {"MaxStreams", o.MaxStreams},
 		{"MaxHandshakes", o.MaxHandshakes}, {"MaxConnectionsPerIP", o.MaxConnectionsPerIP},
-		{"ReadHeaderTimeout", int(o.ReadHeaderTimeout)}, {"IdleTimeout", int(o.IdleTimeout)}, {"BodyGrace", int(o.BodyGrace)}, {"DrainDelay", int(o.DrainDelay)},
+		{"ReadHeaderTimeout", int(o.ReadHeaderTimeout)}, {"IdleTimeout", int(o.IdleTimeout)}, {"BodyGrace", int(o.BodyGrace)}, {"BodyTimeout", int(o.BodyTimeout)}, {"DrainDelay", int(o.DrainDelay)},
 	} {
 		if n.value < 0 {
 			return o, fmt.Errorf("listener: Options.%s is negative; use 0 for the default", n.name)
@@ -111,9 +114,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	setDefault(&o.ReadHeaderTimeout, 10*time.Second)
 	setDefault(&o.IdleTimeout, 2*time.Minute)
-	setDefault(&o.MinBodyRate, 240)
-	setDefault(&o.BodyGrace, 30*time.Second)
-	setDefault(&o.WriteStall, 5*time.Minute)
+	setDefault(&o.MinBodyRate, 1<<10)
+	setDefault(&o.BodyGrace, 10*time.Second)
+	setDefault(&o.WriteStall, time.Minute)
 	setDefault(&o.MaxHeaderBytes, 64<<10)
 	setDefault(&o.MaxHeaderFields, 256)
 	setDefault(&o.MaxStreams, 250)

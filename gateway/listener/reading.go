@@ -112,7 +112,7 @@ func (c *http1Conn) fillInTime(b *requestBody) error {
 	return err
 }
 
-// readInTime reads for as long as the body's rate allows.
+// readInTime reads for as long as the body's bounds in time allow.
 func (c *http1Conn) readInTime(p []byte, b *requestBody) (int, error) {
 	if b.rate.off() {
 		n, err := c.readSome(p)
@@ -120,11 +120,11 @@ func (c *http1Conn) readInTime(p []byte, b *requestBody) (int, error) {
 	}
 	for {
 		start := time.Now()
-		c.deadline.about(start.Add(b.rate.credit), b.rate.grace/8)
+		c.deadline.about(start.Add(b.rate.patience()), b.rate.slack())
 		n, err := c.readSome(p)
 		b.rate.spend(time.Since(start), n)
 		if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && c.deadline.wasOurs() {
-			if b.rate.credit > 0 {
+			if b.rate.patience() > 0 {
 				continue
 			}
 			return 0, tooSlow("body")

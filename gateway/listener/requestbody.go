@@ -40,8 +40,7 @@ const (
 )
 
 func newRequestBody(c *http1Conn, h *http1.RequestHead) *requestBody {
-	b := &requestBody{conn: c, data: http1.NewBody(h.Body), rate: bodyRate{min: c.server.options.MinBodyRate, grace: c.server.options.BodyGrace}}
-	b.rate.begin()
+	b := &requestBody{conn: c, data: http1.NewBody(h.Body), rate: newBodyRate(c.server.options)}
 	if h.Expect {
 		b.asking.Store(mustAsk)
 	}

@@ -111,6 +111,49 @@ func TestSlowBodyIsCutOff(t *testing.T) {
 	}
 }
 
+// A body that comes steadily is cut off when its time is over, and not before it has any.
+func TestBodyThatTakesTooLongInAllIsCutOff(t *testing.T) {
+	t.Parallel()
+	for name, set := range map[string]func(*http.Protocols){
+		"HTTP/1.1": func(p *http.Protocols) { p.SetHTTP1(true) },
+		"h2c":      func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) },
+	} {
+		for rate, bytes := range map[string]int{"any rate": -1, "a rate": 1} {
+			t.Run(name+", "+rate, func(t *testing.T) {
+				t.Parallel()
+				read := make(chan error, 1)
+				addr, _ := start(t, listener.Options{
+					HTTP1: true, H2C: true, MinBodyRate: bytes, BodyTimeout: 200 * time.Millisecond,
+					Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						_, err := io.Copy(io.Discard, r.Body)
+						read <- err
+					}),
+				})
+				cl := client(set)
+				defer cl.CloseIdleConnections()
+				pr, pw := io.Pipe()
+				defer pw.Close()
+				go func() {
+					for { // for as long as the client's side reads it
+						if _, err := pw.Write([]byte("some")); err != nil {
+							return
+						}
+						time.Sleep(10 * time.Millisecond)
+					}
+				}()
+				res, err := cl.Post("http://"+addr, "text/plain", pr)
+				if err == nil {
+					res.Body.Close()
+				}
+				var refused *listener.RequestError
+				if err := <-read; !errors.As(err, &refused) || refused.Status != 408 {
+					t.Errorf("the body ended with %v", err)
+				}
+			})
+		}
+	}
+}
+
 // Without a minimum any speed will do: the head's deadline is not the body's.
 func TestBodyWithoutAMinimumRateMayTakeItsTime(t *testing.T) {
 	t.Parallel()

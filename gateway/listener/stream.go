@@ -26,9 +26,8 @@ func (h *http2Handler) serveHTTP2(w http.ResponseWriter, r *http.Request) {
 	s := &stream{ResponseWriter: w, control: http.NewResponseController(w), stall: h.options.WriteStall}
 	s.writing.onTimeout = func() { _ = s.control.SetWriteDeadline(longAgo) }
 	defer s.end()
-	if r.ContentLength != 0 && h.options.MinBodyRate > 0 && !IsGRPC(r) {
-		b := &streamBody{ReadCloser: r.Body, stream: s, rate: bodyRate{min: h.options.MinBodyRate, grace: h.options.BodyGrace}}
-		b.rate.begin()
+	if rate := newBodyRate(h.options); r.ContentLength != 0 && !rate.off() && !IsGRPC(r) {
+		b := &streamBody{ReadCloser: r.Body, stream: s, rate: rate}
 		b.reading.onTimeout = func() { _ = s.control.SetReadDeadline(longAgo) }
 		s.body = b
 		r.Body = b
@@ -145,8 +144,8 @@ func (s *stream) end() {
 	}
 }
 
-// streamBody is a request's body on an HTTP/2 stream, which must come at a
-// minimum rate until the answer begins.
+// streamBody is a request's body on an HTTP/2 stream, which must come in time
+// until the answer begins.
 type streamBody struct {
 	io.ReadCloser
 	stream  *stream
@@ -158,8 +157,12 @@ func (b *streamBody) Read(p []byte) (int, error) {
 	if b.stream.begun.Load() {
 		return b.ReadCloser.Read(p)
 	}
+	patience := b.rate.patience()
+	if patience <= 0 {
+		return 0, tooSlow("body")
+	}
 	start := time.Now()
-	b.reading.start(b.rate.credit)
+	b.reading.start(patience)
 	n, err := b.ReadCloser.Read(p)
 	b.reading.stop()
 	b.rate.spend(time.Since(start), n)

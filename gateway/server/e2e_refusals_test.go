@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"syscall"
 	"testing"
@@ -134,6 +135,63 @@ func TestSlowBodyIsRefusedWith408(t *testing.T) {
 			t.Errorf("%d %v %s", a.StatusCode, a.Header, a.text)
 		}
 	}, impatient)
+}
+
+// The policy's bounds on slow clients are the listener's.
+func TestSlowClientsHaveThePolicysBounds(t *testing.T) {
+	t.Parallel()
+	keys := func(keys string) string {
+		return `server: {listen: "127.0.0.1:0", admin: {listen: "127.0.0.1:0"}, ` + keys + "}\n"
+	}
+	impatient := func(o *server.Options) { o.BodyGrace = 300 * time.Millisecond }
+	const slow = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc"
+
+	t.Run("body_timeout", func(t *testing.T) {
+		t.Parallel()
+		g := start(t, keys("body_timeout: 300ms, min_body_rate: 0")+fmt.Sprintf(anyRoute, app(t, "app").URL))
+		if a := g.raw(slow); a.StatusCode != 408 {
+			t.Errorf("%d %s", a.StatusCode, a.text)
+		}
+	})
+	t.Run("min_body_rate", func(t *testing.T) {
+		t.Parallel()
+		g := start(t, keys("min_body_rate: 0")+fmt.Sprintf(anyRoute, app(t, "app").URL), impatient)
+		pr, pw := io.Pipe()
+		go func() {
+			_, _ = io.WriteString(pw, "ab")
+			time.Sleep(time.Second) // longer than the grace
+			pw.Close()
+		}()
+		if a := ask(t, http.DefaultClient, "POST", "http://"+g.Addr()+"/", pr); a.StatusCode != 200 {
+			t.Errorf("%d %s", a.StatusCode, a.text)
+		}
+	})
+	t.Run("write_timeout", func(t *testing.T) {
+		t.Parallel()
+		gone := make(chan struct{})
+		endless := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			defer close(gone)
+			block := make([]byte, 1<<20)
+			for {
+				if _, err := w.Write(block); err != nil {
+					return
+				}
+			}
+		}))
+		t.Cleanup(endless.Close)
+		g := start(t, keys("write_timeout: 1s")+fmt.Sprintf(anyRoute, endless.URL))
+		c, err := net.Dial("tcp", g.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		select {
+		case <-gone:
+		case <-time.After(40 * time.Second): // below the default
+			t.Error("the app still writes")
+		}
+	})
 }
 
 func TestRenewedCertificateIsUsedWithoutAReload(t *testing.T) {

@@ -50,7 +50,7 @@ type Options struct {
 	// connections to them.
 	Transport func(upstream string) http.RoundTripper
 	// BodyGrace is how long a client may be silent within a request's body.
-	// Zero means the listener's default, thirty seconds.
+	// Zero means the listener's default, ten seconds.
 	BodyGrace time.Duration
 	// Observe is told of each request when its answer is complete, in the
 	// goroutine that called ServeHTTP. Nil tells nothing.
@@ -156,7 +156,10 @@ func (s *Server) buildPublic() error {
 		ReadHeaderTimeout:   p.ReadHeaderTimeout,
 		IdleTimeout:         p.IdleTimeout,
 		MaxHeaderBytes:      int(p.MaxHeaderBytes),
+		MinBodyRate:         orNone(int(p.MinBodyRate)),
 		BodyGrace:           s.options.BodyGrace,
+		BodyTimeout:         p.BodyTimeout,
+		WriteStall:          orNone(p.WriteTimeout),
 		MaxConnectionsPerIP: p.MaxConnectionsPerIP,
 		DrainDelay:          p.ShutdownDelay,
 		Peer:                s.peer,
@@ -171,6 +174,14 @@ func (s *Server) buildPublic() error {
 		return fmt.Errorf("server: %w", err)
 	}
 	return nil
+}
+
+// orNone is a policy's bound as the listener takes it: there 0 is the default, and negative is none.
+func orNone[T int | time.Duration](bound T) T {
+	if bound == 0 {
+		return -1
+	}
+	return bound
 }
 
 // peer returns the bucket in which a peer's connections are counted. Those of
