@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/internal/yamlnode"
+	"github.com/headgate/headgate/middleware/proxy"
 )
 
 // All defaults of the gateway's own sections stand in this file. Those that depend on nothing else are set
@@ -15,6 +16,7 @@ import (
 // SetDefaults fills in what depends on nothing else.
 func (p *Policy) SetDefaults() {
 	p.Server.SetDefaults()
+	p.Memory.SetDefaults()
 	p.Redis.SetDefaults()
 	p.Session.SetDefaults()
 	p.Session.LoginPath = "/login" // an app with sessions need not have a login page; one behind a gateway has
@@ -40,12 +42,14 @@ func (s *Server) SetDefaults() {
 	s.Admin.SetDefaults()
 }
 
+func (m *Memory) SetDefaults() { *m = Memory{Buffers: proxy.DefaultBuffers} }
+
 func (a *Admin) SetDefaults() { *a = Admin{Listen: "127.0.0.1:9901"} }
 
 func (r *Route) SetDefaults() { r.Settings.SetDefaults() }
 
 func (s *Settings) SetDefaults() {
-	*s = Settings{Session: SessionOff, CSRF: true, Client: ClientOptional, PreserveHost: true}
+	*s = Settings{Session: SessionOff, CSRF: true, Buffer: true, Client: ClientOptional, PreserveHost: true}
 }
 
 func (r *Redirect) SetDefaults() { *r = Redirect{Status: 302} }

@@ -25,6 +25,8 @@ type Policy struct {
 	Include []string `yaml:"include" config:"add"`
 	// Where the gateway listens, whom it believes, and what it refuses.
 	Server Server `yaml:"server"`
+	// What the gateway may take of its memory.
+	Memory Memory `yaml:"memory"`
 	// The Redis that all instances of the gateway share. Without it everything
 	// lives in this one process.
 	Redis store.Options `yaml:"redis"`
@@ -90,8 +92,11 @@ type Server struct {
 	// which min_body_rate does not. It does not hold for gRPC. 0s is no bound. Default 0s.
 	BodyTimeout time.Duration `yaml:"body_timeout"`
 	// How long a client may take nothing of its answer before its connection is closed; at least 1s.
-	// An answer that has nothing to send does not count. 0s is no bound. Default 60s.
+	// An answer that has nothing to send does not count. 0s is no bound. Default 1m.
 	WriteTimeout time.Duration `yaml:"write_timeout"`
+	// The folder of the files into which bodies go that do not fit into memory, see an upstream's buffer. They have
+	// no name and mode 0600. Default: the system's temporary folder.
+	SpoolDir string `yaml:"spool_dir" config:"path" want:"a path"`
 	// How many connections one client address may hold at once, by its ipv6_prefix.
 	// Those of trusted proxies are not counted. 0 is no bound. Default 0.
 	MaxConnectionsPerIP int `yaml:"max_connections_per_ip"`
@@ -106,6 +111,13 @@ type Server struct {
 	// Which rate limit headers clients get: draft (RateLimit and RateLimit-Policy of
 	// draft-ietf-httpapi-ratelimit-headers-10), legacy (X-RateLimit-*), or off. Default draft.
 	RateLimitHeaders RateLimitHeaders `yaml:"rate_limit_headers"`
+}
+
+// Memory bounds what the gateway keeps in its own memory.
+type Memory struct {
+	// All bodies that are read ahead of slow clients, together, and 4KiB for each beyond it. What does not fit goes to files,
+	// as an upstream's buffer says. Default 256MiB.
+	Buffers int64 `yaml:"buffers" config:"size"`
 }
 
 // Admin is the listener for operators.

@@ -77,6 +77,7 @@ func drawCheckedPolicy(t *rapid.T) string {
 		[]string{"min_body_rate", "1KiB", "0", "1GiB", "2GiB"},
 		[]string{"body_timeout", "1m", "0s", "1ns"},
 		[]string{"write_timeout", "1m", "0s", "1ns"},
+		[]string{"spool_dir", "/tmp", "\"\""},
 		[]string{"max_connections_per_ip", "10", "0", "-1", "9999999"},
 		[]string{"shutdown_delay", "1s", "30s", "31s"},
 		[]string{"rate_limit_headers", "legacy", "off", "both"},

@@ -63,6 +63,7 @@ func (s *Server) pipelineParts(g *generation) pipeline.Parts {
 
 // install makes a generation the one that requests begin with from now on.
 func (s *Server) install(g *generation, e entry) {
+	s.parts.buffers.SetLimit(g.policy.Memory.Buffers)
 	s.parts.upstreams.adopt(g.upstreams, g.configs)
 	s.current.Store(g)
 	s.revisions.add(g.policy, g.hash, e, s.options.Now())

@@ -20,6 +20,7 @@ type parts struct {
 	sessions  *session.Manager
 	cache     atomic.Pointer[cache.Cache] // nil until a policy caches something
 	upstreams *upstreams
+	buffers   *proxy.Buffers
 	upgrades  *proxy.Upgrades
 	cors      *pipeline.LearnedCORS
 }
@@ -61,8 +62,10 @@ func (s *Shared) Close() {
 // openParts opens what the first policy names. What fails leaves the rest to teardown.
 func (s *Server) openParts() (*parts, error) {
 	p := &parts{upgrades: proxy.NewUpgrades(), cors: pipeline.NewLearnedCORS(s.options.Now)}
+	p.buffers = proxy.NewBuffers(s.options.Policy.Memory.Buffers, s.options.Policy.Server.SpoolDir)
 	p.upstreams = newUpstreams(proxy.Options{
-		Logger: s.log, Observer: s.metrics.Attempt, Upgrades: p.upgrades,
+		Buffers: p.buffers,
+		Logger:  s.log, Observer: s.metrics.Attempt, Upgrades: p.upgrades,
 		Now: s.options.Now, Transport: s.options.Transport,
 	}, s.log)
 	s.teardown.push(p.upstreams.close)

@@ -174,6 +174,7 @@ func restartNeeded(old, new *policies.Policy) error {
 	differs("server.min_body_rate", a.MinBodyRate == b.MinBodyRate)
 	differs("server.body_timeout", a.BodyTimeout == b.BodyTimeout)
 	differs("server.write_timeout", a.WriteTimeout == b.WriteTimeout)
+	differs("server.spool_dir", a.SpoolDir == b.SpoolDir)
 	differs("server.max_connections_per_ip", a.MaxConnectionsPerIP == b.MaxConnectionsPerIP)
 	differs("server.shutdown_delay", a.ShutdownDelay == b.ShutdownDelay)
 	differs("server.access_log", a.AccessLog == b.AccessLog)

@@ -1,12 +1,12 @@
 package proxy
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/headgate/headgate/middleware/proxy/internal/http1client"
@@ -34,7 +34,8 @@ type attempt struct {
 	kind      Kind // empty while all is well
 	connected bool
 	settled   bool
-	body      io.Closer // of the response
+	left      atomic.Bool // the server has its place back
+	body      io.Closer   // of the response
 
 	lost        bool // the server has closed a used connection without a byte of a response
 	unprocessed bool // the server has said that it has done nothing about the request
@@ -141,10 +142,7 @@ func (a *attempt) judge(err error) *Error {
 		err = bodyErr
 		kind, status = classifyRequestBody(bodyErr)
 	} else if ctxErr := tx.in.Context().Err(); ctxErr != nil {
-		kind, status = KindClientGone, StatusClientGone
-		if errors.Is(ctxErr, context.DeadlineExceeded) {
-			kind, status = KindDeadline, http.StatusGatewayTimeout
-		}
+		kind, status = classifyContext(ctxErr)
 	} else if a.status != 0 {
 		kind = KindTruncated
 	} else if !a.connected {
@@ -175,6 +173,25 @@ func (a *attempt) answered() {
 // failedByStatus reports whether the response's status counts as a failure.
 func (a *attempt) failedByStatus() bool {
 	return failureStatus(a.status)
+}
+
+// leave gives the server its place back: the request and the response are whole, or
+// the attempt is over.
+func (a *attempt) leave() {
+	if a.left.CompareAndSwap(false, true) {
+		a.server.release()
+	}
+}
+
+// interrupt ends a read of the response's body that is under way.
+func (a *attempt) interrupt() {
+	if a.overHTTP2 != nil {
+		a.overHTTP2.cancel(nil)
+		return
+	}
+	if body, ok := a.body.(interface{ Interrupt() }); ok {
+		body.Interrupt()
+	}
 }
 
 // settle gives the server its place back and says what became of the attempt.
@@ -208,7 +225,7 @@ func (a *attempt) settle(kind Kind, cause error) {
 	if a.trial {
 		a.server.breaker.endTrial()
 	}
-	a.server.release()
+	a.leave()
 	if observe := tx.up.options.Observer; observe != nil {
 		observe(Attempt{Upstream: tx.up.name, Server: a.server.name, Kind: kind, Status: a.status,
 			Header: a.header, Retry: a != &tx.first})

@@ -43,7 +43,7 @@ func TestAnswerBeforeTheEndOfAnUpload(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			u := newUpstream(t, proxy.Config{Servers: servers(tc.server)}, proxy.Options{})
-			gw := front(t, u.Handler(proxy.RouteOptions{}))
+			gw := front(t, u.Handler(proxy.RouteOptions{Unbuffered: true}))
 			conn, err := net.Dial("tcp", gw.Listener.Addr().String())
 			if err != nil {
 				t.Fatal(err)

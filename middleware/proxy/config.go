@@ -64,6 +64,9 @@ const (
 	DefaultRetryBudget    = 0.2
 	DefaultResolve        = 2 * time.Second
 
+	DefaultBuffer = 1 << 20 // bytes
+	DefaultSpool  = 1 << 30
+
 	DefaultHealthPath     = "/healthz" // of a policy's health_check; in Go a HealthCheck without Path is off
 	DefaultHealthInterval = 2 * time.Second
 	DefaultHealthTimeout  = time.Second
@@ -111,6 +114,8 @@ type Config struct {
 	// The most retries as a share of requests, from 0 to 1, so that retries can't
 	// multiply the load on servers that are failing under it. Default 0.2.
 	RetryBudget float64 `yaml:"retry_budget" config:"none"`
+	// How much is read ahead of slow clients, so that they do not hold a server's connection. Default: {requests: 1MiB, answers: 1MiB, spool: 1GiB}.
+	Buffer Buffer `yaml:"buffer"`
 	// What the servers speak: auto (HTTP/2 where TLS offers it, else HTTP/1.1), http1, http2 (over TLS), or
 	// h2c (HTTP/2 without TLS, as many gRPC servers do). Default auto.
 	Protocol Protocol `yaml:"protocol"`
@@ -124,6 +129,19 @@ type Config struct {
 	// RetryStatuses are response statuses that are tried again like a failure
 	// (the last server's answer is passed on as it is). Empty: none.
 	RetryStatuses []int `yaml:"-"`
+}
+
+// Buffer bounds what is read ahead, so that a slow client does not hold a server's connection: a request before
+// a server is picked, and an answer while the client is slow to take it. What goes beyond the bounds streams at the client's pace. Never
+// read ahead are requests with Expect: 100-continue, gRPC, upgraded connections, event streams, and answers with X-Accel-Buffering: no.
+type Buffer struct {
+	// The most bytes of one request's body in memory. 0 reads no request ahead. Default 1MiB.
+	Requests int64 `yaml:"requests" config:"size,none"`
+	// The most bytes of one answer's body in memory. 0 reads no answer ahead. Default 1MiB.
+	Answers int64 `yaml:"answers" config:"size,none"`
+	// The most bytes of all its bodies that are beyond that, in files without a name in server.spool_dir; at least 256KiB.
+	// Where a file can't be written, the body streams. 0 writes none. Default 1GiB.
+	Spool int64 `yaml:"spool" config:"size,none"`
 }
 
 // Server is one app server. In the file it may be just its URL.
@@ -199,6 +217,14 @@ func (c *Config) SetDefaults() {
 		c.HealthCheck.SetDefaults()
 	}
 	c.Ejection.SetDefaults()
+	c.Buffer.SetDefaults()
+}
+
+// SetDefaults fills in what is zero.
+func (b *Buffer) SetDefaults() {
+	orDefault(&b.Requests, DefaultBuffer)
+	orDefault(&b.Answers, DefaultBuffer)
+	orDefault(&b.Spool, DefaultSpool)
 }
 
 // SetDefaults fills in what is zero.

@@ -22,11 +22,10 @@
 //
 // # What is promised
 //
-//   - Bodies stream in both directions; the proxy keeps at most the first
-//     [MaxReplay] bytes of the body of a request that may have to be sent again, and holds back at most 64 KiB of a response.
-//
-//   - A body of at most 16 KiB by its Content-Length is read before a server is chosen, unless the client waits to be asked for it (Expect): a slow
-//     client does not take up a server's time with it.
+//   - A request's body is read before a server is chosen, and a response's while its client is slow to take it,
+//     within Config.Buffer (buffer.go, internal/spool): a slow client holds no server's connection. What has no
+//     room streams, and so do gRPC, event streams and routes that are Unbuffered. To try a request again the proxy keeps
+//     at most the first [MaxReplay] bytes of its body, and it holds back at most 64 KiB of a response.
 //
 //   - The path is forwarded as the request's URL has it, the query byte for
 //     byte. A server's URL has no path of its own.

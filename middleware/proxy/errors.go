@@ -117,6 +117,14 @@ func classifyRequestBody(err error) (Kind, int) {
 	}
 }
 
+// classifyContext says what the end of a request's context means.
+func classifyContext(err error) (Kind, int) {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return KindDeadline, http.StatusGatewayTimeout
+	}
+	return KindClientGone, StatusClientGone
+}
+
 func isNetError(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op)

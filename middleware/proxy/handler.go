@@ -36,6 +36,10 @@ type RouteOptions struct {
 	// after ModifyResponse, and before the 101 is written. The connection may
 	// then last for days. Nil: nothing is called.
 	OnUpgrade func(*http.Request)
+	// Unbuffered streams bodies in both directions: nothing is read ahead, and a slow
+	// client holds a server's connection. It is for an app that reads a request while it
+	// answers, or whose answers are a dialogue.
+	Unbuffered bool
 	// ErrorHandler answers a request that got no response; nothing has been
 	// written then. It is not called when the client is gone. Nil: ServeHTTP
 	// answers with the status and its text as text/plain, Echo returns an

@@ -65,7 +65,7 @@ func TestServerThatDiesOverHTTP2DoesNotWaitForTheRequestsBody(t *testing.T) {
 
 	t.Run("the failure is told at once", func(t *testing.T) {
 		t.Parallel()
-		gw := gateway(t, proxy.Config{Servers: servers(dyingH2C(t)), Protocol: proxy.H2C}, proxy.RouteOptions{})
+		gw := gateway(t, proxy.Config{Servers: servers(dyingH2C(t)), Protocol: proxy.H2C}, proxy.RouteOptions{Unbuffered: true})
 		body, w := io.Pipe()
 		defer w.Close()
 		go w.Write([]byte("a"))
@@ -82,7 +82,7 @@ func TestServerThatDiesOverHTTP2DoesNotWaitForTheRequestsBody(t *testing.T) {
 			body, _ := io.ReadAll(r.Body)
 			w.Write(body)
 		})
-		gw := gateway(t, proxy.Config{Servers: servers(dyingH2C(t), alive), Protocol: proxy.H2C, Retries: 1}, proxy.RouteOptions{})
+		gw := gateway(t, proxy.Config{Servers: servers(dyingH2C(t), alive), Protocol: proxy.H2C, Retries: 1}, proxy.RouteOptions{Unbuffered: true})
 		body, w := io.Pipe()
 		go func() {
 			w.Write([]byte("a"))

@@ -41,6 +41,10 @@ type Options struct {
 	// them.
 	Upgrades *Upgrades
 
+	// Buffers is where bodies lie that are read ahead. It may serve several
+	// upstreams. Nil: the upstream has DefaultBuffers of its own.
+	Buffers *Buffers
+
 	// Now is the clock for ejections, slow start and measurements; timeouts
 	// and the health checks' schedule run on the real one. Nil: time.Now. It
 	// is there for tests.
@@ -58,6 +62,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	orDefault(&o.Name, "upstream")
 	orDefault(&o.Upgrades, NewUpgrades())
+	if o.Buffers == nil {
+		o.Buffers = NewBuffers(DefaultBuffers, "")
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}

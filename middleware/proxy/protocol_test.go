@@ -301,7 +301,7 @@ func TestFullDuplexOverHTTP1(t *testing.T) {
 			w.(http.Flusher).Flush()
 		}
 	})
-	gw := gateway(t, proxy.Config{Servers: servers(app.URL)}, proxy.RouteOptions{})
+	gw := gateway(t, proxy.Config{Servers: servers(app.URL)}, proxy.RouteOptions{Unbuffered: true})
 	pr, pw := io.Pipe()
 	req, _ := http.NewRequest("POST", gw.URL, pr)
 	res, err := http.DefaultTransport.RoundTrip(req)

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+
+	"github.com/headgate/headgate/middleware/proxy/internal/spool"
 )
 
 // MaxReplay is how much of an idempotent request's body is kept, so that the
@@ -25,6 +27,8 @@ type requestBody struct {
 	source   io.ReadCloser // nil: there is no body
 	keep     int           // how much may be kept
 	trailers http.Header   // those that the client announced, cleaned
+
+	spooled *spool.Body // what was read of the source before a server was chosen; it stands in for the source. Or nil
 
 	interruptible *interruptibleReader // reads the source if a server may speak HTTP/2; else nil
 
@@ -45,9 +49,6 @@ func (b *requestBody) init(tx *transaction, out *http.Request, replay bool) {
 	if replay {
 		b.keep = MaxReplay
 	}
-	if b.source != nil && tx.pool.mayBeHTTP2() {
-		b.interruptible = &interruptibleReader{source: b.source}
-	}
 	if len(out.Trailer) > 0 {
 		b.trailers = maps.Clone(out.Trailer)
 		tx.cleanTrailer(b.trailers)
@@ -55,16 +56,12 @@ func (b *requestBody) init(tx *transaction, out *http.Request, replay bool) {
 	}
 }
 
-// maxAhead is how long a body may be that is read before a server is chosen: a slow client must not take up a server's time with it, and it can be
-// sent in one write with the head. Clients send that much at once: it is the first congestion window of TCP (RFC 6928).
+// maxAhead is how long a body may be that is read into one buffer, and can be sent in one write with the head. Clients send that much at once: it is the first congestion window of TCP (RFC 6928).
 const maxAhead = 16 << 10
 
-// readAhead reads a short body.
-func (b *requestBody) readAhead() error {
+// readShort reads a body of up to maxAhead bytes, whose buffer counts in the upstream's Buffers.
+func (b *requestBody) readShort() error {
 	length := b.tx.in.ContentLength
-	if b.source == nil || length <= 0 || length > maxAhead || len(b.tx.in.Header["Expect"]) > 0 {
-		return nil
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ahead = b.tx.up.buffers.Get()
@@ -92,7 +89,16 @@ func (b *requestBody) finish() {
 	b.mu.Lock() // is free: nothing waits for the source
 	defer b.mu.Unlock()
 	b.tx.up.buffers.Put(b.ahead)
+	b.tx.up.options.Buffers.memory.Release(copyBuffer)
 	b.ahead, b.kept = nil, nil
+}
+
+// mayBlock makes reads of the body interruptible where a server may speak HTTP/2,
+// unless all of it is there.
+func (b *requestBody) mayBlock() {
+	if b.source != nil && b.tx.pool.mayBeHTTP2() && !b.done.Load() && (b.spooled == nil || !b.spooled.Ended()) {
+		b.interruptible = &interruptibleReader{source: b.source}
+	}
 }
 
 // rewindable reports whether the body can be sent once more from its
@@ -105,7 +111,7 @@ func (b *requestBody) rewindable() bool {
 // be read any further.
 func (b *requestBody) ended() bool {
 	length := b.tx.in.ContentLength
-	return b.source == nil || b.done.Load() || length >= 0 && b.read.Load() >= length
+	return b.source == nil || b.done.Load() || length >= 0 && b.read.Load() >= length || b.spooled != nil && b.spooled.Ended()
 }
 
 // failure is why the client's body could not be read, or nil.

@@ -3,7 +3,6 @@ package proxy
 import (
 	"errors"
 	"io"
-	"mime"
 	"net/http"
 	"strings"
 )
@@ -80,10 +79,15 @@ func (tx *transaction) copyBody(res *http.Response) {
 			_ = flush() // the header must not wait for the body
 		}
 	}
+	var body io.Reader = res.Body
+	if tx.readsAnswerAhead(res) {
+		tx.readAnswer(res)
+		body = tx.answer
+	}
 	buf := tx.up.buffers.Get()
 	defer tx.up.buffers.Put(buf)
 	for {
-		n, err := res.Body.Read(buf)
+		n, err := body.Read(buf)
 		if n > 0 {
 			if _, tx.writeErr = tx.w.Write(buf[:n]); tx.writeErr != nil {
 				return
@@ -106,12 +110,7 @@ func streams(res *http.Response) bool {
 	if res.ContentLength < 0 {
 		return true
 	}
-	contentType := res.Header["Content-Type"]
-	if len(contentType) == 0 || !strings.Contains(strings.ToLower(contentType[0]), "event-stream") {
-		return false
-	}
-	base, _, _ := mime.ParseMediaType(contentType[0])
-	return base == "text/event-stream"
+	return isEventStream(res.Header)
 }
 
 // ready reports whether a body is known to have something to read.

@@ -13,10 +13,10 @@ func (tx *transaction) roundTrip() (*http.Response, *Error) {
 	tx.up.budget.earn(cfg.RetryBudget)
 	tx.idempotent = isIdempotent(tx.out.Method)
 	tx.body.init(tx, tx.out, tx.idempotent && cfg.Retries > 0 || tx.pool.mayBeHTTP2())
-	if err := tx.body.readAhead(); err != nil {
-		kind, status := classifyRequestBody(err)
-		return nil, tx.newError(kind, status, err)
+	if failure := tx.readRequest(); failure != nil {
+		return nil, failure
 	}
+	tx.body.mayBlock()
 	tx.clock.start(tx.timeout())
 
 	a, why := tx.begin()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/middleware/clientip"
+	"github.com/headgate/headgate/middleware/proxy/internal/spool"
 )
 
 // transaction is one HTTP transaction: a client's request, the attempts to have
@@ -23,9 +24,10 @@ type transaction struct {
 	client     netip.Addr // invalid if unknown
 	balanceKey uint64     // what IPHash hashes; 0 for other balances
 
-	body  requestBody
-	held  heldBody
-	clock clock
+	body   requestBody
+	held   heldBody
+	answer *spool.Body // the response's body, if it may be read ahead; else nil
+	clock  clock
 
 	hijacked    bool  // the client's connection carries WebSocket frames
 	readErr     error // why the response's body broke off at the server
@@ -105,6 +107,12 @@ func (tx *transaction) newError(kind Kind, status int, err error) *Error {
 func (tx *transaction) finish() {
 	tx.abandonUpload()
 	tx.body.finish()
+	if tx.body.spooled != nil {
+		tx.body.spooled.Close()
+	}
+	if tx.answer != nil {
+		tx.answer.Close()
+	}
 	if tx.current == nil {
 		return
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/headgate/headgate/middleware/problem"
 	"github.com/headgate/headgate/middleware/proxy/internal/discovery"
+	"github.com/headgate/headgate/middleware/proxy/internal/spool"
 )
 
 // Attempt is one try at one server, as its end is known.
@@ -41,6 +42,8 @@ type Upstream struct {
 	budget  budget
 	buffers *bufferPool
 
+	disk *spool.Disk
+
 	testTransport http.RoundTripper // answers in place of the servers; nil outside tests
 
 	mu      sync.Mutex // held by Update, Close and readdress
@@ -60,6 +63,7 @@ func New(o Options) (*Upstream, error) {
 		return nil, err
 	}
 	u := &Upstream{name: o.Name, options: o, epoch: o.Now(), buffers: newBufferPool()}
+	u.disk = o.Buffers.newDisk(o.Logger)
 	if o.Transport != nil {
 		u.testTransport = o.Transport(o.Name)
 	}
@@ -112,6 +116,7 @@ func (u *Upstream) adopt(cfg Config, key transportKey) (unused, used map[watchKe
 		return watches, u.watches, err
 	}
 	unused, u.watches, u.key = u.watches, watches, key
+	u.disk.SetLimit(max(cfg.Buffer.Spool, 0))
 	u.replace(old, next)
 	return unused, watches, nil
 }

@@ -55,6 +55,9 @@ func (c *Config) Validate() []problem.Problem {
 	if !c.Ejection.Off {
 		ps = append(ps, problem.Within("ejection", c.Ejection.Validate())...)
 	}
+	if s := c.Buffer.Spool; s > 0 && s < 256<<10 {
+		ps.Add("buffer.spool", "choose 256KiB or more, or 0 for none", "files are given out in pieces of 256KiB")
+	}
 	c.validateNumbers(&ps)
 	return ps
 }

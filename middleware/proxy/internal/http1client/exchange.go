@@ -37,7 +37,9 @@ type exchange struct {
 	res  http.Response
 	data http1.Body
 	err  error // how the response's body ended
-	over bool  // the connection has been given up
+
+	ending sync.Mutex // Interrupt is called on another goroutine
+	over   bool       // the connection has been given up
 }
 
 func (x *exchange) use(c *conn) {
@@ -155,7 +157,9 @@ func (x *exchange) end(sound bool) {
 	if x.over {
 		return
 	}
+	x.ending.Lock()
 	x.over = true
+	x.ending.Unlock()
 	if x.upload != nil {
 		x.upload.permit(false)
 	}

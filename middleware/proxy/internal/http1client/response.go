@@ -129,6 +129,18 @@ func (x *exchange) takeTrailer() {
 	maps.Copy(x.res.Trailer, fields)
 }
 
+// Interrupt ends a Read that is under way on another goroutine, and all later ones. It does nothing after the body's end.
+func (b *responseBody) Interrupt() {
+	x := (*exchange)(b)
+	x.ending.Lock()
+	defer x.ending.Unlock()
+	if !x.over {
+		x.interrupt(errBodyInterrupted)
+	}
+}
+
+var errBodyInterrupted = errors.New("the response's body is not wanted any more")
+
 // Close implements io.Closer. The connection is closed unless the rest of the body has come already: waiting for more is not worth a connection.
 // Close must not be called during a Read.
 func (b *responseBody) Close() error {

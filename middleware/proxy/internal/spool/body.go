@@ -26,6 +26,9 @@ type Options struct {
 	// io.EOF, or why it could not be read. It runs on the goroutine that reads
 	// the source and may not call the body.
 	Ended func(error)
+	// Interrupt ends a read of the source that is under way. Close calls it when the
+	// source is being read ahead. Nil: such a read is not ended, and Close waits for it.
+	Interrupt func()
 }
 
 // A reader is slow if it has spent patience between two reads; each byte that it
@@ -39,22 +42,22 @@ const (
 // Body reads its source ahead of its reader. Read and Fill must not be called at
 // the same time as each other; Close may be called at any time.
 type Body struct {
-	source   io.ReadCloser
-	length   int64
-	whenSlow bool
-	ended    func(error)
-	patience time.Duration
+	source    io.Reader
+	length    int64
+	whenSlow  bool
+	ended     func(error)
+	interrupt func()
+	patience  time.Duration
 
 	mu       sync.Mutex
 	changed  sync.Cond // there is more to read, or ahead has ended
 	contents contents
 	got      int64 // bytes from the source
 	err      error // how the source has ended, or could not be kept
-	over     error // not nil: closed, or lost; nothing is kept any more
-	closed   bool
-	reading  bool // Read is under way
-	ahead    bool // the source is being read ahead
-	caughtUp bool // Read waits for what is being read ahead
+	over     error // not nil: the body is closed, or its file can't be read back; nothing is kept any more
+	reading  bool  // Read is under way
+	ahead    bool  // the source is being read ahead
+	caughtUp bool  // Read waits for what is being read ahead
 
 	timer    *time.Timer // starts to read ahead
 	credit   time.Duration
@@ -62,10 +65,10 @@ type Body struct {
 	took     int       // the bytes that it has returned then
 }
 
-// NewBody returns a body that reads the source, and closes it when it is closed
-// itself.
-func NewBody(source io.ReadCloser, o Options) *Body {
-	b := &Body{source: source, length: o.Length, whenSlow: o.WhenSlow && o.InMemory > 0, ended: o.Ended, patience: patience, credit: patience}
+// NewBody returns a body that reads the source. It does not close it.
+func NewBody(source io.Reader, o Options) *Body {
+	b := &Body{source: source, length: o.Length, whenSlow: o.WhenSlow && o.InMemory > 0, ended: o.Ended, interrupt: o.Interrupt}
+	b.patience, b.credit = patience, patience
 	b.contents = contents{memory: o.Memory, limit: o.InMemory, file: overflow{disk: o.Disk, off: o.Disk == nil}}
 	b.changed.L = &b.mu
 	return b
@@ -303,24 +306,29 @@ func (b *Body) notSpilled(old *chunk, f file, blocks []uint32, err error) {
 	b.changed.Broadcast()
 }
 
-// Close frees everything that the body holds, closes the source, and returns
-// when nothing reads the source ahead any more.
-func (b *Body) Close() error {
-	b.mu.Lock()
-	if b.closed {
-		b.mu.Unlock()
-		return nil
-	}
-	b.closed = true
-	b.end(ErrClosed)
-	b.mu.Unlock()
-	err := b.source.Close()
+// Ended reports whether the source has been read to its end, or can't be read any
+// further.
+func (b *Body) Ended() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.err != nil
+}
+
+// Close frees everything that the body holds, and returns when nothing reads the
+// source ahead any more. It may be called more than once.
+func (b *Body) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.end(ErrClosed)
+	if b.ahead && b.interrupt != nil {
+		b.mu.Unlock()
+		b.interrupt()
+		b.mu.Lock()
+	}
 	for b.ahead {
 		b.changed.Wait()
 	}
-	return err
+	return nil
 }
 
 // end frees everything. The first reason is the one that Read returns.

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
-	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -51,7 +50,6 @@ type source struct {
 	pieces *rand.Rand
 	late   bool // the end comes by itself, after the last bytes
 	onRead func()
-	closed atomic.Int32
 }
 
 func newSource(t *testing.T, size int, seed uint64) *source {
@@ -77,11 +75,6 @@ func (s *source) Read(p []byte) (int, error) {
 		return n, s.end
 	}
 	return n, nil
-}
-
-func (s *source) Close() error {
-	s.closed.Add(1)
-	return nil
 }
 
 // drain reads the body in pieces of random sizes.

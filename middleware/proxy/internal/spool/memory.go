@@ -54,6 +54,13 @@ func reset(c *chunk, want int64, counted bool) *chunk {
 	return c
 }
 
+// Reserve counts memory that a body holds in a buffer of its caller, or returns false
+// where the limit does not allow for it. Release gives it back.
+func (m *Memory) Reserve(bytes int64) bool { return m.take(bytes) }
+
+// Release gives back what was reserved.
+func (m *Memory) Release(bytes int64) { m.give(bytes) }
+
 // free gives a chunk back.
 func (m *Memory) free(c *chunk) {
 	if c.counted {
