@@ -5,15 +5,6 @@ import "github.com/headgate/headgate/middleware/problem"
 // quote quotes what came from the file, in one line and shortened.
 func quote(s string) string { return problem.Quote(s) }
 
-func isDigits(s string) bool {
-	for _, c := range []byte(s) {
-		if c < '0' || c > '9' {
-			return false
-		}
-	}
-	return s != ""
-}
-
 // variableName reports whether s is a name that :NAME in a path may have.
 func variableName(s string) bool {
 	for i, c := range []byte(s) {

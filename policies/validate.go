@@ -7,7 +7,6 @@ import (
 	"net"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/internal/suggest"
@@ -81,13 +80,6 @@ func (c *checker) between(path string, n, low, high int) bool {
 	}
 	c.bad(path, fmt.Sprintf("choose one from %d to %d", low, high), "%d is out of bounds", n)
 	return false
-}
-
-// positive reports a duration that must not be zero.
-func (c *checker) positive(path string, d time.Duration) {
-	if d == 0 && c.at.Has(path) {
-		c.bad(path, "write one above zero", "%s can't be zero", quote(path))
-	}
 }
 
 // named reports a reference to a name that nothing defines.
