@@ -54,6 +54,9 @@ type Settings struct {
 	Client ClientRule `yaml:"client"`
 	// How long the upstream may take to its response's headers; 504 after it. 0 is no bound. Default: as the upstream says.
 	Timeout time.Duration `yaml:"timeout" config:"none"`
+	// How long the upstream may be silent within a response's body; then the client is cut off. Written here, it is for event streams too.
+	// 0 is no bound. Default: as the upstream says.
+	ReadTimeout time.Duration `yaml:"read_timeout" config:"none"`
 	// Whether requests and answers are read ahead of slow clients, as the upstream's buffer says: on or off. Hazard: with off a slow
 	// client holds a server's connection. It is for apps that answer while they still read the request. Default on.
 	Buffer bool `yaml:"buffer" config:"switch"`

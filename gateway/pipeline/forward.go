@@ -36,6 +36,7 @@ func (rt *Route) newForward(u *proxy.Upstream) echo.HandlerFunc {
 	h := u.Handler(proxy.RouteOptions{
 		RewriteHost:    !rt.Policy.PreserveHost,
 		Timeout:        rt.Policy.Timeout,
+		ReadTimeout:    rt.Policy.ReadTimeout,
 		Unbuffered:     !rt.Policy.Buffer,
 		Rewrite:        rt.rewriteRequest,
 		ModifyResponse: rt.takeResponse,

@@ -118,6 +118,7 @@ func drawCheckedPolicy(t *rapid.T) string {
 		[]string{"max_connections", "10", "0", "-1"},
 		[]string{"connect_timeout", "1s", "0s"},
 		[]string{"timeout", "5s", "0s"},
+		[]string{"read_timeout", "5s", "0s", "-1s"},
 		[]string{"idle_timeout", "5s", "0s", "-1s"},
 		[]string{"retries", "2", "0", "11", "-1"},
 		[]string{"retry_budget", "0.5", "0", "1", "1.1", "-0.5"},

@@ -31,7 +31,8 @@ type attempt struct {
 
 	header    time.Duration // from started to the response's header or the failure
 	status    int
-	kind      Kind // empty while all is well
+	kind      Kind          // empty while all is well
+	silence   time.Duration // how long the server may be silent within the response's body; 0: no bound
 	connected bool
 	settled   bool
 	left      atomic.Bool // the server has its place back
@@ -105,6 +106,7 @@ func (a *attempt) over1(req *http.Request) (*http.Response, error) {
 		return nil, failure.Err
 	}
 	a.connected = true
+	a.silence = a.tx.readTimeout(res)
 	return res, err
 }
 
@@ -112,7 +114,7 @@ func (a *attempt) over1(req *http.Request) (*http.Response, error) {
 type caller attempt
 
 func (c *caller) Deadline() time.Time    { return c.tx.deadline() }
-func (c *caller) Silence() time.Duration { return c.tx.pool.cfg.StreamTimeout }
+func (c *caller) Silence() time.Duration { return c.silence }
 
 func (c *caller) Interim(status int, header http.Header) error {
 	return (*attempt)(c).passInterim(status, header)
@@ -145,6 +147,9 @@ func (a *attempt) judge(err error) *Error {
 		kind, status = classifyContext(ctxErr)
 	} else if a.status != 0 {
 		kind = KindTruncated
+		if errors.Is(err, http1client.ErrTimeout) {
+			kind, status = KindTimeout, http.StatusGatewayTimeout
+		}
 	} else if !a.connected {
 		kind = KindConnect
 		if isTimeout(err) || errors.Is(err, http1client.ErrTimeout) {

@@ -62,7 +62,7 @@ func (a *attempt) cancelably(req *http.Request, send func(*http.Request) (*http.
 		}
 		return nil, err
 	}
-	if silence := a.tx.pool.cfg.StreamTimeout; silence > 0 && res.StatusCode != http.StatusSwitchingProtocols {
+	if silence := a.tx.readTimeout(res); silence > 0 {
 		res.Body = c.bounded(res.Body, silence)
 	}
 	return res, nil
@@ -115,14 +115,15 @@ func (c *cancelable) serversTurn() {
 // boundedBody is a response's body that the server must not be silent in for too long.
 type boundedBody struct {
 	io.ReadCloser
+	ctx     context.Context
 	silence time.Duration
 	timer   *time.Timer
 }
 
 func (c *cancelable) bounded(body io.ReadCloser, silence time.Duration) io.ReadCloser {
-	b := &boundedBody{ReadCloser: body, silence: silence}
+	b := &boundedBody{ReadCloser: body, ctx: c.ctx, silence: silence}
 	b.timer = time.AfterFunc(silence, func() {
-		c.cancel(fmt.Errorf("the server was silent for %s within the response", silence))
+		c.cancel(fmt.Errorf("%w: it was silent for %s within the response", http1client.ErrTimeout, silence))
 	})
 	b.timer.Stop()
 	return b
@@ -131,5 +132,9 @@ func (c *cancelable) bounded(body io.ReadCloser, silence time.Duration) io.ReadC
 func (b *boundedBody) Read(p []byte) (int, error) {
 	b.timer.Reset(b.silence)
 	defer b.timer.Stop()
-	return b.ReadCloser.Read(p)
+	n, err := b.ReadCloser.Read(p)
+	if cause := context.Cause(b.ctx); err != nil && err != io.EOF && cause != nil {
+		err = cause
+	}
+	return n, err
 }

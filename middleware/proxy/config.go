@@ -59,6 +59,7 @@ func (Protocol) Values() []string {
 const (
 	DefaultTimeout        = 30 * time.Second
 	DefaultConnectTimeout = 5 * time.Second
+	DefaultReadTimeout    = 60 * time.Second
 	DefaultIdleTimeout    = 4 * time.Second
 	DefaultRetries        = 1
 	DefaultRetryBudget    = 0.2
@@ -79,7 +80,7 @@ const (
 
 // Config is a set of app servers that are alike.
 type Config struct {
-	// In Go a zero field has its default; a negative Timeout, IdleTimeout, Retries or RetryBudget means none,
+	// In Go a zero field has its default; a negative Timeout, ReadTimeout, IdleTimeout, Retries or RetryBudget means none,
 	// as does a server's Weight or Resolve. The
 	// comments below are those of a policy's keys, whose written 0 the policy's loader turns into a negative value.
 
@@ -103,6 +104,9 @@ type Config struct {
 	// body has come from the client; 504 after it. A route may say
 	// otherwise. 0 is no bound. Default 30s. The body may then take as long as it likes.
 	Timeout time.Duration `yaml:"timeout" config:"none"`
+	// How long a server may be silent within a response's body; then the client is cut off, so that it does not take a part for the whole.
+	// A route may say otherwise. It is not for upgraded connections, and for event streams only where a route says it. 0 is no bound. Default 1m.
+	ReadTimeout time.Duration `yaml:"read_timeout" config:"none"`
 	// How long an unused connection to a server is kept; 0 keeps none. Default 4s, below the 5s of Node and Apache. Hazard:
 	// where the server closes its idle connections sooner, a request can meet a close under way: it is tried again
 	// if it is idempotent, else it fails with 502.
@@ -122,10 +126,6 @@ type Config struct {
 	// How https servers are verified. Default: by the system's roots and the URL's host.
 	TLS TLS `yaml:"tls" config:"optional"`
 
-	// StreamTimeout is the longest silence of a server within a response's
-	// body; then the response is aborted. It does not apply to upgraded
-	// connections. Zero: no bound, so that event streams may be quiet.
-	StreamTimeout time.Duration `yaml:"-"`
 	// RetryStatuses are response statuses that are tried again like a failure
 	// (the last server's answer is passed on as it is). Empty: none.
 	RetryStatuses []int `yaml:"-"`
@@ -209,6 +209,7 @@ func (c *Config) SetDefaults() {
 	orDefault(&c.Balance, RoundRobin)
 	orDefault(&c.Protocol, Auto)
 	orDefault(&c.Timeout, DefaultTimeout)
+	orDefault(&c.ReadTimeout, DefaultReadTimeout)
 	orDefault(&c.ConnectTimeout, DefaultConnectTimeout)
 	orDefault(&c.IdleTimeout, DefaultIdleTimeout)
 	orDefault(&c.Retries, DefaultRetries)

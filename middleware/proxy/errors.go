@@ -17,7 +17,7 @@ type Kind string
 
 const (
 	KindConnect      Kind = "connect"        // no connection could be established
-	KindTimeout      Kind = "timeout"        // no response header in time
+	KindTimeout      Kind = "timeout"        // no response header in time, or silence within the body
 	KindBroken       Kind = "broken"         // the connection broke, or what came was not HTTP
 	KindTruncated    Kind = "truncated"      // the response's body broke off
 	KindStatus       Kind = "status"         // an answer whose status counts as a failure

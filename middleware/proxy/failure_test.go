@@ -442,17 +442,81 @@ func TestFullServersAnswer503AtOnce(t *testing.T) {
 
 func TestSilenceWithinAResponseIsBounded(t *testing.T) {
 	t.Parallel()
-	app := origin(t, func(w http.ResponseWriter, r *http.Request) {
-		for range 5 { // longer than the bound, but never silent for as long
-			_, _ = io.WriteString(w, "x")
-			w.(http.Flusher).Flush()
-			time.Sleep(60 * time.Millisecond)
+	const bound = 200 * time.Millisecond
+	for name, tc := range map[string]struct {
+		contentType string
+		cfg         proxy.Config
+		route       proxy.RouteOptions
+	}{
+		"the upstream's, HTTP/1.1":    {"text/plain", proxy.Config{ReadTimeout: bound}, proxy.RouteOptions{}},
+		"the upstream's, HTTP/2":      {"text/plain", proxy.Config{ReadTimeout: bound, Protocol: proxy.H2C}, proxy.RouteOptions{}},
+		"the route's":                 {"text/plain", proxy.Config{ReadTimeout: time.Hour}, proxy.RouteOptions{ReadTimeout: bound}},
+		"the route's, unbuffered":     {"text/plain", proxy.Config{}, proxy.RouteOptions{ReadTimeout: bound, Unbuffered: true}},
+		"the route's, event stream":   {"text/event-stream", proxy.Config{}, proxy.RouteOptions{ReadTimeout: bound}},
+		"the route's, events, HTTP/2": {"text/event-stream", proxy.Config{Protocol: proxy.H2C}, proxy.RouteOptions{ReadTimeout: bound}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			app := eitherOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", tc.contentType)
+				_, _ = io.WriteString(w, "xxxxx")
+				w.(http.Flusher).Flush()
+				<-r.Context().Done()
+			})
+			kinds := make(chan proxy.Kind, 1)
+			tc.cfg.Servers = servers(app)
+			u := newUpstream(t, tc.cfg, proxy.Options{Observer: func(a proxy.Attempt) { kinds <- a.Kind }})
+			if got := get(t, front(t, u.Handler(tc.route)).URL); got.err == nil || got.body != "xxxxx" {
+				t.Errorf("got %q, %v", got.body, got.err)
+			}
+			if kind := <-kinds; kind != proxy.KindTimeout {
+				t.Errorf("counted as %q", kind)
+			}
+		})
+	}
+}
+
+func TestResponseThatMayBeSilent(t *testing.T) {
+	t.Parallel()
+	const bound = 20 * time.Millisecond
+	for name, tc := range map[string]struct {
+		contentType string
+		route       proxy.RouteOptions
+	}{
+		"an event stream":           {"text/event-stream; charset=utf-8", proxy.RouteOptions{}},
+		"a route without the bound": {"text/plain", proxy.RouteOptions{ReadTimeout: -1}},
+	} {
+		for _, protocol := range []proxy.Protocol{proxy.HTTP1, proxy.H2C} {
+			t.Run(name+" over "+string(protocol), func(t *testing.T) {
+				t.Parallel()
+				app := eitherOrigin(t, func(w http.ResponseWriter, _ *http.Request) {
+					w.Header().Set("Content-Type", tc.contentType)
+					_, _ = io.WriteString(w, "a")
+					w.(http.Flusher).Flush()
+					time.Sleep(10 * bound) // the silence itself
+					_, _ = io.WriteString(w, "b")
+				})
+				gw := gateway(t, proxy.Config{Servers: servers(app), Protocol: protocol, ReadTimeout: bound}, tc.route)
+				if got := get(t, gw.URL); got.err != nil || got.body != "ab" {
+					t.Errorf("got %q, %v", got.body, got.err)
+				}
+			})
 		}
+	}
+}
+
+// A response that is held until it is whole breaks off before the client has got a byte.
+func TestSilenceWithinAHeldResponseIs504(t *testing.T) {
+	t.Parallel()
+	app := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "10")
+		_, _ = io.WriteString(w, "xxxxx")
+		w.(http.Flusher).Flush()
 		<-r.Context().Done()
 	})
-	gw := gateway(t, proxy.Config{Servers: servers(app.URL), StreamTimeout: 200 * time.Millisecond}, proxy.RouteOptions{})
-	if got := get(t, gw.URL); got.err == nil || got.body != "xxxxx" {
-		t.Errorf("got %q, %v", got.body, got.err)
+	gw := gateway(t, proxy.Config{Servers: servers(app.URL), ReadTimeout: 100 * time.Millisecond, Retries: 1}, proxy.RouteOptions{})
+	if got := get(t, gw.URL); got.status != http.StatusGatewayTimeout {
+		t.Errorf("got %d %q, %v", got.status, got.body, got.err)
 	}
 }
 

@@ -16,6 +16,9 @@ type RouteOptions struct {
 	// Timeout is the route's own Config.Timeout. Zero: the upstream's;
 	// negative: no bound.
 	Timeout time.Duration
+	// ReadTimeout is the route's own Config.ReadTimeout, and one for event
+	// streams too. Zero: the upstream's; negative: no bound.
+	ReadTimeout time.Duration
 	// Scheme is what the client spoke, "http" or "https", for
 	// X-Forwarded-Proto and Forwarded. Nil: https if the request came over
 	// TLS. Hazard: behind a load balancer that terminates TLS that is wrong.

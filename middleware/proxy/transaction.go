@@ -1,12 +1,14 @@
 package proxy
 
 import (
+	"errors"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"time"
 
 	"github.com/headgate/headgate/middleware/clientip"
+	"github.com/headgate/headgate/middleware/proxy/internal/http1client"
 	"github.com/headgate/headgate/middleware/proxy/internal/spool"
 )
 
@@ -75,6 +77,17 @@ func (tx *transaction) timeout() time.Duration {
 	return tx.pool.cfg.Timeout
 }
 
+// readTimeout is how long a server may be silent within the response's body. 0: no bound. Event streams may be, but where the route says otherwise.
+func (tx *transaction) readTimeout(res *http.Response) time.Duration {
+	switch d := tx.route.ReadTimeout; {
+	case res.StatusCode == http.StatusSwitchingProtocols:
+		return 0
+	case d != 0 || isEventStream(res.Header):
+		return max(0, d)
+	}
+	return max(0, tx.pool.cfg.ReadTimeout)
+}
+
 // deadline is when the response's header must have come, whichever server it is from.
 func (tx *transaction) deadline() time.Time { return tx.clock.deadline() }
 
@@ -120,6 +133,8 @@ func (tx *transaction) finish() {
 	kind := a.kind
 	switch {
 	case kind != "":
+	case errors.Is(tx.readErr, http1client.ErrTimeout):
+		kind = KindTimeout
 	case tx.readErr != nil && tx.in.Context().Err() == nil:
 		kind = KindTruncated
 	case tx.readErr != nil || tx.writeErr != nil:

@@ -4,7 +4,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/internal/mask"
@@ -71,13 +70,8 @@ func validateWord(ps *problem.List, path, word string, known []string) {
 
 func (c *Config) validateNumbers(ps *problem.List) {
 	problem.Positive(ps, "connect_timeout", c.ConnectTimeout)
-	for _, d := range []struct {
-		path  string
-		value time.Duration
-	}{{"slow_start", c.SlowStart}, {"stream_timeout", c.StreamTimeout}} {
-		if d.value < 0 {
-			ps.Add(d.path, "write 0s or more", "%v is a negative duration", d.value)
-		}
+	if c.SlowStart < 0 {
+		ps.Add("slow_start", "write 0s or more", "%v is a negative duration", c.SlowStart)
 	}
 	problem.Between(ps, "max_connections", c.MaxConnections, 0, maxConnections)
 	problem.Between(ps, "retries", max(c.Retries, 0), 0, maxRetries) // negative: none
