@@ -145,6 +145,8 @@ func (a *attempt) judge(err error) *Error {
 		kind, status = classifyRequestBody(bodyErr)
 	} else if ctxErr := tx.in.Context().Err(); ctxErr != nil {
 		kind, status = classifyContext(ctxErr)
+	} else if errors.Is(err, errNoHost) {
+		kind, status = KindBadRequest, http.StatusBadRequest
 	} else if a.status != 0 {
 		kind = KindTruncated
 		if errors.Is(err, http1client.ErrTimeout) {

@@ -18,6 +18,24 @@ import (
 
 // What clients do that the gateway has to cope with.
 
+// HTTP/2 has no form for a request without a host. That is the client's mistake, not the server's.
+func TestRequestWithoutAHostToAnHTTP2ServerIs400(t *testing.T) {
+	t.Parallel()
+	kinds := make(chan proxy.Kind, 1)
+	u := newUpstream(t, proxy.Config{Servers: servers(eitherOrigin(t, func(http.ResponseWriter, *http.Request) {})), Protocol: proxy.H2C},
+		proxy.Options{Observer: func(a proxy.Attempt) { kinds <- a.Kind }})
+	gw := front(t, u.Handler(proxy.RouteOptions{}))
+	if res := raw(t, gw, "GET / HTTP/1.0\r\n\r\n"); res.StatusCode != http.StatusBadRequest {
+		t.Errorf("got %d", res.StatusCode)
+	}
+	if kind := <-kinds; kind != proxy.KindBadRequest {
+		t.Errorf("counted as %q", kind)
+	}
+	if s := u.Status()[0]; s.Failures != 0 {
+		t.Errorf("%d failures of the server", s.Failures)
+	}
+}
+
 func TestAnswerBeforeTheEndOfAnUpload(t *testing.T) {
 	t.Parallel()
 	early := tcpServer(t, func(c net.Conn) {
