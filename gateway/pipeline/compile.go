@@ -27,7 +27,7 @@ type Parts struct {
 
 	Metrics   *observe.Metrics      // nil counts nothing
 	AccessLog *observe.LogWriter    // nil logs nothing
-	Observe   func(*observe.Record) // told of each request when its response is complete; nil tells nobody
+	Observe   func(*observe.Record) // called for each request when its response is complete; may be nil
 	Log       *slog.Logger          // nil: slog.Default
 	Now       func() time.Time      // nil: time.Now
 }

@@ -5,8 +5,9 @@ import (
 	"strings"
 )
 
-// What the policy has the gateway answer by itself. respondHeaders, the session's due
-// and the response headers' rules come with it: see finishFixed.
+// The responses that the policy has the gateway give itself. finishFixed adds what an app
+// server's response would have, too: the end of the session on a logout route, and the
+// rules for response headers.
 
 // redirect answers with a Location that keeps the request's query unless it has one of
 // its own.

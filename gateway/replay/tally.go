@@ -81,7 +81,7 @@ func (t *tally) add(r *logs.Record, v *verdict) *client {
 		t.addUnmatched(r, v)
 	}
 	if v.cache != notCached {
-		count := t.byRule[string(t.engine.routes[v.route].Policy.Cache)]
+		count := t.byRule[t.engine.routes[v.route].Policy.Cache]
 		count.add(v.cache)
 		t.byRoute[v.route].add(v.cache)
 		if v.cache != cacheMiss {

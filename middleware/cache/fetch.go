@@ -52,7 +52,7 @@ func (c *Cache) run(f *flight, j *job) {
 	defer f.Cancel()
 	defer f.End()
 	defer c.flights.Remove(f)
-	defer f.Resolve(outcome{kind: nothing}, nil, nil) // whatever happens, no request waits in vain
+	defer f.Resolve(outcome{kind: nothing}, nil, nil) // also after a panic: the requests that wait are always released
 
 	found := c.look(f.Context(), j)
 	if found.serves(j) {

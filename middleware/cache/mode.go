@@ -163,8 +163,8 @@ const (
 	hitForMissTTL = 5 * time.Second
 
 	// asSentTTL is for how long it is remembered that a HEAD, a conditional or
-	// a range request was forwarded as it was sent, and that fetching the whole
-	// instead was in vain.
+	// a range request was forwarded as it was sent, and that the full
+	// response, fetched instead, was not stored.
 	asSentTTL = time.Minute
 
 	// unreachableTTL is for how long, after the origin could not be reached and

@@ -203,7 +203,7 @@ func worthFetchingWhole(a *rfc9111.Arrival, limit int64) bool {
 // themselves: its response is not stored.
 func (t *fetch) stopSharing() {
 	t.releaseFollowers()
-	if t.j.mode == fetchWhole { // in vain: the next ones are forwarded as they are sent
+	if t.j.mode == fetchWhole { // its full response was not stored: the next such requests are forwarded as the client sent them
 		t.c.unstorable.Add(t.f.Key(), asSentTTL)
 	}
 }

@@ -8,7 +8,7 @@
 // whether the outcome is for it. A body that is still under way is a [Stream]
 // that every request reads at its own pace. [Recent] remembers for a short time
 // what is known of a key: above all that its responses cannot be shared ("hit
-// for miss"), so that the next requests do not wait in vain.
+// for miss"), so that the next requests do not wait for a response that they can't share.
 //
 // The package knows nothing of HTTP semantics, of what is stored, or of other
 // instances.

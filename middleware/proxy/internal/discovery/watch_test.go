@@ -181,7 +181,7 @@ func TestUnknownUntilTheFirstGoodAnswer(t *testing.T) {
 	d := dnstest.New(t)
 	d.Set(dnstest.ServFail, dnstest.ServFail)
 	s := watch(t, d, nil)
-	<-s.watch.Asked() // it has been, if in vain
+	<-s.watch.Asked() // the name has been asked for, and the answer was an error
 	s.want()
 	d.Set(dnstest.Addrs("10.0.0.1"), dnstest.Empty)
 	s.next()
