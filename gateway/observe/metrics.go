@@ -28,6 +28,9 @@ type Metrics struct {
 	attempts     *series[attempted, prometheus.Counter]
 	attemptTime  *series[string, prometheus.Observer] // by upstream
 
+	waiting      *series[string, prometheus.Gauge] // by upstream
+	waitsRefused *prometheus.CounterVec            // upstream, reason
+
 	reloads      *prometheus.CounterVec // result
 	reloadFailed prometheus.Gauge
 	policyLoaded prometheus.Gauge
@@ -71,6 +74,10 @@ func NewMetrics(version string) *Metrics {
 		Help:    "Time from choosing an app server to its response's header.",
 		Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 	}, []string{"upstream"})
+	waiting := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "headgate_upstream_waiting_requests",
+		Help: "Requests that wait because every app server has max_connections in flight.",
+	}, []string{"upstream"})
 	m := &Metrics{
 		Registry: prometheus.NewRegistry(),
 		requests: newSeries(func(a answered) prometheus.Counter {
@@ -84,6 +91,11 @@ func NewMetrics(version string) *Metrics {
 			return attempts.WithLabelValues(a.upstream, a.server, a.result)
 		}),
 		attemptTime: newSeries(func(upstream string) prometheus.Observer { return attemptTime.WithLabelValues(upstream) }),
+		waiting:     newSeries(func(upstream string) prometheus.Gauge { return waiting.WithLabelValues(upstream) }),
+		waitsRefused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "headgate_upstream_waits_refused_total",
+			Help: "Requests refused because every app server had max_connections in flight: too many waited already (full), or they waited too long (timeout).",
+		}, []string{"upstream", "reason"}),
 		InFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "headgate_requests_in_flight",
 			Help: "Requests being answered now.",
@@ -121,7 +133,7 @@ func NewMetrics(version string) *Metrics {
 	})
 	info.Set(1)
 	m.Registry.MustRegister(requests, duration, m.InFlight, m.LogDropped,
-		decisions, m.checks, m.checksFailed, attempts, attemptTime,
+		decisions, m.checks, m.checksFailed, attempts, attemptTime, waiting, m.waitsRefused,
 		m.reloads, m.reloadFailed, m.policyLoaded, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -199,6 +211,16 @@ func (m *Metrics) Attempt(a proxy.Attempt) {
 	}
 	m.attempts.of(attempted{a.Upstream, a.Server, result}).Inc()
 	m.attemptTime.of(a.Upstream).Observe(a.Header.Seconds())
+}
+
+// Wait counts the requests that wait for a place on an app server, and those that get none.
+func (m *Metrics) Wait(w proxy.Wait) {
+	if w.Change != 0 {
+		m.waiting.of(w.Upstream).Add(float64(w.Change))
+	}
+	if w.Refused != "" {
+		m.waitsRefused.WithLabelValues(w.Upstream, string(w.Refused)).Inc()
+	}
 }
 
 // MethodLabel is the method, or "other" for one that HTTP does not define: clients can make up any number of them.

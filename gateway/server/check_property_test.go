@@ -116,6 +116,7 @@ func drawCheckedPolicy(t *rapid.T) string {
 		[]string{"ejection", "off", "{failures: 1000}", "{failures: 0}", "{for: 0s}", "{for: 1ns}", "{for: 3660d}"},
 		[]string{"slow_start", "10s", "0s"},
 		[]string{"max_connections", "10", "0", "-1"},
+		[]string{"waiting", "off", "on", "{requests: 5, timeout: 1s}", "{requests: 0}", "{timeout: 0s}", "{requests: 1048577}"},
 		[]string{"connect_timeout", "1s", "0s"},
 		[]string{"timeout", "5s", "0s"},
 		[]string{"read_timeout", "5s", "0s", "-1s"},

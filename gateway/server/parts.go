@@ -65,7 +65,7 @@ func (s *Server) openParts() (*parts, error) {
 	p.buffers = proxy.NewBuffers(s.options.Policy.Memory.Buffers, s.options.Policy.Server.SpoolDir)
 	p.upstreams = newUpstreams(proxy.Options{
 		Buffers: p.buffers,
-		Logger:  s.log, Observer: s.metrics.Attempt, Upgrades: p.upgrades,
+		Logger:  s.log, Observer: s.metrics.Attempt, WaitObserver: s.metrics.Wait, Upgrades: p.upgrades,
 		Now: s.options.Now, Transport: s.options.Transport,
 	}, s.log)
 	s.teardown.push(p.upstreams.close)

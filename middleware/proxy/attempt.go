@@ -175,6 +175,7 @@ func (a *attempt) answered() {
 	a.trial = false
 	a.tx.up.passedTrial(a.tx.pool, a.server)
 	a.server.breaker.endTrial()
+	a.tx.up.wake()
 }
 
 // failedByStatus reports whether the response's status counts as a failure.
@@ -187,6 +188,7 @@ func (a *attempt) failedByStatus() bool {
 func (a *attempt) leave() {
 	if a.left.CompareAndSwap(false, true) {
 		a.server.release()
+		a.tx.up.wake()
 	}
 }
 
@@ -231,6 +233,7 @@ func (a *attempt) settle(kind Kind, cause error) {
 	}
 	if a.trial {
 		a.server.breaker.endTrial()
+		tx.up.wake() // the place may have been given back before
 	}
 	a.leave()
 	if observe := tx.up.options.Observer; observe != nil {

@@ -65,6 +65,9 @@ const (
 	DefaultRetryBudget    = 0.2
 	DefaultResolve        = 2 * time.Second
 
+	DefaultWaiting     = 100 // requests
+	DefaultWaitTimeout = 5 * time.Second
+
 	DefaultBuffer = 1 << 20 // bytes
 	DefaultSpool  = 1 << 30
 
@@ -95,9 +98,12 @@ type Config struct {
 	Ejection Ejection `yaml:"ejection" config:"optional"`
 	// How long a server that is back from illness takes to reach its full share of requests. 0 is at once. Default 0s.
 	SlowStart time.Duration `yaml:"slow_start"`
-	// The most requests in flight at each server, which for HTTP/1.1 is its connections. Hazard: requests do not
-	// wait for one to end; when every server has that many, the next is refused at once with 503. 0 is no bound. Default 0.
+	// The most requests in flight at each server, which for HTTP/1.1 is its connections. When every server has that many,
+	// the next requests wait for one to end, as `waiting` says. 0 is no bound. Default 0.
 	MaxConnections int `yaml:"max_connections"`
+	// How requests wait while every server has max_connections: the one that came first gets the first place that becomes free.
+	// Default: {requests: 100, timeout: 5s}; off refuses them at once with 503.
+	Waiting Waiting `yaml:"waiting" config:"optional"`
 	// How long connecting to a server may take, TLS included. Default 5s.
 	ConnectTimeout time.Duration `yaml:"connect_timeout"`
 	// How long the servers may take to answer with the response's headers, all tries together, from when the request's
@@ -187,6 +193,18 @@ type Ejection struct {
 	For time.Duration `yaml:"for"`
 }
 
+// Waiting is the line of requests for which no server has a place, because of max_connections. The time is part of `timeout`.
+// What gets no place is answered with 503 and Retry-After: 1; a client that disconnects leaves the line. Retries do not wait.
+type Waiting struct {
+	// Off refuses at once.
+	Off bool `yaml:"-" config:"isoff"`
+	// The most requests that wait at once, at each instance of the gateway. Hazard: a long line in front of servers that are too slow makes
+	// every request slow, where a short one serves some and refuses the rest. Default 100.
+	Requests int `yaml:"requests"`
+	// How long a request waits at most. Default 5s.
+	Timeout time.Duration `yaml:"timeout"`
+}
+
 // TLS says how the servers' certificates are verified.
 type TLS struct {
 	// Certificates that are trusted instead of the system's roots, PEM. Default: the system's.
@@ -218,6 +236,7 @@ func (c *Config) SetDefaults() {
 		c.HealthCheck.SetDefaults()
 	}
 	c.Ejection.SetDefaults()
+	c.Waiting.SetDefaults()
 	c.Buffer.SetDefaults()
 }
 
@@ -248,6 +267,14 @@ func (e *Ejection) SetDefaults() {
 	if !e.Off {
 		orDefault(&e.Failures, DefaultEjectFailures)
 		orDefault(&e.For, DefaultEjectFor)
+	}
+}
+
+// SetDefaults fills in what is zero, unless requests do not wait.
+func (w *Waiting) SetDefaults() {
+	if !w.Off {
+		orDefault(&w.Requests, DefaultWaiting)
+		orDefault(&w.Timeout, DefaultWaitTimeout)
 	}
 }
 
@@ -282,6 +309,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Ejection.Off {
 		c.Ejection = Ejection{Off: true}
+	}
+	if c.Waiting.Off {
+		c.Waiting = Waiting{Off: true}
 	}
 	c.SetDefaults()
 	return c

@@ -72,7 +72,8 @@
 //   - A server that fails health checks (health.go) or real requests
 //     (breaker.go) gets no requests until it recovers. If no server is fit,
 //     requests go to all of them: health checks may be wrong, and a failing
-//     server is better than none. Only if every server has as many requests in
-//     flight as Config.MaxConnections allows is a request refused, at once, with
-//     503.
+//     server is better than none.
+//   - While every server has as many requests in flight as Config.MaxConnections
+//     allows, requests wait in one line (waiting.go), in order, as Config.Waiting
+//     says; beyond it they are refused with 503. A retry does not wait.
 package proxy

@@ -21,7 +21,7 @@ const (
 	KindBroken       Kind = "broken"         // the connection broke, or what came was not HTTP
 	KindTruncated    Kind = "truncated"      // the response's body broke off
 	KindStatus       Kind = "status"         // an answer whose status counts as a failure
-	KindOverloaded   Kind = "overloaded"     // every available server is at MaxConnections
+	KindOverloaded   Kind = "overloaded"     // every server stayed at MaxConnections, or too many requests wait
 	KindClientGone   Kind = "client_gone"    // the client went away
 	KindBodyTooLarge Kind = "body_too_large" // the request's body is over the route's limit
 	KindBadRequest   Kind = "bad_request"    // the request's body is malformed, or the request can't be forwarded

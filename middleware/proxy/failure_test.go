@@ -416,7 +416,7 @@ func TestFullServersAnswer503AtOnce(t *testing.T) {
 	}
 	a, b := origin(t, block), origin(t, block)
 	var kind atomic.Value
-	gw := gateway(t, proxy.Config{Servers: servers(a.URL, b.URL), MaxConnections: 3, Retries: 1}, proxy.RouteOptions{
+	gw := gateway(t, proxy.Config{Servers: servers(a.URL, b.URL), MaxConnections: 3, Retries: 1, Waiting: proxy.Waiting{Off: true}}, proxy.RouteOptions{
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, e *proxy.Error) {
 			kind.Store(e.Kind)
 			w.WriteHeader(e.Status)

@@ -25,6 +25,9 @@ type Options struct {
 	// it must be fast, and safe for concurrent use. Nil: attempts are not
 	// reported.
 	Observer func(Attempt)
+	// WaitObserver is told of every request that finds all servers at
+	// Config.MaxConnections, as the Observer is of attempts. Nil: no one is.
+	WaitObserver func(Wait)
 	// Resolver finds the client's address where no clientip middleware has
 	// done so. Nil: the address of the socket's peer, with IPv6 clients told
 	// apart by their /64.

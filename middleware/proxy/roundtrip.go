@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"time"
 )
 
 // roundTrip sends the request to a server, and to another
@@ -16,13 +17,14 @@ func (tx *transaction) roundTrip() (*http.Response, *Error) {
 	if failure := tx.readRequest(); failure != nil {
 		return nil, failure
 	}
-	tx.body.mayBlock()
 	tx.clock.start(tx.timeout())
 
-	a, why := tx.begin()
-	if a == nil {
-		return nil, tx.unavailable(why)
+	a, failure := tx.enter()
+	if failure != nil {
+		return nil, failure
 	}
+	cfg = &tx.pool.cfg // the configuration may have changed while the request waited
+	tx.body.mayBlock()
 	for {
 		res, failure := a.try(tx.out)
 		if failure == nil && !slices.Contains(cfg.RetryStatuses, res.StatusCode) {
@@ -49,11 +51,20 @@ func (tx *transaction) roundTrip() (*http.Response, *Error) {
 // begin takes a place on a server, for the request's next attempt.
 func (tx *transaction) begin() (*attempt, choice) {
 	now := tx.up.now()
-	left := tx.pool.cfg.Retries - tx.retries
-	m, trial, why := tx.pool.choose(tx.up.tick(now), tx.balanceKey, tx.tried, tx.idempotent && left > 0)
+	m, trial, why := tx.pool.choose(tx.up.tick(now), tx.balanceKey, tx.tried, tx.mayBeTrial())
 	if why != chosen {
 		return nil, why
 	}
+	return tx.start(m, trial, now), chosen
+}
+
+// mayBeTrial reports whether the next attempt may be a half-open breaker's trial, since the request can be retried.
+func (tx *transaction) mayBeTrial() bool {
+	return tx.idempotent && tx.pool.cfg.Retries > tx.retries
+}
+
+// start makes the attempt that has a place on a server.
+func (tx *transaction) start(m *member, trial bool, now time.Time) *attempt {
 	a := &tx.first
 	if tx.attempts > 0 {
 		a = new(attempt)
@@ -61,7 +72,7 @@ func (tx *transaction) begin() (*attempt, choice) {
 	a.tx, a.server, a.transport, a.trial, a.started = tx, m.server, m.transport, trial, now
 	tx.attempts++
 	tx.current = a
-	return a, chosen
+	return a
 }
 
 // another begins the attempt that follows a failed one, or returns nil if
@@ -120,7 +131,7 @@ func (tx *transaction) unavailable(why choice) *Error {
 		return tx.newError(KindClosed, http.StatusServiceUnavailable, errors.New("every server has weight 0: it is drained"))
 	case why == overloaded && len(tx.pool.members) > 0:
 		return tx.newError(KindOverloaded, http.StatusServiceUnavailable,
-			errors.New("every server has as many requests in flight as max_connections allows"))
+			errOverloaded)
 	}
 	return tx.newError(KindClosed, http.StatusServiceUnavailable, errors.New("the upstream is closed"))
 }

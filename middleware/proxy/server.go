@@ -52,9 +52,15 @@ func (s *server) note(now time.Time, why string) {
 
 // acquire takes one of at most limit places (zero: any number).
 func (s *server) acquire(limit int) bool {
-	if n := s.active.Add(1); limit > 0 && n > int64(limit) {
-		s.active.Add(-1)
-		return false
+	for {
+		n := s.active.Load()
+		if limit > 0 && n >= int64(limit) {
+			return false
+		}
+		// Never above the limit, not even for an instant: a place that is given back then would not be seen as free.
+		if s.active.CompareAndSwap(n, n+1) {
+			break
+		}
 	}
 	s.requests.Add(1)
 	return true

@@ -40,6 +40,7 @@ type Upstream struct {
 	epoch   time.Time // when it was made
 	pool    atomic.Pointer[pool]
 	budget  budget
+	line    line
 	buffers *bufferPool
 
 	disk *spool.Disk
@@ -125,6 +126,7 @@ func (u *Upstream) adopt(cfg Config, key transportKey) (unused, used map[watchKe
 func (u *Upstream) replace(old, next *pool) {
 	u.checkMembers(next)
 	u.pool.Store(next)
+	u.wake()
 	if old != nil {
 		closeUnused(old, next)
 	}
@@ -239,6 +241,7 @@ func (u *Upstream) tick(t time.Time) int64 { return int64(t.Sub(u.epoch)) + 1 }
 // changed notes and logs that a server became healthy or not.
 func (u *Upstream) changed(s *server, healthy bool, why string) {
 	s.note(u.now(), why)
+	u.wake()
 	log := u.options.Logger.With("server", s.name)
 	if s.address.IsValid() {
 		log = log.With("address", s.address)
@@ -273,5 +276,10 @@ func (u *Upstream) failed(p *pool, s *server, trial bool, why string) {
 		return
 	}
 	d := s.breaker.open(tick, &p.cfg.Ejection)
+	if p.cfg.MaxConnections > 0 {
+		// Requests may be waiting as the server becomes half-open, and as any request may be its trial.
+		time.AfterFunc(d, u.wake)
+		time.AfterFunc(d+p.cfg.Ejection.For, u.wake)
+	}
 	u.changed(s, false, fmt.Sprintf("ejected for %s: %s", d, why))
 }

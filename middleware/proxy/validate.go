@@ -13,6 +13,7 @@ import (
 const (
 	maxConnections = 1 << 20
 	maxRetries     = 10
+	maxWaiting     = 1 << 20
 )
 
 // Check reports what is wrong with the configuration, the files that TLS names
@@ -53,6 +54,9 @@ func (c *Config) Validate() []problem.Problem {
 	}
 	if !c.Ejection.Off {
 		ps = append(ps, problem.Within("ejection", c.Ejection.Validate())...)
+	}
+	if !c.Waiting.Off {
+		ps = append(ps, problem.Within("waiting", c.Waiting.Validate())...)
 	}
 	if s := c.Buffer.Spool; s > 0 && s < 256<<10 {
 		ps.Add("buffer.spool", "choose 256KiB or more, or 0 for none", "files are given out in pieces of 256KiB")
@@ -157,5 +161,13 @@ func (e *Ejection) Validate() []problem.Problem {
 	var ps problem.List
 	problem.Between(&ps, "failures", e.Failures, 1, 1000)
 	problem.Positive(&ps, "for", e.For)
+	return ps
+}
+
+// Validate says what is wrong with a line of waiting requests.
+func (w *Waiting) Validate() []problem.Problem {
+	var ps problem.List
+	problem.Between(&ps, "requests", w.Requests, 1, maxWaiting)
+	problem.Positive(&ps, "timeout", w.Timeout)
 	return ps
 }
