@@ -153,14 +153,19 @@ func (c *http2Client) adopt(nc net.Conn) error {
 	return nil
 }
 
-// closeIdle closes connections without requests. The others close when they have been idle for a while.
+// closeIdle closes connections without requests, and the others as their last request ends.
 func (c *http2Client) closeIdle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, conn := range c.conns {
-		if conn.InFlight() == 0 {
-			conn.Close()
-		}
+		conn.SetStateHook(closeUnusedConn)
+		closeUnusedConn(conn)
+	}
+}
+
+func closeUnusedConn(conn *http.ClientConn) {
+	if conn.InFlight() == 0 {
+		conn.Close()
 	}
 }
 

@@ -321,3 +321,38 @@ func TestFullDuplexOverHTTP1(t *testing.T) {
 		t.Errorf("%q, %v", rest, err)
 	}
 }
+
+// TestHTTP2ConnectionEndsWithTheLastRequestOfAClosedUpstream: not once it has been idle for an hour.
+func TestHTTP2ConnectionEndsWithTheLastRequestOfAClosedUpstream(t *testing.T) {
+	t.Parallel()
+	arrived, letGo, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	app := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		close(arrived)
+		<-letGo
+		fmt.Fprint(w, "ok")
+	}))
+	app.Config.Protocols = new(http.Protocols)
+	app.Config.Protocols.SetUnencryptedHTTP2(true)
+	app.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			close(ended)
+		}
+	}
+	app.Start()
+	defer app.Close()
+	u := newUpstream(t, proxy.Config{Servers: servers(app.URL), Protocol: proxy.H2C, IdleTimeout: time.Hour}, proxy.Options{})
+	gw := front(t, u.Handler(proxy.RouteOptions{}))
+	got := make(chan answer)
+	go func() { got <- get(t, gw.URL) }()
+	<-arrived
+	u.Close()
+	close(letGo)
+	if a := <-got; a.status != 200 || a.body != "ok" {
+		t.Errorf("got %d %q, %v", a.status, a.body, a.err)
+	}
+	select {
+	case <-ended:
+	case <-time.After(time.Minute):
+		t.Error("the connection is still there")
+	}
+}
