@@ -52,6 +52,9 @@ func (tx *transaction) roundTrip() (*http.Response, *Error) {
 func (tx *transaction) begin() (*attempt, choice) {
 	now := tx.up.now()
 	m, trial, why := tx.pool.choose(tx.up.tick(now), tx.balanceKey, tx.tried, tx.mayBeTrial())
+	if tx.pool.cfg.MaxConnections > 0 {
+		tx.up.wake() // choose may have held another place for a moment, in which a request of the line missed it
+	}
 	if why != chosen {
 		return nil, why
 	}

@@ -276,10 +276,8 @@ func (u *Upstream) failed(p *pool, s *server, trial bool, why string) {
 		return
 	}
 	d := s.breaker.open(tick, &p.cfg.Ejection)
-	if p.cfg.MaxConnections > 0 {
-		// Requests may be waiting as the server becomes half-open, and as any request may be its trial.
-		time.AfterFunc(d, u.wake)
-		time.AfterFunc(d+p.cfg.Ejection.For, u.wake)
-	}
+	// Requests may be waiting as the server becomes half-open, and as any request may be its trial.
+	time.AfterFunc(d, u.wake)
+	time.AfterFunc(d+p.cfg.Ejection.For, u.wake)
 	u.changed(s, false, fmt.Sprintf("ejected for %s: %s", d, why))
 }

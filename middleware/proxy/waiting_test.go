@@ -341,8 +341,15 @@ func TestNoPlaceIsLost(t *testing.T) {
 // TestEndOfAnEjectionServesTheLine: nothing else happens then that could.
 func TestEndOfAnEjectionServesTheLine(t *testing.T) {
 	t.Parallel()
-	for _, method := range []string{"GET", "POST"} { // as the breaker's trial; and once any request may be that
-		t.Run(method, func(t *testing.T) {
+	for _, tc := range []struct {
+		name, method string
+		boundLater   bool // by a reload
+	}{
+		{name: "trial", method: "GET"},
+		{name: "any request is the trial", method: "POST"},
+		{name: "max_connections came later", method: "GET", boundLater: true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			var well atomic.Bool
 			failing := origin(t, func(w http.ResponseWriter, r *http.Request) {
@@ -351,17 +358,25 @@ func TestEndOfAnEjectionServesTheLine(t *testing.T) {
 				}
 			})
 			full := newGated(t)
-			gw, up, _ := waitingGateway(t, proxy.Config{
+			cfg := proxy.Config{
 				Servers: servers(failing.URL, full.URL), MaxConnections: 1, Retries: 1, Timeout: -1, Waiting: proxy.Waiting{Timeout: time.Hour},
-				Ejection: proxy.Ejection{Failures: 1, For: 200 * time.Millisecond},
-			}, proxy.RouteOptions{})
+				Ejection: proxy.Ejection{Failures: 1, For: 500 * time.Millisecond},
+			}
+			first := cfg
+			if tc.boundLater {
+				first.MaxConnections = 0
+			}
+			gw, up, _ := waitingGateway(t, first, proxy.RouteOptions{})
 			if got := get(t, gw.URL); got.status != 503 || up.Status()[0].Ejections != 1 {
 				t.Fatalf("got %d, %d ejections", got.status, up.Status()[0].Ejections)
+			}
+			if err := up.Update(cfg); err != nil {
+				t.Fatal(err)
 			}
 			var clients background
 			clients.get(t, gw.URL)
 			<-full.arrived
-			req, _ := http.NewRequest(method, gw.URL, nil)
+			req, _ := http.NewRequest(tc.method, gw.URL, nil)
 			if got := do(t, req); got.status != 200 {
 				t.Errorf("got %d, %v", got.status, got.err)
 			}
