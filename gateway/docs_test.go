@@ -62,11 +62,28 @@ func TestRelativeLinksInAllPagesLeadSomewhere(t *testing.T) {
 	}
 }
 
-// A path is what stands in backticks and has a slash and a file's ending, or is a
-// folder of the repository's root.
+// A path is what stands in backticks and begins with a folder of the repository's
+// root. A bare name in backticks that ends like a file is a file of the package whose
+// bold name begins the paragraph, or the only one of its name.
 func TestContributingNamesFilesThatExist(t *testing.T) {
 	t.Parallel()
+	byName := map[string]int{}
+	for _, file := range sources(t, ".go", ".md", ".lua", ".json") {
+		byName[filepath.Base(file)]++
+	}
+	bare := regexp.MustCompile("`(\\w+\\.(?:go|lua|md|json))`")
 	for _, page := range []string{"CONTRIBUTING.md", "docs/architecture.md"} {
+		for paragraph := range strings.SplitSeq(read(t, page), "\n\n") {
+			folder := ""
+			if bold := regexp.MustCompile(`^\*\*([\w/]+)\*\*`).FindStringSubmatch(paragraph); bold != nil {
+				folder = bold[1]
+			}
+			for _, match := range bare.FindAllStringSubmatch(paragraph, -1) {
+				if _, err := os.Stat(filepath.Join("..", folder, match[1])); err != nil && byName[match[1]] != 1 {
+					t.Errorf("%s names %s, which is not in %q and not the only file of that name (there are %d)", page, match[1], folder, byName[match[1]])
+				}
+			}
+		}
 		for _, match := range regexp.MustCompile("`((?:gateway|policies|middleware|internal|examples|tools|docs)/[\\w./-]+)`").FindAllStringSubmatch(read(t, page), -1) {
 			if _, err := os.Stat(filepath.Join("..", match[1])); err != nil {
 				t.Errorf("%s names %s: %v", page, match[1], err)
@@ -84,7 +101,7 @@ func TestContributingListsTheFilesToTouch(t *testing.T) {
 	page := read(t, "CONTRIBUTING.md")
 	files := sources(t, ".go", ".lua")
 	found := list.FindAllStringSubmatch(page, -1)
-	if len(found) != 4 {
+	if len(found) != 5 {
 		t.Fatalf("CONTRIBUTING.md has %d lists", len(found))
 	}
 	for _, match := range found {

@@ -9,21 +9,22 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// write sends an answer of the gateway's own. With the response begun it can only be
-// cut off: a client must not take what it has for the whole.
+// write sends an answer of the gateway's own, whatever stage has given it. With the
+// response begun it can only be cut off: a client must not take what it has for the
+// whole.
 func (a *Answer) write(r *Request) {
 	res := r.echo.Response()
 	if res.Committed {
 		panic(http.ErrAbortHandler)
 	}
+	h := res.Header()
+	for name, values := range a.Header {
+		h[name] = append(h[name], values...)
+	}
 	if a.form == asDenial && !listener.IsGRPC(r.http) {
 		r.repeatCORS()
 		a.limits.Deny(res, r.http)
 		return
-	}
-	h := res.Header()
-	for name, values := range a.Header {
-		h[name] = append(h[name], values...)
 	}
 	switch a.form {
 	case asPage, asFixed:
