@@ -122,11 +122,6 @@ func (p pattern) has(name string) bool {
 	return false
 }
 
-// trimSlashes removes the leading slash and a trailing one, which matching ignores.
-func trimSlashes(path string) string {
-	return strings.TrimSuffix(strings.TrimPrefix(path, "/"), "/")
-}
-
 // references lists the :params and the * that a rewrite or redirect refers to.
 func references(template string) []string {
 	var names []string

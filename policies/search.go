@@ -1,0 +1,77 @@
+package policies
+
+import (
+	"slices"
+	"strings"
+)
+
+// search is one walk through the trees. It tries candidates in the order of their precedence.
+type search struct {
+	request  *Request
+	best     candidate
+	methodOK bool       // whether a route of a fitting path had a fitting method
+	allowed  []string   // the methods of routes that fit but for the method
+	tried    *[]Attempt // where Explain wants to know
+}
+
+func (m *Matcher) search(s *search) Match {
+	path := trimSlashes(s.request.Path)
+	found := len(m.exact) > 0 && m.exact[s.request.Host].walk(path, s)
+	if !found && len(m.wildcards) > 0 {
+		for rest := s.request.Host; !found; {
+			var ok bool
+			if _, rest, ok = strings.Cut(rest, "."); !ok {
+				break
+			}
+			found = m.wildcards[rest].walk(path, s)
+		}
+	}
+	found = found || m.any.walk(path, s)
+	switch {
+	case found:
+		i := s.best.rule.index
+		return Match{Outcome: Found, Index: i, Route: m.routes[i], pattern: s.best.pattern, path: s.request.Path}
+	case len(s.allowed) > 0 && !s.methodOK:
+		slices.Sort(s.allowed)
+		return Match{Outcome: MethodNotAllowed, Index: -1, Allow: slices.Compact(s.allowed)}
+	}
+	return Match{Outcome: NotFound, Index: -1}
+}
+
+// walk tries what the rest of the path leads to from here: a static segment first, then a parameter, then *.
+func (n *node) walk(rest string, s *search) bool {
+	if n == nil {
+		return false
+	}
+	if rest == "" {
+		return s.try(n.end) || s.try(n.star)
+	}
+	segment, after, _ := strings.Cut(rest, "/")
+	return n.static[segment].walk(after, s) || n.param.walk(after, s) || s.try(n.star)
+}
+
+func (s *search) try(list []candidate) bool {
+	for _, c := range list {
+		why := c.rule.refuses(s.request)
+		if s.tried != nil {
+			*s.tried = append(*s.tried, Attempt{Index: c.rule.index, Pattern: c.pattern.text, Why: c.rule.explain(why, s.request)})
+		}
+		switch why.matcher {
+		case fits:
+			s.best = c
+			return true
+		case methodDiffers:
+			if c.rule.refusesOthers(s.request).matcher == fits {
+				s.allowed = append(s.allowed, c.rule.allows()...)
+			}
+		default:
+			s.methodOK = true
+		}
+	}
+	return false
+}
+
+// trimSlashes removes the leading slash and a trailing one, which matching ignores.
+func trimSlashes(path string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(path, "/"), "/")
+}
