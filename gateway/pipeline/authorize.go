@@ -35,6 +35,8 @@ func (b liveBackends) Authorize(r *Request) *Answer {
 	}
 	// The cookie has been read. Neither the app server nor the cache gets it: to the
 	// cache it would be one of the app's own.
-	b.parts.Sessions.CutCookie(r.Header)
+	if _, ok := r.Header["Cookie"]; ok {
+		b.parts.Sessions.CutCookie(r.Header)
+	}
 	return nil
 }

@@ -73,8 +73,7 @@ func (rt *Route) newCached(origin echo.HandlerFunc) func(*Request) error {
 // edited route starts clean.
 func (rt *Route) partition() string {
 	p := rt.Policy
-	if p.StripPrefix == "" && p.Rewrite == "" && len(p.RequestHeaders.Remove)+len(p.RequestHeaders.Set)+len(p.RequestHeaders.Add) == 0 &&
-		len(p.ResponseHeaders.Remove)+len(p.ResponseHeaders.Set)+len(p.ResponseHeaders.Add) == 0 && p.PreserveHost && p.CORS == nil {
+	if p.StripPrefix == "" && p.Rewrite == "" && rt.requestHeaders == nil && rt.responseHeaders == nil && p.PreserveHost && p.CORS == nil {
 		return p.Upstream
 	}
 	changes := []any{p.PreserveHost, p.StripPrefix, p.Rewrite, p.RequestHeaders, p.ResponseHeaders, p.CORS != nil}
@@ -104,35 +103,4 @@ func bypass(token string) func(http.Header) bool {
 		got := sha256.Sum256([]byte(given[0]))
 		return subtle.ConstantTimeCompare(got[:], want[:]) == 1
 	}
-}
-
-// upstreamField returns a field of the request as the app will see it, by
-// which Vary selects.
-func (rt *Route) upstreamField(r *http.Request, name string) []string {
-	x := requestFrom(r.Context())
-	switch name {
-	case "Host", "X-Forwarded-Host":
-		return []string{r.Host}
-	case "X-Forwarded-Proto":
-		return []string{schemeOf(r)}
-	case "X-Forwarded-For", "Forwarded":
-		return []string{x.Info.Addr.String()}
-	}
-	h := http.Header{}
-	if values, ok := r.Header[name]; ok && !session.Reserved(name) {
-		h[name] = values[:len(values):len(values)]
-	}
-	applyHeaderRules(h, rt.Policy.RequestHeaders)
-	if session.Reserved(name) {
-		rt.announce(h, x)
-	}
-	return h[name]
-}
-
-// schemeOf returns what the client spoke.
-func schemeOf(r *http.Request) string {
-	if r.TLS != nil {
-		return "https"
-	}
-	return "http"
 }

@@ -54,15 +54,16 @@ type Route struct {
 	stages   []Stage
 	serve    func(*Request) error // cache and app server; nil where the policy answers
 
-	limiter     *ratelimit.Limiter // nil: no limits
-	byIdentity  bool               // a limit is keyed by user or session
-	session     session.Route
-	noSession   *session.RequestSession // that of all requests, where the route has no sessions
-	cors        *cors                   // nil: the app answers for itself
-	maxBody     int64                   // 0: no bound
-	maintenance *maintenance
-	cache       *cache.Route // nil: neither stores nor invalidates anything
-	fixedBody   []byte       // of a fixed response
+	limiter                         *ratelimit.Limiter // nil: no limits
+	byIdentity                      bool               // a limit is keyed by user or session
+	session                         session.Route
+	noSession                       *session.RequestSession // that of all requests, where the route has no sessions
+	cors                            *cors                   // nil: the app answers for itself
+	requestHeaders, responseHeaders *headerRules            // nil: no rules
+	maxBody                         int64                   // 0: no bound
+	maintenance                     *maintenance
+	cache                           *cache.Route // nil: neither stores nor invalidates anything
+	fixedBody                       []byte       // of a fixed response
 }
 
 // New compiles a policy that has been loaded without errors.
@@ -131,7 +132,9 @@ func (p *Pipeline) newRoute(r *policies.Route) (*Route, error) {
 			Mode: session.Mode(r.Session), NoCSRF: !r.CSRF,
 			Audience: r.Upstream, // of assertions, unless session.assertion names another
 		},
-		maxBody: r.MaxBody,
+		maxBody:         r.MaxBody,
+		requestHeaders:  newHeaderRules(r.RequestHeaders),
+		responseHeaders: newHeaderRules(r.ResponseHeaders),
 	}
 	if err := rt.bindLimits(); err != nil {
 		return nil, err

@@ -3,7 +3,6 @@ package pipeline
 import (
 	"errors"
 	"net/http"
-	"net/http/httputil"
 	"net/url"
 	"strconv"
 	"strings"
@@ -15,8 +14,6 @@ import (
 	"github.com/headgate/headgate/policies"
 	"github.com/labstack/echo/v4"
 )
-
-const headerClient = "Headgate-Client"
 
 // forward is the last stage of a route that has an upstream.
 func forward(r *Request) *Answer { return r.backends.Forward(r) }
@@ -37,6 +34,7 @@ func (rt *Route) newForward(u *proxy.Upstream) echo.HandlerFunc {
 		RewriteHost:    !rt.Policy.PreserveHost,
 		Timeout:        rt.Policy.Timeout,
 		ReadTimeout:    rt.Policy.ReadTimeout,
+		Client:         clientOf,
 		Unbuffered:     !rt.Policy.Buffer,
 		Rewrite:        rt.rewriteRequest,
 		ModifyResponse: rt.takeResponse,
@@ -44,15 +42,17 @@ func (rt *Route) newForward(u *proxy.Upstream) echo.HandlerFunc {
 		OnUpgrade:      upgraded,
 	})
 	return func(c echo.Context) error {
-		r := requestFrom(c.Request().Context())
-		forwarded, err := rt.rewritten(c.Request(), r.Match)
-		if err != nil {
-			return refuse(http.StatusBadRequest, "What this route makes of the path could be read as another one.").because(err)
+		forwarded, err := c.Request(), error(nil)
+		if rt.Policy.StripPrefix != "" || rt.Policy.Rewrite != "" {
+			if forwarded, err = rt.rewritten(forwarded); err != nil {
+				return refuse(http.StatusBadRequest, "What this route makes of the path could be read as another one.").because(err)
+			}
 		}
 		err = h.Forward(c.Response(), forwarded)
 		if err == nil {
 			return nil
 		}
+		r := requestFrom(c.Request().Context())
 		r.answeredBy(err)
 		if ended := r.endSession(c.Response().Header()); ended != nil {
 			return ended
@@ -75,12 +75,6 @@ func refusalOf(r *http.Request, err error) *listener.RequestError {
 	return refusal
 }
 
-// upgraded settles the limits when the connection becomes a WebSocket, which may last
-// for days.
-func upgraded(req *http.Request) {
-	requestFrom(req.Context()).settle(http.StatusSwitchingProtocols, nil)
-}
-
 // answeredBy notes for the log which server it was that gave no answer.
 func (r *Request) answeredBy(err error) {
 	var failure *proxy.Error
@@ -91,28 +85,12 @@ func (r *Request) answeredBy(err error) {
 	}
 }
 
-// rewriteRequest makes the forwarded request what the policy wants it to be, and then
-// says who is asking, which no rule can change.
-func (rt *Route) rewriteRequest(pr *httputil.ProxyRequest) {
-	applyHeaderRules(pr.Out.Header, rt.Policy.RequestHeaders)
-	rt.announce(pr.Out.Header, requestFrom(pr.In.Context()))
-}
-
-// announce tells the app server who is asking.
-func (rt *Route) announce(h http.Header, r *Request) {
-	r.Session.ForwardHeaders(h)
-	if r.Client != nil {
-		h.Set(headerClient, r.Client.Name)
-	}
-}
-
-// rewritten returns the request with the path that the app gets: itself, unless
-// strip_prefix or rewrite makes another one. That is normalised once more, as
-// what was put together may need it.
-func (rt *Route) rewritten(r *http.Request, m policies.Match) (*http.Request, error) {
-	routed := httpx.RawPath(r.URL)
-	forwarded := rt.forwardedPath(routed, m)
-	if forwarded == routed {
+// rewritten returns the request with the path that strip_prefix or rewrite makes of it.
+// That is normalised once more, as what was put together may need it.
+func (rt *Route) rewritten(r *http.Request) (*http.Request, error) {
+	known := requestFrom(r.Context())
+	forwarded := rt.forwardedPath(known.Path.RawPath, known.Match)
+	if forwarded == known.Path.RawPath {
 		return r, nil
 	}
 	path, err := httpx.NormalizePath(forwarded)

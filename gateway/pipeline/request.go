@@ -117,12 +117,3 @@ func (r *Request) Value(key any) any {
 	}
 	return r.Context.Value(key)
 }
-
-// requestFrom returns the Request that a context is, or leads to.
-func requestFrom(ctx context.Context) *Request {
-	if r, ok := ctx.(*Request); ok {
-		return r
-	}
-	r, _ := ctx.Value(requestKey{}).(*Request)
-	return r
-}

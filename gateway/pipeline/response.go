@@ -6,7 +6,6 @@ import (
 	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/session"
-	"github.com/headgate/headgate/policies"
 )
 
 // The way back. What happens to an answer, in this order:
@@ -29,18 +28,25 @@ func (rt *Route) takeResponse(res *http.Response) error {
 	if err != nil { // nothing is done of it; the forward handler does what is due all the same
 		return &proxy.Error{Status: session.Status(err), Kind: proxy.KindRefused, Err: err}
 	}
-	if _, err := r.Session.Commit(r, actions); err != nil {
-		return &proxy.Error{Status: session.Status(err), Kind: proxy.KindRefused, Err: err}
+	sessions := rt.session.Mode != session.Off
+	if sessions {
+		if _, err := r.Session.Commit(r, actions); err != nil {
+			return &proxy.Error{Status: session.Status(err), Kind: proxy.KindRefused, Err: err}
+		}
+		r.loggedIn.Store(actions.Login != "")
 	}
-	r.loggedIn.Store(actions.Login != "")
 	if rt.cors != nil {
 		removeCORS(res.Header)
-	} else {
-		rt.pipeline.parts.CORS.learn(rt.Name, res.Request.Header.Get("Origin"), res.Header)
+	} else if origins := res.Request.Header["Origin"]; len(origins) > 0 {
+		rt.pipeline.parts.CORS.learn(rt.Name, origins[0], res.Header)
 	}
-	applyHeaderRules(res.Header, rt.Policy.ResponseHeaders)
-	res.Header.Del(headerRequestID)    // the request has the gateway's
-	r.Session.WriteHeaders(res.Header) // last, whatever app and policy say
+	if rules := rt.responseHeaders; rules != nil {
+		rules.apply(res.Header)
+	}
+	res.Header.Del(headerRequestID) // the request has the gateway's
+	if sessions {
+		r.Session.WriteHeaders(res.Header) // last, whatever app and policy say
+	}
 	return nil
 }
 
@@ -82,17 +88,4 @@ func (r *Request) settle(status int, h http.Header) {
 	}
 	r.reserved.Settle(r, ratelimit.Response{Status: status, Header: h, Own: r.cause != nil})
 	r.reserved = nil
-}
-
-// applyHeaderRules removes, sets and adds headers.
-func applyHeaderRules(h http.Header, rules policies.HeaderRules) {
-	for _, name := range rules.Remove {
-		h.Del(name)
-	}
-	for name, value := range rules.Set {
-		h.Set(name, value)
-	}
-	for name, value := range rules.Add {
-		h.Add(name, value)
-	}
 }

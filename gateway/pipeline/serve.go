@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/headgate/headgate/middleware/clientip"
 	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/labstack/echo/v4"
 )
@@ -35,7 +36,7 @@ func (p *Pipeline) begin(c echo.Context) *Request {
 		c.SetRequest(req)
 	}
 	r.pipeline, r.backends = p, p.live
-	r.Info = p.resolver.Info(req)
+	r.Info = p.resolver.InfoFrom(clientip.Peer(r.Context.Context, req.RemoteAddr), req.Header)
 	r.Method, r.Target, r.Authority, r.Scheme = req.Method, req.RequestURI, req.Host, "http"
 	if req.TLS != nil {
 		r.Scheme = "https"
@@ -80,7 +81,9 @@ func (r *Request) finishFixed(a *Answer) *Answer {
 	if err := r.endSession(h); err != nil {
 		return answerTo(err)
 	}
-	applyHeaderRules(h, r.Route.Policy.ResponseHeaders)
+	if rules := r.Route.responseHeaders; rules != nil {
+		rules.apply(h)
+	}
 	for name := range a.Header {
 		h.Del(name)
 	}

@@ -1,6 +1,7 @@
 package clientip
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -84,11 +85,14 @@ func normalisePrefix(p netip.Prefix) (netip.Prefix, bool) {
 // Resolve is the address of the client that sent r, unmapped and without a zone. It is
 // the zero Addr only where r.RemoteAddr tells none, see the package's doc.
 func (res *Resolver) Resolve(r *http.Request) netip.Addr {
-	addr := peer(r)
+	return res.resolve(Peer(r.Context(), r.RemoteAddr), r.Header)
+}
+
+func (res *Resolver) resolve(addr netip.Addr, h http.Header) netip.Addr {
 	if !res.trusts(addr) {
 		return addr // by far the most requests; the loop would say the same
 	}
-	hops := elements{format: &res.header, lines: r.Header[res.header.name], steps: maxSteps}
+	hops := elements{format: &res.header, lines: h[res.header.name], steps: maxSteps}
 	for res.trusts(addr) {
 		element, ok := hops.previous()
 		if !ok {
@@ -112,17 +116,18 @@ func (res *Resolver) trusts(addr netip.Addr) bool {
 	return false
 }
 
-// peer is the address at the other end of the request's connection.
-func peer(r *http.Request) netip.Addr {
+// Peer is the address at the other end of a request's connection: of its RemoteAddr, and of the context that its
+// server gave it, which knows the socket.
+func Peer(ctx context.Context, remoteAddr string) netip.Addr {
 	// A Unix socket first: there RemoteAddr is a file name of the peer's choice, and
 	// "192.0.2.1:80" is a file name.
-	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && local.Network() == "unix" {
+	if local, ok := ctx.Value(http.LocalAddrContextKey).(net.Addr); ok && local.Network() == "unix" {
 		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
-	if addr, err := netip.ParseAddrPort(r.RemoteAddr); err == nil { // as net/http writes it
+	if addr, err := netip.ParseAddrPort(remoteAddr); err == nil { // as net/http writes it
 		return addr.Addr().Unmap().WithZone("")
 	}
-	addr, _ := parseNode(r.RemoteAddr)
+	addr, _ := parseNode(remoteAddr)
 	return addr
 }
 
@@ -158,6 +163,11 @@ type Info struct {
 
 // Info is Resolve and Bucket in one.
 func (res *Resolver) Info(r *http.Request) Info {
-	addr := res.Resolve(r)
+	return res.InfoFrom(Peer(r.Context(), r.RemoteAddr), r.Header)
+}
+
+// InfoFrom is Info for a caller that has the connection's [Peer] and the request's header.
+func (res *Resolver) InfoFrom(peer netip.Addr, h http.Header) Info {
+	addr := res.resolve(peer, h)
 	return Info{Addr: addr, Bucket: res.Bucket(addr)}
 }

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"time"
+
+	"github.com/headgate/headgate/middleware/clientip"
 )
 
 // RouteOptions say how one route forwards to an upstream. The zero value
@@ -19,6 +21,9 @@ type RouteOptions struct {
 	// ReadTimeout is the route's own Config.ReadTimeout, and one for event
 	// streams too. Zero: the upstream's; negative: no bound.
 	ReadTimeout time.Duration
+	// Client says who sent a request. Nil: as clientip's middleware found out, or the
+	// upstream's Resolver does.
+	Client func(*http.Request) clientip.Info
 	// Scheme is what the client spoke, "http" or "https", for
 	// X-Forwarded-Proto and Forwarded. Nil: https if the request came over
 	// TLS. Hazard: behind a load balancer that terminates TLS that is wrong.

@@ -58,15 +58,23 @@ type headerValues struct {
 
 func newTransaction(h *Handler, w http.ResponseWriter, r *http.Request) *transaction {
 	tx := &transaction{up: h.upstream, pool: h.upstream.pool.Load(), route: &h.opts, w: w, in: r}
-	client, known := clientip.FromContext(r.Context())
-	if !known {
-		client = h.upstream.options.Resolver.Info(r)
-	}
+	client := h.client(r)
 	tx.client = client.Addr
 	if tx.pool.cfg.Balance == IPHash {
 		tx.balanceKey = balanceKey(client)
 	}
 	return tx
+}
+
+// client says who sent a request.
+func (h *Handler) client(r *http.Request) clientip.Info {
+	if h.opts.Client != nil {
+		return h.opts.Client(r)
+	}
+	if known, ok := clientip.FromContext(r.Context()); ok {
+		return known
+	}
+	return h.upstream.options.Resolver.Info(r)
 }
 
 // timeout is how long the servers have for the response's header, all tries together.

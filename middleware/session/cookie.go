@@ -83,12 +83,14 @@ func (s *Settings) candidates(h http.Header) (named bool, found []presented) {
 	return named, found
 }
 
+// CutCookie removes the session cookie, and no other, from a request's Cookie
+// header. A caller that looks at cookies between Authorize and ForwardHeaders, as
+// a cache does, calls it first: to it our cookie would be one of the app's own.
+func (m *Manager) CutCookie(h http.Header) { m.set.cut(h) }
+
 // cut removes our cookie, and nothing else, from the Cookie lines.
 func (s *Settings) cut(h http.Header) {
 	lines := h["Cookie"]
-	if len(lines) == 0 {
-		return
-	}
 	kept := make([]string, 0, len(lines))
 	changed := false
 	for _, line := range lines {

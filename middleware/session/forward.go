@@ -18,7 +18,9 @@ const maxHeaderData = 4 << 10
 // It changes h alone and may be called again, for another attempt.
 func (rs *RequestSession) ForwardHeaders(h http.Header) {
 	StripReserved(h)
-	rs.m.CutCookie(h)
+	if _, ok := h["Cookie"]; ok {
+		rs.m.CutCookie(h)
+	}
 	s := rs.session
 	if s == nil {
 		return
@@ -51,8 +53,3 @@ func (rs *RequestSession) assertion() (signer *Signer, audience string) {
 	}
 	return rs.m.signer, cmp.Or(rs.m.set.Assertion.Audience, rs.route.Audience)
 }
-
-// CutCookie removes the session cookie, and no other, from a request's Cookie
-// header. A caller that looks at cookies between Authorize and ForwardHeaders, as
-// a cache does, calls it first: to it our cookie would be one of the app's own.
-func (m *Manager) CutCookie(h http.Header) { m.set.cut(h) }

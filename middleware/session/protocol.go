@@ -4,10 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/dunglas/httpsfv"
-	"github.com/headgate/headgate/internal/httpx"
 )
 
 // Headers of the protocol between gateway and app servers; [Protocol] describes
@@ -140,56 +138,4 @@ func parseItem(value string) (any, error) {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	return item.Value, nil
-}
-
-// Reserved reports whether a header's name is one of ours in any spelling. What
-// is neither letter nor digit counts as "-", because CGI, WSGI and others make
-// no difference: headgate_user and HEADGATE.USER are Headgate-User to them.
-func Reserved(name string) bool {
-	const prefix = "headgate"
-	if len(name) < len(prefix) || !strings.EqualFold(name[:len(prefix)], prefix) {
-		return false
-	}
-	return len(name) == len(prefix) || !alphanumeric(name[len(prefix)])
-}
-
-func alphanumeric(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-}
-
-// StripReserved removes the headers whose names are [Reserved], and such names
-// from Connection and Trailer: a client that lists ours in Connection would have
-// the app server's own front remove them. It serves requests, responses, interim
-// (1xx) responses and trailers alike.
-func StripReserved(h http.Header) {
-	for name := range h {
-		if Reserved(name) {
-			delete(h, name)
-		}
-	}
-	stripTokens(h, "Connection")
-	stripTokens(h, "Trailer")
-}
-
-// stripTokens removes reserved names from a comma-separated header.
-func stripTokens(h http.Header, name string) {
-	lines := h[name]
-	reserved := false
-	for token := range httpx.Tokens(lines) {
-		reserved = reserved || Reserved(token)
-	}
-	if !reserved {
-		return
-	}
-	var kept []string
-	for token := range httpx.Tokens(lines) {
-		if !Reserved(token) {
-			kept = append(kept, token)
-		}
-	}
-	if len(kept) == 0 {
-		delete(h, name)
-		return
-	}
-	h[name] = []string{strings.Join(kept, ", ")}
 }

@@ -12,12 +12,14 @@ import (
 // returns an error, which is ErrMalformed: the response must then not reach the
 // client; see [Refuse].
 func (rs *RequestSession) TakeActions(h http.Header) (Actions, error) {
-	a, err := ParseActions(h, rs.route.Mode)
-	StripReserved(h)
+	taken := takeReserved(h)
 	if rs.route.Mode != Off {
 		rs.m.cutSetCookie(h)
 	}
-	return a, err
+	if taken == nil {
+		return Actions{}, nil
+	}
+	return ParseActions(taken, rs.route.Mode)
 }
 
 // WriteHeaders writes what the client is told of Commit: the cookie, instead of

@@ -1,0 +1,75 @@
+package pipeline
+
+import (
+	"context"
+	"net/http"
+	"net/http/httputil"
+
+	"github.com/headgate/headgate/middleware/clientip"
+	"github.com/headgate/headgate/middleware/session"
+)
+
+// What the proxy and the cache ask on a request's way to the app server. They know it as an HTTP request, which may be
+// one of a fill's own; its context leads to ours.
+
+// requestFrom returns the Request that a context is, or leads to.
+func requestFrom(ctx context.Context) *Request {
+	if r, ok := ctx.(*Request); ok {
+		return r
+	}
+	r, _ := ctx.Value(requestKey{}).(*Request)
+	return r
+}
+
+// clientOf says who asks.
+func clientOf(req *http.Request) clientip.Info { return requestFrom(req.Context()).Info }
+
+// rewriteRequest makes the forwarded request what the policy wants it to be, and then
+// says who is asking, which no rule can change.
+func (rt *Route) rewriteRequest(pr *httputil.ProxyRequest) {
+	if rules := rt.requestHeaders; rules != nil {
+		rules.apply(pr.Out.Header)
+	}
+	rt.announce(pr.Out.Header, requestFrom(pr.In.Context()))
+}
+
+const headerClient = "Headgate-Client"
+
+// announce tells the app server who is asking.
+func (rt *Route) announce(h http.Header, r *Request) {
+	r.Session.ForwardHeaders(h)
+	if r.Client != nil {
+		h.Set(headerClient, r.Client.Name)
+	}
+}
+
+// upstreamField returns a field of the request as the app will see it, by
+// which Vary selects.
+func (rt *Route) upstreamField(req *http.Request, name string) []string {
+	r := requestFrom(req.Context())
+	switch name {
+	case "Host", "X-Forwarded-Host":
+		return []string{req.Host}
+	case "X-Forwarded-Proto":
+		return []string{r.Scheme}
+	case "X-Forwarded-For", "Forwarded":
+		return []string{r.Info.Addr.String()}
+	}
+	h := http.Header{}
+	if values, ok := req.Header[name]; ok && !session.Reserved(name) {
+		h[name] = values[:len(values):len(values)]
+	}
+	if rules := rt.requestHeaders; rules != nil {
+		rules.apply(h)
+	}
+	if session.Reserved(name) {
+		rt.announce(h, r)
+	}
+	return h[name]
+}
+
+// upgraded settles the limits when the connection becomes a WebSocket, which may last
+// for days.
+func upgraded(req *http.Request) {
+	requestFrom(req.Context()).settle(http.StatusSwitchingProtocols, nil)
+}
