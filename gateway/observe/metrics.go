@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/store"
 	"github.com/prometheus/client_golang/prometheus"
@@ -188,39 +187,6 @@ func (m *Metrics) Count(route, method string, status int) {
 		status = 0 // or else an app could choose from more labels than there are statuses
 	}
 	m.requests.of(answered{route, MethodLabel(method), status}).Inc()
-}
-
-// Decided implements ratelimit.Observer.
-func (m *Metrics) Decided(limit string, event ratelimit.Event, source ratelimit.Source) {
-	m.decisions.of(decided{limit, event, source}).Inc()
-}
-
-// RoundTrip implements ratelimit.Observer.
-func (m *Metrics) RoundTrip(took time.Duration, err error) {
-	m.checks.Observe(took.Seconds())
-	if err != nil {
-		m.checksFailed.Inc()
-	}
-}
-
-// Attempt counts one try at one app server.
-func (m *Metrics) Attempt(a proxy.Attempt) {
-	result := "ok"
-	if a.Kind != "" {
-		result = string(a.Kind)
-	}
-	m.attempts.of(attempted{a.Upstream, a.Server, result}).Inc()
-	m.attemptTime.of(a.Upstream).Observe(a.Header.Seconds())
-}
-
-// Wait counts the requests that wait for a place on an app server, and those that get none.
-func (m *Metrics) Wait(w proxy.Wait) {
-	if w.Change != 0 {
-		m.waiting.of(w.Upstream).Add(float64(w.Change))
-	}
-	if w.Refused != "" {
-		m.waitsRefused.WithLabelValues(w.Upstream, string(w.Refused)).Inc()
-	}
 }
 
 // MethodLabel is the method, or "other" for one that HTTP does not define: clients can make up any number of them.
