@@ -170,6 +170,9 @@ func TestCommentsStateTheDefaultsThatTheCodeSets(t *testing.T) {
 // countType may be written as a word or a list.
 var countType = reflect.TypeFor[ratelimit.Count]()
 
+// retryOnType is written as a word or a status.
+var retryOnType = reflect.TypeFor[proxy.RetryOn]()
+
 // sectionName is what a struct is called in the schema and the reference.
 func sectionName(t reflect.Type) string {
 	if name, ok := sectionNames[t]; ok {

@@ -121,6 +121,8 @@ func schemaOfType(t reflect.Type, o yamlnode.Options) *jsonschema.Schema {
 		return schemaOfType(t.Elem(), yamlnode.Options{})
 	case t == countType:
 		return anyOf(&jsonschema.Schema{Enum: []any{"all", "failed"}}, &jsonschema.Schema{Type: "array", Items: schemaOfType(reflect.TypeFor[int](), yamlnode.Options{})}, fromVariable)
+	case t == retryOnType:
+		return anyOf(&jsonschema.Schema{Enum: []any{"connect", "timeout"}}, &jsonschema.Schema{Type: "integer"}, fromVariable)
 	case isText(t), t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8:
 		return text("")
 	case t.Kind() == reflect.Struct && hasSelf(t):
@@ -232,6 +234,8 @@ func typeText(t reflect.Type, o yamlnode.Options) string {
 		return typeText(t.Elem(), yamlnode.Options{})
 	case t == countType:
 		return "all, failed, or statuses"
+	case t == retryOnType:
+		return "connect, timeout, or statuses"
 	case t.Kind() == reflect.Slice && t.Elem().Kind() != reflect.Uint8:
 		return "list of " + strings.Trim(typeText(t.Elem(), o), "*")
 	case o.Has("secret"):

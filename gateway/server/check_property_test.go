@@ -122,6 +122,7 @@ func drawCheckedPolicy(t *rapid.T) string {
 		[]string{"read_timeout", "5s", "0s", "-1s"},
 		[]string{"idle_timeout", "5s", "0s", "-1s"},
 		[]string{"retries", "2", "0", "11", "-1"},
+		[]string{"retry", "{on: [connect, 429, 503]}", "{on: [connect, timeout], try_timeout: 1s}", "{on: timeout}", "{try_timeout: 1s}", "{on: [timeout], try_timeout: 1h}", "{on: []}", "{on: [404]}", "{on: [503, 503]}", "{idempotency_key: true}", "{}"},
 		[]string{"retry_budget", "0.5", "0", "1", "1.1", "-0.5"},
 		[]string{"protocol", "auto", "http1", "h2c", "http2", "http3"},
 		[]string{"tls", "off", "{server_name: x}", "{server_name: é}", "{ca_file: no-such-file.pem}", "{insecure_skip_verify: true}"},

@@ -28,6 +28,7 @@ type attempt struct {
 	trial     bool // the half-open breaker's
 	fresh     bool // it needs a connection that has not been used
 	started   time.Time
+	began     int64 // the same by the transaction's clock
 
 	header    time.Duration // from started to the response's header or the failure
 	status    int
@@ -113,7 +114,7 @@ func (a *attempt) over1(req *http.Request) (*http.Response, error) {
 // caller is an attempt as the HTTP/1.1 client knows it.
 type caller attempt
 
-func (c *caller) Deadline() time.Time    { return c.tx.deadline() }
+func (c *caller) Deadline() time.Time    { return (*attempt)(c).deadline() }
 func (c *caller) Silence() time.Duration { return c.silence }
 
 func (c *caller) Interim(status int, header http.Header) error {
@@ -221,15 +222,15 @@ func (a *attempt) settle(kind Kind, cause error) {
 		kind = KindStatus
 	}
 	switch {
-	case kind == KindStatus:
+	case kind == KindStatus && a.failedByStatus():
 		tx.up.failed(tx.pool, a.server, a.trial, fmt.Sprintf("status %d", a.status))
 	case a.unprocessed:
 	case kind == KindTimeout && !a.trial:
 		a.server.breaker.timeouts.Add(1)
+	case kind == "" || kind == KindRefused || kind == KindStatus: // a status that is retried need not be a failure
+		a.server.breaker.success()
 	case kind.blamesServer():
 		tx.up.failed(tx.pool, a.server, a.trial, cause.Error())
-	case kind == "" || kind == KindRefused:
-		a.server.breaker.success()
 	}
 	if a.trial {
 		a.server.breaker.endTrial()

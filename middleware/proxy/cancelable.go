@@ -39,13 +39,13 @@ func (a *attempt) over2(req *http.Request) (*http.Response, error) {
 
 var errNoHost = errors.New("the request has no host, and HTTP/2 has no form for that")
 
-// cancelably sends the request, until the transaction's deadline.
+// cancelably sends the request, until the attempt's deadline.
 func (a *attempt) cancelably(req *http.Request, send func(*http.Request) (*http.Response, error)) (*http.Response, error) {
 	c := &cancelable{attempt: a}
 	a.overHTTP2 = c
 	c.ctx, c.cancel = context.WithCancelCause(req.Context())
 	c.trace = httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error { return a.passInterim(code, http.Header(h)) }}
-	if due := a.tx.deadline(); !due.IsZero() {
+	if due := a.deadline(); !due.IsZero() {
 		c.timer = time.AfterFunc(time.Until(due), c.expire)
 	}
 	req = req.WithContext(httptrace.WithClientTrace(c.ctx, &c.trace))
@@ -78,7 +78,7 @@ func (c *cancelable) expire() {
 		return
 	}
 	// A piece of the request's body may have moved the deadline.
-	if left := time.Until(c.attempt.tx.deadline()); left > 0 {
+	if left := time.Until(c.attempt.deadline()); left > 0 {
 		c.timer.Reset(left)
 		return
 	}
@@ -108,7 +108,7 @@ func (c *cancelable) serversTurn() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.timer != nil && !c.over {
-		c.timer.Reset(time.Until(c.attempt.tx.deadline()))
+		c.timer.Reset(time.Until(c.attempt.deadline()))
 	}
 }
 

@@ -117,10 +117,12 @@ type Config struct {
 	// where the server closes its idle connections sooner, a request can meet a close under way: it is tried again
 	// if it is idempotent, else it fails with 502.
 	IdleTimeout time.Duration `yaml:"idle_timeout" config:"none"`
-	// How many more servers are tried after a failure. Idempotent requests alone are ever retried, never after a byte
-	// of the response, and not after a time-out. What HTTP/2 says was not processed is tried elsewhere besides. A response of at most 64KiB to a
+	// How many more servers are tried after a failure, which `retry` says more about. Idempotent requests alone are ever retried, never after a byte
+	// of the response, and not after a time-out unless `retry` says so. What HTTP/2 says was not processed is tried elsewhere besides. A response of at most 64KiB to a
 	// request that may be retried is passed on once it is whole. Default 1.
 	Retries int `yaml:"retries" config:"none"`
+	// Which failures are retried, and how long one try may take; `retries` is how many. Default: {on: connect}.
+	Retry Retry `yaml:"retry"`
 	// The most retries as a share of requests, from 0 to 1, so that retries can't
 	// multiply the load on servers that are failing under it. Default 0.2.
 	RetryBudget float64 `yaml:"retry_budget" config:"none"`
@@ -131,10 +133,20 @@ type Config struct {
 	Protocol Protocol `yaml:"protocol"`
 	// How https servers are verified. Default: by the system's roots and the URL's host.
 	TLS TLS `yaml:"tls" config:"optional"`
+}
 
-	// RetryStatuses are response statuses that are tried again like a failure
-	// (the last server's answer is passed on as it is). Empty: none.
-	RetryStatuses []int `yaml:"-"`
+// Retry says which failures are retried at another server. Each try counts in metrics, in retry_budget and for ejection, and all of them
+// share `timeout`. A Retry-After delays no try, since it is that of the server that was tried; the client is given it with the last answer.
+type Retry struct {
+	// What is retried: connect (no connection could be made; or it broke, of idempotent requests), timeout (a try took try_timeout), and
+	// statuses, of idempotent requests: 429, and 500 to 599. Where no other server can be tried, the client is given the app's answer
+	// as it is. Default connect.
+	On []RetryOn `yaml:"on"`
+	// How long one try may take until the response's headers, within `timeout`; on must have timeout then. Default 0s: as long as timeout.
+	TryTimeout time.Duration `yaml:"try_timeout"`
+	// Whether POST and PATCH are retried like idempotent requests where they have an Idempotency-Key
+	// (draft-ietf-httpapi-idempotency-key-header). Default false. Hazard: an app that does not know the key does the work twice.
+	IdempotencyKey bool `yaml:"idempotency_key"`
 }
 
 // Buffer bounds what is read ahead, so that a slow client does not hold a server's connection: a request before
@@ -237,7 +249,15 @@ func (c *Config) SetDefaults() {
 	}
 	c.Ejection.SetDefaults()
 	c.Waiting.SetDefaults()
+	c.Retry.SetDefaults()
 	c.Buffer.SetDefaults()
+}
+
+// SetDefaults fills in what is zero.
+func (r *Retry) SetDefaults() {
+	if len(r.On) == 0 {
+		r.On = []RetryOn{RetryConnect}
+	}
 }
 
 // SetDefaults fills in what is zero.
@@ -298,9 +318,7 @@ func (c Config) withDefaults() Config {
 	for i := range c.Servers {
 		c.Servers[i].URL = strings.TrimSuffix(c.Servers[i].URL, "/")
 	}
-	if c.RetryStatuses = slices.Clone(c.RetryStatuses); len(c.RetryStatuses) == 0 {
-		c.RetryStatuses = nil
-	}
+	c.Retry.On = slices.Clone(c.Retry.On)
 	if c.HealthCheck.Path == "" {
 		c.HealthCheck = HealthCheck{}
 	}

@@ -59,13 +59,14 @@
 //     and nothing has been written. A failure within the response panics with
 //     http.ErrAbortHandler, so that a truncated response never looks complete.
 //   - An idempotent request is retried on another server, within Config.Retries
-//     and the retry budget (budget.go), as long as no byte of the response has
+//     and the retry budget (budget.go), after the failures that Config.Retry names (retry.go), as long as no byte of the response has
 //     been passed on. Where there is no other, a server that has closed a used connection without a byte of a response is tried again over
 //     a new one. Another request reaches a server at most once.
 //   - What a server says, over HTTP/2, that it has not processed (REFUSED_STREAM, GOAWAY) goes to another at once, whatever the method,
 //     and does not count against Config.Retries.
 //   - Where DNS fails or has no address for a name, the last addresses stay.
-//   - Config.Timeout is one deadline over all tries. A time-out is not retried, and ejects no server.
+//   - Config.Timeout is one deadline over all tries, and Retry.TryTimeout that of each. A time-out is not retried unless Retry.On
+//     has it, and ejects no server.
 //   - A short response, of at most 64 KiB by its Content-Length, that breaks off is a failure before the response if the request may be retried.
 //   - What a client causes (it disconnects, its body is too large, slow or
 //     malformed) does not count as a failure of the server.

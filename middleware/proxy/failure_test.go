@@ -347,20 +347,20 @@ func TestStatusesAreTriedAgainWhenAsked(t *testing.T) {
 	t.Parallel()
 	busy := origin(t, func(w http.ResponseWriter, r *http.Request) { http.Error(w, "busy", http.StatusServiceUnavailable) })
 	for _, tc := range []struct {
-		statuses []int
+		statuses []proxy.RetryOn
 		second   string
 		want     int
 	}{
 		{nil, named(t, "b").URL, 503},
-		{[]int{503}, named(t, "b").URL, 200},
-		{[]int{503}, deadServer(t), 502},
+		{[]proxy.RetryOn{503}, named(t, "b").URL, 200},
+		{[]proxy.RetryOn{503}, deadServer(t), 502},
 	} {
-		gw := gateway(t, proxy.Config{Servers: servers(busy.URL, tc.second), Retries: 1, RetryStatuses: tc.statuses}, proxy.RouteOptions{})
+		gw := gateway(t, proxy.Config{Servers: servers(busy.URL, tc.second), Retries: 1, Retry: proxy.Retry{On: tc.statuses}}, proxy.RouteOptions{})
 		if got := get(t, gw.URL); got.status != tc.want {
 			t.Errorf("%v: got %d %s", tc.statuses, got.status, got.body)
 		}
 	}
-	alone := gateway(t, proxy.Config{Servers: servers(busy.URL), Retries: 1, RetryStatuses: []int{503}}, proxy.RouteOptions{})
+	alone := gateway(t, proxy.Config{Servers: servers(busy.URL), Retries: 1, Retry: proxy.Retry{On: []proxy.RetryOn{503}}}, proxy.RouteOptions{})
 	if got := get(t, alone.URL); got.status != 503 || !strings.HasPrefix(got.body, "busy") {
 		t.Errorf("the only server's answer was lost: %d %s", got.status, got.body)
 	}

@@ -3,7 +3,6 @@ package proxy
 import (
 	"errors"
 	"net/http"
-	"slices"
 	"time"
 )
 
@@ -12,12 +11,12 @@ import (
 func (tx *transaction) roundTrip() (*http.Response, *Error) {
 	cfg := &tx.pool.cfg
 	tx.up.budget.earn(cfg.RetryBudget)
-	tx.idempotent = isIdempotent(tx.out.Method)
+	tx.idempotent = cfg.Retry.allows(tx.out)
 	tx.body.init(tx, tx.out, tx.idempotent && cfg.Retries > 0 || tx.pool.mayBeHTTP2())
 	if failure := tx.readRequest(); failure != nil {
 		return nil, failure
 	}
-	tx.clock.start(tx.timeout())
+	tx.clock.start(tx.timeout(), cfg.Retry.TryTimeout)
 
 	a, failure := tx.enter()
 	if failure != nil {
@@ -27,7 +26,7 @@ func (tx *transaction) roundTrip() (*http.Response, *Error) {
 	tx.body.mayBlock()
 	for {
 		res, failure := a.try(tx.out)
-		if failure == nil && !slices.Contains(cfg.RetryStatuses, res.StatusCode) {
+		if failure == nil && !cfg.Retry.retriesStatus(res.StatusCode) {
 			a.answered()
 			return res, nil
 		}
@@ -73,6 +72,7 @@ func (tx *transaction) start(m *member, trial bool, now time.Time) *attempt {
 		a = new(attempt)
 	}
 	a.tx, a.server, a.transport, a.trial, a.started = tx, m.server, m.transport, trial, now
+	a.began = tx.clock.startTry()
 	tx.attempts++
 	tx.current = a
 	return a
@@ -113,7 +113,7 @@ func (tx *transaction) mayRepeat(a *attempt) bool {
 // the client twice.
 func (tx *transaction) repeatable(a *attempt, failure *Error) bool {
 	switch {
-	case failure != nil && (!failure.Kind.blamesServer() || failure.Kind == KindTimeout):
+	case failure != nil && !tx.pool.cfg.Retry.retriesFailure(a, failure.Kind):
 		return false
 	case tx.in.Context().Err() != nil || tx.clock.passed():
 		return false
@@ -137,14 +137,4 @@ func (tx *transaction) unavailable(why choice) *Error {
 			errOverloaded)
 	}
 	return tx.newError(KindClosed, http.StatusServiceUnavailable, errors.New("the upstream is closed"))
-}
-
-// isIdempotent is RFC 9110 section 9.2.2, and nothing else: what other methods
-// mean is the servers' secret.
-func isIdempotent(method string) bool {
-	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
-		return true
-	}
-	return false
 }

@@ -1,0 +1,72 @@
+package server_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// failing is an app server that answers with a status and a page of its own.
+func failing(t testing.TB, status int) *httptest.Server {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Retry-After", "7")
+		http.Error(w, "the app's own page", status)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func TestRetryFromThePolicy(t *testing.T) {
+	t.Parallel()
+	busy, well := failing(t, 503), app(t, "well")
+	g := start(t, fmt.Sprintf(`
+upstreams:
+  shop:
+    servers: [%q, %q]
+    retry: {on: [connect, timeout, 502, 503], try_timeout: 10s, idempotency_key: true}
+    ejection: off
+  alone: {servers: [%q], retry: {on: 503}}
+routes:
+  - {name: alone, path: /alone, upstream: alone}
+  - {name: all, path: /*, upstream: shop}
+`, busy.URL, well.URL, busy.URL))
+	attempts := func() float64 {
+		return g.metric(fmt.Sprintf(`headgate_upstream_attempts_total{result="status",server=%q,upstream="shop"}`, busy.URL))
+	}
+	for range 4 {
+		if a := g.do("GET", "/"); a.StatusCode != 200 || a.Header.Get("App") != "well" {
+			t.Errorf("GET: %d %s", a.StatusCode, a.text)
+		}
+	}
+	if attempts() == 0 {
+		t.Error("no attempt at the busy server is counted")
+	}
+	before := attempts()
+	for range 4 {
+		if a := g.send("POST", "/pay", strings.NewReader("x=1"), "Idempotency-Key", `"k1"`); a.StatusCode != 200 {
+			t.Errorf("POST with a key: %d %s", a.StatusCode, a.text)
+		}
+	}
+	if attempts() == before {
+		t.Error("no POST came to the busy server")
+	}
+	refused := 0
+	for range 4 {
+		switch a := g.send("POST", "/pay", strings.NewReader("x=1")); {
+		case a.StatusCode == 200:
+		case a.StatusCode == 503 && strings.HasPrefix(a.text, "the app's own page") && a.Header.Get("Retry-After") == "7":
+			refused++
+		default:
+			t.Errorf("POST without a key: %d %v %s", a.StatusCode, a.Header, a.text)
+		}
+	}
+	if refused == 0 {
+		t.Error("a POST without a key was retried")
+	}
+	if a := g.do("GET", "/alone"); a.StatusCode != 503 || !strings.HasPrefix(a.text, "the app's own page") {
+		t.Errorf("the only server's answer was lost: %d %s", a.StatusCode, a.text)
+	}
+}
