@@ -121,6 +121,8 @@ func drawCheckedPolicy(t *rapid.T) string {
 		[]string{"timeout", "5s", "0s"},
 		[]string{"read_timeout", "5s", "0s", "-1s"},
 		[]string{"idle_timeout", "5s", "0s", "-1s"},
+		[]string{"max_age", "5m", "0s", "-1s"},
+		[]string{"tcp_keepalive", "1m", "off", "0s", "1ns", "10h"},
 		[]string{"retries", "2", "0", "11", "-1"},
 		[]string{"retry", "{on: [connect, 429, 503]}", "{on: [connect, timeout], try_timeout: 1s}", "{on: timeout}", "{try_timeout: 1s}", "{on: [timeout], try_timeout: 1h}", "{on: []}", "{on: [404]}", "{on: [503, 503]}", "{idempotency_key: true}", "{}"},
 		[]string{"retry_budget", "0.5", "0", "1", "1.1", "-0.5"},

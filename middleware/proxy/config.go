@@ -61,6 +61,7 @@ const (
 	DefaultConnectTimeout = 5 * time.Second
 	DefaultReadTimeout    = 60 * time.Second
 	DefaultIdleTimeout    = 4 * time.Second
+	DefaultTCPKeepalive   = 15 * time.Second
 	DefaultRetries        = 1
 	DefaultRetryBudget    = 0.2
 	DefaultResolve        = 2 * time.Second
@@ -83,7 +84,7 @@ const (
 
 // Config is a set of app servers that are alike.
 type Config struct {
-	// In Go a zero field has its default; a negative Timeout, ReadTimeout, IdleTimeout, Retries or RetryBudget means none,
+	// In Go a zero field has its default; a negative Timeout, ReadTimeout, IdleTimeout, TCPKeepalive, Retries or RetryBudget means none,
 	// as does a server's Weight or Resolve. The
 	// comments below are those of a policy's keys, whose written 0 the policy's loader turns into a negative value.
 
@@ -117,6 +118,12 @@ type Config struct {
 	// where the server closes its idle connections sooner, a request can meet a close under way: it is tried again
 	// if it is idempotent, else it fails with 502.
 	IdleTimeout time.Duration `yaml:"idle_timeout" config:"none"`
+	// How old a connection to a server may be when a request is given to it, so that all are made anew from time to time, as behind a load
+	// balancer; the requests on it end first. Upgraded connections may become older. 0 is no bound. Default 0s.
+	MaxAge time.Duration `yaml:"max_age"`
+	// After which silence the system asks whether a server is still there, and how often until it answers (TCP keep-alive, in whole
+	// seconds); after nine questions without an answer the connection is closed. off never asks. Default 15s.
+	TCPKeepalive time.Duration `yaml:"tcp_keepalive" config:"none,off"`
 	// How many more servers are tried after a failure, which `retry` says more about. Idempotent requests alone are ever retried, never after a byte
 	// of the response, and not after a time-out unless `retry` says so. What HTTP/2 says was not processed is tried elsewhere besides. A response of at most 64KiB to a
 	// request that may be retried is passed on once it is whole. Default 1.
@@ -242,6 +249,7 @@ func (c *Config) SetDefaults() {
 	orDefault(&c.ReadTimeout, DefaultReadTimeout)
 	orDefault(&c.ConnectTimeout, DefaultConnectTimeout)
 	orDefault(&c.IdleTimeout, DefaultIdleTimeout)
+	orDefault(&c.TCPKeepalive, DefaultTCPKeepalive)
 	orDefault(&c.Retries, DefaultRetries)
 	orDefault(&c.RetryBudget, DefaultRetryBudget)
 	if c.HealthCheck.Path != "" {

@@ -12,7 +12,7 @@
 //     they came, the proxy's own forwarding fields (forwarded.go, traceparent.go).
 //   - roundTrip (roundtrip.go) chooses a server (pool.go, balance.go), makes an
 //     attempt at it (attempt.go), and perhaps another at another server, all within one deadline (clock.go). An
-//     attempt goes over HTTP/1.1 (internal/http1client) or HTTP/2 (http2.go, cancelable.go), as transport.go decides. A short response is read to its end
+//     attempt goes over HTTP/1.1 (internal/http1client) or HTTP/2 (http2.go, http2conn.go, preface.go, cancelable.go), as transport.go decides. A short response is read to its end
 //     here (held.go).
 //   - respond (response.go) cleans the response and passes it on, or upgrade (switch.go) a WebSocket.
 //

@@ -17,13 +17,6 @@ import (
 )
 
 const (
-	// keepAliveProbe is how often the kernel asks whether an idle TCP peer is
-	// still there, and pingAfter how long an HTTP/2 connection with requests
-	// in flight may be silent before it is asked.
-	keepAliveProbe = 15 * time.Second
-	pingAfter      = 15 * time.Second
-	pingTimeout    = 10 * time.Second
-
 	// maxIdle bounds the unused connections kept to each server.
 	maxIdle = 512
 
@@ -38,10 +31,15 @@ type transportKey struct {
 	ca, cert, key  string // the files' contents
 	connectTimeout time.Duration
 	idleTimeout    time.Duration
+	maxAge         time.Duration
+	tcpKeepalive   time.Duration
 }
 
 func newTransportKey(c Config) (transportKey, error) {
-	k := transportKey{protocol: c.Protocol, tls: c.TLS, connectTimeout: c.ConnectTimeout, idleTimeout: c.IdleTimeout}
+	k := transportKey{
+		protocol: c.Protocol, tls: c.TLS,
+		connectTimeout: c.ConnectTimeout, idleTimeout: c.IdleTimeout, maxAge: c.MaxAge, tcpKeepalive: c.TCPKeepalive,
+	}
 	for _, f := range []struct {
 		name string
 		text *string
@@ -95,7 +93,7 @@ type serverTransport struct {
 func newTransport(k transportKey, target *url.URL, address netip.AddrPort) (*serverTransport, error) {
 	o := http1client.Options{
 		Address: hostPort(target), ConnectTimeout: k.connectTimeout, IdleTimeout: k.idleTimeout,
-		KeepAlive: keepAliveProbe, MaxIdle: maxIdle,
+		MaxAge: k.maxAge, KeepAlive: k.tcpKeepalive, MaxIdle: maxIdle,
 	}
 	if address.IsValid() {
 		o.Address = address.String()
@@ -120,7 +118,7 @@ func newTransport(k transportKey, target *url.URL, address netip.AddrPort) (*ser
 		t.http1 = http1client.New(offering(o, protocol))
 	}
 	if protocol != HTTP1 {
-		t.http2 = newHTTP2Client(offering(o, protocol), protocol)
+		t.http2 = newHTTP2Client(offering(o, protocol))
 	}
 	if protocol == Auto {
 		t.http2.toHTTP1 = t.http1.Adopt
@@ -180,9 +178,7 @@ func (t *serverTransport) choose(req *http.Request, over1, over2 func(*http.Requ
 		return res, err
 	}
 	t.prefers2.Store(true)
-	if err := t.http2.adopt(other.Conn); err != nil {
-		return nil, err
-	}
+	t.http2.adopt(other.Conn)
 	return over2(req)
 }
 

@@ -79,8 +79,8 @@ func (u *Upstream) Name() string { return u.name }
 
 // Update changes the configuration. Requests in flight end under the old one.
 // Servers that stay keep their health, ejection and counters, and their
-// connections unless Protocol, TLS (the files' contents included),
-// ConnectTimeout or IdleTimeout changed. On an error nothing has changed.
+// connections unless Protocol, TLS (the files' contents included), ConnectTimeout,
+// IdleTimeout, MaxAge or TCPKeepalive changed. On an error nothing has changed.
 // Update waits a quarter of a second at most for the addresses of new names.
 func (u *Upstream) Update(cfg Config) error {
 	cfg = cfg.withDefaults()

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/internal/mask"
@@ -14,6 +15,8 @@ const (
 	maxConnections = 1 << 20
 	maxRetries     = 10
 	maxWaiting     = 1 << 20
+
+	maxTCPKeepalive = 9 * time.Hour // Linux takes 32767 s at most
 )
 
 // Check reports what is wrong with the configuration, the files that TLS names
@@ -75,13 +78,21 @@ func validateWord(ps *problem.List, path, word string, known []string) {
 
 func (c *Config) validateNumbers(ps *problem.List) {
 	problem.Positive(ps, "connect_timeout", c.ConnectTimeout)
-	if c.SlowStart < 0 {
-		ps.Add("slow_start", "write 0s or more", "%v is a negative duration", c.SlowStart)
+	notNegative(ps, "slow_start", c.SlowStart)
+	notNegative(ps, "max_age", c.MaxAge)
+	if d := c.TCPKeepalive; d > 0 && (d < time.Second || d > maxTCPKeepalive) {
+		ps.Add("tcp_keepalive", "choose 1s to 9h, or off", "the system can't ask every %v", d)
 	}
 	problem.Between(ps, "max_connections", c.MaxConnections, 0, maxConnections)
 	problem.Between(ps, "retries", max(c.Retries, 0), 0, maxRetries) // negative: none
 	if c.RetryBudget > 1 {
 		ps.Add("retry_budget", "choose a share from 0 to 1, like 0.2", "%v is not a share of requests", c.RetryBudget)
+	}
+}
+
+func notNegative(ps *problem.List, path string, d time.Duration) {
+	if d < 0 {
+		ps.Add(path, "write 0s or more", "%v is a negative duration", d)
 	}
 }
 

@@ -17,7 +17,7 @@ type Options struct {
 	ConnectTimeout time.Duration // of the TCP connect, and once more of the TLS handshake. Zero: no bound
 	IdleTimeout    time.Duration // how long an unused connection is kept. Zero: no bound
 	MaxAge         time.Duration // a connection that is older takes no further request. Zero: no bound
-	KeepAlive      time.Duration // between TCP keep-alive probes. Zero: Go's default; negative: none
+	KeepAlive      time.Duration // until the first TCP keep-alive probe, and between them. Zero: Go's default; negative: none
 	MaxIdle        int           // unused connections that are kept. Zero: none
 }
 

@@ -38,6 +38,9 @@ func (c *Client) Adopt(nc net.Conn, records *Records) { c.put(newConn(c, nc, rec
 // Dial opens a connection to a server, with TLS where cfg is not nil. records are TLS' below it.
 func Dial(ctx context.Context, o Options, cfg *tls.Config) (_ net.Conn, records *Records, err error) {
 	dialer := net.Dialer{Timeout: o.ConnectTimeout, KeepAlive: o.KeepAlive}
+	if o.KeepAlive > 0 {
+		dialer.KeepAliveConfig = net.KeepAliveConfig{Enable: true, Idle: o.KeepAlive, Interval: o.KeepAlive}
+	}
 	nc, err := dialer.DialContext(ctx, "tcp", o.Address)
 	if err != nil {
 		return nil, nil, cause(ctx, err)

@@ -50,8 +50,8 @@ func (c *Client) keep(conn *conn) bool {
 	}
 	c.idle = append(c.idle, conn)
 	if c.timer == nil {
-		if lifetime := c.sweepAfter(); lifetime > 0 {
-			c.timer = time.AfterFunc(lifetime, c.sweep)
+		if left, bounded := c.left(conn, conn.since); bounded {
+			c.timer = time.AfterFunc(left, c.sweep)
 		}
 	}
 	return true
@@ -59,17 +59,22 @@ func (c *Client) keep(conn *conn) bool {
 
 // goesOn reports whether a connection is neither too old nor has been idle for too long.
 func (c *Client) goesOn(conn *conn, now time.Time) bool {
-	o := &c.options
-	return (o.IdleTimeout == 0 || now.Sub(conn.since) < o.IdleTimeout) && (o.MaxAge == 0 || now.Sub(conn.born) < o.MaxAge)
+	left, bounded := c.left(conn, now)
+	return !bounded || left > 0
 }
 
-// sweepAfter is how often unused connections are looked through; 0: never.
-func (c *Client) sweepAfter() time.Duration {
+// left is how long a connection may still be kept unused.
+func (c *Client) left(conn *conn, now time.Time) (left time.Duration, bounded bool) {
 	o := &c.options
-	if o.IdleTimeout > 0 && (o.MaxAge == 0 || o.IdleTimeout < o.MaxAge) {
-		return o.IdleTimeout
+	if o.IdleTimeout > 0 {
+		left, bounded = o.IdleTimeout-now.Sub(conn.since), true
 	}
-	return o.MaxAge
+	if o.MaxAge > 0 {
+		if age := o.MaxAge - now.Sub(conn.born); !bounded || age < left {
+			left, bounded = age, true
+		}
+	}
+	return left, bounded
 }
 
 // sweep closes unused connections whose time is over. A timer calls it as long as there are unused connections.
@@ -82,15 +87,14 @@ func (c *Client) sweep() {
 func (c *Client) over(now time.Time) (over []*conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	next := c.sweepAfter()
+	next := max(c.options.IdleTimeout, c.options.MaxAge)
 	c.idle = slices.DeleteFunc(c.idle, func(conn *conn) bool {
-		if !c.goesOn(conn, now) {
+		left, _ := c.left(conn, now)
+		if left <= 0 {
 			over = append(over, conn)
 			return true
 		}
-		if left := c.options.IdleTimeout - now.Sub(conn.since); c.options.IdleTimeout > 0 {
-			next = min(next, left)
-		}
+		next = min(next, left)
 		return false
 	})
 	c.timer = nil
