@@ -12,9 +12,6 @@ import (
 	"github.com/headgate/headgate/middleware/proxy/internal/http1client"
 )
 
-// maxInterim bounds the 1xx responses that are passed on for one request.
-const maxInterim = 32
-
 // headerListTooLarge is the one failure of a connected request that is the
 // client's fault and not its body's: the server has said how large a header it
 // takes over HTTP/2. net/http does not export the error.
@@ -49,11 +46,44 @@ type attempt struct {
 	interim int  // 1xx responses passed on
 }
 
+// begin takes a place on a server, for the request's next attempt.
+func (tx *transaction) begin() (*attempt, choice) {
+	now := tx.up.now()
+	m, trial, why := tx.pool.choose(tx.up.tick(now), tx.balanceKey, tx.tried, tx.mayBeTrial())
+	if tx.pool.cfg.MaxConnections > 0 {
+		tx.up.wake() // choose may have held another place for a moment, in which a request of the line missed it
+	}
+	if why != chosen {
+		return nil, why
+	}
+	return tx.start(m, trial, now), chosen
+}
+
+// mayBeTrial reports whether the next attempt may be a half-open breaker's trial, since the request can be retried.
+func (tx *transaction) mayBeTrial() bool {
+	return tx.idempotent && tx.pool.cfg.Retries > tx.retries
+}
+
+// start makes the attempt that has a place on a server.
+func (tx *transaction) start(m *member, trial bool, now time.Time) *attempt {
+	a := &tx.first
+	if tx.attempts > 0 {
+		a = new(attempt)
+	}
+	a.tx, a.server, a.transport, a.trial, a.started = tx, m.server, m.transport, trial, now
+	a.began = tx.clock.startTry()
+	tx.attempts++
+	tx.current = a
+	return a
+}
+
 // try sends the request to a server, and returns its response, or why there is none that can be passed on.
 func (a *attempt) try(out *http.Request) (*http.Response, *Error) {
 	res, err := a.roundTrip(out)
 	if err == nil && a.tx.holds(res) {
-		err = a.tx.held.hold(res)
+		if err = a.tx.held.hold(res); err == nil {
+			a.body = nil // it has come to its end
+		}
 	}
 	if err != nil {
 		return nil, a.judge(err)
@@ -92,49 +122,10 @@ func (a *attempt) send(req *http.Request) (*http.Response, error) {
 	if test := a.tx.up.testTransport; test != nil {
 		return a.cancelably(req, test.RoundTrip)
 	}
+	if a.transport.http2 == nil { // so it is with most
+		return a.over1(req)
+	}
 	return a.transport.choose(req, a.over1, a.over2)
-}
-
-// over1 sends the request over HTTP/1.1.
-func (a *attempt) over1(req *http.Request) (*http.Response, error) {
-	a.overHTTP2 = nil
-	a.tx.body.attach(a, req)
-	res, err := a.transport.http1.Do(req, (*caller)(a), a.fresh)
-	var failure *http1client.Error
-	if errors.As(err, &failure) {
-		a.connected = failure.Connected
-		a.lost = failure.Reused && failure.Sent && !failure.Begun
-		return nil, failure.Err
-	}
-	a.connected = true
-	a.silence = a.tx.readTimeout(res)
-	return res, err
-}
-
-// caller is an attempt as the HTTP/1.1 client knows it.
-type caller attempt
-
-func (c *caller) Deadline() time.Time    { return (*attempt)(c).deadline() }
-func (c *caller) Silence() time.Duration { return c.silence }
-
-func (c *caller) Interim(status int, header http.Header) error {
-	return (*attempt)(c).passInterim(status, header)
-}
-
-// passInterim passes an interim response on.
-func (a *attempt) passInterim(code int, header http.Header) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	// The server that reads the client's request sends 100 (Continue) itself as the body is first read, and an
-	// HTTP/1.0 client would take any for the response (RFC 9110 section 15.2).
-	if a.over || code == http.StatusContinue || !a.tx.in.ProtoAtLeast(1, 1) {
-		return nil
-	}
-	if a.interim++; a.interim > maxInterim {
-		return fmt.Errorf("over %d interim responses", maxInterim)
-	}
-	a.tx.writeInterim(code, header)
-	return nil
 }
 
 // judge turns what went wrong into an Error.
@@ -170,7 +161,7 @@ func (a *attempt) judge(err error) *Error {
 // answered ends a trial at the response's header: its body may be a stream
 // that goes on for hours.
 func (a *attempt) answered() {
-	if !a.trial || a.failedByStatus() {
+	if a.failedByStatus() {
 		return
 	}
 	a.trial = false
@@ -222,13 +213,13 @@ func (a *attempt) settle(kind Kind, cause error) {
 		kind = KindStatus
 	}
 	switch {
-	case kind == KindStatus && a.failedByStatus():
+	case kind == "" || kind == KindRefused || kind == KindStatus && !a.failedByStatus(): // a status that is retried need not be a failure
+		a.server.breaker.success()
+	case kind == KindStatus:
 		tx.up.failed(tx.pool, a.server, a.trial, fmt.Sprintf("status %d", a.status))
 	case a.unprocessed:
 	case kind == KindTimeout && !a.trial:
 		a.server.breaker.timeouts.Add(1)
-	case kind == "" || kind == KindRefused || kind == KindStatus: // a status that is retried need not be a failure
-		a.server.breaker.success()
 	case kind.blamesServer():
 		tx.up.failed(tx.pool, a.server, a.trial, cause.Error())
 	}

@@ -45,7 +45,7 @@ func (a *attempt) cancelably(req *http.Request, send func(*http.Request) (*http.
 	a.overHTTP2 = c
 	c.ctx, c.cancel = context.WithCancelCause(req.Context())
 	c.trace = httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error { return a.passInterim(code, http.Header(h)) }}
-	if due := a.deadline(); !due.IsZero() {
+	if due := (*caller)(a).Deadline(); !due.IsZero() {
 		c.timer = time.AfterFunc(time.Until(due), c.expire)
 	}
 	req = req.WithContext(httptrace.WithClientTrace(c.ctx, &c.trace))
@@ -78,7 +78,7 @@ func (c *cancelable) expire() {
 		return
 	}
 	// A piece of the request's body may have moved the deadline.
-	if left := time.Until(c.attempt.deadline()); left > 0 {
+	if left := time.Until((*caller)(c.attempt).Deadline()); left > 0 {
 		c.timer.Reset(left)
 		return
 	}
@@ -108,7 +108,7 @@ func (c *cancelable) serversTurn() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.timer != nil && !c.over {
-		c.timer.Reset(time.Until(c.attempt.deadline()))
+		c.timer.Reset(time.Until((*caller)(c.attempt).Deadline()))
 	}
 }
 

@@ -10,10 +10,10 @@
 //
 //   - rewrite (headers.go) makes the outbound request: the path and query as
 //     they came, the proxy's own forwarding fields (forwarded.go, traceparent.go).
-//   - roundTrip (roundtrip.go) chooses a server (pool.go, balance.go), makes an
-//     attempt at it (attempt.go), and perhaps another at another server, all within one deadline (clock.go). An
-//     attempt goes over HTTP/1.1 (internal/http1client) or HTTP/2 (http2.go, http2conn.go, preface.go, cancelable.go), as transport.go decides. A short response is read to its end
-//     here (held.go).
+//   - roundTrip (roundtrip.go) reads the request's body (requestbody.go), begins the one deadline of all tries (clock.go), and makes an attempt
+//     (attempt.go) at a server (pool.go, balance.go), and perhaps another at another server.
+//   - An attempt goes over HTTP/1.1 (http1.go, internal/http1client) or HTTP/2 (http2.go, http2conn.go, preface.go, cancelable.go), as transport.go decides,
+//     and reads the request's body from its beginning (bodyview.go). A short response is read to its end here (held.go).
 //   - respond (response.go) cleans the response and passes it on, or upgrade (switch.go) a WebSocket.
 //
 // However that ends, finish (transaction.go) ends the last attempt: the server

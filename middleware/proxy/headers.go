@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httputil"
@@ -21,7 +22,7 @@ func (tx *transaction) rewrite() *Error {
 		out.Header = make(http.Header)
 	}
 	if in.ContentLength == 0 {
-		out.Body = nil
+		out.Body, out.Trailer = nil, nil
 	}
 	upgrade := upgradeType(out.Header)
 	if !isPrintable(upgrade) {
@@ -35,9 +36,9 @@ func (tx *transaction) rewrite() *Error {
 		out.Header["Connection"], out.Header["Upgrade"] = connectionUpgrade, []string{upgrade}
 	}
 	restoreOurs(out.Header, in.Header)
+	appendVia(out.Header, in.ProtoMajor, in.ProtoMinor, &tx.values.via)
 	StripForwarding(out.Header)
 	tx.setForwarded(out)
-	appendVia(out.Header, in.ProtoMajor, in.ProtoMinor, &tx.values.via)
 	ensureTraceparent(out.Header, &tx.values.traceparent)
 	if tx.route.RewriteHost {
 		out.Host = "" // every attempt sets its server's
@@ -174,28 +175,23 @@ func appendVia(h http.Header, major, minor int, slot *[1]string) {
 	h["Via"] = slot[:]
 }
 
-// StripConnection applies the Connection field of a request as it came in: it
-// removes the fields that Connection names, but for Upgrade and TE, which
-// forwarding needs. It belongs before all other middleware. If only forwarding
-// did it, sessions, limits and the cache would decide by fields that the server
-// is never sent.
-func StripConnection(h http.Header) {
-	lines, ok := h["Connection"]
-	if !ok {
-		return
+// modifyResponse makes the header of a response what crosses the gateway, and has the route's hook change or refuse the response.
+func (tx *transaction) modifyResponse(res *http.Response) *Error {
+	appendVia(res.Header, res.ProtoMajor, res.ProtoMinor, &tx.values.viaBack)
+	modify := tx.route.ModifyResponse
+	if modify == nil {
+		return nil
 	}
-	upgrade := httpguts.HeaderValuesContainsToken(lines, "upgrade")
-	for name := range httpx.Tokens(lines) {
-		switch name = http.CanonicalHeaderKey(name); name {
-		case "Upgrade", "Te", "Connection", "Close", "Keep-Alive":
-		default:
-			delete(h, name)
-		}
+	err := modify(res)
+	if err == nil {
+		return nil
 	}
-	if upgrade {
-		h["Connection"] = []string{"Upgrade"}
-	} else {
-		delete(h, "Connection")
-		delete(h, "Upgrade")
+	tx.current.kind = KindRefused
+	var failure *Error
+	if errors.As(err, &failure) {
+		refusal := *failure
+		refusal.Kind, refusal.Upstream, refusal.Server = KindRefused, tx.up.name, tx.current.server.name
+		return &refusal
 	}
+	return tx.newError(KindRefused, http.StatusBadGateway, err)
 }

@@ -26,25 +26,34 @@ func (tx *transaction) holds(res *http.Response) bool {
 		res.Body != http.NoBody && tx.in.Method != http.MethodHead && res.StatusCode != http.StatusSwitchingProtocols
 }
 
-// hold reads the body of a response, and stands in for it then.
+// hold reads the body of a response to its end, and stands in for it then.
 func (h *heldBody) hold(res *http.Response) error {
 	h.buf = heldBuffers.Get().(*[maxHeld]byte)
-	h.r = 0
-	n, err := io.ReadFull(res.Body, h.buf[:res.ContentLength])
+	h.r, h.w = 0, 0
+	length := int(res.ContentLength)
+	var err error
+	for err == nil && h.w < length {
+		var n int
+		n, err = res.Body.Read(h.buf[h.w:length])
+		h.w += n
+	}
 	if err == nil {
 		_, err = res.Body.Read(h.probe[:]) // HTTP/2 tells the end, and the trailer, apart from the last byte
-	} else if err == io.EOF {
-		err = io.ErrUnexpectedEOF
 	}
 	res.Body.Close()
-	if err != io.EOF {
-		h.Close()
-		return err
+	if err == io.EOF && h.w == length {
+		res.Body = h
+		return nil
 	}
-	h.w = n
-	res.Body = h
-	return nil
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	h.Close()
+	return err
 }
+
+// rest is what has not been read.
+func (h *heldBody) rest() []byte { return h.buf[h.r:h.w] }
 
 // Read implements io.Reader.
 func (h *heldBody) Read(p []byte) (int, error) {

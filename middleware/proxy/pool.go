@@ -61,7 +61,7 @@ func (p *pool) choose(now int64, key uint64, tried []*server, trials bool) (m *m
 		if !m.acquire(p.cfg.MaxConnections) {
 			continue // another request took the last place: choose again
 		}
-		if m.breaker.state(now) != halfOpen {
+		if m.breaker.until.Load() == 0 || m.breaker.state(now) != halfOpen {
 			return m, false, chosen
 		}
 		if trial = m.breaker.beginTrial(); trial || panicking {
@@ -77,21 +77,32 @@ func (p *pool) weigh(m *member, now int64, tried []*server, trials bool) (c cand
 	if m.weight == 0 || m.checked.down.Load() || len(tried) > 0 && slices.Contains(tried, m.server) {
 		return c, false
 	}
+	if m.breaker.until.Load() != 0 && !p.mayTry(m, now, trials) {
+		return c, false
+	}
+	c.active = m.active.Load()
+	if limit := p.cfg.MaxConnections; limit == 0 || c.active < int64(limit) {
+		c.weight = int64(m.weight) * weightUnit
+		if m.warmFrom.Load() != 0 {
+			c.weight = int64(m.weight) * m.warmth(now, p.cfg.SlowStart)
+		}
+	}
+	return c, true
+}
+
+// mayTry reports whether a server that has been ejected may get the request, as a trial.
+func (p *pool) mayTry(m *member, now int64, trials bool) bool {
 	switch m.breaker.state(now) {
 	case open:
-		return c, false
+		return false
 	case halfOpen:
 		// If no request that may be a trial arrives for Ejection.For after the
 		// ejection ended, any request becomes the trial.
 		if !trials && now < m.breaker.until.Load()+int64(p.cfg.Ejection.For) || m.breaker.trial.Load() {
-			return c, false
+			return false
 		}
 	}
-	c.active = m.active.Load()
-	if limit := p.cfg.MaxConnections; limit == 0 || c.active < int64(limit) {
-		c.weight = int64(m.weight) * m.warmth(now, p.cfg.SlowStart)
-	}
-	return c, true
+	return true
 }
 
 // weighAll makes every server a candidate that is not full, fit or not, and

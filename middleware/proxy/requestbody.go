@@ -43,10 +43,11 @@ type requestBody struct {
 	broken atomic.Pointer[error]
 }
 
-// init takes the body over from the outbound request.
-func (b *requestBody) init(tx *transaction, out *http.Request, replay bool) {
+// takeBody takes the body over from the outbound request, and reads it ahead where it may.
+func (tx *transaction) takeBody() *Error {
+	b, out := &tx.body, tx.out
 	b.tx, b.source = tx, out.Body
-	if replay {
+	if tx.idempotent && tx.pool.cfg.Retries > 0 || tx.pool.mayBeHTTP2() {
 		b.keep = MaxReplay
 	}
 	if len(out.Trailer) > 0 {
@@ -54,6 +55,44 @@ func (b *requestBody) init(tx *transaction, out *http.Request, replay bool) {
 		tx.cleanTrailer(b.trailers)
 		out.Trailer = nil // each attempt has its own
 	}
+	if tx.readsRequestAhead() {
+		return tx.readRequest()
+	}
+	return nil
+}
+
+// readsRequestAhead reports whether the request's body is read before a server is
+// chosen.
+func (tx *transaction) readsRequestAhead() bool {
+	h := tx.in.Header
+	return tx.body.source != http.NoBody && tx.pool.cfg.Buffer.Requests > 0 && !tx.route.Unbuffered &&
+		h["Expect"] == nil && h["Upgrade"] == nil && !isGRPC(h)
+}
+
+// readRequest reads the request's body, so that a slow client does not hold a
+// server's connection. What there is no room for streams.
+func (tx *transaction) readRequest() *Error {
+	b := &tx.body
+	if length := tx.in.ContentLength; length > 0 && length <= min(maxAhead, tx.pool.cfg.Buffer.Requests) && tx.up.options.Buffers.memory.Reserve(copyBuffer) {
+		if err := b.readShort(); err != nil {
+			kind, status := classifyRequestBody(err)
+			return tx.newError(kind, status, err)
+		}
+		return nil
+	}
+	b.spooled = spool.NewBody(b.source, tx.bodyOptions(tx.pool.cfg.Buffer.Requests, tx.in.ContentLength))
+	b.source = b.spooled
+	if err := b.spooled.Fill(); err != nil {
+		b.done.Store(true)
+		b.broken.Store(&err)
+		kind, status := classifyRequestBody(err)
+		return tx.newError(kind, status, err)
+	}
+	if err := tx.in.Context().Err(); err != nil {
+		kind, status := classifyContext(err)
+		return tx.newError(kind, status, err)
+	}
+	return nil
 }
 
 // maxAhead is how long a body may be that is read into one buffer, and can be sent in one write with the head. Clients send that much at once: it is the first congestion window of TCP (RFC 6928).
@@ -80,24 +119,26 @@ func (b *requestBody) readShort() error {
 	return err
 }
 
-// finish makes later reads of views fail: the source must not be read when the handler has returned, and the buffer is another request's then.
-func (b *requestBody) finish() {
-	b.over.Store(true)
-	if b.ahead == nil {
-		return
-	}
-	b.mu.Lock() // is free: nothing waits for the source
-	defer b.mu.Unlock()
-	b.tx.up.buffers.Put(b.ahead)
-	b.tx.up.options.Buffers.memory.Release(copyBuffer)
-	b.ahead, b.kept = nil, nil
-}
-
 // mayBlock makes reads of the body interruptible where a server may speak HTTP/2,
 // unless all of it is there.
 func (b *requestBody) mayBlock() {
-	if b.source != nil && b.tx.pool.mayBeHTTP2() && !b.done.Load() && (b.spooled == nil || !b.spooled.Ended()) {
+	if b.tx.pool.mayBeHTTP2() && !b.done.Load() && (b.spooled == nil || !b.spooled.Ended()) {
 		b.interruptible = &interruptibleReader{source: b.source}
+	}
+}
+
+// finish makes later reads of views fail: the source must not be read when the handler has returned, and the buffer is another request's then.
+func (b *requestBody) finish() {
+	b.over.Store(true)
+	if b.spooled != nil {
+		b.spooled.Close()
+	}
+	if b.ahead != nil {
+		b.mu.Lock() // is free: nothing waits for the source
+		defer b.mu.Unlock()
+		b.tx.up.buffers.Put(b.ahead)
+		b.tx.up.options.Buffers.memory.Release(copyBuffer)
+		b.ahead, b.kept = nil, nil
 	}
 }
 
@@ -110,8 +151,11 @@ func (b *requestBody) rewindable() bool {
 // ended reports whether the client's body has been read to its end, or can't
 // be read any further.
 func (b *requestBody) ended() bool {
+	if b.source == nil || b.done.Load() {
+		return true
+	}
 	length := b.tx.in.ContentLength
-	return b.source == nil || b.done.Load() || length >= 0 && b.read.Load() >= length || b.spooled != nil && b.spooled.Ended()
+	return length >= 0 && b.read.Load() >= length || b.spooled != nil && b.spooled.Ended()
 }
 
 // failure is why the client's body could not be read, or nil.
@@ -120,108 +164,4 @@ func (b *requestBody) failure() error {
 		return *err
 	}
 	return nil
-}
-
-// attach gives an attempt's request its view of the body and its trailers.
-func (b *requestBody) attach(a *attempt, req *http.Request) {
-	if b.source == nil {
-		return
-	}
-	view := &bodyView{body: b, attempt: a, closed: make(chan struct{})}
-	if b.trailers != nil {
-		view.trailer = maps.Clone(b.trailers)
-		req.Trailer = view.trailer
-	}
-	req.Body = view
-}
-
-// bodyView is the body as one attempt reads it.
-type bodyView struct {
-	body    *requestBody
-	attempt *attempt
-	trailer http.Header // to be filled in at the end; may be nil
-	offset  int64
-	closed  chan struct{}
-	once    sync.Once
-}
-
-func (v *bodyView) Read(p []byte) (int, error) {
-	select {
-	case <-v.closed:
-		return 0, http.ErrBodyReadAfterClose
-	default:
-	}
-	if c := v.attempt.overHTTP2; c != nil {
-		c.clientsTurn()
-		defer c.serversTurn()
-	}
-	n, err := v.body.readAt(p, v.offset, v.closed)
-	v.offset += int64(n)
-	if err == io.EOF && v.trailer != nil {
-		v.body.copyTrailer(v.trailer)
-	}
-	return n, err
-}
-
-// Close closes the view. The body stays open, since another attempt may need it.
-func (v *bodyView) Close() error {
-	v.once.Do(func() { close(v.closed) })
-	return nil
-}
-
-// readAt reads what is kept from the offset on, or else from the source. Closing
-// interrupt ends the wait for the source.
-func (b *requestBody) readAt(p []byte, offset int64, interrupt <-chan struct{}) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.over.Load() {
-		return 0, http.ErrBodyReadAfterClose
-	}
-	read := b.read.Load()
-	if offset < read {
-		if read > int64(len(b.kept)) {
-			return 0, errNotReplayable
-		}
-		return copy(p, b.kept[offset:]), nil
-	}
-	if b.end != nil {
-		return 0, b.end
-	}
-	n, err := b.readSource(p, interrupt)
-	if err == errInterrupted {
-		return 0, err
-	}
-	b.tx.clock.restart()
-	read = b.read.Add(int64(n))
-	if read <= int64(b.keep) {
-		b.kept = append(b.kept, p[:n]...)
-	} else {
-		b.kept = nil
-	}
-	if err != nil {
-		b.end = err
-		b.done.Store(true)
-		if err != io.EOF {
-			b.broken.Store(&err)
-		}
-	}
-	return n, err
-}
-
-func (b *requestBody) readSource(p []byte, interrupt <-chan struct{}) (int, error) {
-	if b.interruptible != nil {
-		return b.interruptible.read(p, interrupt)
-	}
-	return b.source.Read(p)
-}
-
-// copyTrailer takes over the trailers' values, which net/http has put into the
-// inbound request when its body ended.
-func (b *requestBody) copyTrailer(dst http.Header) {
-	for name := range dst {
-		if values := b.tx.in.Trailer[name]; len(values) > 0 {
-			dst[name] = values
-		}
-	}
-	b.tx.filter(dst)
 }

@@ -1,10 +1,13 @@
 package proxy
 
 import (
-	"errors"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
+
+	"github.com/headgate/headgate/middleware/proxy/internal/spool"
 )
 
 // respond passes a server's response on to the client. A failure means that nothing has been written.
@@ -13,20 +16,15 @@ func (tx *transaction) respond(res *http.Response) *Error {
 	if failure := tx.modifyResponse(res); failure != nil {
 		return failure
 	}
-	tx.closeAfterUpload()
-	tx.cleanTrailer(res.Trailer)
-	h := tx.w.Header()
-	addFields(h, res.Header)
-	announced := len(res.Trailer)
-	if announced > 0 {
-		names := make([]string, 0, announced)
-		for name := range res.Trailer {
-			names = append(names, name)
-		}
-		h.Add("Trailer", strings.Join(names, ", "))
+	if tx.body.source != nil {
+		tx.closeAfterUpload()
 	}
-	tx.w.WriteHeader(res.StatusCode)
-	if res.Body != http.NoBody {
+	announced := tx.writeHeader(res)
+	switch {
+	case res.Body == http.NoBody:
+	case res.Body == io.ReadCloser(&tx.held):
+		_, tx.writeErr = tx.w.Write(tx.held.rest())
+	default:
 		tx.copyBody(res)
 	}
 	if tx.readErr != nil || tx.writeErr != nil {
@@ -34,29 +32,26 @@ func (tx *transaction) respond(res *http.Response) *Error {
 		panic(http.ErrAbortHandler)
 	}
 	res.Body.Close()
-	tx.passTrailer(res, announced)
+	if len(res.Trailer) > 0 {
+		tx.passTrailer(res, announced)
+	}
 	return nil
 }
 
-// modifyResponse has the route's hook change or refuse the response.
-func (tx *transaction) modifyResponse(res *http.Response) *Error {
-	appendVia(res.Header, res.ProtoMajor, res.ProtoMinor, &tx.values.viaBack)
-	modify := tx.route.ModifyResponse
-	if modify == nil {
-		return nil
+// writeHeader passes the header on, and returns how many fields of a trailer it has announced.
+func (tx *transaction) writeHeader(res *http.Response) (announced int) {
+	h := tx.w.Header()
+	addFields(h, res.Header)
+	if len(res.Trailer) > 0 {
+		tx.cleanTrailer(res.Trailer)
+		names := slices.Collect(maps.Keys(res.Trailer))
+		if len(names) > 0 {
+			h.Add("Trailer", strings.Join(names, ", "))
+		}
+		announced = len(names)
 	}
-	err := modify(res)
-	if err == nil {
-		return nil
-	}
-	tx.current.kind = KindRefused
-	var failure *Error
-	if errors.As(err, &failure) {
-		refusal := *failure
-		refusal.Kind, refusal.Upstream, refusal.Server = KindRefused, tx.up.name, tx.current.server.name
-		return &refusal
-	}
-	return tx.newError(KindRefused, http.StatusBadGateway, err)
+	tx.w.WriteHeader(res.StatusCode)
+	return announced
 }
 
 // addFields adds fields to those that are there already.
@@ -105,25 +100,29 @@ func (tx *transaction) copyBody(res *http.Response) {
 	}
 }
 
-// streams reports whether each piece of a body is for the client at once: of events, and where nothing says how much is to come.
-func streams(res *http.Response) bool {
-	if res.ContentLength < 0 {
-		return true
-	}
-	return isEventStream(res.Header)
+// readsAnswerAhead reports whether a response's body is read ahead of a slow client.
+// One of up to smallAnswer bytes fits into the connections' own buffers.
+func (tx *transaction) readsAnswerAhead(res *http.Response) bool {
+	return tx.pool.cfg.Buffer.Answers > 0 && !tx.route.Unbuffered && tx.held.buf == nil &&
+		(res.ContentLength < 0 || res.ContentLength > smallAnswer) &&
+		!strings.EqualFold(res.Header.Get("X-Accel-Buffering"), "no") &&
+		!isEventStream(res.Header) && !isGRPC(res.Header)
 }
 
-// ready reports whether a body is known to have something to read.
-func ready(body io.Reader) bool {
-	b, ok := body.(interface{ Ready() bool })
-	return ok && b.Ready()
+const smallAnswer = 16 << 10
+
+// readAnswer makes a response's body one that is read ahead while the client is slow.
+func (tx *transaction) readAnswer(res *http.Response) {
+	a := tx.current
+	o := tx.bodyOptions(tx.pool.cfg.Buffer.Answers, res.ContentLength)
+	o.WhenSlow = true
+	o.Ended = func(error) { a.leave() }
+	o.Interrupt = a.interrupt
+	tx.answer = spool.NewBody(res.Body, o)
 }
 
 // passTrailer passes the trailer on. Fields that were not announced go by net/http's prefix.
 func (tx *transaction) passTrailer(res *http.Response, announced int) {
-	if len(res.Trailer) == 0 {
-		return
-	}
 	tx.cleanTrailer(res.Trailer)
 	// net/http would give a short body a length, and leave no room for a trailer.
 	_ = http.NewResponseController(tx.w).Flush()

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/headgate/headgate/internal/suggest"
 	"github.com/headgate/headgate/middleware/problem"
@@ -125,6 +124,3 @@ func (r *Retry) allows(req *http.Request) bool {
 	}
 	return false
 }
-
-// deadline is when the response's header must have come.
-func (a *attempt) deadline() time.Time { return a.tx.clock.tryDeadline(a.began) }

@@ -1,33 +1,38 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
-	"time"
 )
 
 // roundTrip sends the request to a server, and to another
 // if that one fails and the request may be tried again.
 func (tx *transaction) roundTrip() (*http.Response, *Error) {
 	cfg := &tx.pool.cfg
-	tx.up.budget.earn(cfg.RetryBudget)
 	tx.idempotent = cfg.Retry.allows(tx.out)
-	tx.body.init(tx, tx.out, tx.idempotent && cfg.Retries > 0 || tx.pool.mayBeHTTP2())
-	if failure := tx.readRequest(); failure != nil {
-		return nil, failure
+	tx.up.budget.earn(cfg.RetryBudget)
+	if tx.out.Body != nil {
+		if failure := tx.takeBody(); failure != nil {
+			return nil, failure
+		}
 	}
-	tx.clock.start(tx.timeout(), cfg.Retry.TryTimeout)
+	tx.clock.start(cmp.Or(tx.route.Timeout, cfg.Timeout), cfg.Retry.TryTimeout)
 
 	a, failure := tx.enter()
 	if failure != nil {
 		return nil, failure
 	}
 	cfg = &tx.pool.cfg // the configuration may have changed while the request waited
-	tx.body.mayBlock()
+	if tx.body.source != nil {
+		tx.body.mayBlock()
+	}
 	for {
 		res, failure := a.try(tx.out)
 		if failure == nil && !cfg.Retry.retriesStatus(res.StatusCode) {
-			a.answered()
+			if a.trial {
+				a.answered()
+			}
 			return res, nil
 		}
 		next := tx.another(a, failure)
@@ -45,37 +50,6 @@ func (tx *transaction) roundTrip() (*http.Response, *Error) {
 		}
 		a = next
 	}
-}
-
-// begin takes a place on a server, for the request's next attempt.
-func (tx *transaction) begin() (*attempt, choice) {
-	now := tx.up.now()
-	m, trial, why := tx.pool.choose(tx.up.tick(now), tx.balanceKey, tx.tried, tx.mayBeTrial())
-	if tx.pool.cfg.MaxConnections > 0 {
-		tx.up.wake() // choose may have held another place for a moment, in which a request of the line missed it
-	}
-	if why != chosen {
-		return nil, why
-	}
-	return tx.start(m, trial, now), chosen
-}
-
-// mayBeTrial reports whether the next attempt may be a half-open breaker's trial, since the request can be retried.
-func (tx *transaction) mayBeTrial() bool {
-	return tx.idempotent && tx.pool.cfg.Retries > tx.retries
-}
-
-// start makes the attempt that has a place on a server.
-func (tx *transaction) start(m *member, trial bool, now time.Time) *attempt {
-	a := &tx.first
-	if tx.attempts > 0 {
-		a = new(attempt)
-	}
-	a.tx, a.server, a.transport, a.trial, a.started = tx, m.server, m.transport, trial, now
-	a.began = tx.clock.startTry()
-	tx.attempts++
-	tx.current = a
-	return a
 }
 
 // another begins the attempt that follows a failed one, or returns nil if

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"time"
 
 	"github.com/headgate/headgate/middleware/clientip"
 	"github.com/headgate/headgate/middleware/proxy/internal/http1client"
@@ -77,28 +76,6 @@ func (h *Handler) client(r *http.Request) clientip.Info {
 	return h.upstream.options.Resolver.Info(r)
 }
 
-// timeout is how long the servers have for the response's header, all tries together.
-func (tx *transaction) timeout() time.Duration {
-	if tx.route.Timeout != 0 {
-		return tx.route.Timeout
-	}
-	return tx.pool.cfg.Timeout
-}
-
-// readTimeout is how long a server may be silent within the response's body. 0: no bound. Event streams may be, but where the route says otherwise.
-func (tx *transaction) readTimeout(res *http.Response) time.Duration {
-	switch d := tx.route.ReadTimeout; {
-	case res.StatusCode == http.StatusSwitchingProtocols:
-		return 0
-	case d != 0 || isEventStream(res.Header):
-		return max(0, d)
-	}
-	return max(0, tx.pool.cfg.ReadTimeout)
-}
-
-// deadline is when the response's header must have come, whichever server it is from.
-func (tx *transaction) deadline() time.Time { return tx.clock.deadline() }
-
 // balanceKey hashes the client's bucket, so that an IPv6 client that changes its
 // address within its prefix stays on its server.
 func balanceKey(client clientip.Info) uint64 {
@@ -126,10 +103,9 @@ func (tx *transaction) newError(kind Kind, status int, err error) *Error {
 
 // finish ends the last attempt and reports it. It runs however Forward ends.
 func (tx *transaction) finish() {
-	tx.abandonUpload()
-	tx.body.finish()
-	if tx.body.spooled != nil {
-		tx.body.spooled.Close()
+	if tx.body.source != nil {
+		tx.abandonUpload()
+		tx.body.finish()
 	}
 	if tx.answer != nil {
 		tx.answer.Close()

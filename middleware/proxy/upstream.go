@@ -37,7 +37,8 @@ type Attempt struct {
 type Upstream struct {
 	name    string
 	options Options
-	epoch   time.Time // when it was made
+	now     func() time.Time // Options.Now
+	epoch   time.Time        // when it was made
 	pool    atomic.Pointer[pool]
 	budget  budget
 	line    line
@@ -63,7 +64,7 @@ func New(o Options) (*Upstream, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &Upstream{name: o.Name, options: o, epoch: o.Now(), buffers: newBufferPool()}
+	u := &Upstream{name: o.Name, options: o, now: o.Now, epoch: o.Now(), buffers: newBufferPool()}
 	u.disk = o.Buffers.newDisk(o.Logger)
 	if o.Transport != nil {
 		u.testTransport = o.Transport(o.Name)
@@ -231,8 +232,6 @@ func (u *Upstream) Status() []ServerStatus {
 	}
 	return all
 }
-
-func (u *Upstream) now() time.Time { return u.options.Now() }
 
 // tick is a time as the servers keep it, in atomics: nanoseconds since the
 // upstream was made, never zero. Setting the wall clock does not change it.

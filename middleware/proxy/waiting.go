@@ -78,7 +78,7 @@ func (tx *transaction) enter() (*attempt, *Error) {
 // await waits for the request's turn.
 func (tx *transaction) await(w *waiter) (*attempt, *Error) {
 	patience := tx.pool.cfg.Waiting.Timeout
-	if due := tx.deadline(); !due.IsZero() {
+	if due := tx.clock.deadline(); !due.IsZero() {
 		patience = min(patience, time.Until(due))
 	}
 	began := time.Now()

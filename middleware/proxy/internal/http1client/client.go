@@ -1,7 +1,6 @@
 package http1client
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"net/http"
@@ -54,7 +53,8 @@ type Caller interface {
 	// Deadline is when the final response's head must have come. It is asked for at the beginning, and again whenever a piece of the
 	// request's body has been read; during these reads there is none. Zero: no bound. It must be safe for concurrent use.
 	Deadline() time.Time
-	// Silence is how long the server may be silent within the response's body. Zero: no bound.
+	// Silence is how long the server may be silent within the response's body. Zero: no bound. It is asked for before each wait for more of
+	// the body.
 	Silence() time.Duration
 	// Interim takes a 1xx response. It is not called for 100 (Continue), nor once Do has returned. Its error ends the request.
 	Interim(status int, header http.Header) error
@@ -88,82 +88,34 @@ func (untimed) Deadline() time.Time            { return time.Time{} }
 func (untimed) Silence() time.Duration         { return 0 }
 func (untimed) Interim(int, http.Header) error { return nil }
 
-// Do sends a request and returns the response as soon as its head has come, as an http.RoundTripper does: the body must be closed.
-// An error is an *Error; behind it may be an *HTTP2Error. fresh has it open a connection rather than take an unused one.
+// Do sends a request and returns the response as soon as its head has come, as an http.RoundTripper does: the body must be closed, or read to
+// its end. An error is an *Error; behind it may be an *HTTP2Error. fresh has it open a connection rather than take an unused one.
 //
 // The request's body may go on being sent while the response's is read; both end when the response's body is closed. Do never sends a request
 // twice, but for one of which no byte could be written to a connection that turned out to be dead.
 func (c *Client) Do(req *http.Request, caller Caller, fresh bool) (*http.Response, error) {
-	x := &exchange{client: c, req: req, caller: caller}
-	buf := getBuffer()
-	defer buf.put()
-	if err := x.prepare(buf); err != nil {
+	x := &exchange{client: c, req: req, caller: caller, due: caller.Deadline()}
+	buf := requestBuffers.Get().(*[requestBuffer]byte)
+	defer requestBuffers.Put(buf)
+	out, err := x.prepare(buf[:0])
+	if err != nil {
 		return nil, x.fail(err)
 	}
-	x.setDue(caller.Deadline())
 	for {
-		if err := x.connect(fresh); err != nil {
-			return nil, x.fail(err)
+		err := x.connect(fresh)
+		if err == nil {
+			err = x.send(out)
 		}
-		err := x.send(buf.b)
 		if err == nil {
 			err = x.conn.reader.ReadResponse(&x.head, req.Method, x.conn.interim)
 		}
 		if err == nil {
 			return x.respond()
 		}
-		if err != errNotQuiet || !x.unwatch() {
+		if err != errDead || !x.unwatch() {
 			return nil, x.fail(err)
 		}
 		x.conn.close()
 		x.conn = nil
 	}
-}
-
-// connect takes an unused connection or opens one.
-func (x *exchange) connect(fresh bool) error {
-	if !fresh {
-		if conn := x.client.take(x.due, x.left == 0); conn != nil {
-			x.use(conn)
-			return nil
-		}
-	}
-	return x.dial()
-}
-
-func (x *exchange) dial() error {
-	ctx := x.req.Context()
-	if !x.due.IsZero() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadlineCause(ctx, x.due, ErrTimeout)
-		defer cancel()
-	}
-	conn, err := x.client.dial(ctx, len(x.req.Header["Upgrade"]) > 0)
-	if err != nil {
-		return err
-	}
-	x.use(conn)
-	return nil
-}
-
-// send writes the head, and as much of the body as stands behind it. A connection on which nothing can be written is replaced, once.
-func (x *exchange) send(b []byte) error {
-	if x.left == 0 && x.conn.joins() {
-		x.conn.joined.out = b
-		return nil
-	}
-	n, err := x.conn.write(b, x.due)
-	if err != nil && n == 0 && x.conn.uses > 0 && x.req.Context().Err() == nil {
-		x.conn.close()
-		x.conn = nil
-		if err := x.dial(); err != nil {
-			return err
-		}
-		n, err = x.conn.write(b, x.due)
-	}
-	x.sent = n > 0
-	if err == nil && x.left != 0 {
-		x.startUpload()
-	}
-	return err
 }

@@ -5,10 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
-	"syscall"
 	"time"
-
-	"github.com/headgate/headgate/internal/http1"
 )
 
 // HTTP2Error is returned in place of a response where ALPN has chosen HTTP/2. Nothing has been sent; the connection is the caller's.
@@ -16,20 +13,30 @@ type HTTP2Error struct{ Conn *tls.Conn }
 
 func (e *HTTP2Error) Error() string { return "the server has chosen HTTP/2" }
 
-// dial opens a connection.
-func (c *Client) dial(ctx context.Context, http1Only bool) (*conn, error) {
+// dial opens a connection for the exchange.
+func (x *exchange) dial() error {
+	ctx := x.req.Context()
+	if !x.due.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadlineCause(ctx, x.due, ErrTimeout)
+		defer cancel()
+	}
+	c := x.client
 	cfg := c.options.TLS
-	if http1Only {
+	if len(x.req.Header["Upgrade"]) > 0 {
 		cfg = c.tls1
 	}
 	nc, records, err := Dial(ctx, c.options, cfg)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if records != nil && nc.(*tls.Conn).ConnectionState().NegotiatedProtocol == "h2" {
-		return nil, &HTTP2Error{nc.(*tls.Conn)}
+		return &HTTP2Error{nc.(*tls.Conn)}
 	}
-	return newConn(c, nc, records), nil
+	now := time.Now()
+	_ = nc.SetReadDeadline(x.firstDeadline(now))
+	x.use(newConn(c, nc, records), now)
+	return nil
 }
 
 // Adopt takes over a connection that another protocol's client has opened, and for which ALPN has chosen HTTP/1.1.
@@ -68,24 +75,4 @@ func cause(ctx context.Context, err error) error {
 		return why
 	}
 	return err
-}
-
-// limits bound the heads of responses.
-var limits = http1.Limits{Head: 1 << 20, Fields: 1000}
-
-func newConn(c *Client, nc net.Conn, records *Records) *conn {
-	conn := &conn{nc: nc, records: records, born: time.Now()}
-	conn.since = conn.born
-	tcp := nc
-	if records != nil {
-		tcp = records.Conn
-		state := nc.(*tls.Conn).ConnectionState()
-		conn.tls = &state
-	}
-	if s, ok := tcp.(syscall.Conn); ok {
-		conn.socket, _ = s.SyscallConn()
-	}
-	conn.reader = http1.NewReader(conn, limits)
-	conn.interim = func(h *http1.ResponseHead) error { return conn.x.interim(h) }
-	return conn
 }

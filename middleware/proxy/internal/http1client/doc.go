@@ -2,16 +2,16 @@
 //
 // The files, in the order in which a request meets them:
 //
-//	client.go    Do: prepare, connect, send, read the response's head
+//	client.go    Do: the steps below, one after the other
 //	request.go   the request's head, and a short body behind it
-//	pool.go      unused connections: taken, kept, closed when their time is over
-//	look.go      a last look at a connection that is taken (socket_*.go, records.go)
-//	dial.go      new connections, TLS, ALPN
-//	conn.go      a connection
-//	exchange.go  one request and its response: deadlines, the watch of the request's context, the end
-//	upload.go    the request's body, while a response may come (expect.go: Expect)
-//	response.go  the response and its body
-//	upgrade.go   101 (Switching Protocols)
+//	pool.go      get a connection: an unused one, whose time is not over
+//	look.go      a last look at it (socket_*.go, records.go)
+//	dial.go      or a new one, TLS, ALPN
+//	conn.go      write the request on it, read what comes
+//	upload.go    the rest of the request's body, while a response may come (expect.go: Expect)
+//	response.go  the response (upgrade.go: 101)
+//	body.go      its body
+//	exchange.go  what spans these steps: deadlines, the watch of the request's context, the end
 //
 // # What is promised
 //

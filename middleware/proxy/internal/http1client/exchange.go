@@ -28,7 +28,7 @@ type exchange struct {
 
 	interrupted atomic.Pointer[error] // why nothing of the exchange may go on
 
-	timing sync.Mutex // the upload's goroutine sets due too
+	timing sync.Mutex // held where an upload, which sets due too, may be under way
 	due    time.Time  // when the wait for the server is over; zero: never
 	armed  time.Time  // the socket's deadline for reads
 	headed bool       // the response's head has come: due is the body's now
@@ -42,26 +42,6 @@ type exchange struct {
 	over   bool       // the connection has been given up
 }
 
-func (x *exchange) use(c *conn) {
-	x.conn, c.x = c, x
-	x.reused = c.uses > 0
-	x.begun.Store(false)
-	if !x.reused {
-		now := time.Now()
-		_ = c.nc.SetReadDeadline(x.client.firstDeadline(now, x.due))
-	}
-	x.armed = time.Now() // or later: whatever it is, overdue sees to it
-}
-
-// firstDeadline is when a read first looks up: when the request's time is over, or the watch must begin.
-func (c *Client) firstDeadline(now, due time.Time) time.Time {
-	first := now.Add(c.patience)
-	if !due.IsZero() && due.Before(first) {
-		return due
-	}
-	return first
-}
-
 func (x *exchange) setDue(due time.Time) {
 	x.timing.Lock()
 	defer x.timing.Unlock()
@@ -69,6 +49,18 @@ func (x *exchange) setDue(due time.Time) {
 		x.due = due
 		x.arm()
 	}
+}
+
+// allowSilence begins the time that the server may be silent for within the response's body.
+func (x *exchange) allowSilence() {
+	silence := x.caller.Silence()
+	if silence <= 0 {
+		return
+	}
+	x.timing.Lock()
+	defer x.timing.Unlock()
+	x.due = time.Now().Add(silence)
+	x.arm()
 }
 
 // arm sets the socket's deadline where the one that is set would come too late.

@@ -5,20 +5,30 @@ import (
 	"time"
 )
 
-// take returns an unused connection that is sound as far as can be seen, or nil. It is armed for a request that is due then. Where the request is joined
-// with the read of its response, the look is too.
-func (c *Client) take(due time.Time, join bool) *conn {
-	for {
-		conn := c.pop()
+// connect gives the exchange an unused connection that is sound as far as can be seen, or a new one.
+func (x *exchange) connect(fresh bool) error {
+	for !fresh {
+		conn := x.client.pop()
 		if conn == nil {
-			return nil
+			break
 		}
 		now := time.Now()
-		if c.goesOn(conn, now) && conn.ready(c.firstDeadline(now, due), join) {
-			return conn
+		if x.client.goesOn(conn, now) && conn.ready(x.firstDeadline(now), x.left == 0) {
+			x.use(conn, now)
+			return nil
 		}
 		conn.close()
 	}
+	return x.dial()
+}
+
+// firstDeadline is when a read first looks up: when the request's time is over, or the watch must begin.
+func (x *exchange) firstDeadline(now time.Time) time.Time {
+	first := now.Add(x.client.patience)
+	if !x.due.IsZero() && x.due.Before(first) {
+		return x.due
+	}
+	return first
 }
 
 func (c *Client) pop() *conn {

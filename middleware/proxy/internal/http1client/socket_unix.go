@@ -35,7 +35,7 @@ type joined struct {
 	waiting bool                  // the request has been written
 }
 
-// read writes the request and reads the first bytes of the response. It is errNotQuiet, and nothing has been written, where something has come before.
+// read writes the request and reads the first bytes of the response. It is errDead, and nothing has been written, where something has come before.
 func (j *joined) read(c *conn, p []byte) (int, error) {
 	j.p, j.n, j.written, j.err, j.waiting = p, 0, 0, nil, false
 	if j.step == nil {
@@ -76,7 +76,7 @@ func (j *joined) next(fd uintptr) bool {
 		return true
 	}
 	if err != syscall.EAGAIN {
-		j.err = errNotQuiet
+		j.err = errDead
 		return true
 	}
 	n, err = retried(syscall.Write, int(fd), j.out)
@@ -85,7 +85,7 @@ func (j *joined) next(fd uintptr) bool {
 	case err == syscall.EAGAIN || err == nil && n < len(j.out):
 		return true
 	case err != nil && j.written == 0:
-		j.err = errNotQuiet
+		j.err = errDead
 		return true
 	case err != nil:
 		j.err = err
