@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -69,4 +70,36 @@ routes:
 	if a := g.do("GET", "/alone"); a.StatusCode != 503 || !strings.HasPrefix(a.text, "the app's own page") {
 		t.Errorf("the only server's answer was lost: %d %s", a.StatusCode, a.text)
 	}
+}
+
+// A backup takes over when the last of the other servers is found unhealthy, and hands the requests back.
+func TestBackupFromThePolicy(t *testing.T) {
+	t.Parallel()
+	var sick atomic.Bool
+	first := appFunc(t, func(w http.ResponseWriter, r *http.Request) {
+		if sick.Load() {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+		fmt.Fprint(w, "first")
+	})
+	backup := appFunc(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "backup") })
+	g := start(t, fmt.Sprintf(`
+upstreams:
+  shop:
+    servers: [{url: %q, backup: true}, %q]
+    health_check: {path: /up, interval: 500ms, timeout: 500ms}
+routes: [{name: all, path: /*, upstream: shop}]
+`, backup.URL, first.URL))
+	for range 5 {
+		if a := g.do("GET", "/"); a.text != "first" {
+			t.Errorf("%d from %s", a.StatusCode, a.text)
+		}
+	}
+	sick.Store(true)
+	eventually(t, "the backup answers", func() bool { return g.do("GET", "/").text == "backup" })
+	if a := g.admin("GET", "/upstreams"); !strings.Contains(a.text, `"backup": true`) && !strings.Contains(a.text, `"backup":true`) {
+		t.Errorf("/upstreams does not show which server is the backup: %s", a.text)
+	}
+	sick.Store(false)
+	eventually(t, "the server is back", func() bool { return g.do("GET", "/").text == "first" })
 }

@@ -88,7 +88,7 @@ type Config struct {
 	// as does a server's Weight or Resolve. The
 	// comments below are those of a policy's keys, whose written 0 the policy's loader turns into a negative value.
 
-	// The app servers: http:// or https:// URLs without a path, or {url: ..., weight: 2}. Required.
+	// The app servers: http:// or https:// URLs without a path, or {url: ..., weight: 2, backup: true}. Required.
 	Servers []Server `yaml:"servers" want:"a server's URL" required:"list the URLs of its app servers"`
 	// How a server is picked: round_robin (smooth, by weight), least_conn, p2c (the less
 	// busy of two at random), or ip_hash (consistent: a client stays with its server). Default round_robin.
@@ -176,6 +176,9 @@ type Server struct {
 	// Its share of requests relative to the others, up to 1000; each address of a name has it. 0 drains the server: it gets no new
 	// requests, and those in flight end. Default 1.
 	Weight int `yaml:"weight" config:"none"`
+	// A backup gets requests only while no other server can: each is unhealthy, ejected, drained, or has failed this very request. Requests
+	// wait for the others where these have max_connections, rather than go to a backup. Default false.
+	Backup bool `yaml:"backup"`
 	// How often DNS is asked for the addresses of the URL's host where that is a name, give or take a tenth. Each address, up to 256 of
 	// one family, is a server of its own; one that is missing twice gets no new requests; while DNS fails the last addresses stay.
 	// off asks only as a connection is made, and then uses the first address. Default 2s.

@@ -71,9 +71,10 @@
 //   - What a client causes (it disconnects, its body is too large, slow or
 //     malformed) does not count as a failure of the server.
 //   - A server that fails health checks (health.go) or real requests
-//     (breaker.go) gets no requests until it recovers. If no server is fit,
-//     requests go to all of them: health checks may be wrong, and a failing
-//     server is better than none.
+//     (breaker.go) gets no requests until it recovers, and backups get them
+//     while no other server is fit. If no backup is either, requests go to all
+//     servers but backups: health checks may be wrong, and a failing server is
+//     better than none.
 //   - While every server has as many requests in flight as Config.MaxConnections
 //     allows, requests wait in one line (waiting.go), in order, as Config.Waiting
 //     says; beyond it they are refused with 503. A retry does not wait.

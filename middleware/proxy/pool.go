@@ -29,6 +29,8 @@ const stackServers = 16
 // the servers of the request's earlier attempts. trials says that the attempt
 // may be a trial, because the request can be retried on another server.
 //
+// Backups are chosen where no other server is fit, and not because the others are full: then requests wait for those.
+//
 // When no server is fit, a first attempt may go to any of them: checks may be
 // wrong, and a failing server is better than none. A retry goes to a fit server
 // only.
@@ -39,14 +41,8 @@ func (p *pool) choose(now int64, key uint64, tried []*server, trials bool) (m *m
 		cs = make([]candidate, 0, len(p.members))
 	}
 	for {
-		cs = cs[:0]
-		anyFit, anyFree := false, false
-		for i := range p.members {
-			c, fit := p.weigh(&p.members[i], now, tried, trials)
-			cs = append(cs, c)
-			anyFit = anyFit || fit
-			anyFree = anyFree || c.weight > 0
-		}
+		var anyFit, anyFree bool
+		cs, anyFit, anyFree = p.weighFit(cs[:0], now, tried, trials)
 		panicking := !anyFit && len(tried) == 0
 		if panicking {
 			anyFree = p.weighAll(cs)
@@ -69,6 +65,36 @@ func (p *pool) choose(now int64, key uint64, tried []*server, trials bool) (m *m
 		}
 		m.release() // another request began the trial: choose again
 	}
+}
+
+// weighFit appends the servers as candidates, of which those have a weight that are fit and not full. It reports whether any is fit, and whether
+// any has a weight. Backups have none while another server is fit, full or not.
+func (p *pool) weighFit(cs []candidate, now int64, tried []*server, trials bool) (_ []candidate, anyFit, anyFree bool) {
+	first, backup := false, false // whether one is fit
+	for i := range p.members {
+		m := &p.members[i]
+		c, fit := p.weigh(m, now, tried, trials)
+		cs = append(cs, c)
+		first = first || fit && !m.backup
+		backup = backup || fit && m.backup
+	}
+	if first && backup {
+		p.exclude(cs, true)
+	}
+	return cs, first || backup, hasWeight(cs)
+}
+
+// exclude takes the weight from the backups, or from all other servers.
+func (p *pool) exclude(cs []candidate, backups bool) {
+	for i := range cs {
+		if p.members[i].backup == backups {
+			cs[i].weight = 0
+		}
+	}
+}
+
+func hasWeight(cs []candidate) bool {
+	return slices.ContainsFunc(cs, func(c candidate) bool { return c.weight > 0 })
 }
 
 // weigh returns the server as a candidate, and whether it is fit. A server that
@@ -106,17 +132,17 @@ func (p *pool) mayTry(m *member, now int64, trials bool) bool {
 }
 
 // weighAll makes every server a candidate that is not full, fit or not, and
-// reports whether there is one.
+// reports whether there is one. Backups are, if all other servers are drained.
 func (p *pool) weighAll(cs []candidate) (anyFree bool) {
 	for i := range p.members {
 		m := &p.members[i]
 		cs[i] = candidate{active: m.active.Load()}
-		if limit := p.cfg.MaxConnections; m.weight > 0 && (limit == 0 || cs[i].active < int64(limit)) {
+		if limit := p.cfg.MaxConnections; limit == 0 || cs[i].active < int64(limit) {
 			cs[i].weight = int64(m.weight) * weightUnit
-			anyFree = true
 		}
 	}
-	return anyFree
+	p.exclude(cs, slices.ContainsFunc(p.members, func(m member) bool { return m.weight > 0 && !m.backup }))
+	return hasWeight(cs)
 }
 
 // drained reports whether every server has been told to get no requests.

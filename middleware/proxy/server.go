@@ -95,6 +95,7 @@ func (s *server) warmUp(now int64, slowStart time.Duration) {
 type member struct {
 	*server
 	weight    int // 0: it gets no new requests
+	backup    bool
 	transport *serverTransport
 }
 
@@ -104,6 +105,8 @@ type ServerStatus struct {
 	// Address is one of those that the URL's name has now; empty if the URL has an address itself, or the name has not been resolved.
 	Address string `json:"address,omitempty"`
 	Weight  int    `json:"weight"`
+	// Backup is whether it gets requests only while no other server is fit.
+	Backup bool `json:"backup,omitempty"`
 	// Healthy is whether it gets its share of requests now.
 	Healthy bool `json:"healthy"`
 	// Why is the cause of the last change of Healthy, in words; empty if it has
@@ -127,7 +130,7 @@ func (u *Upstream) status(m member, now time.Time) ServerStatus {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	st := ServerStatus{
-		URL: m.name, Weight: m.weight,
+		URL: m.name, Weight: m.weight, Backup: m.backup,
 		Healthy: !m.checked.down.Load() && m.breaker.state(u.tick(now)) == closed,
 		Why:     m.why, Since: m.since,
 		Active: m.active.Load(), Requests: m.requests.Load(),

@@ -147,7 +147,7 @@ func (u *Upstream) newPool(cfg Config, key transportKey, watches map[watchKey]*d
 			if err != nil {
 				return nil, err
 			}
-			m.weight = max(0, sc.Weight)
+			m.weight, m.backup = max(0, sc.Weight), sc.Backup
 			p.members = append(p.members, m)
 			names = append(names, m.seed())
 		}

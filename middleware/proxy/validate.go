@@ -35,6 +35,8 @@ func (c *Config) Validate() []problem.Problem {
 	var ps problem.List
 	if len(c.Servers) == 0 {
 		ps.Add("servers", "list the URLs of its app servers", "it has no servers")
+	} else if !slices.ContainsFunc(c.Servers, func(s Server) bool { return !s.Backup }) {
+		ps.Add("servers", "remove backup from those that are to get requests first", "every server is a backup, of none")
 	}
 	secure, plain := c.validateServers(&ps)
 	validateWord(&ps, "balance", string(c.Balance), c.Balance.Values())
