@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -32,7 +34,8 @@ type Sentinel struct {
 }
 
 // StartSentinel runs the five servers until the test ends. args go to the command lines
-// of master and replica; "--requirepass" is not supported here.
+// of master and replica. With "--requirepass" the Sentinels and the replica know the
+// password of the master; the Sentinels themselves have none.
 func StartSentinel(t testing.TB, args ...string) *Sentinel {
 	t.Helper()
 	w, err := LaunchSentinel(t.Context(), args...)
@@ -57,12 +60,13 @@ func LaunchSentinel(ctx context.Context, args ...string) (_ *Sentinel, err error
 			w.Close()
 		}
 	}()
+	if i := slices.Index(args, "--requirepass"); i >= 0 && i+1 < len(args) {
+		args = append([]string{"--masterauth", args[i+1]}, args...) // each may be the other's replica
+	}
 	if w.Master, err = Launch(ctx, args...); err != nil {
 		return nil, err
 	}
-	if w.Master.password() != "" {
-		return nil, fmt.Errorf("redistest: StartSentinel does not support --requirepass")
-	}
+	password := w.Master.password()
 	host, port, err := net.SplitHostPort(w.Master.Addr)
 	if err != nil {
 		return nil, err
@@ -77,7 +81,7 @@ func LaunchSentinel(ctx context.Context, args ...string) (_ *Sentinel, err error
 	}
 	for range sentinels {
 		s, err := launch(ctx, func(dir string, ownPort int) ([]string, error) {
-			return sentinelCommandLine(dir, ownPort, host, port)
+			return sentinelCommandLine(dir, ownPort, host, port, password)
 		})
 		if err != nil {
 			return nil, err
@@ -90,9 +94,13 @@ func LaunchSentinel(ctx context.Context, args ...string) (_ *Sentinel, err error
 		return nil, err
 	}
 	w.URL = "redis+sentinel://" + strings.Join(w.Addrs, ",") + "/" + w.Name
+	if password != "" {
+		w.URL = "redis+sentinel://" + url.UserPassword("", password).String() + "@" + strings.Join(w.Addrs, ",") + "/" + w.Name
+	}
 	w.Client = redis.NewFailoverClient(&redis.FailoverOptions{
 		MasterName:            w.Name,
 		SentinelAddrs:         w.Addrs,
+		Password:              password,
 		ContextTimeoutEnabled: true,
 	})
 	return w, nil
@@ -100,7 +108,7 @@ func LaunchSentinel(ctx context.Context, args ...string) (_ *Sentinel, err error
 
 // sentinelCommandLine writes the file that a Sentinel insists on, to keep its state
 // there.
-func sentinelCommandLine(dir string, ownPort int, masterHost, masterPort string) ([]string, error) {
+func sentinelCommandLine(dir string, ownPort int, masterHost, masterPort, masterPassword string) ([]string, error) {
 	file := filepath.Join(dir, "sentinel.conf")
 	conf := fmt.Sprintf(`port %d
 bind 127.0.0.1
@@ -109,6 +117,9 @@ sentinel monitor %[3]s %s %s 2
 sentinel down-after-milliseconds %[3]s 1000
 sentinel failover-timeout %[3]s 4000
 `, ownPort, dir, sentinelName, masterHost, masterPort)
+	if masterPassword != "" {
+		conf += fmt.Sprintf("sentinel auth-pass %s %q\n", sentinelName, masterPassword)
+	}
 	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 		return nil, err
 	}

@@ -211,7 +211,11 @@ func (r *redisTier) remove(ctx context.Context, hash keyHash, e *entry) {
 		return
 	}
 	call := removeScript.Call([]string{r.indexKey(hash)}, e.field(), e.bodyID)
-	if err := r.redis.Do(ctx, call); err != nil {
+	err := r.redis.Do(ctx, call)
+	if err == nil {
+		err = call.Err()
+	}
+	if err != nil {
 		r.log.Debug("cache: an entry was not removed from Redis", "error", err)
 	}
 }

@@ -132,8 +132,11 @@ func (b *redisBackend) create(ctx context.Context, handle string, text []byte, t
 	if err := b.do(ctx, call); err != nil {
 		return err
 	}
-	if n, err := call.Int(); err != nil || n != 1 {
-		return fmt.Errorf("session: a new handle exists already (%v)", err)
+	switch n, err := call.Int(); {
+	case err != nil:
+		return unavailable(err)
+	case n != 1:
+		return errors.New("session: a new handle exists already")
 	}
 	return nil
 }
@@ -150,8 +153,9 @@ func (b *redisBackend) swap(ctx context.Context, handle, head string, text []byt
 		if reply == 1 {
 			return nil, nil
 		}
+		return nil, ErrEnded
 	}
-	return nil, ErrEnded
+	return nil, unavailable(fmt.Errorf("the reply to a change of a session can't be read: %v", call.Val()))
 }
 
 func (b *redisBackend) remove(ctx context.Context, handles ...string) error {
@@ -171,7 +175,11 @@ func (b *redisBackend) index(ctx context.Context, user, handle string, at time.T
 	if err := b.do(ctx, call); err != nil {
 		return nil, err
 	}
-	return call.StringSlice()
+	handles, err := call.StringSlice()
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	return handles, nil
 }
 
 func (b *redisBackend) indexed(ctx context.Context, user string) ([]string, error) {

@@ -38,10 +38,14 @@ func (b *Batch) Send(ctx context.Context, cmds ...redis.Cmder) error {
 	if len(cmds) == 0 {
 		return nil
 	}
-	b.err = b.redis.Do(ctx, cmds...)
-	return b.err
+	err := b.redis.Do(ctx, cmds...)
+	if b.err == nil {
+		b.err = err
+	}
+	return err
 }
 
-// Err returns the error of the last Send. A middleware whose command was sent by
-// another one learns here whether it may read the reply.
+// Err returns the first error of Send. A middleware whose command was sent by
+// another one learns here whether it may read the reply: after an error, no command of the
+// batch may be read.
 func (b *Batch) Err() error { return b.err }

@@ -30,7 +30,10 @@
 //
 // # When Redis fails
 //
-//   - Every failure of Redis itself is an [ErrUnavailable]. An error that Redis
+//   - Every failure of Redis itself is an [ErrUnavailable], and so is every command
+//     that Redis did not answer, for whatever reason: a password that it no longer
+//     takes, a database that it does not have, a Sentinel that does not know the
+//     master. None of these looks as if a key were not there. An error that Redis
 //     replied to one command alone is that command's, and no outage: a Redis without
 //     memory for writes still reads sessions.
 //   - A dead Redis costs the first few requests their timeout. Then a breaker

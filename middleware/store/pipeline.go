@@ -183,8 +183,8 @@ func (p *pipeline) send(jobs []*job) {
 	ctx, cancel := context.WithTimeout(context.Background(), p.redis.timeout)
 	defer cancel()
 
-	// go-redis sets the error of each command, also where it gets no connection,
-	// so that Exec's own error is not needed.
+	// Each command has its own error, also where go-redis gets no connection: see
+	// unanswered. So Exec's own error is not needed.
 	pipe := p.redis.client.Pipeline()
 	for _, j := range jobs {
 		_ = pipe.BatchProcess(ctx, j.cmds...) // only queues; Exec sends
@@ -256,7 +256,9 @@ func (p *pipeline) close() {
 // reads sessions, and NOPERM concerns a key or a command.
 var notServing = []string{
 	"LOADING", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "BUSY",
-	"NOAUTH", "WRONGPASS", "ERR max number of clients",
+	"NOAUTH", "WRONGPASS", "DENIED", "EXECABORT", "ERR AUTH",
+	"ERR Protocol error", // to long commands of those who did not authenticate; then Redis closes the connection
+	"ERR invalid DB index", "ERR DB index is out of range", "ERR max number of clients",
 }
 
 // moving are the first words of the error replies with which a healthy Cluster

@@ -77,6 +77,7 @@ func Open(o Options) (*Redis, error) {
 		log:     o.Logger,
 		closing: make(chan struct{}),
 	}
+	unanswered{}.install(r.client)
 	r.pipelines = newPipelines(r)
 	if r.pipelines.cluster != nil {
 		r.background(r.pipelines.follow)
@@ -85,7 +86,8 @@ func Open(o Options) (*Redis, error) {
 }
 
 // Client returns the go-redis client, for subscriptions, scans and administration.
-// It does not batch, and ignores the breaker: requests use [Redis.Do].
+// It does not batch, and ignores the breaker: requests use [Redis.Do]. As with Do, a command
+// that Redis did not answer has an error that is not a reply of Redis.
 func (r *Redis) Client() redis.UniversalClient { return r.client }
 
 // Timeout returns the most that one Do waits.

@@ -69,8 +69,8 @@ func (m *Member) writePiece(ctx context.Context, tags []Tag, soft bool) (at Stam
 	}
 	id, _ := reply[0].(string)
 	epoch, _ := reply[1].(int64)
-	lost, _ := reply[2].(int64)
-	if !at.Log.parse(id) || epoch <= 0 {
+	lost, told := reply[2].(int64)
+	if !told || !at.Log.parse(id) || epoch <= 0 {
 		return at, false, errLogReply
 	}
 	at.Epoch = uint64(epoch)
