@@ -158,10 +158,14 @@ func (a *attempt) judge(err error) *Error {
 	return tx.newError(kind, status, err)
 }
 
-// answered ends a trial at the response's header: its body may be a stream
-// that goes on for hours.
+// answered ends a trial, and the mark of a server that can't be ejected, at the
+// response's header: its body may be a stream that goes on for hours.
 func (a *attempt) answered() {
 	if a.failedByStatus() {
+		return
+	}
+	a.tx.up.answers(a.server)
+	if !a.trial {
 		return
 	}
 	a.trial = false
@@ -215,13 +219,14 @@ func (a *attempt) settle(kind Kind, cause error) {
 	switch {
 	case kind == "" || kind == KindRefused || kind == KindStatus && !a.failedByStatus(): // a status that is retried need not be a failure
 		a.server.breaker.success()
+		tx.up.answers(a.server)
 	case kind == KindStatus:
-		tx.up.failed(tx.pool, a.server, a.trial, fmt.Sprintf("status %d", a.status))
+		tx.up.failed(tx.pool, a.server, a.trial, kind, fmt.Sprintf("status %d", a.status))
 	case a.unprocessed:
 	case kind == KindTimeout && !a.trial:
 		a.server.breaker.timeouts.Add(1)
 	case kind.blamesServer():
-		tx.up.failed(tx.pool, a.server, a.trial, cause.Error())
+		tx.up.failed(tx.pool, a.server, a.trial, kind, cause.Error())
 	}
 	if a.trial {
 		a.server.breaker.endTrial()

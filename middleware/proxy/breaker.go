@@ -26,7 +26,8 @@ func failureStatus(status int) bool {
 // its state. Closed: the server gets requests. Open, until a point in time: it
 // gets none. After that it is half-open: it gets one request at a time, as a
 // trial. A trial that succeeds closes the breaker, one that fails opens it for
-// twice as long.
+// twice as long. What opened it by failed connections is closed by an active
+// health check that passes, too.
 //
 // Times are the upstream's ticks. Every request calls state and success, which
 // are a few atomic operations.
@@ -37,10 +38,13 @@ type breaker struct {
 	failures  atomic.Int64 // failures, ever
 	timeouts  atomic.Int64 // ever; they are no ground for an ejection
 	ejections atomic.Int64 // ever
+	failing   atomic.Bool  // the server can't be connected to, and can't be ejected either
 
-	mu       sync.Mutex
-	level    int   // ejections in a row, the exponent of the back-off
-	closedAt int64 // when it was last closed
+	mu          sync.Mutex
+	level       int   // ejections in a row, the exponent of the back-off
+	closedAt    int64 // when it was last closed
+	verdicts    int   // how often it was opened or marked as failing, ever
+	connections bool  // the last time for failed connections
 }
 
 type breakerState int
@@ -81,6 +85,11 @@ func (b *breaker) success() {
 func (b *breaker) close(now int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.closeLocked(now)
+}
+
+// closeLocked is close for a caller that holds mu.
+func (b *breaker) closeLocked(now int64) bool {
 	if b.until.Load() == 0 {
 		return false
 	}
@@ -90,24 +99,66 @@ func (b *breaker) close(now int64) bool {
 	return true
 }
 
+// passed is told that active checks have passed. It ends an ejection for failed
+// connections, and the mark of a server that can't be ejected, and reports
+// whether there was one. verdicts is from before the checks began: what has
+// come since, they say nothing about.
+func (b *breaker) passed(now int64, verdicts int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.connections || b.verdicts != verdicts {
+		return false
+	}
+	marked := b.failing.Swap(false)
+	if marked {
+		b.streak.Store(0)
+	}
+	return b.closeLocked(now) || marked
+}
+
+// verdictCount returns how often the breaker was opened or marked as failing.
+func (b *breaker) verdictCount() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.verdicts
+}
+
 // failure counts a failure and reports whether the breaker should open. The
 // caller decides, since the last server is never ejected.
 func (b *breaker) failure(cfg *Ejection, trial bool) bool {
 	b.failures.Add(1)
 	streak := b.streak.Add(1)
-	if cfg.Off {
-		return false
-	}
 	if b.until.Load() != 0 {
 		return trial
+	}
+	if cfg.Off {
+		return streak >= DefaultEjectFailures
 	}
 	return streak >= int64(cfg.Failures)
 }
 
-// open ejects the server and returns for how long.
-func (b *breaker) open(now int64, cfg *Ejection) time.Duration {
+// markFailing marks a server that can't be connected to, nor be ejected, until
+// it answers or passes active checks, and reports whether it was not marked
+// already.
+func (b *breaker) markFailing() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.until.Load() != 0 || b.failing.Swap(true) {
+		return false
+	}
+	b.verdicts++
+	b.connections = true
+	return true
+}
+
+// open ejects the server and returns for how long. connections says that it
+// failed by its connections.
+func (b *breaker) open(now int64, cfg *Ejection, connections bool) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.verdicts++
+	b.connections = connections
+	b.failing.Store(false)
 	longest := max(MaxEjection, cfg.For)
 	if b.until.Load() == 0 && now-b.closedAt > int64(longest) {
 		b.level = 0 // it has not failed for as long as the longest ejection

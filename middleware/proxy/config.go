@@ -205,7 +205,9 @@ type HealthCheck struct {
 }
 
 // Ejection takes a server out after consecutive failures of real requests: no connection, one
-// that breaks, or 502, 503, 504; a time-out alone is none. Each further ejection of the same server lasts longer.
+// that breaks, or 502, 503, 504; a time-out alone is none. Each further ejection of the same server lasts longer. Health checks
+// that pass, healthy_after in a row, end an ejection for failed connections; one for statuses runs its time. The last server that
+// is left is never ejected; while it refuses connections, it is shown as not healthy.
 type Ejection struct {
 	// Off switches ejection off.
 	Off bool `yaml:"-" config:"isoff"`

@@ -72,7 +72,8 @@
 //     malformed) does not count as a failure of the server.
 //   - A server that fails health checks (health.go) or real requests
 //     (breaker.go) gets no requests until it recovers, and backups get them
-//     while no other server is fit. If no backup is either, requests go to all
+//     while no other server is fit. Health checks that pass end an ejection for
+//     failed connections at once. If no backup is either, requests go to all
 //     servers but backups: health checks may be wrong, and a failing server is
 //     better than none.
 //   - While every server has as many requests in flight as Config.MaxConnections

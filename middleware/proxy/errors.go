@@ -102,6 +102,15 @@ func (k Kind) blamesServer() bool {
 	return false
 }
 
+// failedConnection reports whether a failure of a server is one of its connection: none could be established, or it broke.
+func (k Kind) failedConnection() bool {
+	switch k {
+	case KindConnect, KindBroken, KindTruncated:
+		return true
+	}
+	return false
+}
+
 // classifyRequestBody says what a failure to read the client's body means.
 func classifyRequestBody(err error) (Kind, int) {
 	var tooLarge *http.MaxBytesError

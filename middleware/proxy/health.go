@@ -19,6 +19,7 @@ type checkState struct {
 	down atomic.Bool
 	// Only the checker's goroutine touches these.
 	good, bad int
+	verdicts  int // the breaker's, as the first of the good answers was asked for
 }
 
 // reset forgets the checks' verdict, for a configuration without checks.
@@ -98,11 +99,12 @@ func (c *checker) run(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
+		verdicts := c.breaker.verdictCount()
 		err := c.ask(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		c.judge(err)
+		c.judge(err, verdicts)
 		// Give or take a tenth, so that instances do not check at the same time.
 		spread := c.cfg.Interval / 5
 		timer.Reset(c.cfg.Interval - spread/2 + time.Duration(rand.Int64N(int64(spread)+1)))
@@ -144,15 +146,17 @@ func (c *checker) ask(ctx context.Context) error {
 }
 
 // judge counts good or bad responses in a row, and changes the verdict when
-// there are as many as HealthCheck says.
-func (c *checker) judge(err error) {
+// there are as many as HealthCheck says. verdicts is the breaker's from
+// before the check.
+func (c *checker) judge(err error, verdicts int) {
 	st := &c.checked
 	if err == nil {
+		if st.verdicts != verdicts {
+			st.good, st.verdicts = 0, verdicts // what was before an ejection does not count towards its end
+		}
 		st.bad, st.good = 0, st.good+1
-		if st.down.Load() && st.good >= c.cfg.HealthyAfter {
-			c.warmUp(c.upstream.tick(c.upstream.now()), c.slow)
-			st.down.Store(false)
-			c.upstream.changed(c.server, true, "health check passed")
+		if st.good >= c.cfg.HealthyAfter {
+			c.pass()
 		}
 		return
 	}
@@ -161,5 +165,19 @@ func (c *checker) judge(err error) {
 	if !st.down.Load() && st.bad >= c.cfg.UnhealthyAfter {
 		st.down.Store(true)
 		c.upstream.changed(c.server, false, "health check failed: "+err.Error())
+	}
+}
+
+// pass makes the server healthy, but for an ejection that runs its time.
+func (c *checker) pass() {
+	st, tick := &c.checked, c.upstream.tick(c.upstream.now())
+	ended := c.breaker.passed(tick, st.verdicts)
+	if !ended && !st.down.Load() {
+		return
+	}
+	c.warmUp(tick, c.slow)
+	st.down.Store(false)
+	if c.breaker.state(tick) == closed {
+		c.upstream.changed(c.server, true, "health check passed")
 	}
 }

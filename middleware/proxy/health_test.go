@@ -53,7 +53,7 @@ func TestHealthChecksTakeServersOutAndBringThemBack(t *testing.T) {
 	})
 	u := newUpstream(t, proxy.Config{
 		Servers: servers(a.URL, named(t, "b").URL),
-		HealthCheck: proxy.HealthCheck{Path: "/healthz?full=1", Host: "check.test", Interval: 10 * time.Millisecond,
+		HealthCheck: proxy.HealthCheck{Path: "/healthz?full=1", Host: "check.test", Interval: 10 * time.Millisecond, Timeout: 20 * time.Second,
 			HealthyAfter: 2, UnhealthyAfter: 3},
 	}, proxy.Options{})
 	gw := front(t, u.Handler(proxy.RouteOptions{}))
@@ -605,4 +605,219 @@ func TestObserverAndRecordTellWhatHappened(t *testing.T) {
 	if rec.Server != good || rec.Attempts != 2 || rec.Header <= 0 {
 		t.Errorf("recorded %+v", rec)
 	}
+}
+
+// restartable is an app server that can refuse connections for a while, at the same address.
+type restartable struct {
+	addr string
+	app  http.Handler
+	mu   sync.Mutex
+	up   *http.Server
+}
+
+func newRestartable(t testing.TB, h http.HandlerFunc) *restartable {
+	t.Helper()
+	r := &restartable{addr: strings.TrimPrefix(deadServer(t), "http://"), app: h}
+	t.Cleanup(r.stop)
+	return r
+}
+
+func (r *restartable) start(t testing.TB) {
+	t.Helper()
+	l, err := net.Listen("tcp", r.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &http.Server{Handler: r.app}
+	r.mu.Lock()
+	r.up = s
+	r.mu.Unlock()
+	go func() { _ = s.Serve(l) }()
+}
+
+func (r *restartable) stop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.up != nil {
+		r.up.Close()
+		r.up = nil
+	}
+}
+
+// TestPassingHealthCheckEndsAnEjectionForFailedConnections: the clock stands still, so no ejection ends by itself.
+func TestPassingHealthCheckEndsAnEjectionForFailedConnections(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name   string
+		status int64 // of the server's answers; 0: it breaks the connection
+		ends   bool
+	}{
+		{name: "connections that break", ends: true},
+		{name: "statuses", status: 503},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			var clock clock
+			var status, checks atomic.Int64
+			status.Store(tc.status)
+			app := origin(t, func(w http.ResponseWriter, r *http.Request) {
+				switch status := status.Load(); {
+				case r.URL.Path == "/healthz":
+					checks.Add(1)
+				case status == 0:
+					panic(http.ErrAbortHandler)
+				default:
+					w.WriteHeader(int(status))
+				}
+			})
+			u := newUpstream(t, proxy.Config{
+				Servers: servers(app.URL, named(t, "b").URL), Retries: 1, Ejection: proxy.Ejection{Failures: 2, For: time.Hour},
+				HealthCheck: proxy.HealthCheck{Path: "/healthz", Interval: 5 * time.Millisecond, Timeout: 20 * time.Second},
+			}, proxy.Options{Now: clock.now})
+			gw := front(t, u.Handler(proxy.RouteOptions{}))
+			shares(t, gw.URL, 4)
+			if s := u.Status()[0]; s.Ejections != 1 {
+				t.Fatalf("%+v", s)
+			}
+			n := checks.Load()
+			eventually(t, "it is checked again and again", func() bool { return checks.Load() >= n+5 })
+			if !tc.ends {
+				if s := u.Status()[0]; s.Healthy || s.EjectedUntil.IsZero() {
+					t.Errorf("%+v", s)
+				}
+				return
+			}
+			eventually(t, "it is back", func() bool { return u.Status()[0].Healthy })
+			if s := u.Status()[0]; s.Why != "health check passed" || !s.EjectedUntil.IsZero() {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
+
+// TestRestartedServerIsBackWithItsHealthCheck: it refuses connections in between.
+func TestRestartedServerIsBackWithItsHealthCheck(t *testing.T) {
+	t.Parallel()
+	var clock clock
+	app := newRestartable(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "a") })
+	app.start(t)
+	u := newUpstream(t, proxy.Config{
+		Servers: servers("http://"+app.addr, named(t, "b").URL), Retries: 1, Ejection: proxy.Ejection{Failures: 1, For: time.Hour},
+		HealthCheck: proxy.HealthCheck{Path: "/healthz", Interval: 50 * time.Millisecond, Timeout: 20 * time.Second, UnhealthyAfter: 100},
+	}, proxy.Options{Now: clock.now})
+	gw := front(t, u.Handler(proxy.RouteOptions{}))
+	if got := shares(t, gw.URL, 4); got["a"] != 2 {
+		t.Fatalf("%v", got)
+	}
+	app.stop()
+	if got := shares(t, gw.URL, 4); got["b"] != 4 || u.Status()[0].Ejections != 1 {
+		t.Fatalf("%v, %+v", got, u.Status()[0])
+	}
+	app.start(t)
+	eventually(t, "it is back", func() bool { return u.Status()[0].Healthy })
+	if got := shares(t, gw.URL, 4); got["a"] != 2 {
+		t.Errorf("%v", got)
+	}
+}
+
+// TestHealthCheckThatBeganBeforeTheEjectionDoesNotEndIt: its answer says nothing about what came after.
+func TestHealthCheckThatBeganBeforeTheEjectionDoesNotEndIt(t *testing.T) {
+	t.Parallel()
+	checked, answer := make(chan struct{}), make(chan struct{})
+	app := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/healthz" {
+			panic(http.ErrAbortHandler)
+		}
+		select {
+		case checked <- struct{}{}:
+		case <-r.Context().Done():
+		}
+		<-answer
+	})
+	t.Cleanup(func() { close(answer) })
+	u := newUpstream(t, proxy.Config{
+		Servers: servers(app.URL, named(t, "b").URL), Retries: 1, Ejection: proxy.Ejection{Failures: 1, For: time.Hour},
+		HealthCheck: proxy.HealthCheck{Path: "/healthz", Interval: 5 * time.Millisecond, Timeout: time.Minute, HealthyAfter: 1},
+	}, proxy.Options{})
+	<-checked
+	shares(t, front(t, u.Handler(proxy.RouteOptions{})).URL, 2)
+	if s := u.Status()[0]; s.Ejections != 1 {
+		t.Fatalf("%+v", s)
+	}
+	answer <- struct{}{}
+	<-checked // the next one has begun, so the first has been judged
+	if u.Status()[0].Healthy {
+		t.Error("the ejection has ended")
+	}
+	answer <- struct{}{}
+	eventually(t, "the second check ends it", func() bool { return u.Status()[0].Healthy })
+}
+
+// TestServerThatFailsAndCannotBeEjectedIsShown: a lone one, the last one that is left, and any where nothing is ejected.
+func TestServerThatFailsAndCannotBeEjectedIsShown(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name     string
+		others   []string
+		ejection proxy.Ejection
+		failures int
+		why      string
+	}{
+		{name: "alone", failures: 5, why: "no other server is left"},
+		{name: "alone, by its own number", ejection: proxy.Ejection{Failures: 2}, failures: 2, why: "no other server is left"},
+		{name: "all", others: []string{deadServer(t), deadServer(t)}, failures: 15, why: "no other server is left"},
+		{name: "ejection off", others: []string{named(t, "b").URL}, ejection: proxy.Ejection{Off: true}, failures: 10, why: "ejection is off"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			var clock clock
+			logs := new(syncBuffer)
+			app := newRestartable(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "a") })
+			u := newUpstream(t, proxy.Config{Servers: servers(append(tc.others, "http://"+app.addr)...), Ejection: tc.ejection},
+				proxy.Options{Now: clock.now, Logger: logs.logger()})
+			gw := front(t, u.Handler(proxy.RouteOptions{}))
+			last := len(tc.others)
+			shares(t, gw.URL, tc.failures-len(tc.others)-1)
+			if s := u.Status()[last]; !s.Healthy {
+				t.Errorf("too soon: %+v", s)
+			}
+			shares(t, gw.URL, len(tc.others)+1)
+			s := u.Status()[last]
+			if s.Healthy || s.Ejections != 0 || !strings.Contains(s.Why, tc.why) || !strings.Contains(s.Why, "connection refused") {
+				t.Fatalf("%+v", s)
+			}
+			if n := strings.Count(logs.String(), "server fails and still gets requests"); n != 1 {
+				t.Errorf("%d lines:\n%s", n, logs)
+			}
+			app.start(t)
+			if got := shares(t, gw.URL, 2+len(tc.others)); got["a"] == 0 {
+				t.Errorf("requests do not try it: %v", got)
+			}
+			if s := u.Status()[last]; !s.Healthy || s.Why != "a request succeeded" {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
+
+// TestLoneServerThatAnswersStreamsIsHealthy: from the response's header on.
+func TestLoneServerThatAnswersStreamsIsHealthy(t *testing.T) {
+	t.Parallel()
+	streaming := make(chan struct{})
+	app := newRestartable(t, func(w http.ResponseWriter, r *http.Request) {
+		w.(http.Flusher).Flush()
+		<-streaming
+	})
+	u := newUpstream(t, proxy.Config{Servers: servers("http://" + app.addr), Ejection: proxy.Ejection{Failures: 1}}, proxy.Options{})
+	gw := front(t, u.Handler(proxy.RouteOptions{}))
+	shares(t, gw.URL, 1)
+	if u.Status()[0].Healthy {
+		t.Fatal("it is dead")
+	}
+	app.start(t)
+	done := make(chan answer)
+	go func() { done <- get(t, gw.URL) }()
+	eventually(t, "it is healthy", func() bool { return u.Status()[0].Healthy })
+	close(streaming)
+	<-done
 }

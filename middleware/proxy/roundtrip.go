@@ -30,7 +30,7 @@ func (tx *transaction) roundTrip() (*http.Response, *Error) {
 	for {
 		res, failure := a.try(tx.out)
 		if failure == nil && !cfg.Retry.retriesStatus(res.StatusCode) {
-			if a.trial {
+			if a.trial || a.server.breaker.failing.Load() {
 				a.answered()
 			}
 			return res, nil

@@ -107,7 +107,8 @@ type ServerStatus struct {
 	Weight  int    `json:"weight"`
 	// Backup is whether it gets requests only while no other server is fit.
 	Backup bool `json:"backup,omitempty"`
-	// Healthy is whether it gets its share of requests now.
+	// Healthy is whether it gets its share of requests and can be connected to. One that refuses connections is not, also while it gets
+	// requests because no other server is left.
 	Healthy bool `json:"healthy"`
 	// Why is the cause of the last change of Healthy, in words; empty if it has
 	// never changed.
@@ -131,7 +132,7 @@ func (u *Upstream) status(m member, now time.Time) ServerStatus {
 	defer m.mu.Unlock()
 	st := ServerStatus{
 		URL: m.name, Weight: m.weight, Backup: m.backup,
-		Healthy: !m.checked.down.Load() && m.breaker.state(u.tick(now)) == closed,
+		Healthy: !m.checked.down.Load() && m.breaker.state(u.tick(now)) == closed && !m.breaker.failing.Load(),
 		Why:     m.why, Since: m.since,
 		Active: m.active.Load(), Requests: m.requests.Load(),
 		Failures: m.breaker.failures.Load() + m.breaker.timeouts.Load(), Ejections: m.breaker.ejections.Load(),

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
@@ -241,15 +242,20 @@ func (u *Upstream) tick(t time.Time) int64 { return int64(t.Sub(u.epoch)) + 1 }
 func (u *Upstream) changed(s *server, healthy bool, why string) {
 	s.note(u.now(), why)
 	u.wake()
+	if healthy {
+		u.log(s).Info("server is back", "why", why)
+	} else {
+		u.log(s).Warn("server is out", "why", why)
+	}
+}
+
+// log returns the log with the server's name.
+func (u *Upstream) log(s *server) *slog.Logger {
 	log := u.options.Logger.With("server", s.name)
 	if s.address.IsValid() {
 		log = log.With("address", s.address)
 	}
-	if healthy {
-		log.Info("server is back", "why", why)
-	} else {
-		log.Warn("server is out", "why", why)
-	}
+	return log
 }
 
 // passedTrial closes the breaker of a server that answered on trial.
@@ -261,22 +267,47 @@ func (u *Upstream) passedTrial(p *pool, s *server) {
 	}
 }
 
+// answers is told that a server has answered a request. It ends the mark of one that failed and could not be ejected.
+func (u *Upstream) answers(s *server) {
+	if s.breaker.failing.Load() && s.breaker.failing.Swap(false) {
+		u.changed(s, true, "a request succeeded")
+	}
+}
+
 // failed counts a failure, and ejects the server if its breaker says so and
 // another server is left.
-func (u *Upstream) failed(p *pool, s *server, trial bool, why string) {
+func (u *Upstream) failed(p *pool, s *server, trial bool, kind Kind, why string) {
 	s.recheck()
 	tick := u.tick(u.now())
 	if !s.breaker.failure(&p.cfg.Ejection, trial) {
 		return
 	}
-	u.ejecting.Lock()
-	defer u.ejecting.Unlock()
-	if !trial && (s.breaker.until.Load() != 0 || !p.mayEject(s, tick)) {
+	if p.cfg.Ejection.Off {
+		u.failsOn(s, kind, "no connection, and ejection is off: "+why)
 		return
 	}
-	d := s.breaker.open(tick, &p.cfg.Ejection)
+	u.ejecting.Lock()
+	defer u.ejecting.Unlock()
+	if !trial {
+		if s.breaker.until.Load() != 0 {
+			return
+		}
+		if !p.mayEject(s, tick) {
+			u.failsOn(s, kind, "no connection, and no other server is left: "+why)
+			return
+		}
+	}
+	d := s.breaker.open(tick, &p.cfg.Ejection, kind.failedConnection())
 	// Requests may be waiting as the server becomes half-open, and as any request may be its trial.
 	time.AfterFunc(d, u.wake)
 	time.AfterFunc(d+p.cfg.Ejection.For, u.wake)
 	u.changed(s, false, fmt.Sprintf("ejected for %s: %s", d, why))
+}
+
+// failsOn notes that a server still gets requests, since it can't be ejected, although it can't be connected to.
+func (u *Upstream) failsOn(s *server, kind Kind, why string) {
+	if kind == KindConnect && s.breaker.markFailing() {
+		s.note(u.now(), why)
+		u.log(s).Warn("server fails and still gets requests", "why", why)
+	}
 }
