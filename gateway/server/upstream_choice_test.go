@@ -103,3 +103,25 @@ routes: [{name: all, path: /*, upstream: shop}]
 	sick.Store(false)
 	eventually(t, "the server is back", func() bool { return g.do("GET", "/").text == "first" })
 }
+
+func TestHealthCheckFromThePolicyAsksItsPort(t *testing.T) {
+	t.Parallel()
+	asked := make(chan *http.Request, 1000)
+	check := appFunc(t, func(w http.ResponseWriter, r *http.Request) {
+		asked <- r
+		w.WriteHeader(http.StatusInternalServerError)
+	})
+	g := start(t, fmt.Sprintf(`
+upstreams:
+  shop:
+    servers: [%q]
+    health_check: {path: /up, port: %s, host: check.test, headers: {X-Probe: "1"}, interval: 100ms, timeout: 100ms}
+routes: [{name: all, path: /*, upstream: shop}]
+`, app(t, "shop").URL, check.URL[strings.LastIndexByte(check.URL, ':')+1:]))
+	if r := <-asked; r.Host != "check.test" || r.URL.Path != "/up" || r.Header.Get("X-Probe") != "1" {
+		t.Errorf("asked for %s %s with %v", r.Host, r.URL, r.Header)
+	}
+	eventually(t, "the server is out", func() bool {
+		return strings.Contains(strings.ReplaceAll(g.admin("GET", "/upstreams").text, " ", ""), `"healthy":false`)
+	})
+}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -199,9 +200,12 @@ type HealthCheck struct {
 	UnhealthyAfter int `yaml:"unhealthy_after"`
 	// The status of a good answer. 0 is any of 200 to 399. Default 0.
 	Expect []int `yaml:"expect" config:"one"`
-
-	// Host is the request's Host. Empty: the server's own.
-	Host string `yaml:"-"`
+	// The Host that is asked for. Default: the server's own.
+	Host string `yaml:"host"`
+	// More headers of the request, by name. Default: none.
+	Headers map[string]string `yaml:"headers" config:"headers"`
+	// The port that is asked, at each address of the server, by the same protocol as requests. Default 0: the server's own.
+	Port int `yaml:"port"`
 }
 
 // Ejection takes a server out after consecutive failures of real requests: no connection, one
@@ -337,6 +341,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.HealthCheck.Expect = slices.Clone(c.HealthCheck.Expect); len(c.HealthCheck.Expect) == 0 {
 		c.HealthCheck.Expect = nil
+	}
+	if c.HealthCheck.Headers = maps.Clone(c.HealthCheck.Headers); len(c.HealthCheck.Headers) == 0 {
+		c.HealthCheck.Headers = nil
 	}
 	if c.Ejection.Off {
 		c.Ejection = Ejection{Off: true}

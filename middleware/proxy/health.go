@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"reflect"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 )
@@ -35,6 +38,7 @@ type checker struct {
 	upstream *Upstream
 	cfg      HealthCheck
 	slow     time.Duration
+	via      *serverTransport // the member's, unless the check has a port of its own
 }
 
 // runningCheck is a checker that has been started.
@@ -49,6 +53,27 @@ func startCheck(c *checker) *runningCheck {
 	r := &runningCheck{checker: c, cancel: cancel, done: make(chan struct{})}
 	go func() { defer close(r.done); c.run(ctx) }()
 	return r
+}
+
+// host is where the check is sent, as its URL has it.
+func (c *checker) host() string {
+	if c.cfg.Port == 0 {
+		return c.url.Host
+	}
+	return net.JoinHostPort(c.url.Hostname(), strconv.Itoa(c.cfg.Port))
+}
+
+// connect makes the check's connection pool, where that is not the server's own.
+func (c *checker) connect(key transportKey) (err error) {
+	if c.via = c.transport; c.cfg.Port == 0 {
+		return nil
+	}
+	address := c.address
+	if address.IsValid() {
+		address = netip.AddrPortFrom(address.Addr(), uint16(c.cfg.Port))
+	}
+	c.via, err = newTransport(key, &url.URL{Scheme: c.url.Scheme, Host: c.host()}, address)
+	return err
 }
 
 // serves reports whether the check does what another checker would.
@@ -80,10 +105,12 @@ func (u *Upstream) checkMembers(p *pool) {
 		}
 	}
 	for _, c := range begin {
-		if on {
-			kept[c.server] = startCheck(c)
-		} else {
+		if !on {
 			c.checked.reset()
+		} else if err := c.connect(u.key); err != nil { // not reached: the server's own pool was made of the same key
+			u.options.Logger.Error("a server can't be checked", "server", c.name, "error", err)
+		} else {
+			kept[c.server] = startCheck(c)
 		}
 	}
 	u.checks = kept
@@ -91,6 +118,9 @@ func (u *Upstream) checkMembers(p *pool) {
 
 func (c *checker) run(ctx context.Context) {
 	c.checked.good, c.checked.bad = 0, 0
+	if c.via != c.transport {
+		defer c.via.CloseIdleConnections()
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -119,14 +149,17 @@ func (c *checker) ask(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	target.Scheme, target.Host = c.url.Scheme, c.url.Host
+	target.Scheme, target.Host = c.url.Scheme, c.host()
 	req := (&http.Request{
 		Method: http.MethodGet,
 		URL:    target,
-		Host:   cmp.Or(c.cfg.Host, c.url.Host),
+		Host:   cmp.Or(c.cfg.Host, target.Host),
 		Header: http.Header{"User-Agent": {"headgate-health"}},
 	}).WithContext(ctx)
-	res, err := c.transport.RoundTrip(req)
+	for name, value := range c.cfg.Headers {
+		req.Header.Set(name, value)
+	}
+	res, err := c.via.RoundTrip(req)
 	if err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)

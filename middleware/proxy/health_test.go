@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -124,6 +126,78 @@ func TestHealthCheckVerdicts(t *testing.T) {
 				return strings.Contains(log, "server is out") && strings.Contains(log, "upstream=shop") && strings.Contains(log, tc.server)
 			})
 		})
+	}
+}
+
+// Each address of a name is checked at the check's own port; what it answers decides about the server.
+func TestHealthCheckAsksItsOwnPortWithItsOwnHostAndHeaders(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name, server, host string // the server's host, and the Host that the check has for it
+	}{
+		{"an address", "127.0.0.1", "127.0.0.1"},
+		{"a name", "app.test", "app.test"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			a := named(t, "a")
+			var sick atomic.Bool
+			asked := make(chan *http.Request, 1000)
+			check := origin(t, func(w http.ResponseWriter, r *http.Request) {
+				if asked <- r; sick.Load() {
+					w.WriteHeader(http.StatusInternalServerError)
+				}
+			})
+			portOf := func(s string) string { return s[strings.LastIndexByte(s, ':')+1:] }
+			port, err := strconv.Atoi(portOf(check.URL))
+			if err != nil {
+				t.Fatal(err)
+			}
+			u := newUpstream(t, proxy.Config{Servers: servers("http://" + tc.server + ":" + portOf(a.URL)), HealthCheck: proxy.HealthCheck{
+				Path: "/up", Port: port, Headers: map[string]string{"authorization": "Bearer x", "User-Agent": "probe"}, Interval: 10 * time.Millisecond,
+				Timeout: 20 * time.Second, UnhealthyAfter: 1, HealthyAfter: 1,
+			}}, proxy.Options{DNS: fixedDNS{}})
+			r := <-asked
+			if r.URL.Path != "/up" || r.Host != tc.host+":"+portOf(check.URL) || r.Header.Get("Authorization") != "Bearer x" || r.Header.Get("User-Agent") != "probe" {
+				t.Errorf("asked for %s %s with %v", r.Host, r.URL, r.Header)
+			}
+			sick.Store(true)
+			eventually(t, "the server is out", func() bool { return !u.Status()[0].Healthy })
+			if got := get(t, front(t, u.Handler(proxy.RouteOptions{})).URL); got.body != "a" { // a failing server is better than none
+				t.Errorf("%+v", got)
+			}
+			sick.Store(false)
+			eventually(t, "the server is back", func() bool { return u.Status()[0].Healthy })
+		})
+	}
+}
+
+// fixedDNS has the loopback address for every name.
+type fixedDNS struct{}
+
+func (fixedDNS) LookupNetIP(_ context.Context, network, _ string) ([]netip.Addr, error) {
+	if network == "ip6" {
+		return nil, nil
+	}
+	return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+}
+
+func TestHealthCheckMistakes(t *testing.T) {
+	t.Parallel()
+	for want, h := range map[string]proxy.HealthCheck{
+		"Host is not among the headers":      {Headers: map[string]string{"host": "x"}},
+		"Connection is the connection's":     {Headers: map[string]string{"connection": "close"}},
+		"Content-Length is the connection's": {Headers: map[string]string{"Content-Length": "1"}},
+		`"a b" is not the name of a header`:  {Headers: map[string]string{"a b": "1"}},
+		"the value of X-A can't stand":       {Headers: map[string]string{"X-A": "a\nb"}},
+		`"http://x" is not a host`:           {Host: "http://x"},
+		"65536 is out of bounds":             {Port: 65536},
+	} {
+		h.Path = "/"
+		err := proxy.Config{Servers: servers("http://127.0.0.1:9"), HealthCheck: h}.Check()
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", want, err)
+		}
 	}
 }
 

@@ -1,10 +1,14 @@
 package proxy
 
 import (
+	"maps"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/internal/mask"
@@ -56,6 +60,9 @@ func (c *Config) Validate() []problem.Problem {
 	}
 	if h := &c.HealthCheck; !h.isZero() {
 		ps = append(ps, problem.Within("health_check", h.Validate())...)
+		if h.Port != 0 && slices.ContainsFunc(c.Servers, func(s Server) bool { return strings.HasPrefix(s.URL, "unix:") }) {
+			ps.Add("health_check.port", "remove it; a check goes to the socket then", "a Unix socket has no port")
+		}
 	}
 	if !c.Ejection.Off {
 		ps = append(ps, problem.Within("ejection", c.Ejection.Validate())...)
@@ -147,7 +154,7 @@ func parseServer(s string) (*url.URL, *problem.Problem) {
 }
 
 func (h *HealthCheck) isZero() bool {
-	return h.Path == "" && h.Host == "" && h.Interval == 0 && h.Timeout == 0 && h.HealthyAfter == 0 && h.UnhealthyAfter == 0 && len(h.Expect) == 0
+	return h.Path == "" && h.Host == "" && len(h.Headers) == 0 && h.Port == 0 && h.Interval == 0 && h.Timeout == 0 && h.HealthyAfter == 0 && h.UnhealthyAfter == 0 && len(h.Expect) == 0
 }
 
 // Validate says what is wrong with a health check that is on.
@@ -167,7 +174,31 @@ func (h *HealthCheck) Validate() []problem.Problem {
 	for i, status := range h.Expect {
 		problem.Between(&ps, problem.Item("expect", i), status, 200, 599)
 	}
+	problem.Between(&ps, "port", h.Port, 0, 1<<16-1)
+	if u, err := url.Parse("http://" + h.Host); h.Host != "" && (err != nil || u.Host != h.Host || u.Hostname() == "" || !httpx.ValidPort(u.Port())) {
+		ps.Add("host", "write it like shop.example or shop.example:8080", "%s is not a host", problem.Quote(h.Host))
+	}
+	for _, name := range slices.Sorted(maps.Keys(h.Headers)) {
+		if mend, wrong := h.wrongHeader(name); wrong != "" {
+			ps.Add(problem.Key("headers", name), mend, "%s", wrong)
+		}
+	}
 	return ps
+}
+
+// wrongHeader says what is wrong with a header of the check, and the mend; "" is nothing.
+func (h *HealthCheck) wrongHeader(name string) (mend, wrong string) {
+	switch canonical := http.CanonicalHeaderKey(name); {
+	case !httpguts.ValidHeaderFieldName(name):
+		return "use letters, digits and hyphens", problem.Quote(name) + " is not the name of a header"
+	case canonical == "Host":
+		return "write it as the check's host", "Host is not among the headers"
+	case isHopByHop(canonical) || canonical == "Content-Length" || canonical == "Expect":
+		return "remove it", canonical + " is the connection's, and the gateway writes it"
+	case !httpguts.ValidHeaderFieldValue(h.Headers[name]):
+		return "remove what can't be printed", "the value of " + canonical + " can't stand in a header"
+	}
+	return "", ""
 }
 
 // Validate says what is wrong with an ejection that is on.
