@@ -1,5 +1,6 @@
 # `make test` is all that a fresh machine with Go needs: it installs
-# redis-server and haproxy where they are missing, and runs every test.
+# redis-server, haproxy, nginx and python3 where they are missing, and runs every
+# test. Tests with app servers on node are skipped where there is no node.
 
 .PHONY: test test-servers build image check fmt generate bench conformance
 
@@ -10,7 +11,7 @@ OUT ?= bin/headgate
 test: test-servers
 	go test -race -timeout 30m ./...
 
-# The tests start redis-server and haproxy processes of their own, on free ports.
+# The tests start processes of these of their own, on free ports.
 test-servers:
 	@sh tools/install-test-servers
 
