@@ -3,6 +3,8 @@ package policies
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -19,6 +21,7 @@ func (c *checker) files() {
 		c.keyPair(t)
 	}
 	c.logFile("server.access_log", c.p.Server.AccessLog)
+	c.spoolDir("server.spool_dir", c.p.Server.SpoolDir)
 	for _, name := range sortedKeys(c.p.Upstreams) {
 		if t := c.p.Upstreams[name].TLS; t.CAFile != "" {
 			path := problem.Key("upstreams", name, "tls", "ca_file")
@@ -74,6 +77,25 @@ func (c *checker) logFile(path, name string) {
 			c.bad(path, "make the folder, or name another", "%s is no folder", quote(folder))
 		}
 	}
+}
+
+// spoolDir warns of a folder in which no file can be made. The gateway runs all the same: bodies that do not fit into memory stream.
+func (c *checker) spoolDir(path, folder string) {
+	if folder == "" {
+		return
+	}
+	f, err := os.CreateTemp(folder, "headgate-check-*")
+	if err != nil {
+		var why *fs.PathError // names the file, by a random number
+		if errors.As(err, &why) {
+			err = why.Err
+		}
+		c.warn(path, "make the folder, or name another; as it is, slow clients hold app servers' connections while bodies do not fit into memory",
+			"can't make a file in %s: %v", quote(folder), err)
+		return
+	}
+	_ = f.Close()
+	_ = os.Remove(f.Name())
 }
 
 // read reads a file, and reports one that can't be read.

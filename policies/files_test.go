@@ -1,7 +1,9 @@
 package policies_test
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,7 +15,7 @@ func TestFilesAreCheckedWhereThatIsAskedFor(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for name, text := range map[string]string{
 		"p.yaml": `version: 1
-server: {access_log: missing/access.log, tls: {cert_file: missing.pem, key_file: text.pem}}
+server: {access_log: missing/access.log, spool_dir: missing, tls: {cert_file: missing.pem, key_file: text.pem}}
 session: {assertion: {key_file: text.pem}}
 upstreams:
   a: {servers: [https://a], tls: {ca_file: missing.pem}}
@@ -43,7 +45,8 @@ routes: [{path: /a, respond: {}}]
 	const mend = "; check its name and permissions; a relative path starts at the policy file"
 	want := []string{
 		`p.yaml:2:22: can't write the access log: stat missing: no such file or directory; make the folder, or name another`,
-		`p.yaml:2:59: can't read the file: open missing.pem: no such file or directory` + mend,
+		`p.yaml:2:53: warning: can't make a file in "missing": no such file or directory; make the folder, or name another; as it is, slow clients hold app servers' connections while bodies do not fit into memory`,
+		`p.yaml:2:79: can't read the file: open missing.pem: no such file or directory` + mend,
 		`p.yaml:3:33: "text.pem" can't sign: session assertion: no key in PEM form; give an Ed25519 key (openssl genpkey -algorithm ed25519); make one with: openssl genpkey -algorithm ed25519`,
 		`p.yaml:5:44: can't read the file: open missing.pem: no such file or directory` + mend,
 		`p.yaml:6:44: "text.pem" holds no certificate; name a file of certificates in PEM form`,
@@ -56,5 +59,24 @@ routes: [{path: /a, respond: {}}]
 	}
 	if len(got) != len(want)+2 || !strings.Contains(got[len(want)], "is a folder") || !strings.Contains(got[len(want)+1], "are no pair") {
 		t.Errorf("the second policy: %q", got[len(want):])
+	}
+}
+
+// A folder for bodies is sound where a file can be made in it, of which nothing is left.
+func TestSpoolDirIsTried(t *testing.T) {
+	folder := t.TempDir()
+	policy := filepath.Join(t.TempDir(), "p.yaml")
+	for spool, warnings := range map[string]int{folder: 0, policy: 1} { // a file is no folder
+		text := fmt.Sprintf("version: 1\nserver: {spool_dir: %q}\nroutes: [{path: /a, respond: {}}]\n", spool)
+		if err := os.WriteFile(policy, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, found := policies.Load(policy, policies.LoadOptions{CheckFiles: true})
+		if len(found) != warnings || found.HasErrors() {
+			t.Errorf("%s: %v", spool, found)
+		}
+	}
+	if left, err := os.ReadDir(folder); len(left) > 0 || err != nil {
+		t.Errorf("left in the folder: %v, %v", left, err)
 	}
 }

@@ -182,7 +182,8 @@ type Server struct {
 	Backup bool `yaml:"backup"`
 	// How often DNS is asked for the addresses of the URL's host where that is a name, give or take a tenth. Each address, up to 256 of
 	// one family, is a server of its own; one that is missing twice gets no new requests; while DNS fails the last addresses stay.
-	// off asks only as a connection is made, and then uses the first address. Default 2s.
+	// At least 100ms, since every gateway asks for every name on its own; off asks only as a connection is made, and then uses the
+	// first address. Default 2s.
 	Resolve time.Duration `yaml:"resolve" config:"none,off"`
 }
 

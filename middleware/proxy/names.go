@@ -14,6 +14,10 @@ import (
 // name itself, until DNS has answered.
 const firstLookup = 250 * time.Millisecond
 
+// minResolve is the smallest Server.Resolve. Every gateway asks for every name on its own: by less, a few gateways are a load on DNS that
+// resolvers limit, while resolvers keep an answer for a second at least.
+const minResolve = 100 * time.Millisecond
+
 // watchKey is a name that is asked for. Servers that differ in nothing else share its watch.
 type watchKey struct {
 	host  string

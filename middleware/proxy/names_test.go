@@ -87,7 +87,7 @@ func ipv4(d *dnstest.Server, addresses ...string) { d.Set(dnstest.Addrs(addresse
 
 // byName configures a server by its name, which is asked for very often.
 func byName(port string) []proxy.Server {
-	return []proxy.Server{{URL: "http://app.test:" + port, Resolve: 10 * time.Millisecond}}
+	return []proxy.Server{{URL: "http://app.test:" + port, Resolve: 100 * time.Millisecond}}
 }
 
 // hasAddresses reports whether an upstream's servers are at these addresses.
@@ -331,7 +331,7 @@ func TestUpdateKeepsAndEndsResolving(t *testing.T) {
 		t.Errorf("another setting has changed: %+v", u.Status())
 	}
 	d.Set(dnstest.ServFail, dnstest.ServFail)
-	cfg.Servers = []proxy.Server{{URL: cfg.Servers[0].URL, Resolve: 20 * time.Millisecond}}
+	cfg.Servers = []proxy.Server{{URL: cfg.Servers[0].URL, Resolve: 120 * time.Millisecond}}
 	update()
 	if !both() || u.Status()[0].Requests != 5 {
 		t.Errorf("another interval, and DNS fails: %+v", u.Status())
@@ -363,7 +363,7 @@ func TestTheURLsNameStaysInTLS(t *testing.T) {
 	d := dnstest.New(t)
 	ipv4(d, "127.0.0.1")
 	u := newUpstream(t, proxy.Config{
-		Servers: []proxy.Server{{URL: "https://example.com:" + port, Resolve: 10 * time.Millisecond}}, TLS: proxy.TLS{CAFile: ca},
+		Servers: []proxy.Server{{URL: "https://example.com:" + port, Resolve: 100 * time.Millisecond}}, TLS: proxy.TLS{CAFile: ca},
 	}, proxy.Options{DNS: d.Resolver()})
 	eventually(t, "the address is known", func() bool { return hasAddresses(u, port, "127.0.0.1") })
 	gw := front(t, u.Handler(proxy.RouteOptions{}))

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -111,6 +112,9 @@ func (c *Config) validateServers(ps *problem.List) (secure, plain bool) {
 	for i, s := range c.Servers {
 		at := problem.Item("servers", i)
 		problem.Between(ps, problem.Key(at, "weight"), max(s.Weight, 0), 0, maxWeight) // negative: drained
+		if s.Resolve > 0 && s.Resolve < minResolve {
+			ps.Add(problem.Key(at, "resolve"), fmt.Sprintf("write %v or more, or off", minResolve), "%v is too often to ask DNS", s.Resolve)
+		}
 		at = problem.Key(at, "url")
 		u, wrong := parseServer(s.URL)
 		switch {
