@@ -102,7 +102,8 @@ func drawCheckedPolicy(t *rapid.T) string {
 		[]string{"secrets_file", "[]", "no-such-file", `""`},
 		[]string{"assertion", "off", "{}", "{key_file: no-such-file.pem}", `{key_file: ""}`, "{audience: x, ttl: 0s}"},
 	))
-	servers := oneOf(t, "servers", `["http://127.0.0.1:9"]`, `["http://LOCALHOST:9", "http://localhost:9/"]`, `["https://a", {url: "https://b", weight: 2}]`, `[""]`, `["http://h:99999"]`, `["http://h:0"]`, `["http://[::1]:9"]`, `["http://[::1%25eth0]:9"]`, `["HTTP://h"]`, `["http://a b"]`, `["http://h?"]`, `["http://h#"]`, `["http://h", "http://h:80"]`, `[{url: "http://h", weight: 0}]`, `["http://h", {url: "http://i", backup: true}]`, `[{url: "http://h", backup: true}]`, `[]`, `["http://é"]`, `["http://h:"]`, `["http://h", "http://h:"]`)
+	servers := oneOf(t, "servers", `["http://127.0.0.1:9"]`, `["http://LOCALHOST:9", "http://localhost:9/"]`, `["https://a", {url: "https://b", weight: 2}]`, `[""]`, `["http://h:99999"]`, `["http://h:0"]`, `["http://[::1]:9"]`, `["http://[::1%25eth0]:9"]`, `["HTTP://h"]`, `["http://a b"]`, `["http://h?"]`, `["http://h#"]`, `["http://h", "http://h:80"]`, `[{url: "http://h", weight: 0}]`, `["http://h", {url: "http://i", backup: true}]`, `[{url: "http://h", backup: true}]`, `[]`, `["http://é"]`, `["http://h:"]`, `["http://h", "http://h:"]`,
+		`["unix:/run/a.sock"]`, `["unix:/run/a.sock", "http://h"]`, `["unix:a.sock"]`, `["unix:/a", "unix:///./a"]`, `["unix://h/a"]`, `["unix:/"]`)
 	fmt.Fprintf(&b, "upstreams:\n  app: {servers: %s, %s\n", servers, strings.TrimPrefix(drawSection(t, "upstream",
 		[]string{"balance", "p2c", "ip_hash", "fair"},
 		[]string{"health_check", "on", drawSection(t, "health_check",

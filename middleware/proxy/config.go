@@ -89,7 +89,7 @@ type Config struct {
 	// as does a server's Weight or Resolve. The
 	// comments below are those of a policy's keys, whose written 0 the policy's loader turns into a negative value.
 
-	// The app servers: http:// or https:// URLs without a path, or {url: ..., weight: 2, backup: true}. Required.
+	// The app servers: http:// or https:// URLs without a path, unix: and the absolute path of a socket, or {url: ..., weight: 2, backup: true}. Required.
 	Servers []Server `yaml:"servers" want:"a server's URL" required:"list the URLs of its app servers"`
 	// How a server is picked: round_robin (smooth, by weight), least_conn, p2c (the less
 	// busy of two at random), or ip_hash (consistent: a client stays with its server). Default round_robin.
@@ -172,7 +172,8 @@ type Buffer struct {
 
 // Server is one app server. In the file it may be just its URL.
 type Server struct {
-	// Scheme, host and port, as http://127.0.0.1:9001. Required.
+	// Scheme, host and port, as http://127.0.0.1:9001, or a Unix socket, as unix:/run/app.sock (HTTP/1.1, or h2c, without TLS;
+	// where it is sent its own Host that is localhost). Required.
 	URL string `yaml:"url" config:"self" required:"write it like http://127.0.0.1:9001"`
 	// Its share of requests relative to the others, up to 1000; each address of a name has it. 0 drains the server: it gets no new
 	// requests, and those in flight end. Default 1.

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -25,15 +26,13 @@ type watchKey struct {
 	every time.Duration
 }
 
-// watchKeyOf returns what is asked for on behalf of a server, and whether anything is: an IP address is not, nor where Server.Resolve is off.
+// watchKeyOf returns what is asked for on behalf of a server, and whether anything is: an IP address or a socket is not, nor where Server.Resolve is off.
 func watchKeyOf(target *url.URL, s Server) (watchKey, bool) {
-	if s.Resolve < 0 || !discovery.IsName(target.Hostname()) {
+	network, at := dialed(target)
+	if s.Resolve < 0 || network != "tcp" || !discovery.IsName(target.Hostname()) {
 		return watchKey{}, false
 	}
-	port := target.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[target.Scheme]
-	}
+	_, port, _ := net.SplitHostPort(at)
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
 		return watchKey{}, false // connecting says what is wrong with it

@@ -13,8 +13,8 @@ import (
 // server is the state of one app server: health and counters, which outlive
 // reloads. What the configuration says about it is in the pool's member.
 type server struct {
-	name    string // its URL
-	url     *url.URL
+	name    string         // its URL
+	url     *url.URL       // ... as requests have it
 	address netip.AddrPort // where it is; invalid: where the URL says
 	watch   atomic.Pointer[discovery.Watch]
 

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -91,8 +90,9 @@ type serverTransport struct {
 // newTransport makes the connection pool of one place: of the address, or where the URL says if it is invalid. Host, certificate and the
 // HTTP/2 authority are those of the URL.
 func newTransport(k transportKey, target *url.URL, address netip.AddrPort) (*serverTransport, error) {
+	network, at := dialed(target)
 	o := http1client.Options{
-		Address: hostPort(target), ConnectTimeout: k.connectTimeout, IdleTimeout: k.idleTimeout,
+		Network: network, Address: at, ConnectTimeout: k.connectTimeout, IdleTimeout: k.idleTimeout,
 		MaxAge: k.maxAge, KeepAlive: k.tcpKeepalive, MaxIdle: maxIdle,
 	}
 	if address.IsValid() {
@@ -141,15 +141,6 @@ func offering(o http1client.Options, p Protocol) http1client.Options {
 		o.TLS.NextProtos = []string{"h2", "http/1.1"}
 	}
 	return o
-}
-
-// hostPort is where a server listens.
-func hostPort(target *url.URL) string {
-	port := target.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[target.Scheme]
-	}
-	return net.JoinHostPort(target.Hostname(), port)
 }
 
 // RoundTrip implements http.RoundTripper, for health checks.

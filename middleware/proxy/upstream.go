@@ -164,7 +164,7 @@ func (u *Upstream) newMember(cfg Config, key transportKey, target *url.URL, at p
 		m = old.member(name, at.address)
 	}
 	if m.server == nil {
-		m.server = &server{name: name, url: target, address: at.address}
+		m.server = &server{name: name, url: requestURL(target), address: at.address}
 		// The first addresses of a name stand for a server that was there before.
 		if old != nil && (old.addressesOf(name) != nil || !old.has(name)) {
 			m.warmUp(u.tick(u.now()), cfg.SlowStart)

@@ -12,7 +12,6 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/headgate/headgate/internal/httpx"
-	"github.com/headgate/headgate/internal/mask"
 	"github.com/headgate/headgate/middleware/problem"
 )
 
@@ -61,7 +60,7 @@ func (c *Config) Validate() []problem.Problem {
 	}
 	if h := &c.HealthCheck; !h.isZero() {
 		ps = append(ps, problem.Within("health_check", h.Validate())...)
-		if h.Port != 0 && slices.ContainsFunc(c.Servers, func(s Server) bool { return strings.HasPrefix(s.URL, "unix:") }) {
+		if h.Port != 0 && slices.ContainsFunc(c.Servers, func(s Server) bool { _, socket := cutFold(s.URL, unixScheme+":"); return socket }) {
 			ps.Add("health_check.port", "remove it; a check goes to the socket then", "a Unix socket has no port")
 		}
 	}
@@ -126,35 +125,10 @@ func (c *Config) validateServers(ps *problem.List) (secure, plain bool) {
 		default:
 			first[u.String()] = true
 			secure = secure || u.Scheme == "https"
-			plain = plain || u.Scheme == "http"
+			plain = plain || u.Scheme != "https"
 		}
 	}
 	return secure, plain
-}
-
-// parseServer parses a server's URL and insists that it is nothing but an
-// address: what is forwarded is the request's own path, as it was routed.
-// Servers are the same where scheme and host in lower case are.
-func parseServer(s string) (*url.URL, *problem.Problem) {
-	const mend = "write scheme, host and port alone, like http://127.0.0.1:9001"
-	wrong := func(mend, format string, args ...any) (*url.URL, *problem.Problem) {
-		p := problem.New("", mend, format, args...)
-		return nil, &p
-	}
-	u, err := url.Parse(s)
-	switch {
-	case s == "":
-		return wrong(mend, "the server has no URL")
-	case err != nil || u.Opaque != "" || u.Host == "" || u.Hostname() == "" || !httpx.ValidPort(u.Port()):
-		return wrong(mend, "%s is not a server's URL", problem.Quote(mask.URL(s)))
-	case u.Scheme != "http" && u.Scheme != "https":
-		return wrong("write http:// or https://; other protocols are chosen by `protocol`", "a server can't be reached by %s", problem.Quote(u.Scheme))
-	case u.User != nil:
-		return wrong("set the Authorization header with request_headers on the route", "the URL has a user or password in it")
-	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
-		return wrong(mend+"; paths are changed by strip_prefix and rewrite on the route", "the URL %s is more than a server", problem.Quote(s))
-	}
-	return &url.URL{Scheme: u.Scheme, Host: strings.ToLower(u.Host)}, nil
 }
 
 func (h *HealthCheck) isZero() bool {

@@ -10,7 +10,8 @@ import (
 
 // Options say how a Client reaches its server. Address is required.
 type Options struct {
-	Address string      // host:port
+	Network string      // of net.Dial: "tcp" or "unix". Empty: "tcp"
+	Address string      // host:port, or a socket's path
 	TLS     *tls.Config // nil: without TLS. ServerName must be set; NextProtos is what ALPN offers
 
 	ConnectTimeout time.Duration // of the TCP connect, and once more of the TLS handshake. Zero: no bound

@@ -1,10 +1,13 @@
 package http1client
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
+	"syscall"
 	"time"
 )
 
@@ -48,7 +51,7 @@ func Dial(ctx context.Context, o Options, cfg *tls.Config) (_ net.Conn, records 
 	if o.KeepAlive > 0 {
 		dialer.KeepAliveConfig = net.KeepAliveConfig{Enable: true, Idle: o.KeepAlive, Interval: o.KeepAlive}
 	}
-	nc, err := dialer.DialContext(ctx, "tcp", o.Address)
+	nc, err := connect(ctx, &dialer, cmp.Or(o.Network, "tcp"), o.Address)
 	if err != nil {
 		return nil, nil, cause(ctx, err)
 	}
@@ -67,6 +70,22 @@ func Dial(ctx context.Context, o Options, cfg *tls.Config) (_ net.Conn, records 
 		return nil, nil, fmt.Errorf("TLS handshake: %w", cause(ctx, err))
 	}
 	return secure, records, nil
+}
+
+// connect opens a connection. Where the queue of a Unix socket is full, the kernel refuses instead of waiting as with TCP, so that the wait is here.
+func connect(ctx context.Context, dialer *net.Dialer, network, address string) (net.Conn, error) {
+	began := time.Now()
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		nc, err := dialer.DialContext(ctx, network, address)
+		if !errors.Is(err, syscall.EAGAIN) || dialer.Timeout > 0 && time.Since(began) >= dialer.Timeout {
+			return nc, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(pause):
+		}
+	}
 }
 
 // cause prefers why a context has ended to what its end has brought about.
