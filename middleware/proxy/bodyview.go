@@ -4,15 +4,19 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"sync"
+	"sync/atomic"
 )
 
 // attach gives an attempt's request its view of the body and its trailers.
 func (b *requestBody) attach(a *attempt, req *http.Request) {
-	if b.source == nil {
-		return
+	view := &b.view
+	if view.body != nil {
+		view = new(bodyView)
 	}
-	view := &bodyView{body: b, attempt: a, closed: make(chan struct{})}
+	view.body, view.attempt = b, a
+	if b.interruptible != nil {
+		view.interrupt = make(chan struct{})
+	}
 	if b.trailers != nil {
 		view.trailer = maps.Clone(b.trailers)
 		req.Trailer = view.trailer
@@ -26,21 +30,20 @@ type bodyView struct {
 	attempt *attempt
 	trailer http.Header // to be filled in at the end; may be nil
 	offset  int64
-	closed  chan struct{}
-	once    sync.Once
+
+	closed    atomic.Bool
+	interrupt chan struct{} // closed with the view; nil where the source is read without being interruptible
 }
 
 func (v *bodyView) Read(p []byte) (int, error) {
-	select {
-	case <-v.closed:
+	if v.closed.Load() {
 		return 0, http.ErrBodyReadAfterClose
-	default:
 	}
 	if c := v.attempt.overHTTP2; c != nil {
 		c.clientsTurn()
 		defer c.serversTurn()
 	}
-	n, err := v.body.readAt(p, v.offset, v.closed)
+	n, err := v.body.readAt(p, v.offset, v.interrupt)
 	v.offset += int64(n)
 	if err == io.EOF && v.trailer != nil {
 		v.body.copyTrailer(v.trailer)
@@ -50,7 +53,9 @@ func (v *bodyView) Read(p []byte) (int, error) {
 
 // Close closes the view. The body stays open, since another attempt may need it.
 func (v *bodyView) Close() error {
-	v.once.Do(func() { close(v.closed) })
+	if v.closed.CompareAndSwap(false, true) && v.interrupt != nil {
+		close(v.interrupt)
+	}
 	return nil
 }
 

@@ -53,7 +53,9 @@ func (a *attempt) cancelably(req *http.Request, send func(*http.Request) (*http.
 		req.Header = maps.Clone(req.Header)
 		req.Header["User-Agent"] = noUserAgent
 	}
-	a.tx.body.attach(a, req)
+	if a.tx.body.source != nil {
+		a.tx.body.attach(a, req)
+	}
 	res, err := send(req)
 	c.end()
 	if err != nil {

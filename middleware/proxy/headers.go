@@ -14,21 +14,17 @@ import (
 
 // rewrite makes the request that goes to a server.
 func (tx *transaction) rewrite() *Error {
-	in := tx.in
-	out := in.WithContext(in.Context())
-	tx.out, tx.url = out, *in.URL
-	out.URL, out.Close = &tx.url, false
-	if out.Header = in.Header.Clone(); out.Header == nil {
-		out.Header = make(http.Header)
-	}
+	in, out := tx.in, &tx.request
+	*out, tx.url = *in, *in.URL
+	tx.out, out.URL, out.Close = out, &tx.url, false
 	if in.ContentLength == 0 {
 		out.Body, out.Trailer = nil, nil
 	}
-	upgrade := upgradeType(out.Header)
+	upgrade := upgradeType(in.Header)
 	if !isPrintable(upgrade) {
 		return tx.newError(KindBadRequest, http.StatusBadRequest, fmt.Errorf("the protocol %q to switch to is malformed", upgrade))
 	}
-	removeHopByHop(out.Header)
+	out.Header = forwardable(in.Header)
 	if httpguts.HeaderValuesContainsToken(in.Header["Te"], "trailers") {
 		out.Header["Te"] = teTrailers
 	}
@@ -37,7 +33,6 @@ func (tx *transaction) rewrite() *Error {
 	}
 	restoreOurs(out.Header, in.Header)
 	appendVia(out.Header, in.ProtoMajor, in.ProtoMinor, &tx.values.via)
-	StripForwarding(out.Header)
 	tx.setForwarded(out)
 	ensureTraceparent(out.Header, &tx.values.traceparent)
 	if tx.route.RewriteHost {
@@ -50,6 +45,27 @@ func (tx *transaction) rewrite() *Error {
 	}
 	tx.serversHost = tx.route.RewriteHost && tx.out.Host == ""
 	return nil
+}
+
+// addedFields is how many fields rewrite adds to most requests.
+const addedFields = 6
+
+// forwardable returns a copy of a request's header without what concerns the client's connection alone, and what only the proxy may say.
+func forwardable(in http.Header) http.Header {
+	out := make(http.Header, len(in)+addedFields)
+	values := make([]string, 0, len(in)+2)
+	for name, lines := range in {
+		if isHopByHop(name) || isForwarding(name) {
+			continue
+		}
+		start := len(values)
+		values = append(values, lines...)
+		out[name] = values[start:len(values):len(values)]
+	}
+	for name := range httpx.Tokens(in["Connection"]) {
+		out.Del(name)
+	}
+	return out
 }
 
 // Values of fields that are the same for every request. They are not written to.

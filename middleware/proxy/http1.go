@@ -12,17 +12,27 @@ import (
 // over1 sends the request over HTTP/1.1.
 func (a *attempt) over1(req *http.Request) (*http.Response, error) {
 	a.overHTTP2 = nil
-	a.tx.body.attach(a, req)
+	if a.tx.body.source != nil {
+		a.tx.body.attach(a, req)
+	}
 	res, err := a.transport.http1.Do(req, (*caller)(a), a.fresh)
-	var failure *http1client.Error
-	if errors.As(err, &failure) {
-		a.connected = failure.Connected
-		a.lost = failure.Reused && failure.Sent && !failure.Begun
-		return nil, failure.Err
+	if err != nil {
+		return nil, a.failed1(err)
 	}
 	a.connected = true
 	a.silence = a.tx.readTimeout(res)
-	return res, err
+	return res, nil
+}
+
+// failed1 notes what became of a request that got no response over HTTP/1.1, and returns why.
+func (a *attempt) failed1(err error) error {
+	var failure *http1client.Error
+	if !errors.As(err, &failure) {
+		return err
+	}
+	a.connected = failure.Connected
+	a.lost = failure.Reused && failure.Sent && !failure.Begun
+	return failure.Err
 }
 
 // caller is an attempt as the HTTP/1.1 client knows it.

@@ -30,6 +30,7 @@ type requestBody struct {
 
 	spooled *spool.Body // what was read of the source before a server was chosen; it stands in for the source. Or nil
 
+	view          bodyView             // the first attempt's
 	interruptible *interruptibleReader // reads the source if a server may speak HTTP/2; else nil
 
 	mu    sync.Mutex // held during a read from the source

@@ -20,7 +20,9 @@ type transaction struct {
 	w     http.ResponseWriter
 	in    *http.Request
 	out   *http.Request // as the servers are sent it
-	url   url.URL       // out's
+
+	request http.Request // where out is, and its URL, unless the route's Rewrite has put others in their place
+	url     url.URL
 
 	client     netip.Addr // invalid if unknown
 	balanceKey uint64     // what IPHash hashes; 0 for other balances

@@ -25,7 +25,8 @@ type conn struct {
 	uses  int       // by requests that have ended
 	x     *exchange // the one under way
 
-	writeTimed bool // a write deadline is set
+	readBy     time.Time // the socket's deadline for reads; zero: there is none
+	writeTimed bool      // a write deadline is set
 	joined     joined
 }
 
@@ -50,11 +51,16 @@ func newConn(c *Client, nc net.Conn, records *Records) *conn {
 }
 
 // use makes the connection the exchange's.
-func (x *exchange) use(c *conn, now time.Time) {
+func (x *exchange) use(c *conn) {
 	x.conn, c.x = c, x
 	x.reused = c.uses > 0
 	x.begun.Store(false)
-	x.armed = now // or later: whatever it is, overdue sees to it
+}
+
+// setReadBy sets the socket's deadline for reads.
+func (c *conn) setReadBy(t time.Time) {
+	c.readBy = t
+	_ = c.nc.SetReadDeadline(t)
 }
 
 // joins reports whether a request on it can be joined with the read of the response.

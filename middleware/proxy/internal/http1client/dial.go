@@ -36,9 +36,8 @@ func (x *exchange) dial() error {
 	if records != nil && nc.(*tls.Conn).ConnectionState().NegotiatedProtocol == "h2" {
 		return &HTTP2Error{nc.(*tls.Conn)}
 	}
-	now := time.Now()
-	_ = nc.SetReadDeadline(x.firstDeadline(now))
-	x.use(newConn(c, nc, records), now)
+	x.use(newConn(c, nc, records))
+	x.conn.setReadBy(x.lookUp(time.Now()))
 	return nil
 }
 

@@ -30,7 +30,6 @@ type exchange struct {
 
 	timing sync.Mutex // held where an upload, which sets due too, may be under way
 	due    time.Time  // when the wait for the server is over; zero: never
-	armed  time.Time  // the socket's deadline for reads
 	headed bool       // the response's head has come: due is the body's now
 
 	head http1.ResponseHead
@@ -65,15 +64,14 @@ func (x *exchange) allowSilence() {
 
 // arm sets the socket's deadline where the one that is set would come too late.
 func (x *exchange) arm() {
-	if x.conn == nil || x.due.IsZero() || !x.armed.IsZero() && !x.armed.After(x.due) {
+	if x.conn == nil || x.due.IsZero() || !x.conn.readBy.IsZero() && !x.conn.readBy.After(x.due) {
 		return
 	}
 	x.armDeadline(x.due)
 }
 
 func (x *exchange) armDeadline(t time.Time) {
-	x.armed = t
-	_ = x.conn.nc.SetReadDeadline(t)
+	x.conn.setReadBy(t)
 	if x.interrupted.Load() != nil {
 		_ = x.conn.nc.SetReadDeadline(longAgo) // interrupt may have set its own before
 	}

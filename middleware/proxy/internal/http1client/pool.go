@@ -13,8 +13,8 @@ func (x *exchange) connect(fresh bool) error {
 			break
 		}
 		now := time.Now()
-		if x.client.goesOn(conn, now) && conn.ready(x.firstDeadline(now), x.left == 0) {
-			x.use(conn, now)
+		if x.client.goesOn(conn, now) && conn.ready(x.lookUp(now), x.left == 0) {
+			x.use(conn)
 			return nil
 		}
 		conn.close()
@@ -22,8 +22,8 @@ func (x *exchange) connect(fresh bool) error {
 	return x.dial()
 }
 
-// firstDeadline is when a read first looks up: when the request's time is over, or the watch must begin.
-func (x *exchange) firstDeadline(now time.Time) time.Time {
+// lookUp is when the first read must look up: when the request's time is over, or the watch must begin.
+func (x *exchange) lookUp(now time.Time) time.Time {
 	first := now.Add(x.client.patience)
 	if !x.due.IsZero() && x.due.Before(first) {
 		return x.due

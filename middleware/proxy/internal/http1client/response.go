@@ -33,9 +33,9 @@ func (x *exchange) respond() (*http.Response, error) {
 func (x *exchange) headCame() {
 	if x.upload != nil {
 		x.upload.permit(false)
+		x.timing.Lock()
+		defer x.timing.Unlock()
 	}
-	x.timing.Lock()
-	defer x.timing.Unlock()
 	x.headed, x.due = true, time.Time{}
 }
 
