@@ -114,6 +114,7 @@ var malformedRequests = []malformed{
 	{"chunk: bare LF behind the data", "net/http", chunks("1\r\nx\n0\r\n\r\n"), 400, "/attack", false},
 	{"chunk: longer than its size", "net/http", chunks("1\r\nxyz\r\n0\r\n\r\n"), 400, "/attack", false},
 	{"chunk: bare LF in an extension", "net/http", chunks("1;a\nb\r\nx\r\n0\r\n\r\n"), 400, "/attack", false},
+	{"chunk: NUL in an extension", "listener", chunks("1;a\x00b\r\nx\r\n0\r\n\r\n"), 400, "/attack", false},
 	{"chunk: bare CR in an extension", "net/http", chunks("1;a\rb\r\nx\r\n0\r\n\r\n"), 400, "/attack", false},
 	{"chunk: size line without end", "net/http", chunks("1;" + strings.Repeat("a", 8000) + "\r\nx\r\n0\r\n\r\n"), 400, "/attack", false},
 	{"chunk: flood of extensions", "net/http", chunks(strings.Repeat("1;"+strings.Repeat("a", 1000)+"\r\nx\r\n", 40) + "0\r\n\r\n"), 400, "/attack", false},

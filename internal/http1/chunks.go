@@ -87,8 +87,8 @@ func (c *chunks) line(line []byte) *Error {
 
 // sizeLine takes a chunk's size.
 func (c *chunks) sizeLine(line string) *Error {
-	size, _, _ := strings.Cut(line, ";")
-	if len(size) == 0 || len(size) > 16 {
+	size, extension, _ := strings.Cut(line, ";")
+	if len(size) == 0 || len(size) > 16 || !IsClean(extension) {
 		return malformed("a chunk's size is malformed")
 	}
 	var n uint64
