@@ -25,6 +25,7 @@ func TestMetricsPageIsUpToDate(t *testing.T) {
 	m.WatchRedis(nil) // which nothing is asked of here
 	NewCacheMetrics().Register(m.Registry, func() cache.Stats { return cache.Stats{} })
 	m.Registry.MustRegister(newDeniedKeys(nil))
+	m.WatchUpstreams(nil)
 
 	described := make(chan *prometheus.Desc)
 	go func() {

@@ -120,3 +120,18 @@ routes:
 		t.Errorf("GET *: %d", a.StatusCode)
 	}
 }
+
+// Metrics name a server's URL, and beside it each address that the URL's name has.
+func TestMetricsNameAServersAddresses(t *testing.T) {
+	t.Parallel()
+	shop := app(t, "shop")
+	_, port, _ := strings.Cut(strings.TrimPrefix(shop.URL, "http://"), ":")
+	g := start(t, fmt.Sprintf(anyRoute, "http://localhost:"+port+", "+shop.URL))
+	for _, server := range []string{
+		fmt.Sprintf(`address="127.0.0.1:%s",server="http://localhost:%[1]s"`, port),
+		fmt.Sprintf(`address="",server=%q`, shop.URL),
+	} {
+		series := fmt.Sprintf(`headgate_upstream_server_attempts_total{%s,upstream="shop"}`, server)
+		eventually(t, series, func() bool { g.do("GET", "/"); return g.metric(series) > 0 })
+	}
+}

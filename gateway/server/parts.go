@@ -69,6 +69,7 @@ func (s *Server) openParts() (*parts, error) {
 		Now: s.options.Now, Transport: s.options.Transport,
 	}, s.log)
 	s.teardown.push(p.upstreams.close)
+	s.metrics.WatchUpstreams(p.upstreams.status)
 
 	policy := s.options.Policy
 	if options := policy.Redis; options.URL != "" {
