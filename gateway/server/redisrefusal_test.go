@@ -98,9 +98,7 @@ func TestARedisThatRefusesConnectionsLogsNobodyOut(t *testing.T) {
 					t.Errorf("%d times %s in\n%s", n, line, log)
 				}
 			}
-			if !strings.Contains(log.String(), "WRONGPASS") {
-				t.Errorf("nothing says what is wrong:\n%s", log)
-			}
+			eventually(t, "the log says what is wrong", func() bool { return strings.Contains(log.String(), "WRONGPASS") })
 			tc.mends(do)
 			g.well()
 			if a := g.do("GET", "/private/x", "Cookie", cookie); a.StatusCode != 200 {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 )
@@ -43,7 +44,12 @@ func (b *breaker) record(err error) (opened bool) {
 	if b.failures.Add(1) < breakerThreshold {
 		return false
 	}
-	cause := fmt.Errorf("%w (the breaker is open)", err)
+	return b.trip(err)
+}
+
+// trip opens the breaker, and reports whether it was closed.
+func (b *breaker) trip(err error) bool {
+	cause := openBecause(err)
 	if !b.cause.CompareAndSwap(nil, &cause) {
 		return false
 	}
@@ -51,12 +57,25 @@ func (b *breaker) record(err error) (opened bool) {
 	return true
 }
 
+// explain replaces the cause of an open breaker by what a probe has found since, and reports
+// whether that is another one.
+func (b *breaker) explain(err error) bool {
+	before, cause := b.cause.Load(), openBecause(err)
+	return before != nil && (*before).Error() != cause.Error() && b.cause.CompareAndSwap(before, &cause)
+}
+
+func openBecause(err error) error { return fmt.Errorf("%w (the breaker is open)", err) }
+
 // firstProbe is how long after the breaker opened the first probe is sent.
 func (b *breaker) firstProbe() time.Duration {
 	// openings is 0 if a round trip that was under way has succeeded since.
 	again := max(b.openings.Load(), 1) - 1
 	return min(50*time.Millisecond<<min(again, 10), 10*time.Second)
 }
+
+// jittered is a pause of some 3/4 to 5/4 of d, so that many gateways do not come back to Redis
+// at the same moment.
+func jittered(d time.Duration) time.Duration { return d - d/4 + rand.N(d/2+1) }
 
 func (b *breaker) close() {
 	b.failures.Store(breakerThreshold - 1)

@@ -39,5 +39,7 @@
 //   - A dead Redis costs the first few requests their timeout. Then a breaker
 //     opens, and [Redis.Do] fails at once until a probe in the background, a write,
 //     has succeeded. In a Cluster each master has a breaker of its own.
+//   - Redis is asked as soon as a connection is opened. If it does not answer, the
+//     breaker opens before a request has to find out.
 //   - [Redis.OnChange] reports when [Redis.Available] changes.
 package store

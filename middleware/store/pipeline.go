@@ -94,10 +94,19 @@ func (p *pipeline) do(ctx context.Context, timer *time.Timer, cmds []redis.Cmder
 	return p.wait(ctx, timer, j)
 }
 
+// refusal returns why a call is refused, or nil. Large values are refused as well where the
+// server does not serve small ones.
+func (p *pipeline) refusal() error {
+	if err := p.breaker.refusal(); err != nil || !p.large {
+		return err
+	}
+	return p.server.small.breaker.refusal()
+}
+
 // enqueue queues cmds, and starts a round trip if fewer than maxInFlight are
 // under way.
 func (p *pipeline) enqueue(cmds []redis.Cmder) (*job, error) {
-	if err := p.breaker.refusal(); err != nil {
+	if err := p.refusal(); err != nil {
 		return nil, err
 	}
 	j := p.redis.jobs.get(cmds)
@@ -174,7 +183,7 @@ func (p *pipeline) take() []*job {
 
 // send runs the jobs' commands and sets each job's err.
 func (p *pipeline) send(jobs []*job) {
-	if err := p.breaker.refusal(); err != nil { // the breaker opened while the jobs waited
+	if err := p.refusal(); err != nil { // the breaker opened while the jobs waited
 		for _, j := range jobs {
 			j.err = err
 		}
@@ -224,20 +233,28 @@ func (p *pipeline) send(jobs []*job) {
 	}
 }
 
-// revive closes the breaker once Redis serves a probe.
+// revive closes the breaker once Redis serves a probe. A server gets one probe at a time: its
+// pipeline for large values waits for the other one's.
 func (p *pipeline) revive(ctx context.Context) {
 	pause := p.breaker.firstProbe()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(pause):
+		case <-time.After(jittered(pause)):
 		}
 		pause = max(pause, min(2*pause, 250*time.Millisecond))
-		if p.redis.pipelines.probe(ctx, p) == nil {
+		if p.large && p.server.small.breaker.refusal() != nil {
+			continue
+		}
+		err := p.redis.pipelines.probe(ctx, p)
+		if err == nil {
 			p.breaker.close()
 			p.redis.changed(p, false, nil)
 			return
+		}
+		if said(err) && p.breaker.explain(fmt.Errorf("%w: %w", ErrUnavailable, err)) {
+			p.redis.log.Warn("redis says why it is unavailable", "server", p.name, "error", err)
 		}
 	}
 }
@@ -275,6 +292,13 @@ func replied(err error) bool {
 	var reply redis.Error
 	return errors.As(err, &reply) && !startsWith(reply, notServing) && !startsWith(reply, moving) &&
 		!strings.Contains(reply.Error(), "-READONLY ") // from within a script, before Redis 7
+}
+
+// said reports whether err has words of Redis, which say more than that a connection has ended.
+func said(err error) bool {
+	var setup *setupError
+	var reply redis.Error
+	return errors.As(err, &setup) || errors.As(err, &reply)
 }
 
 func startsWith(err error, words []string) bool {

@@ -60,13 +60,14 @@ type pipelines struct {
 	table  atomic.Pointer[[slots]*server]
 }
 
-func newPipelines(r *Redis) *pipelines {
+// newPipelines makes the pipelines; name is that of a single server.
+func newPipelines(r *Redis, name string) *pipelines {
 	ps := &pipelines{redis: r, byAddr: map[string]*server{}}
 	if c, ok := r.client.(*redis.ClusterClient); ok {
 		ps.cluster = c
 		ps.first = newServer(r, "cluster")
 	} else {
-		ps.first = newServer(r, "redis")
+		ps.first = newServer(r, name)
 	}
 	return ps
 }
@@ -163,6 +164,17 @@ func (ps *pipelines) at(addr string) *server {
 		ps.byAddr[addr] = s
 	}
 	return s
+}
+
+// trip opens the breaker of the only server, or that which stands for a Cluster while its slots
+// are not known.
+func (ps *pipelines) trip(err error) {
+	p := &ps.first.small
+	if ps.many() || !p.breaker.trip(err) {
+		return
+	}
+	ps.redis.changed(p, true, err)
+	ps.redis.background(p.revive)
 }
 
 // probe asks the server behind a pipeline whether it serves, by writing a key

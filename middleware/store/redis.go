@@ -23,6 +23,7 @@ var ErrUnavailable = errors.New("redis is unavailable")
 // Redis is a connection to one Redis, standalone, Sentinel or Cluster.
 type Redis struct {
 	client  redis.UniversalClient
+	mode    string // as in Facts
 	timeout time.Duration
 	prefix  string
 	log     *slog.Logger
@@ -34,6 +35,8 @@ type Redis struct {
 	closed    sync.Once
 	workers   sync.WaitGroup
 
+	back       chan struct{} // signalled when a breaker has closed
+	facts      atomic.Pointer[Facts]
 	down       atomic.Int32 // how many pipelines' breakers are open, those for large values apart
 	roundTrips atomic.Int64
 	mu         sync.Mutex
@@ -42,6 +45,8 @@ type Redis struct {
 
 // Open returns a connection to the Redis that o describes. It does not wait
 // for Redis: a gateway starts while Redis is away. The error says what is wrong with the URL.
+// What else is wrong (the address, TLS, the password, the database) is found out at once in
+// the background, is logged, and opens the breaker.
 func Open(o Options) (*Redis, error) {
 	o.SetDefaults()
 	if o.Logger == nil {
@@ -72,16 +77,25 @@ func Open(o Options) (*Redis, error) {
 
 	r := &Redis{
 		client:  redis.NewUniversalClient(opts),
+		mode:    "standalone",
 		timeout: o.Timeout,
 		prefix:  o.KeyPrefix,
 		log:     o.Logger,
 		closing: make(chan struct{}),
+		back:    make(chan struct{}, 1),
+	}
+	switch {
+	case opts.MasterName != "":
+		r.mode = "sentinel"
+	case r.IsCluster():
+		r.mode = "cluster"
 	}
 	unanswered{}.install(r.client)
-	r.pipelines = newPipelines(r)
+	r.pipelines = newPipelines(r, strings.Join(opts.Addrs, ","))
 	if r.pipelines.cluster != nil {
 		r.background(r.pipelines.follow)
 	}
+	r.background(r.watch)
 	return r, nil
 }
 
@@ -174,7 +188,7 @@ func (r *Redis) do(ctx context.Context, cmds []redis.Cmder, large bool) error {
 // them. It returns the first error: the caller needs every reply.
 func doParts(ctx context.Context, timer *time.Timer, parts []part) error {
 	for _, p := range parts { // before any part is sent: the caller cannot use a part alone
-		if err := p.pipeline.breaker.refusal(); err != nil {
+		if err := p.pipeline.refusal(); err != nil {
 			return err
 		}
 	}
@@ -206,6 +220,10 @@ func (r *Redis) changed(p *pipeline, open bool, cause error) {
 		r.log.Warn("redis is unavailable", "server", p.name, "error", cause)
 	} else {
 		r.log.Info("redis is back", "server", p.name)
+		select {
+		case r.back <- struct{}{}:
+		default:
+		}
 	}
 	if p.large {
 		return

@@ -1,0 +1,123 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// askEvery is how often Redis is asked for its [Facts].
+const askEvery = 5 * time.Second
+
+// Facts is what Redis says of itself, by INFO.
+type Facts struct {
+	Version string // such as 7.2.4; of one of a Cluster's masters
+	Mode    string // standalone, sentinel or cluster
+	// MaxMemory is the bytes at which Redis is full; 0: it never is. Policy is what it does
+	// then. Of a Cluster's masters they are those of one that could evict, if there is one.
+	MaxMemory int64
+	Policy    string
+}
+
+// Evicts reports whether a full Redis makes room by removing keys that have not expired.
+func (f Facts) Evicts() bool { return f.MaxMemory > 0 && f.Policy != "noeviction" && f.Policy != "" }
+
+// Facts returns what Redis has last said of itself; ok is false while it has said nothing.
+func (r *Redis) Facts() (f Facts, ok bool) {
+	if known := r.facts.Load(); known != nil {
+		return *known, true
+	}
+	return Facts{}, false
+}
+
+// watch asks Redis at once, then every askEvery and when a breaker has closed, until ctx ends.
+// Where the first question gets no answer, the breaker opens: a gateway whose Redis is away from
+// the start says so before a request has to find out.
+func (r *Redis) watch(ctx context.Context) {
+	for first := true; ; first = false {
+		facts, err := r.ask(ctx)
+		switch {
+		case err == nil:
+			r.learn(facts)
+		case first && ctx.Err() == nil:
+			r.pipelines.trip(fmt.Errorf("%w: %w", ErrUnavailable, err))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.back:
+		case <-time.After(jittered(askEvery)):
+		}
+	}
+}
+
+// learn notes what Redis says, and logs it at first and when it has changed.
+func (r *Redis) learn(f Facts) {
+	before := r.facts.Swap(&f)
+	if before == nil || *before != f {
+		r.log.Info("redis is ready", "server", r.pipelines.first.small.name, "version", f.Version, "mode", f.Mode,
+			"maxmemory", f.MaxMemory, "maxmemory_policy", f.Policy)
+	}
+}
+
+// ask asks Redis, in a Cluster each master, for its facts. An error says why commands would fail.
+func (r *Redis) ask(ctx context.Context) (Facts, error) {
+	// Also a request that waits for less must not find out: here is time for a handshake.
+	ctx, cancel := context.WithTimeout(ctx, max(r.timeout, 2*time.Second))
+	defer cancel()
+	cluster := r.pipelines.cluster
+	if cluster == nil {
+		f, err := factsOf(ctx, r.client)
+		f.Mode = r.mode
+		return f, err
+	}
+	var mu sync.Mutex // masters are asked concurrently
+	all := Facts{}
+	err := cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error {
+		f, err := factsOf(ctx, c)
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if all.Version == "" || f.Evicts() {
+			all = f
+		}
+		return nil
+	})
+	all.Mode = r.mode
+	return all, err
+}
+
+func factsOf(ctx context.Context, c redis.Cmdable) (f Facts, err error) {
+	text, err := c.Info(ctx).Result()
+	if err != nil {
+		if replied(err) { // it serves, and does not tell
+			return Facts{Version: "unknown"}, nil
+		}
+		return f, err
+	}
+	info := make(map[string]string)
+	for line := range strings.Lines(text) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
+			info[name] = value
+		}
+	}
+	switch {
+	case info["loading"] == "1":
+		return f, errors.New("LOADING Redis is loading its data")
+	case info["role"] == "slave":
+		return f, errors.New("READONLY the server is a replica; name its master, or the Sentinels")
+	}
+	f.Version, f.Policy = info["redis_version"], info["maxmemory_policy"]
+	if f.MaxMemory, err = strconv.ParseInt(info["maxmemory"], 10, 64); err != nil {
+		f.MaxMemory = 0 // a server that does not know it
+	}
+	return f, nil
+}
