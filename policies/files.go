@@ -18,16 +18,20 @@ const mendFile = "check its name and permissions; a relative path starts at the 
 // Secrets are read anyway, as they are part of the policy.
 func (c *checker) files() {
 	if t := c.p.Server.TLS; t != nil && t.CertFile != "" && t.KeyFile != "" {
-		c.keyPair(t)
+		c.keyPair("server.tls", t.CertFile, t.KeyFile)
 	}
 	c.logFile("server.access_log", c.p.Server.AccessLog)
 	c.spoolDir("server.spool_dir", c.p.Server.SpoolDir)
 	for _, name := range sortedKeys(c.p.Upstreams) {
-		if t := c.p.Upstreams[name].TLS; t.CAFile != "" {
-			path := problem.Key("upstreams", name, "tls", "ca_file")
-			if text, ok := c.read(path, t.CAFile); ok && !x509.NewCertPool().AppendCertsFromPEM(text) {
-				c.bad(path, "name a file of certificates in PEM form", "%s holds no certificate", quote(t.CAFile))
+		t, path := c.p.Upstreams[name].TLS, problem.Key("upstreams", name, "tls")
+		if t.CAFile != "" {
+			at := problem.Key(path, "ca_file")
+			if text, ok := c.read(at, t.CAFile); ok && !x509.NewCertPool().AppendCertsFromPEM(text) {
+				c.bad(at, "name a file of certificates in PEM form", "%s holds no certificate", quote(t.CAFile))
 			}
+		}
+		if t.CertFile != "" && t.KeyFile != "" {
+			c.keyPair(path, t.CertFile, t.KeyFile)
 		}
 	}
 	if a := c.p.Session.Assertion; a.KeyFile != "" {
@@ -40,16 +44,16 @@ func (c *checker) files() {
 	}
 }
 
-// keyPair checks the certificate that clients are going to see.
-func (c *checker) keyPair(t *ServerTLS) {
-	cert, certRead := c.read("server.tls.cert_file", t.CertFile)
-	key, keyRead := c.read("server.tls.key_file", t.KeyFile)
+// keyPair checks the certificate that clients are going to see, or app servers.
+func (c *checker) keyPair(path, certFile, keyFile string) {
+	cert, certRead := c.read(problem.Key(path, "cert_file"), certFile)
+	key, keyRead := c.read(problem.Key(path, "key_file"), keyFile)
 	if !certRead || !keyRead {
 		return
 	}
 	if _, err := tls.X509KeyPair(cert, key); err != nil {
-		c.bad("server.tls.cert_file", "name a certificate and its own private key, both in PEM form",
-			"%s and %s are no pair: %v", quote(t.CertFile), quote(t.KeyFile), err)
+		c.bad(problem.Key(path, "cert_file"), "name a certificate and its own private key, both in PEM form",
+			"%s and %s are no pair: %v", quote(certFile), quote(keyFile), err)
 	}
 }
 

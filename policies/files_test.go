@@ -80,3 +80,32 @@ func TestSpoolDirIsTried(t *testing.T) {
 		t.Errorf("left in the folder: %v, %v", left, err)
 	}
 }
+
+// The listener's certificate and the upstreams' go by one rule.
+func TestClientCertificatesOfUpstreamsAreChecked(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for name, text := range map[string]string{
+		"p.yaml": `version: 1
+upstreams:
+  a: {servers: [https://a], tls: {cert_file: missing.pem, key_file: text.pem}}
+  b: {servers: [https://b], tls: {cert_file: text.pem, key_file: missing.pem}}
+  c: {servers: [https://c], tls: {cert_file: text.pem, key_file: text.pem}}
+routes: [{path: /a, upstream: a}, {path: /b, upstream: b}, {path: /c, upstream: c}]
+`,
+		"text.pem": "no PEM",
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, found := policies.Load("p.yaml", policies.LoadOptions{}); len(found) > 0 {
+		t.Errorf("not asked for: %s", found)
+	}
+	_, found := policies.Load("p.yaml", policies.LoadOptions{CheckFiles: true})
+	want := []string{"p.yaml:3:46: can't read the file: open missing.pem", "p.yaml:4:66: can't read the file: open missing.pem", "p.yaml:5:46: \"text.pem\" and \"text.pem\" are no pair"}
+	for i, w := range want {
+		if len(found) != len(want) || !strings.HasPrefix(found[i].String(), w) {
+			t.Fatalf("got %s, want %q", found, want)
+		}
+	}
+}

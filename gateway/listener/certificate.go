@@ -4,10 +4,11 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/headgate/headgate/internal/filestate"
 )
 
 // certificate is a key pair in files that may be replaced at any time.
@@ -24,7 +25,7 @@ type certificate struct {
 
 	mu      sync.Mutex // held while the files are looked at
 	looked  time.Time
-	version fileVersions // that was loaded last, or failed to
+	version filestate.State // that was loaded last, or failed to
 }
 
 // lookEvery is how often the files are looked at, at most.
@@ -32,7 +33,7 @@ const lookEvery = time.Second
 
 func loadCertificate(certFile, keyFile string, log *slog.Logger, now func() time.Time) (*certificate, error) {
 	c := &certificate{certFile: certFile, keyFile: keyFile, log: log, now: now, looked: now()}
-	c.version = c.stat()
+	c.version = filestate.Of(certFile, keyFile)
 	if err := c.load(); err != nil {
 		return nil, err
 	}
@@ -55,9 +56,8 @@ func (c *certificate) refresh() {
 		return
 	}
 	c.looked = now
-	// Before they are read: a change in between is found the next time.
-	version := c.stat()
-	if version.same(c.version) {
+	version := filestate.Of(c.certFile, c.keyFile)
+	if version.Same(c.version) {
 		return
 	}
 	c.version = version
@@ -78,33 +78,4 @@ func (c *certificate) load() error {
 	}
 	c.current.Store(&pair)
 	return nil
-}
-
-// fileVersions tells one state of the two files from another. A file that is
-// not there is nil.
-type fileVersions [2]os.FileInfo
-
-func (c *certificate) stat() (v fileVersions) {
-	for i, name := range []string{c.certFile, c.keyFile} {
-		if info, err := os.Stat(name); err == nil { // follows links
-			v[i] = info
-		}
-	}
-	return v
-}
-
-func (v fileVersions) same(w fileVersions) bool {
-	for i, a := range v {
-		b := w[i]
-		if a == nil || b == nil {
-			if a != b {
-				return false
-			}
-			continue
-		}
-		if !os.SameFile(a, b) || !a.ModTime().Equal(b.ModTime()) || a.Size() != b.Size() {
-			return false
-		}
-	}
-	return true
 }

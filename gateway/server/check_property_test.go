@@ -131,7 +131,7 @@ func drawCheckedPolicy(t *rapid.T) string {
 		[]string{"retry", "{on: [connect, 429, 503]}", "{on: [connect, timeout], try_timeout: 1s}", "{on: timeout}", "{try_timeout: 1s}", "{on: [timeout], try_timeout: 1h}", "{on: []}", "{on: [404]}", "{on: [503, 503]}", "{idempotency_key: true}", "{}"},
 		[]string{"retry_budget", "0.5", "0", "1", "1.1", "-0.5"},
 		[]string{"protocol", "auto", "http1", "h2c", "http2", "http3"},
-		[]string{"tls", "off", "{server_name: x}", "{server_name: é}", "{ca_file: no-such-file.pem}", "{insecure_skip_verify: true}"},
+		[]string{"tls", "off", "{server_name: x}", "{server_name: é}", "{ca_file: no-such-file.pem}", "{cert_file: no-such-file.pem, key_file: no-such-file.pem}", "{cert_file: a.pem}", "{insecure_skip_verify: true}"},
 	), "{"))
 	fmt.Fprintf(&b, "clients: {acme: {key_sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08, plan: gold}}\n")
 	count := rapid.SampledFrom([]int{1, 1, 1, 2, 32, 33}).Draw(t, "limits")

@@ -139,7 +139,7 @@ type Config struct {
 	// What the servers speak: auto (HTTP/2 where TLS offers it, else HTTP/1.1), http1, http2 (over TLS), or
 	// h2c (HTTP/2 without TLS, as many gRPC servers do). Default auto.
 	Protocol Protocol `yaml:"protocol"`
-	// How https servers are verified. Default: by the system's roots and the URL's host.
+	// How https servers are verified, and which certificate they are shown. Default: by the system's roots and the URL's host.
 	TLS TLS `yaml:"tls" config:"optional"`
 }
 
@@ -235,7 +235,8 @@ type Waiting struct {
 	Timeout time.Duration `yaml:"timeout"`
 }
 
-// TLS says how the servers' certificates are verified.
+// TLS says how the servers' certificates are verified, and which one they are shown. A file that changes is taken up within moments, without a
+// reload: further connections go by it, and those without a request are closed. While it can't be used the last good one stays.
 type TLS struct {
 	// Certificates that are trusted instead of the system's roots, PEM. Default: the system's.
 	CAFile string `yaml:"ca_file" config:"path" want:"a path"`
@@ -243,10 +244,10 @@ type TLS struct {
 	ServerName string `yaml:"server_name"`
 	// Accept any certificate. Default false. Hazard: whoever stands in between can then read and change everything.
 	InsecureSkipVerify bool `yaml:"insecure_skip_verify"`
-
-	// CertFile and KeyFile are the client certificate, PEM, both or neither.
-	CertFile string `yaml:"-"`
-	KeyFile  string `yaml:"-"`
+	// The client certificate that servers are shown which ask for one, with its chain, PEM. Default: none.
+	CertFile string `yaml:"cert_file" config:"path" want:"a path"`
+	// Its private key, PEM.
+	KeyFile string `yaml:"key_file" config:"path" want:"a path"`
 }
 
 // SetDefaults fills in what is zero and has a default.

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/headgate/headgate/internal/filestate"
 	"github.com/headgate/headgate/middleware/problem"
 	"github.com/headgate/headgate/middleware/proxy/internal/discovery"
 	"github.com/headgate/headgate/middleware/proxy/internal/spool"
@@ -49,11 +50,13 @@ type Upstream struct {
 
 	testTransport http.RoundTripper // answers in place of the servers; nil outside tests
 
-	mu      sync.Mutex // held by Update, Close and readdress
-	key     transportKey
-	watches map[watchKey]*discovery.Watch
-	checks  map[*server]*runningCheck
-	closed  bool
+	mu       sync.Mutex // held by Update, Close, readdress and takeUpFiles
+	key      transportKey
+	files    filestate.State // when key was made of them
+	unfollow func()          // ends looking at them; nil: there are none
+	watches  map[watchKey]*discovery.Watch
+	checks   map[*server]*runningCheck
+	closed   bool
 
 	ejecting sync.Mutex // held from mayEject to open: else two goroutines could eject the last two servers
 }
@@ -89,12 +92,13 @@ func (u *Upstream) Update(cfg Config) error {
 	if err := problem.Error("upstream "+u.name, cfg.Validate()); err != nil {
 		return err
 	}
+	files := filestate.Of(cfg.TLS.files()...)
 	key, err := newTransportKey(cfg)
 	if err != nil {
 		return fmt.Errorf("upstream %s: %w", u.name, err)
 	}
 
-	unused, used, err := u.adopt(cfg, key)
+	unused, used, err := u.adopt(cfg, key, files)
 	closeWatches(unused, used)
 	if err != nil {
 		return fmt.Errorf("upstream %s: %w", u.name, err)
@@ -103,7 +107,7 @@ func (u *Upstream) Update(cfg Config) error {
 }
 
 // adopt puts a checked configuration in charge, and returns the watches that may have become useless and those in use, for closeWatches.
-func (u *Upstream) adopt(cfg Config, key transportKey) (unused, used map[watchKey]*discovery.Watch, err error) {
+func (u *Upstream) adopt(cfg Config, key transportKey, files filestate.State) (unused, used map[watchKey]*discovery.Watch, err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.closed {
@@ -111,6 +115,7 @@ func (u *Upstream) adopt(cfg Config, key transportKey) (unused, used map[watchKe
 	}
 	old := u.pool.Load()
 	if old != nil && key == u.key && old.given.Equal(cfg) {
+		u.files = files
 		return nil, nil, nil
 	}
 	watches := u.watchNames(cfg)
@@ -120,6 +125,7 @@ func (u *Upstream) adopt(cfg Config, key transportKey) (unused, used map[watchKe
 	}
 	unused, u.watches, u.key = u.watches, watches, key
 	u.disk.SetLimit(max(cfg.Buffer.Spool, 0))
+	u.follow(files)
 	u.replace(old, next)
 	return unused, watches, nil
 }
@@ -218,6 +224,7 @@ func (u *Upstream) shut() map[watchKey]*discovery.Watch {
 		return nil
 	}
 	u.closed = true
+	u.follow(nil)
 	p, none := u.pool.Load(), new(pool)
 	none.given, none.cfg = p.given, p.cfg
 	u.replace(p, none)
