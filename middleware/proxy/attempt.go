@@ -48,8 +48,8 @@ type attempt struct {
 
 // begin takes a place on a server, for the request's next attempt.
 func (tx *transaction) begin() (*attempt, choice) {
-	now := tx.up.now()
-	m, trial, why := tx.pool.choose(tx.up.tick(now), tx.balanceKey, tx.tried, tx.mayBeTrial())
+	mayBeTrial, now := tx.mayBeTrial(), tx.up.now()
+	m, trial, why := tx.pool.choose(tx.up.tick(now), tx.balanceKey, tx.tried, mayBeTrial)
 	if tx.pool.cfg.MaxConnections > 0 {
 		tx.up.wake() // choose may have held another place for a moment, in which a request of the line missed it
 	}
@@ -71,7 +71,9 @@ func (tx *transaction) start(m *member, trial bool, now time.Time) *attempt {
 		a = new(attempt)
 	}
 	a.tx, a.server, a.transport, a.trial, a.started = tx, m.server, m.transport, trial, now
-	a.began = tx.clock.startTry()
+	if tx.clock.try > 0 {
+		a.began = tx.clock.startTry()
+	}
 	tx.attempts++
 	tx.current = a
 	return a
@@ -219,7 +221,9 @@ func (a *attempt) settle(kind Kind, cause error) {
 	switch {
 	case kind == "" || kind == KindRefused || kind == KindStatus && !a.failedByStatus(): // a status that is retried need not be a failure
 		a.server.breaker.success()
-		tx.up.answers(a.server)
+		if a.server.breaker.failing.Load() {
+			tx.up.answers(a.server)
+		}
 	case kind == KindStatus:
 		tx.up.failed(tx.pool, a.server, a.trial, kind, fmt.Sprintf("status %d", a.status))
 	case a.unprocessed:

@@ -8,8 +8,8 @@
 // [Handler.Forward] is the one way through; Echo and ServeHTTP call it and turn
 // its [Error] into a response. Its state is one transaction (transaction.go), and its steps follow one another:
 //
-//   - rewrite (headers.go) makes the outbound request: the path and query as
-//     they came, the proxy's own forwarding fields (forwarded.go, traceparent.go).
+//   - rewrite (rewrite.go) makes the outbound request: the path and query as
+//     they came, the proxy's own forwarding fields (fields.go, forwarded.go, traceparent.go).
 //   - roundTrip (roundtrip.go) reads the request's body (requestbody.go), begins the one deadline of all tries (clock.go), and makes an attempt
 //     (attempt.go) at a server (pool.go, balance.go), and perhaps another at another server.
 //   - An attempt goes over HTTP/1.1 (http1.go, internal/http1client) or HTTP/2 (http2.go, http2conn.go, preface.go, cancelable.go), as transport.go decides,

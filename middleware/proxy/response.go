@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"io"
 	"maps"
 	"net/http"
@@ -13,8 +14,11 @@ import (
 // respond passes a server's response on to the client. A failure means that nothing has been written.
 func (tx *transaction) respond(res *http.Response) *Error {
 	removeHopByHop(res.Header)
-	if failure := tx.modifyResponse(res); failure != nil {
-		return failure
+	appendVia(res.Header, res.ProtoMajor, res.ProtoMinor, &tx.values.viaBack)
+	if tx.route.ModifyResponse != nil {
+		if failure := tx.modifyResponse(res); failure != nil {
+			return failure
+		}
 	}
 	if tx.body.source != nil {
 		tx.closeAfterUpload()
@@ -36,6 +40,22 @@ func (tx *transaction) respond(res *http.Response) *Error {
 		tx.passTrailer(res, announced)
 	}
 	return nil
+}
+
+// modifyResponse has the route's hook change or refuse the response.
+func (tx *transaction) modifyResponse(res *http.Response) *Error {
+	err := tx.route.ModifyResponse(res)
+	if err == nil {
+		return nil
+	}
+	tx.current.kind = KindRefused
+	var failure *Error
+	if errors.As(err, &failure) {
+		refusal := *failure
+		refusal.Kind, refusal.Upstream, refusal.Server = KindRefused, tx.up.name, tx.current.server.name
+		return &refusal
+	}
+	return tx.newError(KindRefused, http.StatusBadGateway, err)
 }
 
 // writeHeader passes the header on, and returns how many fields of a trailer it has announced.

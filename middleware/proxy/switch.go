@@ -13,8 +13,11 @@ import (
 
 // upgrade passes a 101 (Switching Protocols) on, and then the WebSocket's frames until one side ends it.
 func (tx *transaction) upgrade(res *http.Response) *Error {
-	if failure := tx.modifyResponse(res); failure != nil {
-		return failure
+	appendVia(res.Header, res.ProtoMajor, res.ProtoMinor, &tx.values.viaBack)
+	if tx.route.ModifyResponse != nil {
+		if failure := tx.modifyResponse(res); failure != nil {
+			return failure
+		}
 	}
 	server, failure := tx.switched(res)
 	if failure != nil {

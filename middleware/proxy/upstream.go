@@ -276,7 +276,7 @@ func (u *Upstream) passedTrial(p *pool, s *server) {
 
 // answers is told that a server has answered a request. It ends the mark of one that failed and could not be ejected.
 func (u *Upstream) answers(s *server) {
-	if s.breaker.failing.Load() && s.breaker.failing.Swap(false) {
+	if s.breaker.failing.Swap(false) {
 		u.changed(s, true, "a request succeeded")
 	}
 }

@@ -1,0 +1,165 @@
+package proxy
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/headgate/headgate/internal/httpx"
+)
+
+// addedFields is how many fields rewrite adds to most requests.
+const addedFields = 6
+
+// forwardable returns a copy of a request's header without what concerns the client's connection alone, and what only the proxy may say.
+func forwardable(in http.Header) http.Header {
+	out := make(http.Header, len(in)+addedFields)
+	values := make([]string, 0, len(in)+2)
+	for name, lines := range in {
+		if isHopByHop(name) || isForwarding(name) {
+			continue
+		}
+		start := len(values)
+		values = append(values, lines...)
+		out[name] = values[start:len(values):len(values)]
+	}
+	for name := range httpx.Tokens(in["Connection"]) {
+		out.Del(name)
+	}
+	return out
+}
+
+// isHopByHop reports whether a field concerns one connection alone (RFC 9110
+// section 7.6.1).
+func isHopByHop(name string) bool {
+	switch name {
+	case "Connection", "Proxy-Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+		"Proxy-Authenticate", "Proxy-Authorization":
+		return true
+	}
+	return false
+}
+
+func removeHopByHop(h http.Header) {
+	if lines, ok := h["Connection"]; ok {
+		for name := range httpx.Tokens(lines) {
+			h.Del(name)
+		}
+	}
+	for name := range h {
+		if isHopByHop(name) {
+			delete(h, name)
+		}
+	}
+}
+
+// decides reports whether a field would change, where it stands in a trailer, how the message is framed, routed,
+// authenticated, stored or rendered: what has been decided by then (RFC 9110 section 6.5.1).
+func decides(name string) bool {
+	switch name {
+	case "Content-Length", "Host",
+		"Set-Cookie", "Cookie", "Authorization", "Www-Authenticate", "Authentication-Info",
+		"Age", "Cache-Control", "Cdn-Cache-Control", "Expires", "Date", "Location", "Retry-After", "Vary", "Warning", "Pragma", "Cache-Groups",
+		"Content-Encoding", "Content-Type", "Content-Range", "Expect", "Max-Forwards", "Range":
+		return true
+	}
+	return strings.HasPrefix(name, "If-")
+}
+
+// cleanTrailer removes the fields from a trailer section that must not cross the
+// gateway. Servers merge trailers into headers, so a field that is removed from
+// headers is removed from trailers too.
+func (tx *transaction) cleanTrailer(trailer http.Header) {
+	if len(trailer) == 0 {
+		return
+	}
+	removeHopByHop(trailer)
+	for name := range trailer {
+		if decides(name) {
+			delete(trailer, name)
+		}
+	}
+	StripForwarding(trailer)
+	tx.filter(trailer)
+}
+
+func (tx *transaction) filter(h http.Header) {
+	if tx.route.Filter != nil && len(h) > 0 {
+		tx.route.Filter(h)
+	}
+}
+
+const pseudonym = "headgate"
+
+// appendVia adds the gateway to the Via chain (RFC 9110 section 7.6.3), with
+// the version of the message that it received.
+func appendVia(h http.Header, major, minor int, slot *[1]string) {
+	var entry string
+	switch {
+	case major == 1 && minor == 1:
+		entry = "1.1 " + pseudonym
+	case major == 1 && minor == 0:
+		entry = "1.0 " + pseudonym
+	case minor == 0:
+		entry = fmt.Sprintf("%d %s", major, pseudonym)
+	default:
+		entry = fmt.Sprintf("%d.%d %s", major, minor, pseudonym)
+	}
+	if prior := h["Via"]; len(prior) > 0 {
+		entry = strings.Join(prior, ", ") + ", " + entry
+	}
+	slot[0] = entry
+	h["Via"] = slot[:]
+}
+
+// StripForwarding removes the fields by which a client could make a server see
+// another client address, host, path or method than the gateway saw:
+// X-Forwarded-*, Forwarded, X-Real-IP, X-Original-URL, X-Rewrite-URL and
+// X-HTTP-Method*, in any spelling that a server might read as one of them (CGI
+// maps X_Forwarded_For and X-Forwarded-For to the same variable).
+func StripForwarding(h http.Header) {
+	for name := range h {
+		if isForwarding(name) {
+			delete(h, name)
+		}
+	}
+}
+
+func isForwarding(name string) bool {
+	if len(name) < len("forwarded") {
+		return false
+	}
+	switch name[0] | 0x20 {
+	case 'f':
+		return len(name) == len("forwarded") && hasFoldedPrefix(name, "forwarded")
+	case 'x':
+		return hasFoldedPrefix(name, "x-forwarded") ||
+			hasFoldedPrefix(name, "x-http-method") ||
+			len(name) == len("x-real-ip") && hasFoldedPrefix(name, "x-real-ip") ||
+			len(name) == len("x-original-url") && hasFoldedPrefix(name, "x-original-url") ||
+			len(name) == len("x-rewrite-url") && hasFoldedPrefix(name, "x-rewrite-url")
+	}
+	return false
+}
+
+// hasFoldedPrefix reports whether the name begins with prefix in lower case,
+// with every character but letters and digits read as a hyphen.
+func hasFoldedPrefix(name, prefix string) bool {
+	if len(name) < len(prefix) {
+		return false
+	}
+	for i := range len(prefix) {
+		c := name[i]
+		switch {
+		case 'A' <= c && c <= 'Z':
+			c |= 0x20
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+		default:
+			c = '-'
+		}
+		if c != prefix[i] {
+			return false
+		}
+	}
+	return true
+}
