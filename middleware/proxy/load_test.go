@@ -61,6 +61,21 @@ func newMoody(t testing.TB, l net.Listener) *moody {
 	return m
 }
 
+// listenApart listens at a loopback address of this process' own, so that a server that is down can be started there again: of 127.0.0.1
+// the kernel gives a free port to whichever connection or listener comes next. Systems that have no other address use that one.
+func listenApart(t testing.TB) net.Listener {
+	t.Helper()
+	pid := os.Getpid()
+	l, err := net.Listen("tcp", fmt.Sprintf("127.9.%d.%d:0", pid>>8&0xff, pid&0xff))
+	if err != nil {
+		l, err = net.Listen("tcp", "127.0.0.1:0")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
 // load sends requests from some clients until it is stopped.
 type load struct {
 	sent, failed atomic.Int64
@@ -104,7 +119,7 @@ func TestFailingServersUnderLoadShowNoClientAnError(t *testing.T) {
 	const clients = 16
 	for _, way := range []string{"killed", resets, isSlow} {
 		t.Run(way, func(t *testing.T) {
-			victim, b, c := newMoody(t, nil), newMoody(t, nil), newMoody(t, nil)
+			victim, b, c := newMoody(t, listenApart(t)), newMoody(t, nil), newMoody(t, nil)
 			u := newUpstream(t, proxy.Config{
 				Servers: servers(victim.URL, b.URL, c.URL), Retries: 1, Timeout: 20 * time.Second,
 				Ejection: proxy.Ejection{For: 200 * time.Millisecond},
