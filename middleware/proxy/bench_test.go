@@ -49,7 +49,15 @@ func bareReverseProxy(b *testing.B, target string) http.Handler {
 }
 
 func upstreamInEcho(b *testing.B, target string) http.Handler {
-	u := newUpstream(b, proxy.Config{Servers: servers(target), Retries: 1}, proxy.Options{Observer: func(proxy.Attempt) {}})
+	return upstreamSpeaking(b, target, proxy.Auto)
+}
+
+func upstreamOverHTTP2(b *testing.B, target string) http.Handler {
+	return upstreamSpeaking(b, target, proxy.H2C)
+}
+
+func upstreamSpeaking(b *testing.B, target string, p proxy.Protocol) http.Handler {
+	u := newUpstream(b, proxy.Config{Servers: servers(target), Retries: 1, Protocol: p}, proxy.Options{Observer: func(proxy.Attempt) {}})
 	h := u.Handler(proxy.RouteOptions{
 		ModifyResponse: func(*http.Response) error { return nil },
 		Filter:         func(http.Header) {},
@@ -65,10 +73,14 @@ func upstreamInEcho(b *testing.B, target string) http.Handler {
 
 func benchmarkThrough(b *testing.B, middle func(*testing.B, string) http.Handler) {
 	kib := strings.Repeat("x", 1024)
-	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	app := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header()["Content-Type"] = []string{"text/plain"}
 		_, _ = io.WriteString(w, kib)
 	}))
+	app.Config.Protocols = new(http.Protocols)
+	app.Config.Protocols.SetHTTP1(true)
+	app.Config.Protocols.SetUnencryptedHTTP2(true)
+	app.Start()
 	defer app.Close()
 	gw := httptest.NewServer(middle(b, app.URL))
 	defer gw.Close()
@@ -105,3 +117,5 @@ func cpu() time.Duration {
 func BenchmarkBareReverseProxy(b *testing.B) { benchmarkThrough(b, bareReverseProxy) }
 
 func BenchmarkUpstream(b *testing.B) { benchmarkThrough(b, upstreamInEcho) }
+
+func BenchmarkUpstreamOverHTTP2(b *testing.B) { benchmarkThrough(b, upstreamOverHTTP2) }

@@ -289,3 +289,23 @@ func TestHTTP2WithoutSettings(t *testing.T) {
 		t.Errorf("got %d", got.status)
 	}
 }
+
+// What a server sends ahead of a client that reads nothing lies in the gateway's memory.
+func TestHTTP2ServersMaySendABoundedPartAhead(t *testing.T) {
+	t.Parallel()
+	window := make(chan uint32, 10) // one for each connection
+	app := tcpServer(t, func(c net.Conn) {
+		_, _ = io.CopyN(io.Discard, c, int64(len(http2.ClientPreface)))
+		frames := http2.NewFramer(c, c)
+		_ = frames.WriteSettings()
+		f, err := frames.ReadFrame()
+		if settings, ok := f.(*http2.SettingsFrame); ok && err == nil {
+			size, _ := settings.Value(http2.SettingInitialWindowSize)
+			window <- size
+		}
+	})
+	get(t, gateway(t, proxy.Config{Servers: servers(app), Protocol: proxy.H2C}, proxy.RouteOptions{}).URL)
+	if size := <-window; size == 0 || size > 1<<20 {
+		t.Errorf("a stream may have %d bytes that are not read", size)
+	}
+}

@@ -18,7 +18,10 @@ func newHTTP2Client(o http1client.Options) *http2Client {
 		MaxResponseHeaderBytes: maxResponseHeader,
 		DisableCompression:     true, // what the client asked for is what the server is asked for
 		Protocols:              new(http.Protocols),
-		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+		HTTP2: &http.HTTP2Config{
+			SendPingTimeout: pingAfter, PingTimeout: pingTimeout,
+			MaxReceiveBufferPerStream: maxUnread,
+		},
 	}
 	if o.MaxIdle == 0 { // a connection closes with its last request, or soon if it never has one
 		t.DisableKeepAlives, t.IdleConnTimeout = true, DefaultIdleTimeout
@@ -28,6 +31,11 @@ func newHTTP2Client(o http1client.Options) *http2Client {
 }
 
 type socketKey struct{}
+
+// maxUnread is how many bytes of a response a server may send ahead of what is read of it, over HTTP/2: what a slow client holds of the gateway's memory where
+// nothing is read ahead for it. With it a server that is 10 ms away may send 100 MB/s. There is no such bound for all streams of a connection
+// together, since slow ones would then stop the others.
+const maxUnread = 1 << 20
 
 const (
 	// pingAfter is after which silence a server is asked, over HTTP/2, whether it is still there. gRPC servers close connections on
