@@ -85,6 +85,6 @@ func newRoot() *cobra.Command {
 	root.Flags().AddFlagSet(serve.Flags())
 	root.RunE = serve.RunE
 	root.AddCommand(serve, newCheck(), newExplain(), newTest(), newReplay(), newDiff(), newSchema(),
-		newPurge(), newReload(), newHistory(), newRollback(), newProbe(), newVersion())
+		newPurge(), newUpstreams(), newReload(), newHistory(), newRollback(), newProbe(), newVersion())
 	return root
 }

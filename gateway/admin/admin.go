@@ -43,8 +43,8 @@ type Options struct {
 	KeySet func() []byte
 	// Policy shows and changes what the gateway runs.
 	Policy Policy
-	// Upstreams returns what /upstreams shows, to be encoded as JSON.
-	Upstreams func() any
+	// Upstreams shows the app servers, drains and restores them.
+	Upstreams Upstreams
 }
 
 // Limits is what the admin API asks of the rate limiter.
@@ -84,6 +84,7 @@ var (
 	ErrAway     = errors.New("redis is away")
 	ErrRefused  = errors.New("refused") // a policy that cannot run
 	ErrHeld     = errors.New("held")    // a rollback holds
+	ErrConflict = errors.New("refused") // what is asked for does not go with how things are
 )
 
 // New returns the listener's handler.
@@ -98,7 +99,9 @@ func New(o Options) http.Handler {
 	e.Match(heads, "/readyz", readyz(o.Health))
 	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(o.Gatherer, promhttp.HandlerOpts{})))
 	if o.Upstreams != nil {
-		e.GET("/upstreams", func(c echo.Context) error { return show(c, o.Upstreams()) })
+		e.GET("/upstreams", func(c echo.Context) error { return show(c, o.Upstreams.Status()) })
+		e.POST("/upstreams/:name/drain", drainServer(o.Upstreams))
+		e.POST("/upstreams/:name/restore", restoreServer(o.Upstreams))
 	}
 	if o.Limits != nil {
 		e.GET("/limits/:name", inspectLimit(o.Limits))
@@ -196,7 +199,7 @@ func writeError(err error, c echo.Context) {
 		status = http.StatusNotFound
 	case errors.Is(err, ErrBadKey):
 		status = http.StatusBadRequest
-	case errors.Is(err, ErrHeld):
+	case errors.Is(err, ErrHeld), errors.Is(err, ErrConflict):
 		status = http.StatusConflict
 	case errors.Is(err, ErrRefused):
 		status = http.StatusUnprocessableEntity

@@ -8,8 +8,8 @@ import (
 // upstreamServers shows each app server as it is when /metrics is asked for. A server whose URL has a name is shown for each address
 // that the name has then, at most 256; the series of an address end as it leaves. The address is empty where the URL has one itself.
 type upstreamServers struct {
-	status                              func() map[string][]proxy.ServerStatus
-	healthy, active, requests, failures *prometheus.Desc
+	status                                        func() map[string][]proxy.ServerStatus
+	healthy, draining, active, requests, failures *prometheus.Desc
 }
 
 // WatchUpstreams adds the metrics of app servers. status returns them by upstream; no upstream may have one URL and address twice.
@@ -23,7 +23,8 @@ func newUpstreamServers(status func() map[string][]proxy.ServerStatus) upstreamS
 	}
 	return upstreamServers{
 		status:   status,
-		healthy:  desc("healthy", "1 while an app server gets its share of requests, 0 while it fails health checks or is ejected."),
+		healthy:  desc("healthy", "1 while an app server is healthy, 0 while it fails health checks, is ejected, or refuses connections."),
+		draining: desc("draining", "1 while an app server gets no new requests, by its weight or because an operator has drained it."),
 		active:   desc("active_requests", "Requests in flight at an app server, upgraded connections included."),
 		requests: desc("attempts_total", "Attempts at an app server since its address is known."),
 		failures: desc("failures_total", "Attempts at an app server that failed, other than by the client's fault."),
@@ -32,7 +33,7 @@ func newUpstreamServers(status func() map[string][]proxy.ServerStatus) upstreamS
 
 // Describe implements prometheus.Collector.
 func (s upstreamServers) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{s.healthy, s.active, s.requests, s.failures} {
+	for _, d := range []*prometheus.Desc{s.healthy, s.draining, s.active, s.requests, s.failures} {
 		ch <- d
 	}
 }
@@ -44,14 +45,18 @@ func (s upstreamServers) Collect(ch chan<- prometheus.Metric) {
 			send := func(d *prometheus.Desc, kind prometheus.ValueType, value int64) {
 				ch <- prometheus.MustNewConstMetric(d, kind, float64(value), upstream, server.URL, server.Address)
 			}
-			healthy := int64(0)
-			if server.Healthy {
-				healthy = 1
-			}
-			send(s.healthy, prometheus.GaugeValue, healthy)
+			send(s.healthy, prometheus.GaugeValue, oneIf(server.Healthy))
+			send(s.draining, prometheus.GaugeValue, oneIf(server.State == proxy.StateDraining))
 			send(s.active, prometheus.GaugeValue, server.Active)
 			send(s.requests, prometheus.CounterValue, server.Requests)
 			send(s.failures, prometheus.CounterValue, server.Failures)
 		}
 	}
+}
+
+func oneIf(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
 }

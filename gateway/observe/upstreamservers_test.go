@@ -47,7 +47,7 @@ func TestSeriesOfAnAddressEndAsItLeaves(t *testing.T) {
 	of := func(address string, active, attempts, failures, healthy int) []string {
 		return []string{
 			fmt.Sprint("active_requests ", address, active), fmt.Sprint("attempts_total ", address, attempts),
-			fmt.Sprint("failures_total ", address, failures), fmt.Sprint("healthy ", address, healthy),
+			fmt.Sprint("draining ", address, 0), fmt.Sprint("failures_total ", address, failures), fmt.Sprint("healthy ", address, healthy),
 		}
 	}
 	want := slices.Sorted(slices.Values(slices.Concat(of(first, 1, 7, 2, 1), of("192.0.2.2:80 http://app.test:80 shop: ", 0, 3, 0, 0), of(bare, 0, 0, 0, 1))))

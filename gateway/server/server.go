@@ -318,7 +318,7 @@ func (s *Server) buildAdmin() {
 		Sessions:  sessionsAdmin{s},
 		KeySet:    s.keySet,
 		Policy:    policyAdmin{s},
-		Upstreams: func() any { return s.parts.upstreams.status() },
+		Upstreams: s.parts.upstreams,
 	}))
 }
 

@@ -1,10 +1,16 @@
 package server
 
 import (
+	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/headgate/headgate/gateway/admin"
 	"github.com/headgate/headgate/middleware/proxy"
 )
 
@@ -118,6 +124,37 @@ func (us *upstreams) close() {
 		u.Close()
 	}
 }
+
+// Drain implements admin.Upstreams.
+func (us *upstreams) Drain(name, url string, force bool, by string) (any, error) {
+	return us.change(name, func(u *proxy.Upstream) ([]proxy.ServerStatus, error) { return u.Drain(url, force, by) })
+}
+
+// Restore implements admin.Upstreams.
+func (us *upstreams) Restore(name, url, by string) (any, error) {
+	return us.change(name, func(u *proxy.Upstream) ([]proxy.ServerStatus, error) { return u.Restore(url, by) })
+}
+
+// change drains or restores a server, and puts its error in the admin API's terms.
+func (us *upstreams) change(name string, do func(*proxy.Upstream) ([]proxy.ServerStatus, error)) (any, error) {
+	us.mu.Lock()
+	u, names := us.byName[name], slices.Sorted(maps.Keys(us.byName))
+	us.mu.Unlock()
+	if u == nil {
+		return nil, fmt.Errorf("%w: there is no upstream %q; the upstreams are %s", admin.ErrNotFound, name, strings.Join(names, ", "))
+	}
+	servers, err := do(u)
+	switch {
+	case errors.Is(err, proxy.ErrNoSuchServer):
+		return nil, fmt.Errorf("%w: %w", admin.ErrNotFound, err)
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", admin.ErrConflict, err)
+	}
+	return servers, nil
+}
+
+// Status implements admin.Upstreams.
+func (us *upstreams) Status() any { return us.status() }
 
 // status is what the admin listener shows at /upstreams.
 func (us *upstreams) status() map[string][]proxy.ServerStatus {

@@ -98,7 +98,8 @@ type Config struct {
 	HealthCheck HealthCheck `yaml:"health_check" config:"optional"`
 	// Taking a server out that keeps failing real requests. Default: {failures: 5, for: 10s}; off never does.
 	Ejection Ejection `yaml:"ejection" config:"optional"`
-	// How long a server that is back from illness takes to reach its full share of requests. 0 is at once. Default 0s.
+	// How long a server that is back from illness, or restored after `headgate upstreams drain`, takes to reach its full share of requests.
+	// 0 is at once. Default 0s.
 	SlowStart time.Duration `yaml:"slow_start"`
 	// The most requests in flight at each server, which for HTTP/1.1 is its connections. When every server has that many,
 	// the next requests wait for one to end, as `waiting` says. 0 is no bound. Default 0.
@@ -176,7 +177,7 @@ type Server struct {
 	// where it is sent its own Host that is localhost). Required.
 	URL string `yaml:"url" config:"self" required:"write it like http://127.0.0.1:9001"`
 	// Its share of requests relative to the others, up to 1000; each address of a name has it. 0 drains the server: it gets no new
-	// requests, and those in flight end. Default 1.
+	// requests, and those in flight end; `headgate upstreams drain` does so at run time, for one instance. Default 1.
 	Weight int `yaml:"weight" config:"none"`
 	// A backup gets requests only while no other server can: each is unhealthy, ejected, drained, or has failed this very request. Requests
 	// wait for the others where these have max_connections, rather than go to a backup. Default false.

@@ -57,6 +57,10 @@ func (p *pool) choose(now int64, key uint64, tried []*server, trials bool) (m *m
 		if !m.acquire(p.cfg.MaxConnections) {
 			continue // another request took the last place: choose again
 		}
+		if m.draining.Load() {
+			m.release() // it has been drained since it was weighed: once Drain has returned, no request begins there
+			continue
+		}
 		if m.breaker.until.Load() == 0 || m.breaker.state(now) != halfOpen {
 			return m, false, chosen
 		}
@@ -100,7 +104,7 @@ func hasWeight(cs []candidate) bool {
 // weigh returns the server as a candidate, and whether it is fit. A server that
 // is full is fit but has weight zero.
 func (p *pool) weigh(m *member, now int64, tried []*server, trials bool) (c candidate, fit bool) {
-	if m.weight == 0 || m.checked.down.Load() || len(tried) > 0 && slices.Contains(tried, m.server) {
+	if !m.inService() || m.checked.down.Load() || len(tried) > 0 && slices.Contains(tried, m.server) {
 		return c, false
 	}
 	if m.breaker.until.Load() != 0 && !p.mayTry(m, now, trials) {
@@ -137,24 +141,24 @@ func (p *pool) weighAll(cs []candidate) (anyFree bool) {
 	for i := range p.members {
 		m := &p.members[i]
 		cs[i] = candidate{active: m.active.Load()}
-		if limit := p.cfg.MaxConnections; limit == 0 || cs[i].active < int64(limit) {
+		if limit := p.cfg.MaxConnections; m.inService() && (limit == 0 || cs[i].active < int64(limit)) {
 			cs[i].weight = int64(m.weight) * weightUnit
 		}
 	}
-	p.exclude(cs, slices.ContainsFunc(p.members, func(m member) bool { return m.weight > 0 && !m.backup }))
+	p.exclude(cs, slices.ContainsFunc(p.members, func(m member) bool { return m.inService() && !m.backup }))
 	return hasWeight(cs)
 }
 
 // drained reports whether every server has been told to get no requests.
 func (p *pool) drained() bool {
-	return !slices.ContainsFunc(p.members, func(m member) bool { return m.weight > 0 })
+	return !slices.ContainsFunc(p.members, member.inService)
 }
 
 // mayEject reports whether a server may be ejected: at least one other fit
 // server must be left.
 func (p *pool) mayEject(s *server, now int64) bool {
 	return slices.ContainsFunc(p.members, func(m member) bool {
-		return m.server != s && m.weight > 0 && m.breaker.state(now) == closed && !m.checked.down.Load()
+		return m.server != s && m.inService() && m.breaker.state(now) == closed && !m.checked.down.Load()
 	})
 }
 

@@ -105,7 +105,7 @@ func (tx *transaction) repeatable(a *attempt, failure *Error) bool {
 func (tx *transaction) unavailable(why choice) *Error {
 	switch {
 	case len(tx.pool.members) > 0 && tx.pool.drained():
-		return tx.newError(KindClosed, http.StatusServiceUnavailable, errors.New("every server has weight 0: it is drained"))
+		return tx.newError(KindClosed, http.StatusServiceUnavailable, errors.New("every server is drained"))
 	case why == overloaded && len(tx.pool.members) > 0:
 		return tx.newError(KindOverloaded, http.StatusServiceUnavailable,
 			errOverloaded)

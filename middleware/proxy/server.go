@@ -23,6 +23,7 @@ type server struct {
 	breaker  breaker
 	checked  checkState
 	warmFrom atomic.Int64 // slow start began at that tick; 0: warm
+	draining atomic.Bool  // an operator has drained it; see drain.go
 
 	mu    sync.Mutex
 	since time.Time // of the last change
@@ -99,6 +100,19 @@ type member struct {
 	transport *serverTransport
 }
 
+// inService reports whether the server gets new requests: neither the configuration nor an operator has drained it.
+func (m member) inService() bool { return m.weight > 0 && !m.draining.Load() }
+
+// ServerState is a server's state in one word.
+type ServerState string
+
+const (
+	StateHealthy   ServerState = "healthy"   // it gets its share of requests
+	StateUnhealthy ServerState = "unhealthy" // it fails health checks, or refuses connections and can't be ejected
+	StateEjected   ServerState = "ejected"   // it failed requests, and gets none until ServerStatus.EjectedUntil
+	StateDraining  ServerState = "draining"  // it gets no new requests: its weight is 0, or an operator has drained it
+)
+
 // ServerStatus is how a server is, as the admin API's /upstreams shows it.
 type ServerStatus struct {
 	URL string `json:"url"`
@@ -110,6 +124,8 @@ type ServerStatus struct {
 	// Healthy is whether it gets its share of requests and can be connected to. One that refuses connections is not, also while it gets
 	// requests because no other server is left.
 	Healthy bool `json:"healthy"`
+	// State says the same in a word, and whether it is drained: a drained server may be healthy.
+	State ServerState `json:"state"`
 	// Why is the cause of the last change of Healthy, in words; empty if it has
 	// never changed.
 	Why string `json:"why,omitempty"`
@@ -117,6 +133,8 @@ type ServerStatus struct {
 	Since time.Time `json:"since,omitzero"`
 	// Active are the requests in flight, upgraded connections included.
 	Active int64 `json:"active"`
+	// Waiting are the requests that wait for any server of the upstream: all of its servers have the same number.
+	Waiting int64 `json:"waiting"`
 	// Requests and Failures count attempts since the server was added. A failure
 	// that the client caused is not counted.
 	Requests  int64 `json:"requests"`
@@ -132,10 +150,14 @@ func (u *Upstream) status(m member, now time.Time) ServerStatus {
 	defer m.mu.Unlock()
 	st := ServerStatus{
 		URL: m.name, Weight: m.weight, Backup: m.backup,
-		Healthy: !m.checked.down.Load() && m.breaker.state(u.tick(now)) == closed && !m.breaker.failing.Load(),
-		Why:     m.why, Since: m.since,
-		Active: m.active.Load(), Requests: m.requests.Load(),
+		State: u.state(m, now),
+		Why:   m.why, Since: m.since,
+		Active: m.active.Load(), Waiting: u.line.length.Load(), Requests: m.requests.Load(),
 		Failures: m.breaker.failures.Load() + m.breaker.timeouts.Load(), Ejections: m.breaker.ejections.Load(),
+	}
+	st.Healthy = st.State == StateHealthy
+	if !m.inService() {
+		st.State = StateDraining
 	}
 	if m.address.IsValid() {
 		st.Address = m.address.String()
@@ -144,4 +166,15 @@ func (u *Upstream) status(m member, now time.Time) ServerStatus {
 		st.EjectedUntil = u.epoch.Add(time.Duration(until - 1))
 	}
 	return st
+}
+
+// state is how the server is, drained or not.
+func (u *Upstream) state(m member, now time.Time) ServerState {
+	switch {
+	case m.breaker.state(u.tick(now)) != closed:
+		return StateEjected
+	case m.checked.down.Load() || m.breaker.failing.Load():
+		return StateUnhealthy
+	}
+	return StateHealthy
 }

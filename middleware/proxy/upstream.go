@@ -50,13 +50,14 @@ type Upstream struct {
 
 	testTransport http.RoundTripper // answers in place of the servers; nil outside tests
 
-	mu       sync.Mutex // held by Update, Close, readdress and takeUpFiles
+	mu       sync.Mutex // held by Update, Close, readdress, takeUpFiles, Drain and Restore
 	key      transportKey
 	files    filestate.State // when key was made of them
 	unfollow func()          // ends looking at them; nil: there are none
 	watches  map[watchKey]*discovery.Watch
 	checks   map[*server]*runningCheck
 	closed   bool
+	drained  map[string]bool // the names of the servers that an operator has drained
 
 	ejecting sync.Mutex // held from mayEject to open: else two goroutines could eject the last two servers
 }
@@ -68,7 +69,7 @@ func New(o Options) (*Upstream, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &Upstream{name: o.Name, options: o, now: o.Now, epoch: o.Now(), buffers: newBufferPool()}
+	u := &Upstream{name: o.Name, options: o, now: o.Now, epoch: o.Now(), buffers: newBufferPool(), drained: map[string]bool{}}
 	u.disk = o.Buffers.newDisk(o.Logger)
 	if o.Transport != nil {
 		u.testTransport = o.Transport(o.Name)
@@ -124,6 +125,7 @@ func (u *Upstream) adopt(cfg Config, key transportKey, files filestate.State) (u
 		return watches, u.watches, err
 	}
 	unused, u.watches, u.key = u.watches, watches, key
+	u.forgetDrained(cfg)
 	u.disk.SetLimit(max(cfg.Buffer.Spool, 0))
 	u.follow(files)
 	u.replace(old, next)
@@ -176,6 +178,7 @@ func (u *Upstream) newMember(cfg Config, key transportKey, target *url.URL, at p
 			m.warmUp(u.tick(u.now()), cfg.SlowStart)
 		}
 	}
+	m.draining.Store(u.drained[name])
 	m.watch.Store(at.watch)
 	if m.transport == nil || key != u.key {
 		m.transport, err = newTransport(key, target, at.address)
@@ -233,12 +236,7 @@ func (u *Upstream) shut() map[watchKey]*discovery.Watch {
 
 // Status tells how each server is, in the configuration's order.
 func (u *Upstream) Status() []ServerStatus {
-	now := u.now()
-	var all []ServerStatus
-	for _, m := range u.pool.Load().members {
-		all = append(all, u.status(m, now))
-	}
-	return all
+	return u.statuses(u.pool.Load().members)
 }
 
 // tick is a time as the servers keep it, in atomics: nanoseconds since the
