@@ -261,7 +261,8 @@ func TestHTTP2ConnectionsThatTakeNoRequest(t *testing.T) {
 			if got := get(t, gw.URL); got.status != 502 {
 				t.Errorf("got %d", got.status)
 			}
-			if n := conns.Load(); n > 3 {
+			// GOAWAY may come before a request or behind it, and then there is a second attempt.
+			if n := conns.Load(); n > 6 {
 				t.Errorf("%d connections for one request", n)
 			}
 			healthy := h2cServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "healthy") }))
