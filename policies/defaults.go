@@ -6,7 +6,10 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/internal/yamlnode"
+	"github.com/headgate/headgate/middleware/clientip"
 	"github.com/headgate/headgate/middleware/proxy"
+	"github.com/headgate/headgate/middleware/ratelimit"
+	"github.com/headgate/headgate/middleware/session"
 )
 
 // All defaults of the gateway's own sections stand in this file. Those that depend on nothing else are set
@@ -26,7 +29,7 @@ func (p *Policy) SetDefaults() {
 func (s *Server) SetDefaults() {
 	*s = Server{
 		Listen:            []string{":8080"},
-		ClientIPHeader:    XForwardedFor,
+		ClientIPHeader:    clientip.DefaultHeader,
 		IPv6Prefix:        64,
 		Protocols:         []ServerProtocol{ServerHTTP1, ServerHTTP2},
 		MaxBody:           10 << 20,
@@ -37,7 +40,7 @@ func (s *Server) SetDefaults() {
 		WriteTimeout:      seconds(60),
 		ShutdownGrace:     seconds(30),
 		AccessLog:         AccessLogStdout,
-		RateLimitHeaders:  HeadersDraft,
+		RateLimitHeaders:  ratelimit.HeadersDraft,
 	}
 	s.Admin.SetDefaults()
 }
@@ -49,7 +52,7 @@ func (a *Admin) SetDefaults() { *a = Admin{Listen: "127.0.0.1:9901"} }
 func (r *Route) SetDefaults() { r.Settings.SetDefaults() }
 
 func (s *Settings) SetDefaults() {
-	*s = Settings{Session: SessionOff, CSRF: true, Buffer: true, Client: ClientOptional, PreserveHost: true}
+	*s = Settings{Session: session.Off, CSRF: true, Buffer: true, Client: ClientOptional, PreserveHost: true}
 }
 
 func (r *Redirect) SetDefaults() { *r = Redirect{Status: 302} }

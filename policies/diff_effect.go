@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/headgate/headgate/middleware/ratelimit"
+	"github.com/headgate/headgate/middleware/session"
 )
 
 // effectOf says whether a changed value lets more or less through.
@@ -70,10 +71,10 @@ func routeEffect(path string, a, b reflect.Value) Effect {
 		}
 		return more(cmp.Compare(unbounded(b.Int()), unbounded(a.Int())))
 	case "session":
-		if a.String() == string(SessionRequired) {
+		if a.String() == string(session.Required) {
 			return Loosened
 		}
-		if b.String() == string(SessionRequired) {
+		if b.String() == string(session.Required) {
 			return Tightened
 		}
 	case "cache":

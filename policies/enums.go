@@ -1,17 +1,13 @@
 package policies
 
+import "github.com/headgate/headgate/middleware/clientip"
+
 // Each type here is a word from a short list. Values is the list, for the loader's errors and the schema alike.
 
 // ClientIPHeader names the header that trusted proxies put the client's address in.
 type ClientIPHeader string
 
-// The values of ClientIPHeader.
-const (
-	XForwardedFor ClientIPHeader = "x-forwarded-for"
-	Forwarded     ClientIPHeader = "forwarded" // RFC 7239
-)
-
-func (ClientIPHeader) Values() []string { return list(XForwardedFor, Forwarded) }
+func (ClientIPHeader) Values() []string { return clientip.Headers() }
 
 // ServerProtocol is what a client may speak.
 type ServerProtocol string
@@ -24,34 +20,6 @@ const (
 )
 
 func (ServerProtocol) Values() []string { return list(ServerHTTP1, ServerHTTP2, ServerH2C) }
-
-// RateLimitHeaders says which rate limit headers clients get.
-type RateLimitHeaders string
-
-// The values of RateLimitHeaders.
-const (
-	HeadersDraft  RateLimitHeaders = "draft"
-	HeadersLegacy RateLimitHeaders = "legacy"
-	HeadersOff    RateLimitHeaders = "off"
-)
-
-func (RateLimitHeaders) Values() []string { return list(HeadersDraft, HeadersLegacy, HeadersOff) }
-
-// SessionRule is what a route does with sessions.
-type SessionRule string
-
-// The values of SessionRule.
-const (
-	SessionOff      SessionRule = "off"
-	SessionOptional SessionRule = "optional"
-	SessionRequired SessionRule = "required"
-	SessionLogin    SessionRule = "login"
-	SessionLogout   SessionRule = "logout"
-)
-
-func (SessionRule) Values() []string {
-	return list(SessionOff, SessionOptional, SessionRequired, SessionLogin, SessionLogout)
-}
 
 // ClientRule says whether a route needs a known API key.
 type ClientRule string

@@ -13,6 +13,7 @@ import (
 	"github.com/headgate/headgate/internal/yamlnode"
 	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/ratelimit"
+	"github.com/headgate/headgate/middleware/session"
 	"github.com/headgate/headgate/policies"
 )
 
@@ -84,7 +85,7 @@ func TestWhatIsNotWrittenHasItsDefault(t *testing.T) {
 	equal(t, "route timeout", r.Timeout, 30*time.Second)
 	equal(t, "route body", r.MaxBody, 10<<20)
 	equal(t, "csrf", r.CSRF, true)
-	equal(t, "session", r.Session, policies.SessionOff)
+	equal(t, "session", r.Session, session.Off)
 	equal(t, "preserve host", r.PreserveHost, true)
 	if p.Session.CSRF.Off || p.Upstreams["shop"].HealthCheck.Path != "" {
 		t.Error("csrf is on by default, health checks are off")
@@ -148,7 +149,7 @@ routes:
 		limits   []string
 		upstream string
 		cache    string
-		session  policies.SessionRule
+		session  session.Mode
 		csrf     bool
 		host     []string
 		timeout  time.Duration

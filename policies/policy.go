@@ -110,7 +110,7 @@ type Server struct {
 	AccessLog string `yaml:"access_log" config:"path=stdout|stderr|off" want:"stdout, off or a path"`
 	// Which rate limit headers clients get: draft (RateLimit and RateLimit-Policy of
 	// draft-ietf-httpapi-ratelimit-headers-10), legacy (X-RateLimit-*), or off. Default draft.
-	RateLimitHeaders RateLimitHeaders `yaml:"rate_limit_headers"`
+	RateLimitHeaders ratelimit.HeaderStyle `yaml:"rate_limit_headers"`
 }
 
 // Memory bounds what the gateway keeps in its own memory.

@@ -3,6 +3,8 @@ package policies
 import (
 	"net/netip"
 	"time"
+
+	"github.com/headgate/headgate/middleware/session"
 )
 
 // Route says which requests it takes, and what happens to them. Exactly one of upstream,
@@ -46,7 +48,7 @@ type Settings struct {
 	Cache string `yaml:"cache" config:"off" want:"a cache's name or off"`
 	// Sessions: off; optional (the app sees it when there is one); required (else 303 to login_path, or 401); login (the app
 	// may log users in); logout (the session ends whatever the app answers). Default off.
-	Session SessionRule `yaml:"session"`
+	Session session.Mode `yaml:"session"`
 	// Protection from cross-site requests on this route: on or off. Default on, unless session.csrf is off. Hazard: off lets
 	// other sites act in a logged-in user's name here.
 	CSRF bool `yaml:"csrf" config:"switch"`

@@ -13,6 +13,7 @@ import (
 	"github.com/headgate/headgate/internal/yamlnode"
 	"github.com/headgate/headgate/middleware/problem"
 	"github.com/headgate/headgate/middleware/ratelimit"
+	"github.com/headgate/headgate/middleware/session"
 )
 
 // checker looks for what is well-formed, but makes no sense. Each section has a file of its own.
@@ -162,7 +163,7 @@ func (c *checker) unused() {
 		upstreams[r.Upstream], caches[r.Cache], groups[r.Group] = true, true, true
 		for _, l := range r.Limits {
 			limits[l] = true
-			withSession[l] = withSession[l] || r.Session != SessionOff
+			withSession[l] = withSession[l] || r.Session != session.Off
 		}
 	}
 	warnUnused(c, "upstreams", c.p.Upstreams, upstreams)

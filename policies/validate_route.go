@@ -10,6 +10,7 @@ import (
 	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/problem"
 	"github.com/headgate/headgate/middleware/ratelimit"
+	"github.com/headgate/headgate/middleware/session"
 )
 
 func (c *checker) routes() {
@@ -348,7 +349,7 @@ func (c *checker) combinations(r *Route, path string) {
 			c.warn(problem.Key(path, "cache"), "remove it", "nothing is cached, as the route takes no GET")
 		}
 	}
-	if r.Session == SessionLogin {
+	if r.Session == session.Login {
 		if len(r.Limits) == 0 {
 			c.Warnf(c.at.KeyAt(path), "give it a limit with key [ip, route] and count: failed", "passwords can be guessed on this login route without a limit")
 		}
@@ -356,7 +357,7 @@ func (c *checker) combinations(r *Route, path string) {
 			c.bad(problem.Key(path, "session"), "give it an upstream", "nobody can log users in on this route")
 		}
 	}
-	if r.Session == SessionRequired && slices.ContainsFunc(r.Path, func(p string) bool { return p == c.p.Session.LoginPath }) && takes("GET") {
+	if r.Session == session.Required && slices.ContainsFunc(r.Path, func(p string) bool { return p == c.p.Session.LoginPath }) && takes("GET") {
 		c.bad(problem.Key(path, "session"), "write optional or login", "%s is where browsers are sent to log in, and would send them on to itself", c.p.Session.LoginPath)
 	}
 }

@@ -3,7 +3,6 @@ package pipeline
 import (
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"time"
 
 	"github.com/headgate/headgate/gateway/observe"
@@ -113,7 +112,7 @@ func (p *Pipeline) Routes() []*Route { return p.routes }
 
 func newResolver(p policies.Server) (*clientip.Resolver, error) {
 	r, err := clientip.New(clientip.Options{
-		TrustedProxies: append([]netip.Prefix(nil), p.TrustedProxies...),
+		TrustedProxies: p.TrustedProxies,
 		Header:         string(p.ClientIPHeader),
 		IPv6Prefix:     p.IPv6Prefix,
 	})
@@ -129,7 +128,7 @@ func (p *Pipeline) newRoute(r *policies.Route) (*Route, error) {
 		Policy:   r,
 		pipeline: p,
 		session: session.Route{
-			Mode: session.Mode(r.Session), NoCSRF: !r.CSRF,
+			Mode: r.Session, NoCSRF: !r.CSRF,
 			Audience: r.Upstream, // of assertions, unless session.assertion names another
 		},
 		maxBody:         r.MaxBody,
@@ -179,7 +178,7 @@ func (rt *Route) bindLimits() error {
 	o := ratelimit.Options{
 		Limits:   limits,
 		Counters: rt.pipeline.parts.Counters,
-		Headers:  ratelimit.HeaderStyle(rt.pipeline.policy.Server.RateLimitHeaders),
+		Headers:  rt.pipeline.policy.Server.RateLimitHeaders,
 	}
 	if rt.session.Mode == session.Login {
 		o.Succeeded = loggedIn

@@ -193,15 +193,15 @@ func explainIdentity(r *Request, e *Explanation) {
 func explainSession(r *Request, e *Explanation) {
 	login := r.pipeline.policy.Session.LoginPath
 	switch r.Route.Policy.Session {
-	case policies.SessionOff:
+	case session.Off:
 		e.Session = "off: a session cookie is ignored, and not forwarded"
-	case policies.SessionOptional:
+	case session.Optional:
 		e.Session = "optional: the app sees a session where there is one"
-	case policies.SessionRequired:
+	case session.Required:
 		e.Session = "required: without a user's session, browsers get 303 to " + login + ", others 401"
-	case policies.SessionLogin:
+	case session.Login:
 		e.Session = "login: the app may log a user in"
-	case policies.SessionLogout:
+	case session.Logout:
 		e.Session = "logout: the session ends, whatever the app answers"
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"net/http"
 
 	"github.com/headgate/headgate/gateway/pipeline"
-	"github.com/headgate/headgate/policies"
+	"github.com/headgate/headgate/middleware/session"
 )
 
 // The engine implements pipeline.Backends: what a stage needs beyond the request, it takes from the log's record.
@@ -51,7 +51,7 @@ func (e *engine) Admit(r *pipeline.Request) bool {
 		return true
 	}
 	who, own := r.Subject(), e.record.Own
-	if own != nil && r.Route.Policy.Session != policies.SessionOff {
+	if own != nil && r.Route.Policy.Session != session.Off {
 		who.User, who.Session = own.User, own.Session
 	}
 	r.Limits = limiter.Check(r, who, nil)

@@ -9,6 +9,7 @@ import (
 	"github.com/headgate/headgate/gateway/replay/logs"
 	"github.com/headgate/headgate/internal/boundedmap"
 	"github.com/headgate/headgate/middleware/cache"
+	"github.com/headgate/headgate/middleware/session"
 	"github.com/headgate/headgate/policies"
 )
 
@@ -68,7 +69,7 @@ func (c *cacheEstimator) estimate(e *engine, req *pipeline.Request) cacheUse {
 	case cache.ActionForward, "":
 		return notCached
 	}
-	if rt.Session != policies.SessionOff && r.Own != nil && (r.Own.User != "" || r.Own.Session != "") {
+	if rt.Session != session.Off && r.Own != nil && (r.Own.User != "" || r.Own.Session != "") {
 		return cacheMiss // a request with a live session bypasses the cache
 	}
 	rule, key := c.caches[rt.Cache], keyOf(plan)

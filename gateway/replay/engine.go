@@ -11,6 +11,7 @@ import (
 	"github.com/headgate/headgate/gateway/replay/logs"
 	"github.com/headgate/headgate/middleware/clientip"
 	"github.com/headgate/headgate/middleware/ratelimit"
+	"github.com/headgate/headgate/middleware/session"
 	"github.com/headgate/headgate/policies"
 )
 
@@ -213,7 +214,7 @@ func (e *engine) settleLater(rt *policies.Route, r *logs.Record, o *ratelimit.Re
 		if r.Own.LoggedIn {
 			s.response.Header = loginHeader
 		}
-	case r.Status < 400 && rt.Session == policies.SessionLogin:
+	case r.Status < 400 && rt.Session == session.Login:
 		s.response.Header = loginHeader // other logs do not have the header; a success is the nearest to it
 	}
 	if len(e.pending) >= maxPending {

@@ -8,7 +8,7 @@ import (
 	"github.com/headgate/headgate/gateway/pipeline"
 	"github.com/headgate/headgate/gateway/replay/logs"
 	"github.com/headgate/headgate/middleware/ratelimit"
-	"github.com/headgate/headgate/policies"
+	"github.com/headgate/headgate/middleware/session"
 )
 
 // notes tell the operator what to keep in mind when reading the report: what this policy depends on and the logs do
@@ -40,7 +40,7 @@ func (rp *replayer) notes() []string {
 			break
 		}
 	}
-	if !ownOnly && slices.ContainsFunc(e.routes, func(r *pipeline.Route) bool { return r.Policy.Session == policies.SessionLogin && r.Limiter() != nil }) {
+	if !ownOnly && slices.ContainsFunc(e.routes, func(r *pipeline.Route) bool { return r.Policy.Session == session.Login && r.Limiter() != nil }) {
 		n = append(n, "On login routes a status below 400 was taken for a login, as the log does not tell Headgate-Login.")
 	}
 	if rp.report.Live.OnlyLive > 0 && slices.ContainsFunc(e.limits, func(name string) bool { return !e.policy.Limits[name].Count.All() }) {

@@ -6,12 +6,21 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 )
 
 // DefaultIPv6Prefix is how much of an IPv6 address tells clients apart, in bits: a
 // subnet, which is the least that a customer gets (RFC 6177), and within which a host
 // takes any address it likes (RFC 8981).
 const DefaultIPv6Prefix = 64
+
+// DefaultHeader is what an empty [Options.Header] means.
+const DefaultHeader = "x-forwarded-for"
+
+// Headers lists what [Options.Header] may be, in lower case.
+func Headers() []string {
+	return []string{strings.ToLower(xForwardedFor.name), strings.ToLower(forwarded.name)}
+}
 
 // Options says whom to believe. The zero value believes nobody: the client is the
 // socket's peer.
@@ -23,7 +32,7 @@ type Options struct {
 	// which mean the IPv4 prefix. Default: none.
 	TrustedProxies []netip.Prefix
 
-	// Header is the one header those proxies maintain: "x-forwarded-for" (the default)
+	// Header is the one header those proxies maintain: "x-forwarded-for" ([DefaultHeader])
 	// or "forwarded" (RFC 7239), in any letter case. Each trusted proxy must append to
 	// it or replace it; one that passes on what a client wrote there makes the client's
 	// word its own.

@@ -3,6 +3,7 @@ package problem
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -42,5 +43,19 @@ func LocalPath(l *List, path, value string) bool {
 		return true
 	}
 	l.Add(path, "write it like /login", "%s is not a path on this site", Quote(value))
+	return false
+}
+
+// Word adds an error where a value is none of the words that its type knows, and reports whether it is one.
+func Word[W interface {
+	~string
+	Values() []string
+}](l *List, path string, word W) bool {
+	known := word.Values()
+	if slices.Contains(known, string(word)) {
+		return true
+	}
+	last := len(known) - 1
+	l.Add(path, "use "+strings.Join(known[:last], ", ")+" or "+known[last], "unknown %s %s", path, Quote(string(word)))
 	return false
 }

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -43,8 +42,8 @@ func (c *Config) Validate() []problem.Problem {
 		ps.Add("servers", "remove backup from those that are to get requests first", "every server is a backup, of none")
 	}
 	secure, plain := c.validateServers(&ps)
-	validateWord(&ps, "balance", string(c.Balance), c.Balance.Values())
-	validateWord(&ps, "protocol", string(c.Protocol), c.Protocol.Values())
+	problem.Word(&ps, "balance", c.Balance)
+	problem.Word(&ps, "protocol", c.Protocol)
 	switch {
 	case c.Protocol == H2C && secure:
 		ps.Add("protocol", "write http2, or http:// servers", "h2c is HTTP/2 without TLS, and a server is https")
@@ -76,13 +75,6 @@ func (c *Config) Validate() []problem.Problem {
 	c.validateRetry(&ps)
 	c.validateNumbers(&ps)
 	return ps
-}
-
-func validateWord(ps *problem.List, path, word string, known []string) {
-	if !slices.Contains(known, word) {
-		last := len(known) - 1
-		ps.Add(path, "use "+strings.Join(known[:last], ", ")+" or "+known[last], "unknown %s %s", path, problem.Quote(word))
-	}
 }
 
 func (c *Config) validateNumbers(ps *problem.List) {

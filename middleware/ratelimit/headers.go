@@ -23,6 +23,11 @@ const (
 	HeadersOff HeaderStyle = "off"
 )
 
+// Values lists the styles.
+func (HeaderStyle) Values() []string {
+	return []string{string(HeadersDraft), string(HeadersLegacy), string(HeadersOff)}
+}
+
 // fieldItem is a limit as it stands in the header fields. What does not change
 // is serialised once, with the structured-fields library; a request adds two
 // integers.

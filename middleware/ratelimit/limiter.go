@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -44,11 +45,8 @@ func New(o Options) (*Limiter, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch o.Headers {
-	case "":
-		o.Headers = HeadersDraft
-	case HeadersDraft, HeadersLegacy, HeadersOff:
-	default:
+	o.Headers = cmp.Or(o.Headers, HeadersDraft)
+	if !slices.Contains(o.Headers.Values(), string(o.Headers)) {
 		return nil, errors.New("ratelimit: unknown header style " + string(o.Headers) + "; use draft, legacy or off")
 	}
 	if o.Counters == nil {

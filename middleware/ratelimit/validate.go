@@ -3,7 +3,6 @@ package ratelimit
 import (
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/headgate/headgate/middleware/problem"
@@ -31,8 +30,8 @@ func (l *Limit) Validate() []problem.Problem {
 	if !validName(l.Name) {
 		ps.Add("name", "rename it", "the name must be 1 to 64 letters, digits, '.', '_' or '-'")
 	}
-	validateWord(&ps, "algorithm", string(l.Algorithm), l.Algorithm.Values())
-	validateWord(&ps, "on_redis_error", string(l.OnRedisError), l.OnRedisError.Values())
+	problem.Word(&ps, "algorithm", l.Algorithm)
+	problem.Word(&ps, "on_redis_error", l.OnRedisError)
 	l.validateNumbers(&ps)
 	l.validateKey(&ps)
 	l.validateCount(&ps)
@@ -45,13 +44,6 @@ func (l *Limit) Validate() []problem.Problem {
 		}
 	}
 	return ps
-}
-
-func validateWord(ps *problem.List, path, word string, known []string) {
-	if !slices.Contains(known, word) {
-		last := len(known) - 1
-		ps.Add(path, "use "+strings.Join(known[:last], ", ")+" or "+known[last], "unknown %s %s", path, problem.Quote(word))
-	}
 }
 
 // validateNumbers finds limits that can never admit, or that the arithmetic can't hold.

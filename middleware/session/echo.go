@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/gorilla/sessions"
 	"github.com/labstack/echo/v4"
@@ -26,9 +27,7 @@ func Middleware(o Options, route Route) echo.MiddlewareFunc {
 //
 // It panics where the route's mode is none of the known ones.
 func (m *Manager) Middleware(route Route) echo.MiddlewareFunc {
-	switch route.Mode {
-	case "", Off, Optional, Required, Login, Logout:
-	default:
+	if route.Mode != "" && !slices.Contains(route.Mode.Values(), string(route.Mode)) {
 		panic(fmt.Errorf("session: no such mode as %q", route.Mode))
 	}
 	return func(next echo.HandlerFunc) echo.HandlerFunc {

@@ -22,6 +22,11 @@ const (
 	Logout   Mode = "logout"   // the session ends, whatever the app answers
 )
 
+// Values lists the modes.
+func (Mode) Values() []string {
+	return []string{string(Off), string(Optional), string(Required), string(Login), string(Logout)}
+}
+
 // Route is what one route says about sessions. The zero value is off.
 type Route struct {
 	Mode   Mode

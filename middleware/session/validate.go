@@ -105,8 +105,7 @@ func (c *CookieOptions) Validate() []problem.Problem {
 		ps.Add("name", "write secure: true, or choose another name", "browsers drop a __Secure- cookie without Secure")
 	}
 	switch {
-	case c.SameSite != SameSiteLax && c.SameSite != SameSiteStrict && c.SameSite != SameSiteNone:
-		ps.Add("same_site", "use lax, strict or none", "unknown same_site %s", problem.Quote(string(c.SameSite)))
+	case !problem.Word(&ps, "same_site", c.SameSite):
 	case c.SameSite == SameSiteNone && c.Insecure:
 		ps.Add("same_site", "write secure: true", "browsers drop a cookie with same_site none and without Secure")
 	case c.Insecure:
