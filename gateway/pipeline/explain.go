@@ -142,6 +142,7 @@ func (p *Pipeline) question(ctx context.Context, q Question) (*Request, error) {
 	}
 	r := new(Request)
 	r.Begin(ctx, p, &peek{pipeline: p, user: q.User, session: q.Session})
+	r.attempts = new([]policies.Attempt)
 	r.Info = clientip.Info{Addr: addr, Bucket: p.resolver.Bucket(addr)}
 	r.Method, r.Authority, r.Scheme, r.Query = strings.ToUpper(q.Method), u.Host, u.Scheme, u.RawQuery
 	if host := header.Get("Host"); host != "" {
@@ -172,14 +173,13 @@ func explainTarget(r *Request, e *Explanation) {
 
 // explainRoute says which route takes the request, and why the others do not.
 func explainRoute(r *Request, e *Explanation) {
-	match, attempts := r.pipeline.matcher.Explain(&r.asked)
-	for _, a := range attempts {
+	for _, a := range *r.attempts {
 		if a.Why != "" {
 			e.Others = append(e.Others, OtherRoute{r.pipeline.routes[a.Index].Name, a.Pattern, a.Why})
 		}
 	}
 	if r.Route != nil {
-		e.Route, e.Pattern = r.Route.Name, match.Pattern()
+		e.Route, e.Pattern = r.Route.Name, r.Match.Pattern()
 	}
 }
 

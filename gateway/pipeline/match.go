@@ -19,7 +19,12 @@ func findRoute(r *Request) *Answer {
 		RawQuery: r.Query,
 		ClientIP: r.Info.Addr,
 	}
-	m := r.pipeline.matcher.Match(&r.asked)
+	var m policies.Match
+	if r.attempts == nil {
+		m = r.pipeline.matcher.Match(&r.asked)
+	} else {
+		m, *r.attempts = r.pipeline.matcher.Explain(&r.asked)
+	}
 	switch m.Outcome {
 	case policies.NotFound:
 		return refuse(http.StatusNotFound, "No route of this gateway fits the request.")

@@ -37,17 +37,18 @@ type Request struct {
 	ContentLength int64 // of the body; -1 where it is not declared
 
 	// What the stages found, in their order.
-	Path    httpx.NormalPath // normalise
-	Host    string           // normalise: without port, what routes are matched by
-	asked   policies.Request
-	Match   policies.Match          // route
-	Route   *Route                  // route: nil until one fits
-	Client  *APIClient              // identity: nil without a known API key
-	subject ratelimit.Request       // deny cache, admit
-	Limits  *ratelimit.Result       // admit: nil where no limit applies
-	Session *session.RequestSession // admit: nil before it, and where the session is not known
-	Stage   string                  // the name of the one that the request has come to
-	answer  Answer                  // memory for the answer that a stage gives
+	Path     httpx.NormalPath // normalise
+	Host     string           // normalise: without port, what routes are matched by
+	asked    policies.Request
+	attempts *[]policies.Attempt     // route: why the other routes do not fit; nil but in an explanation
+	Match    policies.Match          // route
+	Route    *Route                  // route: nil until one fits
+	Client   *APIClient              // identity: nil without a known API key
+	subject  ratelimit.Request       // deny cache, admit
+	Limits   *ratelimit.Result       // admit: nil where no limit applies
+	Session  *session.RequestSession // admit: nil before it, and where the session is not known
+	Stage    string                  // the name of the one that the request has come to
+	answer   Answer                  // memory for the answer that a stage gives
 
 	pipeline *Pipeline
 	backends Backends
