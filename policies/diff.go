@@ -158,7 +158,7 @@ func (d *differ) values(path string, a, b reflect.Value, o yamlnode.Options) {
 		d.maps(path, serversByURL(a), serversByURL(b), o)
 	default:
 		if before, after := yamlnode.Text(a, o), yamlnode.Text(b, o); before != after || before != "" && !reflect.DeepEqual(a.Interface(), b.Interface()) {
-			d.add(path, effectOf(path, a, b), before, after)
+			d.add(path, effectOf(a, b, o), before, after)
 		}
 	}
 }

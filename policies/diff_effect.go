@@ -1,97 +1,81 @@
 package policies
 
 import (
-	"cmp"
 	"net/netip"
 	"reflect"
-	"strings"
+	"slices"
 
+	"github.com/headgate/headgate/internal/yamlnode"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/session"
 )
 
-// effectOf says whether a changed value lets more or less through.
-func effectOf(path string, a, b reflect.Value) Effect {
-	section, rest, _ := strings.Cut(path, ".")
-	switch section {
-	case "limits":
-		return limitEffect(rest, a, b)
-	case "routes":
-		return routeEffect(rest, a, b)
+// effectOf says whether a changed value lets more or less through. The options of its field say so, or its type does.
+func effectOf(before, after reflect.Value, o yamlnode.Options) Effect {
+	if judge := judges[before.Type()]; judge != nil {
+		return judge(before, after)
+	}
+	switch {
+	case o.Has("bound"):
+		return loosensIf(after.Int() == 0 || before.Int() != 0 && after.Int() > before.Int())
+	case o.Has("loosens"):
+		return grows(before, after)
+	case o.Has("tightens"):
+		return opposite(grows(before, after))
+	case o.Has("protects"):
+		return loosensIf(!after.Bool())
+	case o.Has("off") && after.Kind() == reflect.String && after.String() == "":
+		return Removed
+	case o.Has("off") && before.Kind() == reflect.String && before.String() == "":
+		return Added
 	}
 	return Changed
 }
 
-// limitEffect judges a key of a limit; path is NAME.key, or NAME.plans.PLAN.
-func limitEffect(path string, a, b reflect.Value) Effect {
-	if strings.Contains(path, ".plans.") {
-		return more(cmp.Compare(b.Int(), a.Int()))
-	}
-	switch lastKey(path) {
-	case "requests", "burst":
-		return more(cmp.Compare(b.Int(), a.Int()))
-	case "window", "cost", "for":
-		return more(cmp.Compare(a.Int(), b.Int()))
-	case "after":
-		return more(cmp.Compare(b.Int(), a.Int()))
-	case "dry_run":
-		return loosensIf(b.Bool())
-	case "allow":
-		return bySet(prefixes(a), prefixes(b), Loosened)
-	case "count":
-		from, to := a.Interface().(ratelimit.Count), b.Interface().(ratelimit.Count)
-		if from.All() {
+// judges has what a change means for the types whose values are words.
+var judges = map[reflect.Type]func(before, after reflect.Value) Effect{
+	reflect.TypeFor[ratelimit.Count](): func(before, after reflect.Value) Effect {
+		switch from, to := before.Interface().(ratelimit.Count), after.Interface().(ratelimit.Count); {
+		case from.All():
 			return Loosened
-		}
-		if to.All() {
+		case to.All():
 			return Tightened
 		}
-	case "on_redis_error":
-		strictness := map[ratelimit.OnRedisError]int{ratelimit.Open: 0, ratelimit.Local: 1, ratelimit.Closed: 2}
-		return more(cmp.Compare(strictness[ratelimit.OnRedisError(a.String())], strictness[ratelimit.OnRedisError(b.String())]))
-	}
-	return Changed
-}
-
-// routeEffect judges a key of a route; path is NAME.key, or further down.
-func routeEffect(path string, a, b reflect.Value) Effect {
-	switch lastKey(path) {
-	case "limits":
-		return bySet(a.Interface().([]string), b.Interface().([]string), Tightened)
-	case "csrf":
-		return loosensIf(!b.Bool())
-	case "client":
-		return loosensIf(b.String() == string(ClientOptional))
-	case "max_body":
-		unbounded := func(n int64) int64 { // 0 is no bound
-			if n == 0 {
-				return 1 << 62
-			}
-			return n
-		}
-		return more(cmp.Compare(unbounded(b.Int()), unbounded(a.Int())))
-	case "session":
-		if a.String() == string(session.Required) {
+		return Changed
+	},
+	reflect.TypeFor[ratelimit.OnRedisError](): byRank(ratelimit.Closed, ratelimit.Local, ratelimit.Open),
+	reflect.TypeFor[ClientRule]():             byRank(ClientRequired, ClientOptional),
+	reflect.TypeFor[session.Mode](): func(before, after reflect.Value) Effect {
+		switch session.Required {
+		case before.Interface().(session.Mode):
 			return Loosened
-		}
-		if b.String() == string(session.Required) {
+		case after.Interface().(session.Mode):
 			return Tightened
 		}
-	case "cache":
-		if b.String() == "" {
-			return Removed
-		}
-		if a.String() == "" {
-			return Added
-		}
-	}
-	return Changed
+		return Changed
+	},
 }
 
-func lastKey(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }
+// byRank judges words that are listed from the strictest to the loosest.
+func byRank[W comparable](words ...W) func(before, after reflect.Value) Effect {
+	return func(before, after reflect.Value) Effect {
+		return loosensIf(slices.Index(words, after.Interface().(W)) > slices.Index(words, before.Interface().(W)))
+	}
+}
 
-// more turns a comparison into an effect: more is let through where it is positive.
-func more(comparison int) Effect { return loosensIf(comparison > 0) }
+// grows is Loosened where a number, a switch or a list became more.
+func grows(before, after reflect.Value) Effect {
+	switch before.Kind() {
+	case reflect.Bool:
+		return loosensIf(after.Bool())
+	case reflect.Slice:
+		if networks, ok := before.Interface().([]netip.Prefix); ok {
+			return bySet(networks, after.Interface().([]netip.Prefix))
+		}
+		return bySet(before.Interface().([]string), after.Interface().([]string))
+	}
+	return loosensIf(after.Int() > before.Int())
+}
 
 func loosensIf(yes bool) Effect {
 	if yes {
@@ -100,34 +84,25 @@ func loosensIf(yes bool) Effect {
 	return Tightened
 }
 
-// bySet judges a list by what is new in it and what is gone: grown says what it means if it only grew.
-func bySet[T comparable](a, b []T, grown Effect) Effect {
-	in := func(list []T) map[T]bool {
-		m := map[T]bool{}
-		for _, x := range list {
-			m[x] = true
-		}
-		return m
+func opposite(e Effect) Effect {
+	switch e {
+	case Loosened:
+		return Tightened
+	case Tightened:
+		return Loosened
 	}
-	old, now := in(a), in(b)
-	lost, gained := false, false
-	for x := range old {
-		lost = lost || !now[x]
-	}
-	for x := range now {
-		gained = gained || !old[x]
-	}
-	shrunk := Tightened
-	if grown == Tightened {
-		shrunk = Loosened
-	}
+	return e
+}
+
+// bySet judges a list by what is new in it and what is gone: Loosened if it only grew.
+func bySet[T comparable](before, after []T) Effect {
+	lost := slices.ContainsFunc(before, func(x T) bool { return !slices.Contains(after, x) })
+	gained := slices.ContainsFunc(after, func(x T) bool { return !slices.Contains(before, x) })
 	switch {
 	case gained && !lost:
-		return grown
+		return Loosened
 	case lost && !gained:
-		return shrunk
+		return Tightened
 	}
 	return Changed
 }
-
-func prefixes(v reflect.Value) []netip.Prefix { return v.Interface().([]netip.Prefix) }

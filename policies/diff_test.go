@@ -105,3 +105,32 @@ routes:
 		})
 	}
 }
+
+// Headers, parameters and limits have names of the operator's choice, which may be those of keys.
+func TestDiffTakesNamesThatAreKeysForNames(t *testing.T) {
+	t.Parallel()
+	policy := func(value, burst string) *policies.Policy {
+		p, ds := policies.Parse("p.yaml", []byte(`
+version: 1
+limits: {a.plans.b: {requests: 5, window: 1m, on_redis_error: `+burst+`}}
+routes:
+  - {name: r, path: /*, respond: {}, limits: a.plans.b, match: {query: {limits: `+value+`}, headers: {csrf: `+value+`}}, response_headers: {set: {max_body: `+value+`}}}
+`), policies.LoadOptions{})
+		if p == nil {
+			t.Fatal(ds)
+		}
+		return p
+	}
+	var got []string
+	for _, c := range policies.Diff(policy(`"1"`, "local"), policy(`"2"`, "open")) {
+		got = append(got, c.String())
+	}
+	if diff := cmp.Diff([]string{
+		`limits."a.plans.b".on_redis_error loosened: local -> open`,
+		`routes.r.match.headers.csrf changed: 1 -> 2`,
+		`routes.r.match.query.limits changed: 1 -> 2`,
+		`routes.r.response_headers.set.max_body changed: 1 -> 2`,
+	}, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}

@@ -43,7 +43,7 @@ type Settings struct {
 	Upstream string `yaml:"upstream"`
 	// Limits by name that must all admit the request; one or a list, or off. Those of defaults and group
 	// come first, and off drops them. Default: none.
-	Limits []string `yaml:"limits" config:"off"`
+	Limits []string `yaml:"limits" config:"off,tightens"`
 	// The cache rule by name, or off. Default: off, nothing is cached.
 	Cache string `yaml:"cache" config:"off" want:"a cache's name or off"`
 	// Sessions: off; optional (the app sees it when there is one); required (else 303 to login_path, or 401); login (the app
@@ -51,7 +51,7 @@ type Settings struct {
 	Session session.Mode `yaml:"session"`
 	// Protection from cross-site requests on this route: on or off. Default on, unless session.csrf is off. Hazard: off lets
 	// other sites act in a logged-in user's name here.
-	CSRF bool `yaml:"csrf" config:"switch"`
+	CSRF bool `yaml:"csrf" config:"switch,protects"`
 	// Whether a known API key is needed: optional, or required (else 401). Default optional.
 	Client ClientRule `yaml:"client"`
 	// How long the upstream may take to its response's headers; 504 after it. 0 is no bound. Default: as the upstream says.
@@ -63,7 +63,7 @@ type Settings struct {
 	// client holds a server's connection. It is for apps that answer while they still read the request. Default on.
 	Buffer bool `yaml:"buffer" config:"switch"`
 	// The largest request body; 413 above it. 0 is no bound. Default: as server.max_body says.
-	MaxBody int64 `yaml:"max_body" config:"size"`
+	MaxBody int64 `yaml:"max_body" config:"size,bound"`
 	// Removed from the front of the path before forwarding: with /api, /api/x becomes /x. Default: nothing.
 	StripPrefix string `yaml:"strip_prefix"`
 	// The path that is forwarded instead. :name and a last * stand for what they matched in the route's

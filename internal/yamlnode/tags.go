@@ -20,7 +20,10 @@ import (
 //	optional  a struct is a section that may be left out: `off` is its zero value, in which
 //	          the field tagged isoff, if there is one, is true; `on` is its defaults
 //	isoff     see optional
-//	protects  an optional section refuses requests: more is let through where it is off
+//	protects  an optional section or a switch refuses requests: more is let through where it is off
+//	loosens   more is let through where a number is larger, a switch is on, or a list is longer
+//	tightens  less is let through then
+//	bound     as loosens, and 0 is no bound
 //	self      a struct may be written as the value of this field alone
 //	list      a struct may be written as a list, which is the value of this field
 //	one       a list of numbers is written as one number; 0 is an empty list

@@ -44,26 +44,26 @@ type Limit struct {
 	// that only the client chooses (a header, a cookie) is no limit, as it may choose a new one each time.
 	Key []KeyPart `yaml:"key"`
 	// How many requests are admitted per window. Required, at least 1.
-	Requests int64 `yaml:"requests" required:"say how many requests a window admits"`
+	Requests int64 `yaml:"requests" config:"loosens" required:"say how many requests a window admits"`
 	// The window, from 1s to 366d: for token_bucket, the time in which requests tokens return. Required.
-	Window time.Duration `yaml:"window" required:"say how long a window is, like 1m"`
+	Window time.Duration `yaml:"window" config:"tightens" required:"say how long a window is, like 1m"`
 	// For token_bucket: how many tokens the bucket holds. Default: as many as requests.
-	Burst int64 `yaml:"burst"`
+	Burst int64 `yaml:"burst" config:"loosens"`
 	// Requests per window for clients on these plans, instead of requests; a token_bucket holds more or less in
 	// proportion. Default: none.
-	Plans map[string]int64 `yaml:"plans"`
+	Plans map[string]int64 `yaml:"plans" config:"loosens"`
 	// Which requests count: all; failed (answers of 400 and above; on a login route, those without Headgate-Login);
 	// or a list of statuses. What doesn't count is given back when the answer is known. Default all.
 	Count Count `yaml:"count" want:"all, failed, or a list of statuses"`
 	// What one request consumes. Default 1.
-	Cost int64 `yaml:"cost"`
+	Cost int64 `yaml:"cost" config:"tightens"`
 	// Decide, log and count in metrics, but neither deny nor consume. Default false.
-	DryRun bool `yaml:"dry_run"`
+	DryRun bool `yaml:"dry_run" config:"loosens"`
 	// What happens while Redis is away: local (this instance counts for itself), open
 	// (everything is admitted), or closed (503). Default local.
 	OnRedisError OnRedisError `yaml:"on_redis_error"`
 	// Networks that are never limited. Default: none.
-	Allow []netip.Prefix `yaml:"allow"`
+	Allow []netip.Prefix `yaml:"allow" config:"loosens"`
 	// Deny at once, for a while, whoever keeps being denied. Default: off.
 	Ban Ban `yaml:"ban" config:"optional,protects"`
 }
@@ -142,9 +142,9 @@ func (c Count) counts(status int, h http.Header, succeeded func(int, http.Header
 // Ban denies a key outright once it has been denied too often. The zero Ban is none.
 type Ban struct {
 	// Denials inside one window after which the ban begins. Required, at least 1.
-	After int64 `yaml:"after" required:"say how many denials begin the ban"`
+	After int64 `yaml:"after" config:"loosens" required:"say how many denials begin the ban"`
 	// How long the ban lasts, from 1s to 366d. Required.
-	For time.Duration `yaml:"for" required:"say how long the ban lasts, like 10m"`
+	For time.Duration `yaml:"for" config:"tightens" required:"say how long the ban lasts, like 10m"`
 }
 
 // bans reports whether the limit has a ban.
