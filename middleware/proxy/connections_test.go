@@ -265,6 +265,9 @@ func TestHTTP2ConnectionsThatTakeNoRequest(t *testing.T) {
 			if n := conns.Load(); n > 6 {
 				t.Errorf("%d connections for one request", n)
 			}
+			if tc.name == "closed after SETTINGS" {
+				return // a request may have been sent before the close is seen, and what became of a POST is not known then
+			}
 			healthy := h2cServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "healthy") }))
 			gw = gateway(t, proxy.Config{Servers: servers(app, healthy.URL), Protocol: proxy.H2C, Retries: 1}, proxy.RouteOptions{})
 			for range 2 { // one begins at the other server
