@@ -102,7 +102,7 @@ func (c *Client) Do(req *http.Request, caller Caller, fresh bool) (*http.Respons
 	if err != nil {
 		return nil, x.fail(err)
 	}
-	for {
+	for { // twice at most: a fresh connection is not dead before its first request
 		err := x.connect(fresh)
 		if err == nil {
 			err = x.send(out)
@@ -117,6 +117,6 @@ func (c *Client) Do(req *http.Request, caller Caller, fresh bool) (*http.Respons
 			return nil, x.fail(err)
 		}
 		x.conn.close()
-		x.conn = nil
+		x.conn, fresh = nil, true // those that are left may be dead too
 	}
 }
