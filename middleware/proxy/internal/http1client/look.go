@@ -19,16 +19,18 @@ func (c *conn) ready(lookUp time.Time, join bool) bool {
 	if !join && c.records != nil && !c.quietTLS() {
 		return false
 	}
-	// One that is a little earlier, of the request before, is as good: setting it costs about as much as a small read.
-	if c.readBy.IsZero() || c.readBy.After(lookUp) || c.readBy.Before(lookUp.Add(-patience/2)) {
+	// A look fails with a deadline that has passed. For a joined request one that is a little earlier, of the request before, is as good: setting it costs
+	// about as much as a small read.
+	if !join || c.readBy.IsZero() || c.readBy.After(lookUp) || c.readBy.Before(lookUp.Add(-patience/2)) {
 		c.setReadBy(lookUp)
 	}
 	return join || c.socket == nil || !readable(c.socket)
 }
 
-// quietTLS reports whether nothing has come on an unused connection that TLS gives out: neither bytes, which would be taken for the response to the
-// next request, nor the server's close. It lets TLS process what is its own: session tickets and key updates come behind a response too. What is left then is none of its business, and
-// the caller's next look finds it, unless it is within TLS: data, an alert, or a part of a record.
+// quietTLS reports whether nothing has come on an unused connection that TLS gives out: neither bytes, which would be taken for the response to
+// the next request, nor the server's close. It lets TLS process what is its own: session tickets and key updates come behind a response too.
+// What is left then is none of its business, and the caller's next look finds it, unless it is within TLS: data, an alert, or a part of a
+// record.
 func (c *conn) quietTLS() bool {
 	deadline := longAgo
 	if c.socket != nil {
