@@ -15,6 +15,12 @@ func (l *loader) readSecrets() {
 	if l.eitherOr("redis.url") {
 		p.Redis.URL = l.readSecret(p.Redis.URLFile, "redis.url_file")
 	}
+	if l.eitherOr("redis.sessions.url") {
+		p.Redis.Sessions.URL = l.readSecret(p.Redis.Sessions.URLFile, "redis.sessions.url_file")
+	}
+	if l.eitherOr("redis.cache.url") {
+		p.Redis.Cache.URL = l.readSecret(p.Redis.Cache.URLFile, "redis.cache.url_file")
+	}
 	if l.eitherOr("session.secrets") {
 		for i, file := range p.Session.SecretsFile {
 			p.Session.Secrets = append(p.Session.Secrets, []byte(l.readSecret(file, problem.Item("session.secrets_file", i))))

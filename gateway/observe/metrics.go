@@ -138,12 +138,12 @@ func NewMetrics(version string) *Metrics {
 	return m
 }
 
-// WatchRedis adds the metrics of the connection to Redis.
-func (m *Metrics) WatchRedis(r *store.Redis) {
+// WatchRedis adds the metrics of the connections to Redis.
+func (m *Metrics) WatchRedis(r *store.Connections) {
 	m.Registry.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "headgate_redis_available",
-			Help: "1 while Redis answers, 0 while its breaker is open.",
+			Help: "1 while Redis answers all features, 0 while a breaker is open.",
 		}, func() float64 {
 			if r.Available() {
 				return 1

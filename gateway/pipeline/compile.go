@@ -18,7 +18,7 @@ import (
 // Parts is what the stages work with besides the policy. It outlives policies.
 type Parts struct {
 	Counters  *ratelimit.Counters        // required
-	Redis     *store.Redis               // nil: everything lives in this process
+	Redis     *store.Redis               // by which Counters and Sessions are asked in one round trip; nil: there is none
 	Sessions  *session.Manager           // with the policy's settings; nil where none is ever looked for, as in a replay
 	Cache     *cache.Cache               // nil: the policy caches nothing
 	Upstreams map[string]*proxy.Upstream // by name; nil where nothing is ever forwarded, as in a replay

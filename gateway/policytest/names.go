@@ -8,6 +8,7 @@ import (
 
 	"github.com/headgate/headgate/internal/suggest"
 	"github.com/headgate/headgate/middleware/proxy"
+	"github.com/headgate/headgate/middleware/store"
 	"github.com/headgate/headgate/policies"
 )
 
@@ -54,7 +55,7 @@ func (f *File) load(path string) (_ *policies.Policy, notes []string, _ policies
 	}
 	if p.Redis.URL != "" {
 		notes = append(notes, fmt.Sprintf("the policy's Redis (%s) is not asked: counters, sessions and cache are in memory", p.Redis.MaskedURL()))
-		p.Redis.URL = ""
+		p.Redis = store.Options{}
 	}
 	p.Server.Admin.Listen = "off"
 	p.Server.AccessLog = policies.AccessLogOff

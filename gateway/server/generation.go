@@ -54,7 +54,7 @@ func (s *Server) compile(p *policies.Policy) (*generation, error) {
 // pipelineParts gathers what a generation's stages work with.
 func (s *Server) pipelineParts(g *generation) pipeline.Parts {
 	return pipeline.Parts{
-		Counters: s.parts.counters, Redis: s.parts.redis, Sessions: g.sessions,
+		Counters: s.parts.counters, Redis: s.parts.sharedRedis(), Sessions: g.sessions,
 		Cache: s.parts.cache.Load(), Upstreams: g.upstreams.byName, CORS: s.parts.cors,
 		Metrics: s.metrics, AccessLog: s.accessLog, Observe: s.options.Observe,
 		Log: s.log, Now: s.options.Now,

@@ -15,7 +15,7 @@ import (
 
 // parts is what outlives a policy.
 type parts struct {
-	redis     *store.Redis // nil: everything lives in this process
+	redis     *store.Connections // nil: everything lives in this process
 	counters  *ratelimit.Counters
 	sessions  *session.Manager
 	cache     atomic.Pointer[cache.Cache] // nil until a policy caches something
@@ -23,6 +23,14 @@ type parts struct {
 	buffers   *proxy.Buffers
 	upgrades  *proxy.Upgrades
 	cors      *pipeline.LearnedCORS
+}
+
+// sharedRedis is the connection by which limits and sessions are asked in one round trip.
+func (p *parts) sharedRedis() *store.Redis {
+	if p.redis == nil {
+		return nil
+	}
+	return p.redis.Shared()
 }
 
 // Shared is what several gateways in one process have in common where there is
@@ -74,7 +82,7 @@ func (s *Server) openParts() (*parts, error) {
 	policy := s.options.Policy
 	if options := policy.Redis; options.URL != "" {
 		options.Logger = s.log
-		redis, err := store.Open(options)
+		redis, err := store.OpenConnections(options)
 		if err != nil {
 			return nil, err
 		}
@@ -88,15 +96,19 @@ func (s *Server) openParts() (*parts, error) {
 	}
 
 	var err error
+	var forLimits, forSessions *store.Redis
+	if p.redis != nil {
+		forLimits, forSessions = p.redis.Limits, p.redis.Sessions
+	}
 	p.counters, err = ratelimit.NewCounters(ratelimit.CountersOptions{
-		Redis: p.redis, Observer: s.metrics, Logger: s.log, Now: s.options.Now,
+		Redis: forLimits, Observer: s.metrics, Logger: s.log, Now: s.options.Now,
 	})
 	if err != nil {
 		return nil, err
 	}
 	s.teardown.push(p.counters.Close)
 	p.sessions, err = session.New(session.Options{
-		Redis: p.redis, Settings: policy.Session, Logger: s.log, Now: s.options.Now,
+		Redis: forSessions, Settings: policy.Session, Logger: s.log, Now: s.options.Now,
 	})
 	return p, err
 }
@@ -108,7 +120,11 @@ func (s *Server) openCache() error {
 		return nil
 	}
 	observer := observe.NewCacheMetrics()
-	c, err := cache.New(cache.Options{Redis: s.parts.redis, Logger: s.log, Observer: observer, Now: s.options.Now})
+	var redis *store.Redis
+	if s.parts.redis != nil {
+		redis = s.parts.redis.Cache
+	}
+	c, err := cache.New(cache.Options{Redis: redis, Logger: s.log, Observer: observer, Now: s.options.Now})
 	if err != nil {
 		return fmt.Errorf("cache: %w", err)
 	}

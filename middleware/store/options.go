@@ -28,10 +28,29 @@ type Options struct {
 	// What every key in Redis begins with; not empty. Default "headgate:". Two gateways that
 	// should not share anything need different ones.
 	KeyPrefix string `yaml:"key_prefix"`
+	// A Redis of its own for sessions, which limits and the cache then can neither fill nor slow
+	// down. Default: that of url, where session and limits cost a request one round trip; with a
+	// Redis of their own it is two.
+	Sessions Separate `yaml:"sessions" config:"optional"`
+	// A Redis of its own for cached responses: one that may evict, while sessions are in one that
+	// may not. Default: that of url, over connections of its own.
+	Cache Separate `yaml:"cache" config:"optional"`
 
 	// Logger is told when Redis goes away and comes back. Nil means no log.
 	Logger *slog.Logger `yaml:"-"`
 }
+
+// Separate is a Redis of its own for one feature, instead of the one of [Options.URL]. It
+// inherits timeout and key_prefix, and nothing that says where a Redis is or who may use it.
+type Separate struct {
+	// Like redis.url. Default "": the Redis of redis.url.
+	URL string `yaml:"url" config:"url" want:"a URL"`
+	// A file that holds the URL, instead of url.
+	URLFile string `yaml:"url_file" config:"path" want:"a path"`
+}
+
+// given reports whether the feature has a Redis of its own.
+func (s *Separate) given() bool { return s.URL != "" || s.URLFile != "" }
 
 // SetDefaults fills in what is zero.
 func (o *Options) SetDefaults() {
@@ -48,7 +67,18 @@ func (o *Options) SetDefaults() {
 func (o *Options) Validate() []problem.Problem {
 	var l problem.List
 	if o.URL != "" {
-		validateURL(&l, o.URL)
+		validateURL(&l, "url", o.URL)
+	}
+	for path, s := range map[string]*Separate{"sessions": &o.Sessions, "cache": &o.Cache} {
+		switch {
+		case s.URL != "":
+			validateURL(&l, path+".url", s.URL)
+		case s.URLFile == "":
+			continue
+		}
+		if o.URL == "" && o.URLFile == "" {
+			l.Add(path, "add redis.url, which may be the same", "limits have no Redis to be counted in")
+		}
 	}
 	if o.Timeout < time.Millisecond || o.Timeout > time.Minute {
 		l.Add("timeout", "choose one from 1ms to 1m", "requests can't wait that long for Redis")
@@ -73,20 +103,20 @@ var schemes = []string{"redis", "rediss", "unix", "redis+cluster", "rediss+clust
 const mendURL = "write it like redis://localhost:6379/0, rediss://, unix:///path, redis+cluster://a:1,b:2 or redis+sentinel://a:1,b:2/master"
 
 // validateURL finds the usual mistakes in a URL, or else what [parseURL] says of it.
-func validateURL(l *problem.List, url string) {
+func validateURL(l *problem.List, path, url string) {
 	for part := range strings.SplitSeq(url, ",") {
 		scheme, rest, ok := strings.Cut(strings.TrimSpace(part), "://")
 		switch {
 		case !ok && part == url:
-			l.Add("url", mendURL, "the URL of Redis has no scheme")
+			l.Add(path, mendURL, "the URL of Redis has no scheme")
 			return
 		case !ok: // a further host of a cluster or sentinel URL
 			continue
 		case !slices.Contains(schemes, scheme):
-			l.Add("url", suggest.DidYouMean(scheme, "schemes", schemes), "the URL of Redis has the scheme %s", problem.Quote(scheme))
+			l.Add(path, suggest.DidYouMean(scheme, "schemes", schemes), "the URL of Redis has the scheme %s", problem.Quote(scheme))
 			return
 		case rest == "":
-			l.Add("url", mendURL, "the URL of Redis names no server")
+			l.Add(path, mendURL, "the URL of Redis names no server")
 			return
 		}
 	}
@@ -94,9 +124,9 @@ func validateURL(l *problem.List, url string) {
 	var p problem.Problem
 	switch {
 	case errors.As(err, &p):
-		l.Add("url", p.Mend, "%s", p.Message)
+		l.Add(path, p.Mend, "%s", p.Message)
 	case err != nil:
-		l.Add("url", mendURL, "the URL of Redis can't be used: %v", err)
+		l.Add(path, mendURL, "the URL of Redis can't be used: %v", err)
 	}
 }
 

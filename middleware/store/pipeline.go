@@ -227,8 +227,13 @@ func (p *pipeline) send(jobs []*job) {
 			}
 		}
 	}
-	if p.breaker.record(failure) {
-		p.redis.changed(p, true, failure)
+	p.note(p.breaker.record(failure), failure)
+}
+
+// note begins to probe the server if its breaker has opened.
+func (p *pipeline) note(opened bool, cause error) {
+	if opened {
+		p.redis.changed(p, true, cause)
 		p.redis.background(p.revive)
 	}
 }

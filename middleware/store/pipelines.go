@@ -166,15 +166,18 @@ func (ps *pipelines) at(addr string) *server {
 	return s
 }
 
-// trip opens the breaker of the only server, or that which stands for a Cluster while its slots
-// are not known.
-func (ps *pipelines) trip(err error) {
+// failed counts a question about the facts that was not answered, like a round trip: a gateway
+// without traffic notices as well. At the start it opens the breaker at once. It is about the only
+// server, or what stands for a Cluster while its slots are not known.
+func (ps *pipelines) failed(err error, atStart bool) {
 	p := &ps.first.small
-	if ps.many() || !p.breaker.trip(err) {
-		return
+	switch {
+	case ps.many():
+	case atStart:
+		p.note(p.breaker.trip(err), err)
+	default:
+		p.note(p.breaker.record(err), err)
 	}
-	ps.redis.changed(p, true, err)
-	ps.redis.background(p.revive)
 }
 
 // probe asks the server behind a pipeline whether it serves, by writing a key

@@ -12,8 +12,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// askEvery is how often Redis is asked for its [Facts].
-const askEvery = 5 * time.Second
+// askEvery is how often Redis is asked for its [Facts], and askAgain when it did not answer.
+const (
+	askEvery = 5 * time.Second
+	askAgain = 200 * time.Millisecond
+)
 
 // Facts is what Redis says of itself, by INFO.
 type Facts struct {
@@ -41,18 +44,20 @@ func (r *Redis) Facts() (f Facts, ok bool) {
 // the start says so before a request has to find out.
 func (r *Redis) watch(ctx context.Context) {
 	for first := true; ; first = false {
+		pause := askEvery
 		facts, err := r.ask(ctx)
 		switch {
 		case err == nil:
 			r.learn(facts)
-		case first && ctx.Err() == nil:
-			r.pipelines.trip(fmt.Errorf("%w: %w", ErrUnavailable, err))
+		case ctx.Err() == nil && r.Available():
+			r.pipelines.failed(fmt.Errorf("%w: %w", ErrUnavailable, err), first)
+			pause = askAgain
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-r.back:
-		case <-time.After(jittered(askEvery)):
+		case <-time.After(jittered(pause)):
 		}
 	}
 }

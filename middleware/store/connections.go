@@ -1,0 +1,99 @@
+package store
+
+import "errors"
+
+// of returns the options of a feature's connections.
+func (o Options) of(s Separate) Options {
+	if s.given() {
+		o.URL, o.URLFile = s.URL, s.URLFile
+	}
+	o.Sessions, o.Cache = Separate{}, Separate{}
+	return o
+}
+
+// Connections are what the features use: each has connections and a breaker of its own, so that
+// one that is slow, full or away leaves the others alone. Limits and sessions share theirs where
+// they are in one Redis: a request then asks both in one round trip.
+type Connections struct {
+	Limits, Sessions, Cache *Redis
+}
+
+// OpenConnections opens the connections of all features. See [Open].
+func OpenConnections(o Options) (c *Connections, err error) {
+	c = new(Connections)
+	defer func() {
+		if err != nil {
+			c.Close()
+		}
+	}()
+	features := "limits, sessions"
+	if o.Sessions.given() {
+		features = "limits"
+	}
+	if c.Limits, err = openFor(features, o.of(Separate{})); err != nil {
+		return nil, err
+	}
+	c.Sessions = c.Limits
+	if o.Sessions.given() {
+		if c.Sessions, err = openFor("sessions", o.of(o.Sessions)); err != nil {
+			return nil, err
+		}
+	}
+	c.Cache, err = openFor("cache", o.of(o.Cache))
+	return c, err
+}
+
+// openFor opens a connection whose log names the features that use it.
+func openFor(features string, o Options) (*Redis, error) {
+	if o.Logger != nil {
+		o.Logger = o.Logger.With("for", features)
+	}
+	return Open(o)
+}
+
+// All returns each connection once.
+func (c *Connections) All() []*Redis {
+	all := []*Redis{c.Limits}
+	if c.Sessions != c.Limits {
+		all = append(all, c.Sessions)
+	}
+	return append(all, c.Cache)
+}
+
+// Shared returns the connection by which limits and sessions are asked in one round trip; nil
+// where they are in different Redis.
+func (c *Connections) Shared() *Redis {
+	if c.Sessions != c.Limits {
+		return nil
+	}
+	return c.Limits
+}
+
+// Available reports whether all of them are.
+func (c *Connections) Available() bool {
+	for _, r := range c.All() {
+		if !r.Available() {
+			return false
+		}
+	}
+	return true
+}
+
+// RoundTrips returns how many round trips have been made.
+func (c *Connections) RoundTrips() (n int64) {
+	for _, r := range c.All() {
+		n += r.RoundTrips()
+	}
+	return n
+}
+
+// Close ends all connections.
+func (c *Connections) Close() error {
+	var errs []error
+	for _, r := range c.All() {
+		if r != nil {
+			errs = append(errs, r.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
