@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	stdlog "log"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -42,6 +43,7 @@ func serve(cmd *cobra.Command, files []string, watch bool) error {
 	}
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 	redis.SetLogger(redisLog{log})
+	structureLogs(log)
 	ballast := newBallast()
 	defer runtime.KeepAlive(ballast)
 	s, err := server.New(server.Options{
@@ -92,6 +94,14 @@ func serve(cmd *cobra.Command, files []string, watch bool) error {
 		broken = err
 	}
 	return failed(broken)
+}
+
+// structureLogs sends what libraries print by the standard logger to log, for
+// debugging. net/http prints so what an app server has sent that HTTP/2 does not know,
+// in bytes of the app server's choice.
+func structureLogs(log *slog.Logger) {
+	stdlog.SetFlags(0)
+	stdlog.SetOutput(slog.NewLogLogger(log.Handler(), slog.LevelDebug).Writer())
 }
 
 // redisLog takes what go-redis would print: every failed connection, while we
