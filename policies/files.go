@@ -7,9 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/headgate/headgate/middleware/problem"
 	"github.com/headgate/headgate/middleware/session"
+	"github.com/headgate/headgate/middleware/store"
 )
 
 const mendFile = "check its name and permissions; a relative path starts at the policy file"
@@ -24,16 +26,14 @@ func (c *checker) files() {
 	c.spoolDir("server.spool_dir", c.p.Server.SpoolDir)
 	for _, name := range sortedKeys(c.p.Upstreams) {
 		t, path := c.p.Upstreams[name].TLS, problem.Key("upstreams", name, "tls")
-		if t.CAFile != "" {
-			at := problem.Key(path, "ca_file")
-			if text, ok := c.read(at, t.CAFile); ok && !x509.NewCertPool().AppendCertsFromPEM(text) {
-				c.bad(at, "name a file of certificates in PEM form", "%s holds no certificate", quote(t.CAFile))
-			}
-		}
+		c.authority(problem.Key(path, "ca_file"), t.CAFile)
 		if t.CertFile != "" && t.KeyFile != "" {
 			c.keyPair(path, t.CertFile, t.KeyFile)
 		}
 	}
+	c.redisFiles("redis", c.p.Redis.Access)
+	c.redisFiles("redis.sessions", c.p.Redis.Sessions.Access)
+	c.redisFiles("redis.cache", c.p.Redis.Cache.Access)
 	if a := c.p.Session.Assertion; a.KeyFile != "" {
 		const path = "session.assertion.key_file"
 		if text, ok := c.read(path, a.KeyFile); ok {
@@ -44,7 +44,32 @@ func (c *checker) files() {
 	}
 }
 
-// keyPair checks the certificate that clients are going to see, or app servers.
+// redisFiles checks how the gateway is known to a Redis, and that Redis to it.
+func (c *checker) redisFiles(path string, a store.Access) {
+	if a.PasswordFile != "" {
+		at := problem.Key(path, "password_file")
+		if text, ok := c.read(at, a.PasswordFile); ok && strings.TrimRight(string(text), "\r\n") == "" {
+			c.bad(at, "write the password into it", "the file %s is empty", quote(a.PasswordFile))
+		}
+	}
+	path = problem.Key(path, "tls")
+	c.authority(problem.Key(path, "ca_file"), a.TLS.CAFile)
+	if a.TLS.CertFile != "" && a.TLS.KeyFile != "" {
+		c.keyPair(path, a.TLS.CertFile, a.TLS.KeyFile)
+	}
+}
+
+// authority checks the certificates that are trusted instead of the system's, where a file has them.
+func (c *checker) authority(path, file string) {
+	if file == "" {
+		return
+	}
+	if text, ok := c.read(path, file); ok && !x509.NewCertPool().AppendCertsFromPEM(text) {
+		c.bad(path, "name a file of certificates in PEM form", "%s holds no certificate", quote(file))
+	}
+}
+
+// keyPair checks the certificate that clients are going to see, or app servers, or a Redis.
 func (c *checker) keyPair(path, certFile, keyFile string) {
 	cert, certRead := c.read(problem.Key(path, "cert_file"), certFile)
 	key, keyRead := c.read(problem.Key(path, "key_file"), keyFile)

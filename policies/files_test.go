@@ -109,3 +109,40 @@ routes: [{path: /a, upstream: a}, {path: /b, upstream: b}, {path: /c, upstream: 
 		}
 	}
 }
+
+func TestFilesOfRedisAreCheckedWhereThatIsAskedFor(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for name, text := range map[string]string{
+		"p.yaml": `version: 1
+redis:
+  url: rediss://h
+  password_file: missing
+  tls: {cert_file: missing.pem, key_file: missing.key}
+  sessions: {url: "rediss://s", password_file: empty, tls: {ca_file: text.pem}}
+  cache: {url: "rediss://c", tls: {cert_file: text.pem, key_file: text.pem}}
+routes: [{path: /a, respond: {}}]
+`,
+		"text.pem": "no PEM",
+		"empty":    "\n",
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, found := policies.Load("p.yaml", policies.LoadOptions{}); len(found) > 0 {
+		t.Errorf("not asked for: %s", found)
+	}
+	_, found := policies.Load("p.yaml", policies.LoadOptions{CheckFiles: true})
+	text := found.String()
+	for _, want := range []string{
+		"p.yaml:4:18: can't read the file: open missing",
+		"p.yaml:5:20: can't read the file: open missing.pem",
+		`p.yaml:6:48: the file "empty" is empty; write the password into it`,
+		`"text.pem" holds no certificate`,
+		`"text.pem" and "text.pem" are no pair`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("nothing says %q in\n%s", want, text)
+		}
+	}
+}

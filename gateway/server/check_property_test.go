@@ -84,6 +84,16 @@ func drawCheckedPolicy(t *rapid.T) string {
 		[]string{"access_log", "stdout", "off", "no/such/folder/access.log"},
 		[]string{"admin", `{listen: "127.0.0.1:0"}`, "{listen: off}", `{listen: ":0", token: x}`, `{listen: ":0"}`},
 	))
+	// Nothing listens on port 1. The gateway serves without its Redis.
+	fmt.Fprintf(&b, "redis: %s\n", drawSection(t, "redis",
+		[]string{"url", `"redis://127.0.0.1:1"`, `"rediss://127.0.0.1:1"`, `"redis://u:p@127.0.0.1:1"`, `"redis+sentinel://127.0.0.1:1/m"`, `""`},
+		[]string{"username", "gate", `""`},
+		[]string{"password_file", "/dev/null", "missing"},
+		[]string{"tls", "{}", "{server_name: h}", "{ca_file: /dev/null}", "{cert_file: missing}", "{cert_file: missing, key_file: missing}"},
+		[]string{"timeout", "100ms", "0s", "2m"},
+		[]string{"sessions", `{url: "redis://127.0.0.1:1"}`, "{}", "{username: x}", `{url: "rediss://127.0.0.1:1", tls: {server_name: h}}`},
+		[]string{"cache", `{url: "redis://127.0.0.1:1/1"}`, "{}", `{url: "nowhere"}`},
+	))
 	fmt.Fprintf(&b, "session: %s\n", drawSection(t, "session",
 		[]string{"cookie", drawSection(t, "cookie",
 			[]string{"name", "sid", "__Host-sid", "__secure-sid", `""`, `"a b"`, `"é"`},

@@ -2,7 +2,9 @@ package server_test
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/headgate/headgate/internal/redistest"
@@ -97,4 +99,30 @@ func TestSessionAndLimitsShareOneRoundTrip(t *testing.T) {
 		g.do("GET", "/private/x", "Cookie", cookie)
 		return g.metric("headgate_redis_pipelines_total")-before == 1
 	})
+}
+
+// Another password in url_file is taken up by the connections, and refuses no reload.
+func TestAReloadWithAnotherURLInAFileIsNotRefused(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	file := filepath.Join(t.TempDir(), "url")
+	put(t, file, redis.URL)
+	shop, _ := chaosApp(t)
+	text := func(requests int) string {
+		policy := strings.Replace(fmt.Sprintf(chaotic, "x", shop), `url: "x"`, fmt.Sprintf("url_file: %q", file), 1)
+		return strings.Replace(policy, "requests: 80", fmt.Sprint("requests: ", requests), 1)
+	}
+	var policy atomic.Value
+	policy.Store(text(80))
+	g := reloadable(t, &policy)
+	g.well()
+	put(t, file, redis.URL+"?client_name=gate")
+	policy.Store(text(81))
+	if err := g.Reload("test"); err != nil {
+		t.Error(err)
+	}
+	policy.Store(strings.Replace(text(82), "url_file:", "sessions: {url: \"redis://127.0.0.1:1\"}, url_file:", 1))
+	if err := g.Reload("test"); err == nil || !strings.Contains(err.Error(), "redis cannot change") {
+		t.Errorf("sessions that move to another Redis: %v", err)
+	}
 }

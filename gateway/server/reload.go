@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/headgate/headgate/middleware/store"
 	"github.com/headgate/headgate/policies"
 )
 
@@ -154,6 +155,19 @@ func (s *Server) loadable() {
 	s.revisions.fail(nil)
 }
 
+// sameRedis compares options; what is in a url_file is followed without a restart.
+func sameRedis(a, b store.Options) bool {
+	follow := func(url *string, file, was string, before string) {
+		if file != "" && file == was {
+			*url = before
+		}
+	}
+	follow(&b.URL, b.URLFile, a.URLFile, a.URL)
+	follow(&b.Sessions.URL, b.Sessions.URLFile, a.Sessions.URLFile, a.Sessions.URL)
+	follow(&b.Cache.URL, b.Cache.URLFile, a.Cache.URLFile, a.Cache.URL)
+	return a == b
+}
+
 // restartNeeded names the keys whose change takes a restart: those of what a
 // running process holds open.
 func restartNeeded(old, new *policies.Policy) error {
@@ -178,7 +192,7 @@ func restartNeeded(old, new *policies.Policy) error {
 	differs("server.max_connections_per_ip", a.MaxConnectionsPerIP == b.MaxConnectionsPerIP)
 	differs("server.shutdown_delay", a.ShutdownDelay == b.ShutdownDelay)
 	differs("server.access_log", a.AccessLog == b.AccessLog)
-	differs("redis", old.Redis == new.Redis)
+	differs("redis", sameRedis(old.Redis, new.Redis))
 	if keys == nil {
 		return nil
 	}

@@ -5,7 +5,7 @@ import "errors"
 // of returns the options of a feature's connections.
 func (o Options) of(s Separate) Options {
 	if s.given() {
-		o.URL, o.URLFile = s.URL, s.URLFile
+		o.URL, o.URLFile, o.Access = s.URL, s.URLFile, s.Access
 	}
 	o.Sessions, o.Cache = Separate{}, Separate{}
 	return o

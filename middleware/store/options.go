@@ -21,8 +21,10 @@ type Options struct {
 	// redis+sentinel://a:1,b:2/master (or rediss+sentinel://) for Sentinel. Default "":
 	// everything lives in this process, which is right for one instance only.
 	URL string `yaml:"url" config:"url" want:"a URL"`
-	// A file that holds the URL, instead of url.
+	// A file that holds the URL, instead of url. It is read again for each new connection: another
+	// password or address of a single server takes no restart.
 	URLFile string `yaml:"url_file" config:"path" want:"a path"`
+	Access  `yaml:",inline"`
 	// The most that one request waits for Redis. Default 100ms.
 	Timeout time.Duration `yaml:"timeout"`
 	// What every key in Redis begins with; not empty. Default "headgate:". Two gateways that
@@ -47,6 +49,30 @@ type Separate struct {
 	URL string `yaml:"url" config:"url" want:"a URL"`
 	// A file that holds the URL, instead of url.
 	URLFile string `yaml:"url_file" config:"path" want:"a path"`
+	Access  `yaml:",inline"`
+}
+
+// Access is who the gateway is to a Redis, and how each knows the other.
+type Access struct {
+	// The ACL user. Default "": the one in the URL, or else Redis' default user.
+	Username string `yaml:"username"`
+	// A file that holds the password, instead of the URL. It is read again for each new
+	// connection: another password takes no restart, and connections that Redis has accepted stay.
+	PasswordFile string `yaml:"password_file" config:"path" want:"a path"`
+	// For rediss URLs: certificates that the system does not have.
+	TLS TLS `yaml:"tls" config:"optional"`
+}
+
+// TLS is how a connection to Redis is encrypted. Its files are read again for each new connection.
+type TLS struct {
+	// Certificates that are trusted instead of the system's roots, PEM. Default: the system's.
+	CAFile string `yaml:"ca_file" config:"path" want:"a path"`
+	// The gateway's own certificate, PEM, for a Redis that asks for one. Default: none.
+	CertFile string `yaml:"cert_file" config:"path" want:"a path"`
+	// The private key of cert_file, PEM.
+	KeyFile string `yaml:"key_file" config:"path" want:"a path"`
+	// The name that is sent (SNI) and that the certificate must hold. Default: the URL's host.
+	ServerName string `yaml:"server_name"`
 }
 
 // given reports whether the feature has a Redis of its own.
@@ -69,13 +95,17 @@ func (o *Options) Validate() []problem.Problem {
 	if o.URL != "" {
 		validateURL(&l, "url", o.URL)
 	}
+	o.Access.validate(&l, "", o.URL)
 	for path, s := range map[string]*Separate{"sessions": &o.Sessions, "cache": &o.Cache} {
 		switch {
 		case s.URL != "":
 			validateURL(&l, path+".url", s.URL)
-		case s.URLFile == "":
+		case s.URLFile == "" && s.Access == (Access{}):
 			continue
+		case s.URLFile == "":
+			l.Add(path, "add url, which may be that of redis", "%s has no url for what else it says", path)
 		}
+		s.Access.validate(&l, path+".", s.URL)
 		if o.URL == "" && o.URLFile == "" {
 			l.Add(path, "add redis.url, which may be the same", "limits have no Redis to be counted in")
 		}
@@ -93,6 +123,26 @@ func (o *Options) Validate() []problem.Problem {
 		l.Add("key_prefix", "use letters, digits, - and :", "%s holds characters that mean something to Redis", problem.Quote(o.KeyPrefix))
 	}
 	return l
+}
+
+// validate says what is wrong with the access to the Redis of a URL; path is what the keys begin with.
+func (a *Access) validate(l *problem.List, path, url string) {
+	if (a.TLS.CertFile == "") != (a.TLS.KeyFile == "") {
+		l.Add(path+"tls", "give both cert_file and key_file, or neither", "a certificate needs its key, and a key its certificate")
+	}
+	u, err := parseURL(url)
+	if err != nil {
+		return // said of the URL
+	}
+	if u.Password != "" && a.PasswordFile != "" {
+		l.Add(path+"password_file", "remove it from the URL", "both the URL and password_file give a password")
+	}
+	if u.Username != "" && a.Username != "" {
+		l.Add(path+"username", "remove it from the URL", "both the URL and username give a user")
+	}
+	if a.TLS != (TLS{}) && u.TLSConfig == nil {
+		l.Add(path+"tls", "write rediss:// in the URL", "the URL's scheme is one without TLS")
+	}
 }
 
 // MaskedURL is the URL with its password masked, for people and logs.

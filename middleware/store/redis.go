@@ -75,6 +75,12 @@ func Open(o Options) (*Redis, error) {
 	// them costs every new connection a round trip elsewhere.
 	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 
+	files, err := newFiles(o, opts)
+	if err != nil {
+		return nil, err
+	}
+	files.install(opts)
+
 	r := &Redis{
 		client:  redis.NewUniversalClient(opts),
 		mode:    "standalone",
