@@ -21,6 +21,9 @@ type Health struct {
 	// as "redis". It does not make an instance unready: an outage of Redis
 	// must not take every instance out of rotation.
 	Degraded []string
+	// Features says of each what works, and since when not all does. Warnings are what an
+	// operator should mend before it goes wrong. Both are shown to /readyz?verbose.
+	Features, Warnings []string
 }
 
 // Options says what the listener serves. A nil field's endpoints answer 404.
@@ -149,6 +152,14 @@ func readyz(health func() Health) echo.HandlerFunc {
 		text := "ok\n"
 		for _, what := range h.Degraded {
 			text += "degraded: " + what + "\n"
+		}
+		if c.QueryParams().Has("verbose") {
+			for _, line := range h.Features {
+				text += line + "\n"
+			}
+			for _, line := range h.Warnings {
+				text += "warning: " + line + "\n"
+			}
 		}
 		return c.String(http.StatusOK, text)
 	}

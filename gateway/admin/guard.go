@@ -18,7 +18,7 @@ func guard(token string) echo.MiddlewareFunc {
 		return func(c echo.Context) error {
 			r := c.Request()
 			switch {
-			case r.URL.Path == "/livez" || r.URL.Path == "/readyz":
+			case r.URL.Path == "/livez" || r.URL.Path == "/readyz" && !r.URL.Query().Has("verbose"):
 			case token != "":
 				got := sha256.Sum256([]byte(bearer(r.Header)))
 				if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {

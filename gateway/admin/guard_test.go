@@ -67,6 +67,7 @@ func TestWithATokenItAloneCounts(t *testing.T) {
 		"another scheme":         {"/metrics", []string{"Authorization", "Basic s3cret"}, 401},
 		"liveness needs none":    {"/livez", nil, 200},
 		"readiness needs none":   {"/readyz", nil, 200},
+		"its details do":         {"/readyz?verbose", nil, 401},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if w := request(h, "GET", tc.path, "gateway.internal:9901", tc.headers...); w.Code != tc.want {

@@ -77,7 +77,8 @@ type Server struct {
 	addr      atomic.Pointer[string]
 	adminAddr atomic.Pointer[string]
 
-	mu       sync.Mutex // Start, Reload and Shutdown
+	evicts   atomic.Pointer[string] // a warning, where Redis could evict sessions
+	mu       sync.Mutex             // Start, Reload and Shutdown
 	draining atomic.Bool
 	serving  sync.WaitGroup
 	failed   chan error
@@ -113,6 +114,7 @@ func New(o Options) (_ *Server, err error) {
 		return nil, err
 	}
 	s.metrics.WatchCounters(s.parts.counters)
+	s.watchEviction()
 	gen, err := s.compile(o.Policy)
 	if err != nil {
 		return nil, err
@@ -175,18 +177,8 @@ func (s *Server) Start() error {
 		s.serve("listener", func() error { return s.public.Serve(l) })
 	}
 	s.addr.Store(new(s.listeners[0].Addr().String()))
-	s.serving.Go(s.warnOfEviction)
 	s.log.Info("the gateway is listening", "addr", s.Addr(), "admin", s.AdminAddr(), "policy", s.current.Load().hash)
 	return nil
-}
-
-// warnOfEviction says so if Redis could evict sessions when it is full.
-func (s *Server) warnOfEviction() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	if warning, err := s.current.Load().sessions.CheckEviction(ctx); err == nil && warning != "" {
-		s.log.Warn(warning)
-	}
 }
 
 func (s *Server) closeListeners() {
@@ -328,15 +320,6 @@ func (s *Server) WaitForFetches() {
 	if c := s.parts.cache.Load(); c != nil {
 		c.WaitForFetches()
 	}
-}
-
-// health is what /readyz tells.
-func (s *Server) health() admin.Health {
-	h := admin.Health{Draining: s.draining.Load()}
-	if r := s.parts.redis; r != nil && !r.Available() {
-		h.Degraded = append(h.Degraded, "redis")
-	}
-	return h
 }
 
 // teardown is a stack of what must be closed, in the order opposite to that

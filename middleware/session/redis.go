@@ -5,8 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -201,39 +199,15 @@ func (b *redisBackend) unindex(ctx context.Context, user string, handles ...stri
 	return b.do(ctx, redis.NewIntCmd(ctx, args...))
 }
 
-// eviction asks each master for its maxmemory-policy, through INFO, which
-// managed services allow where they forbid CONFIG.
+// eviction goes by what Redis says of itself.
 func (b *redisBackend) eviction(ctx context.Context) (string, error) {
-	var mu sync.Mutex // a Cluster's masters are asked concurrently
-	var evicting []string
-	ask := func(ctx context.Context, c *redis.Client) error {
-		info, err := c.Info(ctx, "memory").Result()
-		if err != nil {
-			return err
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		for line := range strings.Lines(info) {
-			policy, ok := strings.CutPrefix(strings.TrimSpace(line), "maxmemory_policy:")
-			if ok && policy != "noeviction" {
-				evicting = append(evicting, policy)
-			}
-		}
-		return nil
-	}
-	var err error
-	switch c := b.redis.Client().(type) {
-	case *redis.ClusterClient:
-		err = c.ForEachMaster(ctx, ask)
-	case *redis.Client:
-		err = ask(ctx, c)
-	}
+	facts, err := b.redis.Ask(ctx)
 	if err != nil {
 		return "", unavailable(err)
 	}
-	if len(evicting) == 0 {
+	if !facts.Evicts() {
 		return "", nil
 	}
 	return fmt.Sprintf("Redis has maxmemory-policy %s: when its memory is full it may evict live sessions, which logs users out; "+
-		"set maxmemory-policy noeviction, or give sessions a Redis of their own", evicting[0]), nil
+		"set maxmemory-policy noeviction, or give sessions a Redis of their own", facts.Policy), nil
 }

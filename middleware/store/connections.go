@@ -69,6 +69,24 @@ func (c *Connections) Shared() *Redis {
 	return c.Limits
 }
 
+// Feature is what a feature has of its Redis.
+type Feature struct {
+	Name                string   // limits, sessions or cache
+	Away, RefusesWrites *Trouble // nil: no
+}
+
+// Features returns the state of each feature.
+func (c *Connections) Features() []Feature {
+	var features []Feature
+	for _, f := range []struct {
+		name string
+		r    *Redis
+	}{{"limits", c.Limits}, {"sessions", c.Sessions}, {"cache", c.Cache}} {
+		features = append(features, Feature{Name: f.name, Away: f.r.Away(), RefusesWrites: f.r.RefusesWrites()})
+	}
+	return features
+}
+
 // Available reports whether all of them are.
 func (c *Connections) Available() bool {
 	for _, r := range c.All() {

@@ -215,17 +215,27 @@ func (p *pipeline) send(jobs []*job) {
 		_, _ = again.Exec(ctx)
 	}
 
-	var failure error
+	var failure, refused error
 	for _, j := range jobs {
 		for _, c := range j.cmds {
-			if err := c.Err(); err != nil && !replied(err) {
+			err := c.Err()
+			if err == nil {
+				continue
+			}
+			if !replied(err) {
 				j.err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 				if !startsWith(err, moving) {
 					failure = j.err
 				}
 				break
 			}
+			if refusal(err) {
+				refused = err
+			}
 		}
+	}
+	if refused != nil {
+		p.redis.refused(p, refused)
 	}
 	p.note(p.breaker.record(failure), failure)
 }
@@ -259,6 +269,9 @@ func (p *pipeline) revive(ctx context.Context) {
 			return
 		}
 		if said(err) && p.breaker.explain(fmt.Errorf("%w: %w", ErrUnavailable, err)) {
+			if away := p.redis.away.Load(); away != nil && !p.large {
+				p.redis.away.CompareAndSwap(away, &Trouble{Since: away.Since, Err: err})
+			}
 			p.redis.log.Warn("redis says why it is unavailable", "server", p.name, "error", err)
 		}
 	}

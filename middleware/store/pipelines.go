@@ -184,12 +184,15 @@ func (ps *pipelines) failed(err error, atStart bool) {
 // that expires after a second: a PING would not do, since a replica and a Cluster
 // that is down answer it too. In a Cluster it also asks for the topology again,
 // since another server may have taken over.
-func (ps *pipelines) probe(ctx context.Context, p *pipeline) error {
+func (ps *pipelines) probe(ctx context.Context, p *pipeline) error { return unserved(ps.write(ctx, p)) }
+
+// write writes a probe to the server behind a pipeline, and returns what it replied.
+func (ps *pipelines) write(ctx context.Context, p *pipeline) error {
 	ctx, cancel := context.WithTimeout(ctx, ps.redis.timeout)
 	defer cancel()
 	write := redis.NewStatusCmd(ctx, "set", ps.redis.Key("probe"), "1", "px", 1000)
 	if ps.cluster == nil {
-		return unserved(ps.redis.client.Process(ctx, write))
+		return ps.redis.client.Process(ctx, write)
 	}
 	ps.cluster.ReloadState(ctx)
 	if err := ps.refresh(ctx); err != nil {
@@ -208,7 +211,7 @@ func (ps *pipelines) probe(ctx context.Context, p *pipeline) error {
 		return err
 	}
 	write.Args()[1] = key
-	return unserved(node.Process(ctx, write))
+	return node.Process(ctx, write)
 }
 
 // unserved drops an error that is Redis' reply to the probe: a Redis that replies

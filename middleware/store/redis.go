@@ -37,10 +37,13 @@ type Redis struct {
 
 	back       chan struct{} // signalled when a breaker has closed
 	facts      atomic.Pointer[Facts]
+	away       atomic.Pointer[Trouble]
+	refusing   atomic.Pointer[Trouble]
 	down       atomic.Int32 // how many pipelines' breakers are open, those for large values apart
 	roundTrips atomic.Int64
 	mu         sync.Mutex
 	onChange   []func(available bool)
+	onFacts    []func(Facts)
 }
 
 // Open returns a connection to the Redis that o describes. It does not wait
@@ -241,6 +244,11 @@ func (r *Redis) changed(p *pipeline, open bool, cause error) {
 		now = r.down.Add(-1)
 	}
 	if (open && now == 1) || (!open && now == 0) {
+		if open {
+			r.away.Store(&Trouble{Since: time.Now(), Err: cause})
+		} else {
+			r.away.Store(nil)
+		}
 		r.mu.Lock()
 		fs := r.onChange
 		r.mu.Unlock()

@@ -26,6 +26,8 @@ type Facts struct {
 	// then. Of a Cluster's masters they are those of one that could evict, if there is one.
 	MaxMemory int64
 	Policy    string
+
+	full bool // it refuses writes, by its own account
 }
 
 // Evicts reports whether a full Redis makes room by removing keys that have not expired.
@@ -45,7 +47,7 @@ func (r *Redis) Facts() (f Facts, ok bool) {
 func (r *Redis) watch(ctx context.Context) {
 	for first := true; ; first = false {
 		pause := askEvery
-		facts, err := r.ask(ctx)
+		facts, err := r.Ask(ctx)
 		switch {
 		case err == nil:
 			r.learn(facts)
@@ -62,17 +64,41 @@ func (r *Redis) watch(ctx context.Context) {
 	}
 }
 
+// OnFacts has f called, in a goroutine of its own, with what Redis says of itself, now if that is
+// known, and each time that it changes.
+func (r *Redis) OnFacts(f func(Facts)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.onFacts = append(r.onFacts, f)
+	if known := r.facts.Load(); known != nil {
+		go f(*known)
+	}
+}
+
 // learn notes what Redis says, and logs it at first and when it has changed.
 func (r *Redis) learn(f Facts) {
+	if p := &r.pipelines.first.small; f.full && r.pipelines.cluster == nil && r.RefusesWrites() == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), r.timeout)
+		if err := r.pipelines.write(ctx, p); err != nil && replied(err) && refusal(err) {
+			r.refused(p, err)
+		}
+		cancel()
+	}
+	f.full = false
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	before := r.facts.Swap(&f)
 	if before == nil || *before != f {
+		for _, told := range r.onFacts {
+			go told(f)
+		}
 		r.log.Info("redis is ready", "server", r.pipelines.first.small.name, "version", f.Version, "mode", f.Mode,
 			"maxmemory", f.MaxMemory, "maxmemory_policy", f.Policy)
 	}
 }
 
-// ask asks Redis, in a Cluster each master, for its facts. An error says why commands would fail.
-func (r *Redis) ask(ctx context.Context) (Facts, error) {
+// Ask asks Redis, in a Cluster each master, for its facts. An error says why commands would fail.
+func (r *Redis) Ask(ctx context.Context) (Facts, error) {
 	// Also a request that waits for less must not find out: here is time for a handshake.
 	ctx, cancel := context.WithTimeout(ctx, max(r.timeout, 2*time.Second))
 	defer cancel()
@@ -124,5 +150,7 @@ func factsOf(ctx context.Context, c redis.Cmdable) (f Facts, err error) {
 	if f.MaxMemory, err = strconv.ParseInt(info["maxmemory"], 10, 64); err != nil {
 		f.MaxMemory = 0 // a server that does not know it
 	}
+	used, err := strconv.ParseInt(info["used_memory"], 10, 64)
+	f.full = err == nil && f.MaxMemory > 0 && used >= f.MaxMemory && f.Policy == "noeviction"
 	return f, nil
 }

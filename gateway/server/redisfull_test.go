@@ -1,0 +1,94 @@
+package server_test
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/headgate/headgate/internal/redistest"
+)
+
+// feature is the metric of one feature.
+func (g *gateway) feature(name string) float64 {
+	g.t.Helper()
+	return g.metric(`headgate_redis_feature_available{feature="` + name + `"}`)
+}
+
+func TestAFullRedisIsSaidOfEachFeature(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t, "--maxmemory", "64mb", "--maxmemory-policy", "noeviction")
+	do := onOneConnection(t, redis)
+	log := new(lockedBuffer)
+	g := start(t, features(t, redis.URL, "cache: {}"), withLog(log))
+	g.well()
+	cookie := g.login("42")
+	g.cached("/top/1")
+	eventually(t, "all is well", func() bool {
+		return strings.Contains(g.admin("GET", "/readyz?verbose").text, "ok\nlimits: ok\nsessions: ok\ncache: ok\n")
+	})
+
+	do("config", "set", "maxmemory", "1")
+	if a := g.do("POST", "/login?user=43"); a.StatusCode != 503 {
+		t.Fatalf("a login: %d", a.StatusCode)
+	}
+	const when = ` since 2\d\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ: OOM `
+	eventually(t, "it is said of each feature", func() bool {
+		text := g.admin("GET", "/readyz?verbose").text
+		for _, line := range []string{"degraded: redis", "limits: counted by this instance alone" + when, "sessions: no new logins" + when, "cache: nothing new is stored" + when} {
+			if !regexp.MustCompile("(?m)^" + line).MatchString(text) {
+				return false
+			}
+		}
+		return true
+	})
+	if text := g.admin("GET", "/readyz").text; text != "ok\ndegraded: redis\n" {
+		t.Errorf("/readyz: %q", text)
+	}
+	for _, name := range []string{"limits", "sessions", "cache"} {
+		if g.feature(name) != 0 {
+			t.Errorf("%s is available", name)
+		}
+	}
+	if g.metric("headgate_redis_available") != 1 {
+		t.Error("a full Redis answers")
+	}
+	if a := g.do("GET", "/private/x", "Cookie", cookie); a.StatusCode != 200 {
+		t.Errorf("who is logged in: %d", a.StatusCode)
+	}
+
+	do("config", "set", "maxmemory", "64mb")
+	eventually(t, "it is over", func() bool {
+		return g.feature("limits")+g.feature("sessions")+g.feature("cache") == 3 && g.admin("GET", "/readyz").text == "ok\n"
+	})
+	g.login("43")
+	for _, line := range []string{"redis refuses writes", "redis takes writes again"} {
+		if n := strings.Count(log.String(), line); n != 2 { // one by each connection
+			t.Errorf("%d times %q in\n%s", n, line, log)
+		}
+	}
+}
+
+// Without a request, too: Redis is asked.
+func TestAFullRedisIsNoticedWithoutTraffic(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t, "--maxmemory", "1", "--maxmemory-policy", "noeviction")
+	g := start(t, features(t, redis.URL, "cache: {}"))
+	eventually(t, "it is said", func() bool { return g.feature("sessions") == 0 })
+}
+
+func TestARedisThatCouldEvictSessionsIsWarnedOf(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t, "--maxmemory", "64mb", "--maxmemory-policy", "volatile-lru")
+	log := new(lockedBuffer)
+	g := start(t, features(t, redis.URL, "cache: {}"), withLog(log))
+	warned := func(policy string) bool {
+		return strings.Contains(log.String(), "maxmemory-policy "+policy) &&
+			strings.Contains(g.admin("GET", "/readyz?verbose").text, "warning: Redis has maxmemory-policy "+policy)
+	}
+	eventually(t, "it is warned of", func() bool { return warned("volatile-lru") })
+	do := onOneConnection(t, redis)
+	do("config", "set", "maxmemory-policy", "noeviction")
+	eventually(t, "the warning has ended", func() bool { return !strings.Contains(g.admin("GET", "/readyz?verbose").text, "warning:") })
+	do("config", "set", "maxmemory-policy", "allkeys-lru")
+	eventually(t, "it is warned of again", func() bool { return warned("allkeys-lru") })
+}
