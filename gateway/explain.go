@@ -142,6 +142,15 @@ func writeExplanation(out io.Writer, e *pipeline.Explanation) error {
 	for _, s := range e.Servers {
 		w.line("", "%s", s)
 	}
+	for _, s := range e.Backups {
+		w.line("", "%s, while no other can answer", s)
+	}
+	if e.Balance != "" {
+		w.line("", "chosen by %s", e.Balance)
+	}
+	if e.Retried != nil {
+		w.line("", "retried after %s", strings.Join(e.Retried, ", "))
+	}
 	if e.Refused != "" {
 		w.line("outcome", "%d: %s", e.Status, e.Refused)
 	} else {

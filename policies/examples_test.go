@@ -48,10 +48,11 @@ func TestExamplePoliciesRouteAsTheySay(t *testing.T) {
 			"GET /v1/catalogue/42": "catalogue", "HEAD /v1/catalogue": "catalogue", "PUT /v1/catalogue/42": "publish", "PUT /v1/catalogue/42/x": "",
 			"DELETE /v1/orders/7": "orders", "GET /api/x": "old", "GET /": "",
 		},
-		"shop.yaml":        {"GET /top": "top", "POST /top": "rest", "GET /assets/a.js": "assets", "GET /admin": "admin", "GET /checkout/pay": "checkout"},
-		"static-site.yaml": {"GET www.example.com/a": "www", "GET /a": "pages", "POST /a": "", "GET /assets/x": "assets", "GET /robots.txt": "robots"},
-		"grpc.yaml":        {"POST /helloworld.Greeter/SayHello": "say-hello", "POST /helloworld.Greeter/Chat": "greeter", "GET /helloworld.Greeter/Chat": ""},
-		"websocket.yaml":   {"GET /ws": "socket", "GET /events": "events", "POST /login": "login", "GET /login": "rest"},
+		"shop.yaml":         {"GET /top": "top", "POST /top": "rest", "GET /assets/a.js": "assets", "GET /admin": "admin", "GET /checkout/pay": "checkout"},
+		"static-site.yaml":  {"GET www.example.com/a": "www", "GET /a": "pages", "POST /a": "", "GET /assets/x": "assets", "GET /robots.txt": "robots"},
+		"grpc.yaml":         {"POST /helloworld.Greeter/SayHello": "say-hello", "POST /helloworld.Greeter/Chat": "greeter", "GET /helloworld.Greeter/Chat": ""},
+		"stateful-app.yaml": {"GET /assets/a.js": "assets", "POST /assets/a.js": "desk", "GET /": "desk"},
+		"websocket.yaml":    {"GET /ws": "socket", "GET /events": "events", "POST /login": "login", "GET /login": "rest"},
 	} {
 		p, ds := policies.Load(file, policies.LoadOptions{LookupEnv: func(string) (string, bool) { return "", false }})
 		if p == nil {

@@ -144,6 +144,7 @@ func (l *loader) include(from, pattern string, at Position) {
 func (l *loader) finish() (*Policy, Diagnostics) {
 	if len(l.source.Files) > 0 && !l.decode.Unusable {
 		l.readSecrets()
+		l.shareSecrets()
 		inherit(l.policy, l.source)
 		resolveDefaults(l.policy, l.source)
 		validate(l.policy, l.source, &l.report, l.CheckFiles)

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/headgate/headgate/middleware/problem"
+	"github.com/headgate/headgate/middleware/proxy"
 )
 
 // readSecrets reads the secrets that are given as files.
@@ -24,6 +25,15 @@ func (l *loader) readSecrets() {
 	if l.eitherOr("session.secrets") {
 		for i, file := range p.Session.SecretsFile {
 			p.Session.Secrets = append(p.Session.Secrets, []byte(l.readSecret(file, problem.Item("session.secrets_file", i))))
+		}
+	}
+}
+
+// shareSecrets gives the secrets to what else they sign.
+func (l *loader) shareSecrets() {
+	for _, u := range l.policy.Upstreams {
+		if u.Balance == proxy.Cookie {
+			u.Cookie.Secrets = l.policy.Session.Secrets
 		}
 	}
 }

@@ -12,9 +12,15 @@ import (
 )
 
 func (c *checker) upstreams() {
+	cookies := map[string]string{c.p.Session.Cookie.Name: "the session"} // by name: whose they are
 	for _, name := range names(c, "upstreams", c.p.Upstreams) {
 		u, path := c.p.Upstreams[name], problem.Key("upstreams", name)
 		c.problems(path, u.Validate())
+		if cookie := u.AffinityCookieName(name); cookies[cookie] != "" {
+			c.bad(problem.Key(path, "cookie", "name"), "choose another", "%s is the cookie of %s, too", quote(cookie), cookies[cookie])
+		} else if cookie != "" {
+			cookies[cookie] = "the upstream " + quote(name)
+		}
 		if c.at.Has(problem.Key(path, "health_check")) && u.HealthCheck.Path != "" {
 			c.checkPace(problem.Key(path, "health_check"), &u.HealthCheck)
 		}

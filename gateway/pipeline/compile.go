@@ -40,7 +40,8 @@ type Pipeline struct {
 	matcher  *policies.Matcher
 	clients  apiClients
 	limits   map[string]ratelimit.Limit
-	routes   []*Route // by the matcher's index
+	affinity map[string]string // the cookie of an upstream that chooses servers by one
+	routes   []*Route          // by the matcher's index
 	live     Backends
 }
 
@@ -73,7 +74,7 @@ func New(policy *policies.Policy, parts Parts) (*Pipeline, error) {
 	if parts.Log == nil {
 		parts.Log = slog.Default()
 	}
-	p := &Pipeline{policy: policy, parts: parts, clients: newAPIClients(policy.Clients), limits: map[string]ratelimit.Limit{}}
+	p := &Pipeline{policy: policy, parts: parts, clients: newAPIClients(policy.Clients), limits: map[string]ratelimit.Limit{}, affinity: affinityCookies(policy)}
 	p.live = liveBackends{p}
 	var err error
 	if p.resolver, err = newResolver(policy.Server); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/clientip"
+	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/session"
 	"github.com/headgate/headgate/policies"
@@ -56,6 +57,9 @@ type Explanation struct {
 	Answer   string           `json:"answered_by,omitempty"`
 	Forward  string           `json:"forwarded_as,omitempty"` // the path, where it is another
 	Servers  []string         `json:"servers,omitempty"`
+	Backups  []string         `json:"backup_servers,omitempty"`
+	Balance  string           `json:"balance,omitempty"` // how one is chosen, unless by round robin
+	Retried  []string         `json:"retried,omitempty"` // the failures after which the request is retried, where the policy has a retry
 }
 
 // OtherRoute is a route that was not the one.
@@ -258,6 +262,7 @@ func answerExplainer(p *policies.Route) func(*Request, *Explanation) {
 // servers answer.
 func explainForward(r *Request, e *Explanation) {
 	rt := r.Route
+	r.takeAffinity()
 	if rt.Policy.Cache != "" && rt.session.Mode != session.Logout {
 		e.Cache = rt.Policy.Cache
 		if plan := r.CachePlan(); plan.Key != nil {
@@ -267,10 +272,31 @@ func explainForward(r *Request, e *Explanation) {
 	e.Answer = "upstream " + rt.Policy.Upstream
 	if u := r.pipeline.policy.Upstreams[rt.Policy.Upstream]; u != nil {
 		for _, s := range u.Servers {
-			e.Servers = append(e.Servers, s.URL)
+			if s.Backup {
+				e.Backups = append(e.Backups, s.URL)
+			} else {
+				e.Servers = append(e.Servers, s.URL)
+			}
 		}
+		r.explainChoice(u, e)
 	}
 	if path := rt.forwardedPath(r.Path.RawPath, r.Match); path != r.Path.RawPath {
 		e.Forward = path
+	}
+}
+
+// explainChoice says how a server is chosen, and another after a failure.
+func (r *Request) explainChoice(u *proxy.Config, e *Explanation) {
+	switch u.Balance {
+	case proxy.RoundRobin:
+	case proxy.Cookie:
+		e.Balance = "cookie " + u.AffinityCookieName(r.Route.Policy.Upstream)
+	default:
+		e.Balance = string(u.Balance)
+	}
+	if !u.Retry.IsDefault() {
+		for _, on := range u.Retry.For(r.asHTTP()) {
+			e.Retried = append(e.Retried, on.String())
+		}
 	}
 }

@@ -16,9 +16,13 @@ import (
 )
 
 // forward is the last stage of a route that has an upstream.
-func forward(r *Request) *Answer { return r.backends.Forward(r) }
+func forward(r *Request) *Answer {
+	r.takeAffinity()
+	return r.backends.Forward(r)
+}
 
 func (b liveBackends) Forward(r *Request) *Answer {
+	r.giveAffinityLater()
 	if err := r.Route.serve(r); err != nil {
 		a := answerTo(err)
 		r.cause = err
@@ -31,12 +35,13 @@ func (b liveBackends) Forward(r *Request) *Answer {
 // without a client, in a goroutine of its own.
 func (rt *Route) newForward(u *proxy.Upstream) echo.HandlerFunc {
 	h := u.Handler(proxy.RouteOptions{
-		RewriteHost:    !rt.Policy.PreserveHost,
-		Timeout:        rt.Policy.Timeout,
-		ReadTimeout:    rt.Policy.ReadTimeout,
-		Client:         clientOf,
-		Unbuffered:     !rt.Policy.Buffer,
-		Rewrite:        rt.rewriteRequest,
+		RewriteHost:     !rt.Policy.PreserveHost,
+		Timeout:         rt.Policy.Timeout,
+		ReadTimeout:     rt.Policy.ReadTimeout,
+		Client:          clientOf,
+		Unbuffered:      !rt.Policy.Buffer,
+		Rewrite:         rt.rewriteRequest,
+		AffinityCookies: affinityCookiesOf, SetAffinityCookie: setAffinityCookie,
 		ModifyResponse: rt.takeResponse,
 		Filter:         session.StripReserved,
 		OnUpgrade:      upgraded,

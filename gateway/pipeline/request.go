@@ -69,7 +69,10 @@ type live struct {
 	user, ref     string // of the session that was live when the request came, or that the limits denied it by
 	sessionNeeded bool   // refused, or sent to the login page, for want of a session
 
-	reserved *ratelimit.Result       // to be settled by the answer
+	reserved    *ratelimit.Result      // to be settled by the answer
+	affinity    []string               // the values of the cookie that names a server of the route's upstream
+	newAffinity atomic.Pointer[string] // the line that sets it
+
 	loggedIn atomic.Bool             // the app has logged its user in
 	upstream atomic.Pointer[url.URL] // of the server that was asked last
 }

@@ -115,7 +115,8 @@ func drawCheckedPolicy(t *rapid.T) string {
 	servers := oneOf(t, "servers", `["http://127.0.0.1:9"]`, `["http://LOCALHOST:9", "http://localhost:9/"]`, `["https://a", {url: "https://b", weight: 2}]`, `[""]`, `["http://h:99999"]`, `["http://h:0"]`, `["http://[::1]:9"]`, `["http://[::1%25eth0]:9"]`, `["HTTP://h"]`, `["http://a b"]`, `["http://h?"]`, `["http://h#"]`, `["http://h", "http://h:80"]`, `[{url: "http://h", weight: 0}]`, `["http://h", {url: "http://i", backup: true}]`, `[{url: "http://h", backup: true}]`, `[]`, `["http://é"]`, `["http://h:"]`, `["http://h", "http://h:"]`,
 		`["unix:/run/a.sock"]`, `["unix:/run/a.sock", "http://h"]`, `["unix:a.sock"]`, `["unix:/a", "unix:///./a"]`, `["unix://h/a"]`, `["unix:/"]`)
 	fmt.Fprintf(&b, "upstreams:\n  app: {servers: %s, %s\n", servers, strings.TrimPrefix(drawSection(t, "upstream",
-		[]string{"balance", "p2c", "ip_hash", "fair"},
+		[]string{"balance", "p2c", "ip_hash", "fair", "cookie"},
+		[]string{"cookie", "{}", "{name: server}", "{name: session}", `{name: "a b"}`},
 		[]string{"health_check", "on", drawSection(t, "health_check",
 			[]string{"path", "/up", "up", "//up", `"/é"`, `"/a?b"`, `"/%zz"`, `"/a#b"`, `"/a b"`},
 			[]string{"interval", "1s", "0s", "100ms", "50ms"},

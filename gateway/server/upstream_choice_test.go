@@ -125,3 +125,83 @@ routes: [{name: all, path: /*, upstream: shop}]
 		return strings.Contains(strings.ReplaceAll(g.admin("GET", "/upstreams").text, " ", ""), `"healthy":false`)
 	})
 }
+
+// jar keeps cookies as a browser does.
+type jar map[string]string
+
+func (j jar) take(a *answer) {
+	for _, c := range a.Cookies() {
+		j[c.Name] = c.Value
+	}
+}
+
+func (j jar) line() string {
+	var all []string
+	for name, value := range j {
+		all = append(all, name+"="+value)
+	}
+	return strings.Join(all, "; ")
+}
+
+func TestBalanceByCookieFromThePolicy(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int64
+	server := func(name string) string {
+		return appFunc(t, func(w http.ResponseWriter, r *http.Request) {
+			asked.Add(1)
+			if r.URL.Path == "/cached/no" {
+				w.Header().Set("Cache-Control", "no-store")
+			}
+			fmt.Fprintf(w, "%s %s", name, r.Header.Get("Cookie"))
+		}).URL
+	}
+	policy := fmt.Sprintf(`
+session: {secrets: ["0123456789abcdef0123456789abcdef"]}
+upstreams:
+  shop: {servers: [%q, %q], balance: cookie}
+  other: {servers: [%q], balance: cookie}
+caches:
+  pages: {ttl: 1m}
+routes:
+  - {name: cached, path: /cached/*, upstream: shop, cache: pages}
+  - {name: other, path: /other/*, upstream: other, cache: pages}
+  - {name: all, path: /*, upstream: shop}
+`, server("a"), server("b"), server("c"))
+	g, second := start(t, policy), start(t, policy)
+
+	// What is stored for everyone gives no client a server, neither the one that caused it nor those that come later.
+	for i, want := range []string{"miss", "hit", "hit"} {
+		if a := g.do("GET", "/cached/page"); len(a.Cookies()) != 0 || !strings.Contains(a.Header.Get("Cache-Status"), want) || a.Header.Get("Cache-Control") != "" {
+			t.Errorf("%d: %v", i, a.Header)
+		}
+	}
+	// What is not stored does, on the same route.
+	if a := g.do("GET", "/cached/no"); len(a.Cookies()) != 1 || a.Header.Get("Cache-Control") != "private, no-store" {
+		t.Errorf("not stored: %v", a.Header)
+	}
+
+	j := jar{}
+	j.take(g.do("GET", "/other/x", "Cookie", "sid=1")) // bypasses the ttl, and is not stored
+	if len(j) != 1 {
+		t.Fatalf("the other upstream set %v", j)
+	}
+	first := g.do("GET", "/", "Cookie", j.line())
+	if j.take(first); len(j) != 2 || strings.TrimSpace(first.text) != "a" && strings.TrimSpace(first.text) != "b" {
+		t.Fatalf("%v after %q", j, first.text)
+	}
+	for range 3 {
+		for _, g := range []*gateway{g, second} {
+			if a := g.do("GET", "/", "Cookie", "sid=1; "+j.line()); a.text != first.text[:1]+" sid=1" || len(a.Cookies()) != 0 {
+				t.Errorf("then %q sets %v, want the server of %q", a.text, a.Cookies(), first.text)
+			}
+		}
+	}
+	// The cookies of either upstream keep no page from the cache, and their clients share it.
+	before := asked.Load()
+	if a := g.do("GET", "/cached/page", "Cookie", j.line()); !strings.Contains(a.Header.Get("Cache-Status"), "hit") || asked.Load() != before {
+		t.Errorf("with the cookies: %v", a.Header)
+	}
+	if a := g.do("GET", "/other/page", "Cookie", j.line()); !strings.Contains(a.Header.Get("Cache-Status"), "stored") || a.text != "c " {
+		t.Errorf("with the cookies: %v %q", a.Header, a.text)
+	}
+}

@@ -49,7 +49,7 @@ type attempt struct {
 // begin takes a place on a server, for the request's next attempt.
 func (tx *transaction) begin() (*attempt, choice) {
 	mayBeTrial, now := tx.mayBeTrial(), tx.up.now()
-	m, trial, why := tx.pool.choose(tx.up.tick(now), tx.balanceKey, tx.tried, mayBeTrial)
+	m, trial, why := tx.pool.choose(tx.up.tick(now), &tx.affinity, tx.tried, mayBeTrial)
 	if tx.pool.cfg.MaxConnections > 0 {
 		tx.up.wake() // choose may have held another place for a moment, in which a request of the line missed it
 	}

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 	"time"
 
@@ -37,7 +38,7 @@ func drawPool(t *rapid.T, kind Balance) (p *pool, tried []*server, fit []bool) {
 
 func TestBackupsAreChosenOnlyWhereNoOtherServerIsFit(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []Balance{RoundRobin, LeastConn, P2C, IPHash} {
+	for _, kind := range []Balance{RoundRobin, LeastConn, P2C, IPHash, Cookie} {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
 			rapid.Check(t, func(t *rapid.T) {
@@ -61,7 +62,16 @@ func TestBackupsAreChosenOnlyWhereNoOtherServerIsFit(t *testing.T) {
 						break
 					}
 				}
-				got, _, why := p.choose(1, rapid.Uint64().Draw(t, "key"), tried, true)
+				a := &affinity{hash: rapid.Uint64().Draw(t, "key")}
+				var home *server // of the request's cookie, if it has one
+				if kind == Cookie && rapid.Bool().Draw(t, "cookie") {
+					i := rapid.IntRange(0, len(p.members)-1).Draw(t, "home")
+					p.sticky, a.cookies, home = &stickiness{known: map[string]int{"home": i}}, []string{"junk", "home"}, p.members[i].server
+				}
+				if home != nil && (!slices.Contains(allowed, home) || home.active.Load() == 2) {
+					home = nil // the client is given another server
+				}
+				got, _, why := p.choose(1, a, tried, true)
 				switch {
 				case len(allowed) > 0 && !free || len(allowed) == 0 && len(tried) == 0:
 					if why != overloaded {
@@ -71,6 +81,8 @@ func TestBackupsAreChosenOnlyWhereNoOtherServerIsFit(t *testing.T) {
 					if why != exhausted {
 						t.Fatalf("no server, but %v", why)
 					}
+				case home != nil && got.server != home:
+					t.Fatal("the client was not given its server")
 				default:
 					for _, s := range allowed {
 						if why == chosen && got.server == s {

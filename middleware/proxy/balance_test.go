@@ -108,7 +108,7 @@ func TestRoundRobinRecoversFromAnyHistory(t *testing.T) {
 
 func TestEveryBalancerPicksOnlyWhoIsThere(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []Balance{RoundRobin, LeastConn, P2C, IPHash} {
+	for _, kind := range []Balance{RoundRobin, LeastConn, P2C, IPHash, Cookie} {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
 			rapid.Check(t, func(t *rapid.T) {
@@ -247,7 +247,7 @@ func TestIPHashIsTheSameInEveryInstance(t *testing.T) {
 
 func TestBalancersAreSafeForConcurrentUse(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []Balance{RoundRobin, LeastConn, P2C, IPHash} {
+	for _, kind := range []Balance{RoundRobin, LeastConn, P2C, IPHash, Cookie} {
 		b := newBalancer(kind, names(4), rand.Uint64)
 		var wg sync.WaitGroup
 		for range 8 {

@@ -28,11 +28,15 @@ const (
 	// own clients move, and they come back when it does. IPv6 clients are told
 	// apart by the prefix that the gateway was told to use.
 	IPHash Balance = "ip_hash"
+	// Cookie gives a client that comes for the first time the next server by
+	// RoundRobin, and a cookie that names it (sticky.go). The client stays with
+	// it while it is fit, and is given another server and its cookie otherwise.
+	Cookie Balance = "cookie"
 )
 
 // Values lists the ways.
 func (Balance) Values() []string {
-	return []string{string(RoundRobin), string(LeastConn), string(P2C), string(IPHash)}
+	return []string{string(RoundRobin), string(LeastConn), string(P2C), string(IPHash), string(Cookie)}
 }
 
 // Protocol names what is spoken to the servers.
@@ -92,8 +96,11 @@ type Config struct {
 	// The app servers: http:// or https:// URLs without a path, unix: and the absolute path of a socket, or {url: ..., weight: 2, backup: true}. Required.
 	Servers []Server `yaml:"servers" want:"a server's URL" required:"list the URLs of its app servers"`
 	// How a server is picked: round_robin (smooth, by weight), least_conn, p2c (the less
-	// busy of two at random), or ip_hash (consistent: a client stays with its server). Default round_robin.
+	// busy of two at random), ip_hash (consistent: a client stays with its server), or cookie (a client stays with the server that a
+	// signed cookie names; it needs session.secrets). Default round_robin.
 	Balance Balance `yaml:"balance"`
+	// The cookie of balance: cookie.
+	Cookie AffinityCookie `yaml:"cookie"`
 	// Asking each server regularly whether it is well. Default: off.
 	HealthCheck HealthCheck `yaml:"health_check" config:"optional"`
 	// Taking a server out that keeps failing real requests. Default: {failures: 5, for: 10s}; off never does.
@@ -142,6 +149,18 @@ type Config struct {
 	Protocol Protocol `yaml:"protocol"`
 	// How https servers are verified, and which certificate they are shown. Default: by the system's roots and the URL's host.
 	TLS TLS `yaml:"tls" config:"optional"`
+}
+
+// AffinityCookie names the server that a client stays with, by a code that only the gateway can make and that is the same on all its
+// instances. It lasts as long as the browser, with Path=/, HttpOnly, SameSite=Lax, and Secure for https. A client whose server is gone, unhealthy,
+// ejected or drained is given another and a new cookie; where its server is only full, it keeps the cookie. Neither the app servers nor the
+// cache see it, and an answer that is stored in the cache never sets it. One that sets it has Cache-Control: private, no-store.
+type AffinityCookie struct {
+	// Its name. Default "": headgate-server- and eight digits made of the upstream's name.
+	Name string `yaml:"name"`
+	// Secrets sign it, of 32 bytes or more each: the first signs, all verify. A
+	// policy's are those of its sessions.
+	Secrets [][]byte `yaml:"-"`
 }
 
 // Retry says which failures are retried at another server. Each try counts in metrics, in retry_budget and for ejection, and all of them

@@ -44,6 +44,8 @@
 //     an HTTP/1 connection is closed after it: the rest of a body is never read
 //     as the next request.
 //
+//   - The cookie of balance: cookie (sticky.go) tells nothing of the servers, is the same on all instances, and goes no further than the proxy.
+//
 //   - [Upstream.Update] keeps the connections, the health and the counters of
 //     servers that stay, and does not affect requests in flight.
 //

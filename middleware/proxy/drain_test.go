@@ -39,7 +39,7 @@ func TestDrainedServerGetsNoNewRequestsUntilItIsRestored(t *testing.T) {
 				}
 				_, _ = io.WriteString(w, "a")
 			})
-			cfg := proxy.Config{Servers: servers(a.URL, named(t, "b").URL), Balance: proxy.Balance(balance)}
+			cfg := signed(proxy.Config{Servers: servers(a.URL, named(t, "b").URL), Balance: proxy.Balance(balance)})
 			u := newUpstream(t, cfg, proxy.Options{Logger: logs.logger()})
 			h := u.Handler(proxy.RouteOptions{})
 			ask := func(client int, path string) string {

@@ -8,6 +8,17 @@ import (
 	"github.com/headgate/headgate/internal/httpx"
 )
 
+// scheme is what the client spoke.
+func (tx *transaction) scheme() string {
+	switch {
+	case tx.route.Scheme != nil:
+		return tx.route.Scheme(tx.in)
+	case tx.in.TLS != nil:
+		return "https"
+	}
+	return "http"
+}
+
 // setForwarded tells the server the client's address, the host that it asked
 // for, and the scheme.
 //
@@ -15,12 +26,7 @@ import (
 // determined it. A server reads the right one whether it takes the first
 // element or the last. The proxies in between are in Via.
 func (tx *transaction) setForwarded(out *http.Request) {
-	scheme := "http"
-	if tx.route.Scheme != nil {
-		scheme = tx.route.Scheme(tx.in)
-	} else if tx.in.TLS != nil {
-		scheme = "https"
-	}
+	scheme := tx.scheme()
 	client := tx.client
 	address := "unknown" // RFC 7239 section 6.2
 	v := &tx.values

@@ -28,6 +28,14 @@ type RouteOptions struct {
 	// X-Forwarded-Proto and Forwarded. Nil: https if the request came over
 	// TLS. Hazard: behind a load balancer that terminates TLS that is wrong.
 	Scheme func(*http.Request) string
+	// AffinityCookies returns the values of the request's cookies of balance:
+	// cookie, where the caller has cut these from it, so that a cache does not
+	// see them. Nil: they are in the request.
+	AffinityCookies func(*http.Request) []string
+	// SetAffinityCookie is given the cookie of balance: cookie that the client
+	// should have, as a Set-Cookie line, so that a cache does not store it; 101
+	// has it in any case. Nil: it is added to the response, which is then private.
+	SetAffinityCookie func(r *http.Request, line string)
 	// Rewrite may change the request that is forwarded, Out, after the proxy has
 	// set its fields. It is called once per request, before a server is chosen.
 	Rewrite func(*httputil.ProxyRequest)

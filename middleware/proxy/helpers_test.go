@@ -27,13 +27,21 @@ func newUpstream(t testing.TB, cfg proxy.Config, o proxy.Options) *proxy.Upstrea
 	if cfg.Retries == 0 {
 		cfg.Retries = -1
 	}
-	o.Name, o.Config = "shop", cfg
+	o.Name, o.Config = "shop", signed(cfg)
 	u, err := proxy.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(u.Close)
 	return u
+}
+
+// signed gives balance: cookie a secret, where the test has none.
+func signed(cfg proxy.Config) proxy.Config {
+	if cfg.Balance == proxy.Cookie && cfg.Cookie.Secrets == nil {
+		cfg.Cookie.Secrets = [][]byte{secret(1)}
+	}
+	return cfg
 }
 
 // syncBuffer collects logs.

@@ -10,6 +10,7 @@ type pool struct {
 	cfg      Config // the same as requests read it: see Config.effective
 	members  []member
 	balancer *balancer
+	sticky   *stickiness // nil unless the balance is Cookie
 }
 
 // choice says why a server was, or was not, chosen.
@@ -34,7 +35,7 @@ const stackServers = 16
 // When no server is fit, a first attempt may go to any of them: checks may be
 // wrong, and a failing server is better than none. A retry goes to a fit server
 // only.
-func (p *pool) choose(now int64, key uint64, tried []*server, trials bool) (m *member, trial bool, why choice) {
+func (p *pool) choose(now int64, a *affinity, tried []*server, trials bool) (m *member, trial bool, why choice) {
 	var onStack [stackServers]candidate
 	cs := onStack[:0]
 	if len(p.members) > stackServers {
@@ -53,7 +54,7 @@ func (p *pool) choose(now int64, key uint64, tried []*server, trials bool) (m *m
 		case !anyFree:
 			return nil, false, overloaded
 		}
-		m = &p.members[p.balancer.pick(cs, key)]
+		m = &p.members[p.pick(cs, a)]
 		if !m.acquire(p.cfg.MaxConnections) {
 			continue // another request took the last place: choose again
 		}

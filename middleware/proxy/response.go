@@ -20,6 +20,7 @@ func (tx *transaction) respond(res *http.Response) *Error {
 			return failure
 		}
 	}
+	tx.stick(res)
 	if tx.body.source != nil {
 		tx.closeAfterUpload()
 	}

@@ -82,13 +82,26 @@ func (r *Retry) Validate() []problem.Problem {
 	return ps
 }
 
+// IsDefault reports whether nothing but what a connection does is retried.
+func (r *Retry) IsDefault() bool {
+	return !r.IdempotencyKey && slices.Equal(r.On, []RetryOn{RetryConnect})
+}
+
+// For returns the failures after which a request is retried. Where it must not be processed twice, these are at most connections that could not be made.
+func (r *Retry) For(req *http.Request) []RetryOn {
+	if r.allows(req) {
+		return r.On
+	}
+	return slices.DeleteFunc(slices.Clone(r.On), func(on RetryOn) bool { return on != RetryConnect })
+}
+
 // validateRetry checks what the upstream's other keys say about retries.
 func (c *Config) validateRetry(ps *problem.List) {
 	*ps = append(*ps, problem.Within("retry", c.Retry.Validate())...)
 	if c.Retry.TryTimeout > 0 && c.Timeout > 0 && c.Retry.TryTimeout >= c.Timeout {
 		ps.Add("retry.try_timeout", "make it shorter than timeout", "a try may take %v, and all together %v", c.Retry.TryTimeout, c.Timeout)
 	}
-	asks := c.Retry.IdempotencyKey || !slices.Equal(c.Retry.On, []RetryOn{RetryConnect})
+	asks := !c.Retry.IsDefault()
 	switch {
 	case asks && c.Retries < 0:
 		ps.Add("retry", "write how many retries there may be, or remove retry", "nothing is retried with retries: 0")

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // rewrite makes the request that goes to a server.
@@ -30,6 +32,9 @@ func (tx *transaction) rewrite() *Error {
 	}
 	restoreOurs(out.Header, in.Header)
 	appendVia(out.Header, in.ProtoMajor, in.ProtoMinor, &tx.values.via)
+	if s := tx.pool.sticky; s != nil {
+		httpx.CutCookie(out.Header, s.name)
+	}
 	tx.setForwarded(out)
 	ensureTraceparent(out.Header, &tx.values.traceparent)
 	if tx.route.RewriteHost {

@@ -19,6 +19,7 @@ func (tx *transaction) upgrade(res *http.Response) *Error {
 			return failure
 		}
 	}
+	tx.stick(res)
 	server, failure := tx.switched(res)
 	if failure != nil {
 		return failure

@@ -24,8 +24,8 @@ type transaction struct {
 	request http.Request // where out is, and its URL, unless the route's Rewrite has put others in their place
 	url     url.URL
 
-	client     netip.Addr // invalid if unknown
-	balanceKey uint64     // what IPHash hashes; 0 for other balances
+	client   netip.Addr // invalid if unknown
+	affinity affinity
 
 	body   requestBody
 	held   heldBody
@@ -61,8 +61,11 @@ func newTransaction(h *Handler, w http.ResponseWriter, r *http.Request) *transac
 	tx := &transaction{up: h.upstream, pool: h.upstream.pool.Load(), route: &h.opts, w: w, in: r}
 	client := h.client(r)
 	tx.client = client.Addr
-	if tx.pool.cfg.Balance == IPHash {
-		tx.balanceKey = balanceKey(client)
+	switch tx.pool.cfg.Balance {
+	case IPHash:
+		tx.affinity.hash = balanceKey(client)
+	case Cookie:
+		tx.affinity.cookies = tx.takeCookies()
 	}
 	return tx
 }

@@ -162,7 +162,9 @@ func (u *Upstream) newPool(cfg Config, key transportKey, watches map[watchKey]*d
 		}
 	}
 	p.balancer = newBalancer(cfg.Balance, names, rand.Uint64)
-	return p, nil
+	var err error
+	p.sticky, err = newStickiness(&cfg, u.name, names)
+	return p, err
 }
 
 // newMember returns the old pool's member of that server and place, or a new one.

@@ -72,6 +72,7 @@ func (c *Config) Validate() []problem.Problem {
 	if s := c.Buffer.Spool; s > 0 && s < 256<<10 {
 		ps.Add("buffer.spool", "choose 256KiB or more, or 0 for none", "files are given out in pieces of 256KiB")
 	}
+	c.validateCookie(&ps)
 	c.validateRetry(&ps)
 	c.validateNumbers(&ps)
 	return ps

@@ -192,7 +192,7 @@ func (l *line) heads() (first, second *waiter) {
 // serve gives a request a place, and reports whether there was one.
 func (u *Upstream) serve(w *waiter, p *pool, now int64, hopeless bool) bool {
 	if !hopeless {
-		m, trial, why := p.choose(now, w.tx.balanceKey, nil, w.in == &u.line.trials)
+		m, trial, why := p.choose(now, &w.tx.affinity, nil, w.in == &u.line.trials)
 		if why != chosen {
 			return false
 		}

@@ -82,10 +82,10 @@ func TestLineKeepsItsPromises(t *testing.T) {
 		for i := range n {
 			urls = append(urls, fmt.Sprintf("http://10.0.0.%d", i+1))
 		}
-		cfg := proxy.Config{Servers: servers(urls...), MaxConnections: places, Retries: rapid.IntRange(0, 2).Draw(rt, "retries"), Timeout: -1,
+		cfg := signed(proxy.Config{Servers: servers(urls...), MaxConnections: places, Retries: rapid.IntRange(0, 2).Draw(rt, "retries"), Timeout: -1,
 			Balance:  proxy.Balance(rapid.SampledFrom(proxy.Balance("").Values()).Draw(rt, "balance")),
 			Waiting:  proxy.Waiting{Requests: 1000, Timeout: time.Hour},
-			Ejection: proxy.Ejection{Failures: rapid.IntRange(1, 3).Draw(rt, "failures"), For: time.Duration(rapid.IntRange(1, 2000).Draw(rt, "for")) * time.Microsecond}}
+			Ejection: proxy.Ejection{Failures: rapid.IntRange(1, 3).Draw(rt, "failures"), For: time.Duration(rapid.IntRange(1, 2000).Draw(rt, "for")) * time.Microsecond}})
 		apps := &unsteady{inFlight: map[string]int{}, served: map[string]int{}}
 		apps.failing.Store(int64(rapid.SampledFrom([]int{0, 5, 50}).Draw(rt, "failing")))
 		line := new(waits)

@@ -4,8 +4,9 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"net/http"
-	"strings"
 	"time"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // maxCandidates bounds how many cookies of our name are looked at. More than
@@ -65,19 +66,10 @@ type presented struct {
 // candidates returns the well-formed tokens among the request's cookies, and
 // whether any cookie has our name.
 func (s *Settings) candidates(h http.Header) (named bool, found []presented) {
-	for _, line := range h["Cookie"] {
-		for part := range strings.SplitSeq(line, ";") {
-			name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
-			if strings.TrimSpace(name) != s.Cookie.Name {
-				continue
-			}
-			named, value = true, strings.TrimSpace(value)
-			if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
-				value = value[1 : len(value)-1]
-			}
-			if t, ok := s.verify(value); ok && len(found) < maxCandidates {
-				found = append(found, presented{t, t.sum()})
-			}
+	for value := range httpx.CookieValues(h["Cookie"], s.Cookie.Name) {
+		named = true
+		if t, ok := s.verify(value); ok && len(found) < maxCandidates {
+			found = append(found, presented{t, t.sum()})
 		}
 	}
 	return named, found
@@ -86,48 +78,7 @@ func (s *Settings) candidates(h http.Header) (named bool, found []presented) {
 // CutCookie removes the session cookie, and no other, from a request's Cookie
 // header. A caller that looks at cookies between Authorize and ForwardHeaders, as
 // a cache does, calls it first: to it our cookie would be one of the app's own.
-func (m *Manager) CutCookie(h http.Header) { m.set.cut(h) }
-
-// cut removes our cookie, and nothing else, from the Cookie lines.
-func (s *Settings) cut(h http.Header) {
-	lines := h["Cookie"]
-	kept := make([]string, 0, len(lines))
-	changed := false
-	for _, line := range lines {
-		rest, cut := s.cutLine(line)
-		changed = changed || cut
-		if rest != "" || !cut {
-			kept = append(kept, rest)
-		}
-	}
-	switch {
-	case !changed:
-	case len(kept) == 0:
-		delete(h, "Cookie")
-	default:
-		h["Cookie"] = kept
-	}
-}
-
-// cutLine leaves the other cookies of a line byte for byte as they were.
-func (s *Settings) cutLine(line string) (rest string, changed bool) {
-	if !strings.Contains(line, s.Cookie.Name) {
-		return line, false
-	}
-	var kept []string
-	for part := range strings.SplitSeq(line, ";") {
-		name, _, _ := strings.Cut(part, "=")
-		if strings.TrimSpace(name) == s.Cookie.Name {
-			changed = true
-			continue
-		}
-		kept = append(kept, part)
-	}
-	if !changed {
-		return line, false
-	}
-	return strings.TrimSpace(strings.Join(kept, ";")), true
-}
+func (m *Manager) CutCookie(h http.Header) { httpx.CutCookie(h, m.set.Cookie.Name) }
 
 // cookie returns the cookie that gives t to the client for as long as the
 // session may last at most.

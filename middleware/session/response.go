@@ -3,7 +3,8 @@ package session
 import (
 	"errors"
 	"net/http"
-	"strings"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // TakeActions reads what the app server asks for, as ParseActions does, and
@@ -14,7 +15,7 @@ import (
 func (rs *RequestSession) TakeActions(h http.Header) (Actions, error) {
 	taken := takeReserved(h)
 	if rs.route.Mode != Off {
-		rs.m.cutSetCookie(h)
+		httpx.CutSetCookie(h, rs.m.set.Cookie.Name)
 	}
 	if taken == nil {
 		return Actions{}, nil
@@ -30,7 +31,7 @@ func (rs *RequestSession) WriteHeaders(h http.Header) {
 	if rs.cookie != nil {
 		rs.m.SetCookie(h, rs.cookie)
 	} else if rs.private {
-		keepPrivate(h)
+		httpx.KeepPrivate(h)
 	}
 }
 
@@ -41,35 +42,9 @@ func (m *Manager) SetCookie(h http.Header, cookie *http.Cookie) {
 	if cookie == nil {
 		return
 	}
-	m.cutSetCookie(h)
+	httpx.CutSetCookie(h, m.set.Cookie.Name)
 	h.Add("Set-Cookie", cookie.String())
-	keepPrivate(h)
-}
-
-// keepPrivate keeps a response out of every cache, whatever the app said:
-// Cdn-Cache-Control (RFC 9213) and Surrogate-Control would go before
-// Cache-Control in a CDN.
-func keepPrivate(h http.Header) {
-	h.Del("Cdn-Cache-Control")
-	h.Del("Surrogate-Control")
-	h.Del("Expires")
-	h.Set("Cache-Control", "private, no-store")
-}
-
-func (m *Manager) cutSetCookie(h http.Header) {
-	lines := h["Set-Cookie"]
-	kept := lines[:0]
-	for _, line := range lines {
-		name, _, _ := strings.Cut(line, "=")
-		if strings.TrimSpace(name) != m.set.Cookie.Name {
-			kept = append(kept, line)
-		}
-	}
-	if len(kept) == 0 {
-		delete(h, "Set-Cookie")
-		return
-	}
-	h["Set-Cookie"] = kept
+	httpx.KeepPrivate(h)
 }
 
 // Status is the HTTP status for an error of TakeActions or Commit: 502 where the
