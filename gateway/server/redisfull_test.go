@@ -92,3 +92,34 @@ func TestARedisThatCouldEvictSessionsIsWarnedOf(t *testing.T) {
 	do("config", "set", "maxmemory-policy", "allkeys-lru")
 	eventually(t, "it is warned of again", func() bool { return warned("allkeys-lru") })
 }
+
+// A user who may not do what one feature needs is an outage of that feature, and logs nobody out.
+func TestAnACLThatIsTooNarrowIsSaidOfItsFeature(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	do := onOneConnection(t, redis)
+	do("acl", "setuser", "gate", "on", ">pw", "~*", "&*", "+@all")
+	log := new(lockedBuffer)
+	g := start(t, features(t, asUser(t, redis.URL, "gate", "pw"), "cache: {}"), withLog(log))
+	g.well()
+	cookie := g.login("42")
+	do("acl", "setuser", "gate", "resetkeys", "~headgate:limit*", "~headgate:cache*", "~headgate:probe")
+	for range 5 {
+		if a := g.do("GET", "/private/x", "Cookie", cookie); a.StatusCode != 503 || a.Header.Get("Retry-After") == "" {
+			t.Fatalf("a required route: %d %v", a.StatusCode, a.Header)
+		}
+	}
+	if text := g.admin("GET", "/readyz?verbose").text; !strings.Contains(text, "degraded: redis\nlimits: ok\nsessions: none can be read or begun since ") || !strings.Contains(text, "NOPERM") {
+		t.Errorf("/readyz: %s", text)
+	}
+	if g.feature("sessions") != 0 || g.feature("limits") != 1 {
+		t.Error("the metric says something else")
+	}
+	if n := strings.Count(log.String(), "NOPERM"); n != 1 {
+		t.Errorf("%d lines on it:\n%s", n, log)
+	}
+	do("acl", "setuser", "gate", "~*")
+	if a := g.do("GET", "/private/x", "Cookie", cookie); a.StatusCode != 200 {
+		t.Errorf("afterwards: %d", a.StatusCode)
+	}
+}

@@ -72,17 +72,22 @@ func (c *Connections) Shared() *Redis {
 // Feature is what a feature has of its Redis.
 type Feature struct {
 	Name                string   // limits, sessions or cache
-	Away, RefusesWrites *Trouble // nil: no
+	Away, RefusesWrites *Trouble // nil: no; Away is also what the user's rights deny
 }
 
 // Features returns the state of each feature.
 func (c *Connections) Features() []Feature {
 	var features []Feature
 	for _, f := range []struct {
-		name string
-		r    *Redis
-	}{{"limits", c.Limits}, {"sessions", c.Sessions}, {"cache", c.Cache}} {
-		features = append(features, Feature{Name: f.name, Away: f.r.Away(), RefusesWrites: f.r.RefusesWrites()})
+		name  string
+		r     *Redis
+		kinds []string
+	}{{"limits", c.Limits, []string{"limit"}}, {"sessions", c.Sessions, []string{"session", "session-user"}}, {"cache", c.Cache, []string{"cache"}}} {
+		state := Feature{Name: f.name, Away: f.r.Away(), RefusesWrites: f.r.RefusesWrites()}
+		if state.Away == nil {
+			state.Away = f.r.Denied(f.kinds...)
+		}
+		features = append(features, state)
 	}
 	return features
 }

@@ -229,8 +229,12 @@ func (p *pipeline) send(jobs []*job) {
 				}
 				break
 			}
-			if refusal(err) {
+			switch {
+			case err == redis.Nil: //nolint:errorlint // never wrapped, and by far the most frequent
+			case refusal(err):
 				refused = err
+			case startsWith(err, []string{"NOPERM"}):
+				p.redis.denied(c, err)
 			}
 		}
 	}

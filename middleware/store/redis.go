@@ -44,6 +44,7 @@ type Redis struct {
 	mu         sync.Mutex
 	onChange   []func(available bool)
 	onFacts    []func(Facts)
+	denials    map[string]denial // by kind of key
 }
 
 // Open returns a connection to the Redis that o describes. It does not wait
@@ -92,6 +93,7 @@ func Open(o Options) (*Redis, error) {
 		log:     o.Logger,
 		closing: make(chan struct{}),
 		back:    make(chan struct{}, 1),
+		denials: make(map[string]denial),
 	}
 	switch {
 	case opts.MasterName != "":

@@ -26,9 +26,6 @@ var refusals = []string{"OOM", "MISCONF", "NOREPLICAS"}
 
 // refusal reports whether err, a reply to one command, is about all writes.
 func refusal(err error) bool {
-	if err == redis.Nil { //nolint:errorlint // never wrapped, and by far the most frequent
-		return false
-	}
 	if startsWith(err, refusals) {
 		return true
 	}
@@ -57,4 +54,47 @@ func (r *Redis) refused(p *pipeline, err error) {
 			}
 		}
 	})
+}
+
+// denial is what a user's rights (ACL) denied to commands on keys of one kind.
+type denial struct {
+	Trouble
+	last time.Time
+}
+
+// denialFor is for how long a denial is told after the last one. A probe can't find out whether
+// the user has been given the rights.
+const denialFor = time.Minute
+
+// Denied returns what the user of the connection may not do with keys that begin with one of the
+// kinds, such as "session", as of the last minute; nil: nothing was denied.
+func (r *Redis) Denied(kinds ...string) *Trouble {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, kind := range kinds {
+		if d, ok := r.denials[kind]; ok && time.Since(d.last) < denialFor {
+			return &d.Trouble
+		}
+	}
+	return nil
+}
+
+// denied notes that a command was denied, and logs the first of its kind.
+func (r *Redis) denied(c redis.Cmder, err error) {
+	kind, _, _ := strings.Cut(strings.TrimPrefix(firstKey(c), r.prefix), ":")
+	now := time.Now()
+	r.mu.Lock()
+	d, known := r.denials[kind]
+	known = known && now.Sub(d.last) < denialFor
+	if !known {
+		d.Trouble = Trouble{Since: now, Err: err}
+	}
+	d.last = now
+	if len(r.denials) < 64 || known {
+		r.denials[kind] = d
+	}
+	r.mu.Unlock()
+	if !known {
+		r.log.Warn("redis denies a command to the user; see its ACL", "keys", r.prefix+kind, "error", err)
+	}
 }
