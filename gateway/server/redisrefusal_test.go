@@ -93,7 +93,7 @@ func TestARedisThatRefusesConnectionsLogsNobodyOut(t *testing.T) {
 			for range 30 {
 				g.loggedOutNobody(cookie)
 			}
-			for _, line := range []string{`msg="redis is unavailable"`, `msg="rate limits cannot be checked in Redis"`, `msg="cache: the purge log cannot be followed`} {
+			for _, line := range []string{`msg="redis is unavailable" for="limits, sessions"`, `msg="redis is unavailable" for=cache`, `msg="rate limits cannot be checked in Redis"`, `msg="cache: the purge log cannot be followed`} {
 				if n := strings.Count(log.String(), line); n > 1 {
 					t.Errorf("%d times %s in\n%s", n, line, log)
 				}
