@@ -76,6 +76,9 @@ func sections(t *testing.T) []*section {
 			if comment == "" {
 				t.Errorf("%s.%s has no comment", owner.Name(), name)
 			}
+			if strings.Contains(comment, "Required") != (f.Required != "") {
+				t.Errorf("%s.%s: the comment and the tag do not both say whether it is required", owner.Name(), name)
+			}
 			s.keys = append(s.keys, keyDoc{f, comment, value.FieldByIndex(f.Index), requiredKey.MatchString(comment)})
 		}
 		for _, k := range s.keys {

@@ -133,16 +133,16 @@ type Admin struct {
 // ServerTLS names the certificate that clients see. The files are read again when they change.
 type ServerTLS struct {
 	// The certificate and its chain, PEM. Required.
-	CertFile string `yaml:"cert_file" config:"path" want:"a path"`
+	CertFile string `yaml:"cert_file" config:"path" want:"a path" required:"name the file of the certificate and its chain"`
 	// Its private key, PEM. Required.
-	KeyFile string `yaml:"key_file" config:"path" want:"a path"`
+	KeyFile string `yaml:"key_file" config:"path" want:"a path" required:"name the file of the certificate's private key"`
 }
 
 // Client is someone who calls with an API key.
 type Client struct {
 	// SHA-256 of the API key, 64 hexadecimal digits: printf %s "$KEY" | sha256sum.
 	// A list lets an old and a new key work side by side. Required.
-	KeySHA256 []string `yaml:"key_sha256"`
+	KeySHA256 []string `yaml:"key_sha256" required:"make it with: printf %s \"$KEY\" | sha256sum"`
 	// The plan that the client is on; limits give plans numbers of their own. Default: none.
 	Plan string `yaml:"plan"`
 }

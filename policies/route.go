@@ -16,7 +16,7 @@ type Route struct {
 	Group string `yaml:"group"`
 	// The path: /exact, /users/:id (one segment), /files/* (and /files itself); one or a list. A trailing
 	// slash is ignored in matching, and the path is normalised before it. Required.
-	Path []string `yaml:"path"`
+	Path []string `yaml:"path" required:"write path: /* for all"`
 	// Methods. GET includes HEAD. Default: any, known or not.
 	Methods []string `yaml:"methods"`
 	// What else a request must have. Default: nothing.
@@ -106,7 +106,7 @@ type HeaderRules struct {
 type Redirect struct {
 	// An absolute URL or a local path. :name and a last * in its path stand for what they matched in the
 	// route's path. The request's query is kept unless this has one of its own. Required.
-	To string `yaml:"to"`
+	To string `yaml:"to" required:"write where to, like https://example.com/*"`
 	// 301, 302, 303, 307 or 308. Default 302.
 	Status int `yaml:"status"`
 }
@@ -124,7 +124,7 @@ type Respond struct {
 // CORS says which cross-origin requests browsers may make (the Fetch standard, section 3.2).
 type CORS struct {
 	// Origins: https://app.example.com, https://*.example.com, or "*" for any; one or a list. Required.
-	AllowOrigins []string `yaml:"allow_origins"`
+	AllowOrigins []string `yaml:"allow_origins" required:"list the origins whose scripts may call, like https://app.example.com"`
 	// Methods. Default [GET, HEAD, POST].
 	AllowMethods []string `yaml:"allow_methods"`
 	// Request headers. Default: none beyond those that need no permission.

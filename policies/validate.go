@@ -66,14 +66,6 @@ func (c *checker) warn(path, mend, format string, args ...any) {
 	c.Warnf(c.at.At(path), mend, format, args...)
 }
 
-// missing reports a key that must be there, at the key of what it is missing from.
-func (c *checker) missing(path, key, mend string) {
-	if c.at.Has(problem.Key(path, key)) {
-		return // there, but wrong: that was reported
-	}
-	c.Errorf(c.at.KeyAt(path), mend, "%s has no %s", quote(path), key)
-}
-
 // between reports a number that is out of its bounds.
 func (c *checker) between(path string, n, low, high int) bool {
 	if n >= low && n <= high {

@@ -57,12 +57,6 @@ func (c *checker) manyLimits(path string, limits []string) {
 
 // matching checks which requests a route asks for.
 func (c *checker) matching(r *Route, path string) {
-	if len(r.Path) == 0 {
-		c.missing(path, "path", "write path: /* for all")
-		if at := problem.Key(path, "path"); c.at.Has(at) && c.at.Has(problem.Item(path, 0)) {
-			c.bad(at, "write path: /* for all", "the route has no path")
-		}
-	}
 	for i, text := range r.Path {
 		at := problem.Item(problem.Key(path, "path"), i)
 		p, wrong, mend := parsePattern(text)
@@ -148,9 +142,7 @@ func (c *checker) answer(r *Route, path string) {
 }
 
 func (c *checker) redirect(r *Redirect, path string) {
-	if r.To == "" {
-		c.missing(path, "to", "write where to, like https://example.com/*")
-	} else {
+	if r.To != "" {
 		local := strings.HasPrefix(r.To, "/") && !strings.HasPrefix(r.To, "//")
 		absolute := strings.HasPrefix(r.To, "http://") || strings.HasPrefix(r.To, "https://")
 		if !local && !absolute || absolute && !httpx.ValidPort(redirectPort(r.To)) || strings.ContainsAny(r.To, " \\\r\n\t") {
@@ -304,9 +296,6 @@ func (c *checker) ownHeader(path, name string) {
 }
 
 func (c *checker) cors(path string, s *CORS) {
-	if len(s.AllowOrigins) == 0 {
-		c.missing(path, "allow_origins", "list the origins whose scripts may call, like https://app.example.com")
-	}
 	for i, origin := range s.AllowOrigins {
 		at := problem.Item(problem.Key(path, "allow_origins"), i)
 		switch {

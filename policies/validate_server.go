@@ -45,14 +45,6 @@ func (c *checker) server() {
 		c.bad("server.write_timeout", "choose 1s or more, or 0s for no bound", "a client whose line falters for a moment would lose its answer")
 	}
 	c.protocols()
-	if s.TLS != nil {
-		if s.TLS.CertFile == "" {
-			c.missing("server.tls", "cert_file", "name the file of the certificate and its chain")
-		}
-		if s.TLS.KeyFile == "" {
-			c.missing("server.tls", "key_file", "name the file of the certificate's private key")
-		}
-	}
 	if s.AccessLog == "" {
 		c.bad("server.access_log", "write stdout, off, or a file's path", "the access log goes nowhere")
 	}
@@ -107,9 +99,6 @@ func (c *checker) clients() {
 	owner := map[string]string{}
 	for _, name := range names(c, "clients", c.p.Clients) {
 		client, path := c.p.Clients[name], problem.Key("clients", name)
-		if len(client.KeySHA256) == 0 {
-			c.missing(path, "key_sha256", `make it with: printf %s "$KEY" | sha256sum`)
-		}
 		for i, sum := range client.KeySHA256 {
 			at := problem.Item(problem.Key(path, "key_sha256"), i)
 			sum = strings.ToLower(sum)

@@ -3,6 +3,7 @@ package yamlnode
 import (
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -133,8 +134,9 @@ func (d *Decoder) optional(n *yaml.Node, v reflect.Value, path string, o Options
 		d.noValue(n, path)
 		return
 	}
+	pointer := v.Kind() == reflect.Pointer
 	switch {
-	case v.Kind() != reflect.Pointer:
+	case !pointer:
 		setDefaults(v)
 	case v.IsNil():
 		setDefaults(v)
@@ -148,8 +150,8 @@ func (d *Decoder) optional(n *yaml.Node, v reflect.Value, path string, o Options
 	}
 	errors := d.Report.Errors
 	d.value(n, v, path, Options{Want: o.Want})
-	// The owner of a section that says nothing takes it for left out, and would not judge it.
-	if judge, ok := v.Addr().Interface().(interface{ Validate() []problem.Problem }); ok && v.IsZero() && d.Report.Errors == errors {
+	// The owner of a section that says nothing takes it for left out, and would not judge it; but it sees that a pointer is there.
+	if judge, ok := v.Addr().Interface().(interface{ Validate() []problem.Problem }); ok && !pointer && v.IsZero() && d.Report.Errors == errors {
 		d.Source.Problems(d.Report, path, judge.Validate())
 	}
 }
@@ -171,22 +173,54 @@ func (d *Decoder) structure(n *yaml.Node, v reflect.Value, path string, at Posit
 		if !d.note(child, p, path == "") {
 			continue
 		}
+		if f.Required != "" && d.isBlank(p.Value) {
+			d.missing(f, path, d.Position(p.Value))
+			continue
+		}
 		d.value(p.Value, v.FieldByIndex(f.Index), child, f.Options)
-		if f.Required != "" && p.Value.Kind == yaml.SequenceNode && len(p.Value.Content) == 0 {
-			d.Source.broken[child] = true
-			d.Report.Errorf(d.Position(p.Value), f.Required, "%s has no %s", problem.Quote(path), name)
+	}
+}
+
+// required reports keys that must be there, at the key of what they are missing from. A key that is
+// there with nothing behind it was reported by structure.
+func (d *Decoder) required(t reflect.Type, path string) {
+	for _, f := range d.keysOf(t).fields {
+		if f.Required != "" && !d.Source.Has(problem.Key(path, f.Name)) {
+			d.missing(f, path, d.Source.KeyAt(path))
 		}
 	}
 }
 
-// required reports keys that must be there, at the key of what they are missing from.
-func (d *Decoder) required(t reflect.Type, path string) {
-	for _, f := range d.keysOf(t).fields {
-		if child := problem.Key(path, f.Name); f.Required != "" && !d.Source.Has(child) {
-			d.Source.broken[child] = true
-			d.Report.Errorf(d.Source.KeyAt(path), f.Required, "%s has no %s", problem.Quote(path), f.Name)
-		}
+// missing reports that a section says nothing of a key that must be there.
+func (d *Decoder) missing(f Field, path string, at Position) {
+	d.Source.broken[problem.Key(path, f.Name)] = true
+	d.Report.Errorf(at, f.Required, "%s has no %s", problem.Quote(path), f.Name)
+}
+
+// isBlank reports whether a value says nothing: it is null, white space, an empty variable, an empty mapping,
+// or a list of nothing else.
+func (d *Decoder) isBlank(n *yaml.Node) bool {
+	n = target(n)
+	if n.Kind != yaml.SequenceNode {
+		return d.isBlankText(n) || n.Kind == yaml.MappingNode && len(n.Content) == 0
 	}
+	return !slices.ContainsFunc(n.Content, func(item *yaml.Node) bool { return !d.isBlankText(target(item)) })
+}
+
+func (d *Decoder) isBlankText(n *yaml.Node) bool {
+	if n.Kind != yaml.ScalarNode {
+		return false
+	}
+	text, err := expand(n.Value, d.LookupEnv)
+	return isNull(n) || err == nil && strings.TrimSpace(text) == ""
+}
+
+// target is the node that an alias stands for, or the node itself. Only [Walker.Enter] bounds what lies below.
+func target(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
 }
 
 func (d *Decoder) mapping(n *yaml.Node, v reflect.Value, path string, o Options) {

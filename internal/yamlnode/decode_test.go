@@ -138,14 +138,21 @@ func TestAnOptionalSectionIsOffOnOrWritten(t *testing.T) {
 func TestMistakesHavePlaceAndMend(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"tries: -1":                 `1:8: "-1" is negative; write 0 for none`,
-		"mode: fsat":                `1:7: "fsat" is no value of "mode"; did you mean "fast"?`,
-		"part: other":               `1:7: "other" is unknown; write known`,
-		"hosts: [{weight: 2}]":      `1:9: "hosts[0]" has no url; write its URL`,
-		"hosts: http://a":           "1:8: \"hosts\" is \"http://a\" where a list is expected; begin each item with `- `",
-		"expect: [200, 204]":        `1:9: "this" is a list; write a whole number`,
-		"guard:":                    `1:7: "guard" has no value; give it one, or remove the key`,
-		"names: [off, x]\nnmaes: x": `2:1: unknown key "nmaes"; did you mean "names"?`,
+		"tries: -1":                  `1:8: "-1" is negative; write 0 for none`,
+		"mode: fsat":                 `1:7: "fsat" is no value of "mode"; did you mean "fast"?`,
+		"part: other":                `1:7: "other" is unknown; write known`,
+		"hosts: [{weight: 2}]":       `1:9: "hosts[0]" has no url; write its URL`,
+		`hosts: [{url: " "}]`:        `1:15: "hosts[0]" has no url; write its URL`,
+		"hosts: [{url: }]":           `1:15: "hosts[0]" has no url; write its URL`,
+		"hosts: [{url: []}]":         `1:15: "hosts[0]" has no url; write its URL`,
+		"hosts: [{url: [~, '']}]":    `1:15: "hosts[0]" has no url; write its URL`,
+		"hosts: [{url: {}}]":         `1:15: "hosts[0]" has no url; write its URL`,
+		"hosts: [{url: '${NOT:-}'}]": `1:15: "hosts[0]" has no url; write its URL`,
+		"hosts: [{url: &x [*x]}]":    `1:15: "hosts[0].url" is a list; write a string`,
+		"hosts: http://a":            "1:8: \"hosts\" is \"http://a\" where a list is expected; begin each item with `- `",
+		"expect: [200, 204]":         `1:9: "this" is a list; write a whole number`,
+		"guard:":                     `1:7: "guard" has no value; give it one, or remove the key`,
+		"names: [off, x]\nnmaes: x":  `2:1: unknown key "nmaes"; did you mean "names"?`,
 	} {
 		_, d := decode(t, text)
 		found := d.Report.Sorted()
