@@ -1,8 +1,10 @@
 package listener
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -84,7 +86,7 @@ func (c *http1Conn) serve() error {
 	handedOver := false
 	defer func() { // also where a handler ends this goroutine
 		if p := recover(); p != nil {
-			c.server.options.Logger.Error("serving a connection panicked", "peer", c.remote, "panic", p, "stack", string(debug.Stack()))
+			c.server.panicked.Log(context.Background(), c.server.options.Logger, slog.LevelError, "serving a connection panicked", "peer", c.remote, "panic", p, "stack", string(debug.Stack()))
 		}
 		if !handedOver && !c.watch.hijacked.Load() {
 			c.Conn.Close()
@@ -258,7 +260,7 @@ func (c *http1Conn) run(x *servedRequest) (whole bool) {
 			return
 		}
 		if p := recover(); p != nil && p != http.ErrAbortHandler {
-			c.server.options.Logger.Error("a handler panicked", "peer", c.remote, "panic", p, "stack", string(debug.Stack()))
+			c.server.panicked.Log(x.request.Context(), c.server.options.Logger, slog.LevelError, "a handler panicked", "peer", c.remote, "panic", p, "stack", string(debug.Stack()))
 		}
 		if x.body != nil {
 			x.body.drain(0)

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/headgate/headgate/internal/seldom"
 )
 
 // Server is a public listener. All methods are safe for concurrent use.
@@ -25,6 +27,7 @@ type Server struct {
 	date       dates
 
 	draining atomic.Bool // answers end their connection
+	panicked seldom.Line
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}

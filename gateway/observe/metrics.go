@@ -19,7 +19,7 @@ type Metrics struct {
 	requests   *series[answered, prometheus.Counter]
 	duration   *series[string, prometheus.Observer] // by route
 	InFlight   prometheus.Gauge                     // requests being answered now
-	LogDropped prometheus.Counter                   // access log lines that were dropped
+	LogDropped prometheus.Counter                   // access log lines that were lost
 
 	decisions    *series[decided, prometheus.Counter]
 	checks       prometheus.Histogram
@@ -101,7 +101,7 @@ func NewMetrics(version string) *Metrics {
 		}),
 		LogDropped: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "headgate_access_log_dropped_lines_total",
-			Help: "Access log lines dropped because they could not be written fast enough.",
+			Help: "Access log lines that were lost: they could not be written (a full disk), or not fast enough.",
 		}),
 		checks: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "headgate_limit_check_duration_seconds",

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/gateway/observe"
+	"github.com/headgate/headgate/internal/seldom"
 	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/middleware/clientip"
 	"github.com/headgate/headgate/middleware/proxy"
@@ -43,7 +44,11 @@ type Pipeline struct {
 	affinity map[string]string // the cookie of an upstream that chooses servers by one
 	routes   []*Route          // by the matcher's index
 	live     Backends
+	lines    lines
 }
+
+// lines are those of the log that any request may cause.
+type lines struct{ panicked, failed seldom.Line }
 
 // Route is one route of a policy, ready to be run.
 type Route struct {

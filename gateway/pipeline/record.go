@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"errors"
+	"log/slog"
 	"net/http"
 	"runtime/debug"
 
@@ -15,7 +16,7 @@ func (r *Request) finish() {
 	panicked := recover()
 	res := r.echo.Response()
 	if panicked != nil && panicked != http.ErrAbortHandler {
-		r.pipeline.parts.Log.Error("a request panicked", "id", r.id, "panic", panicked, "stack", string(debug.Stack()))
+		r.pipeline.lines.panicked.Log(r, r.pipeline.parts.Log, slog.LevelError, "a request panicked", "id", r.id, "panic", panicked, "stack", string(debug.Stack()))
 		r.cause = errors.New("panic")
 		if !res.Committed {
 			refuse(http.StatusInternalServerError, "").write(r)

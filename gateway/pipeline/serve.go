@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 
 	"github.com/headgate/headgate/middleware/clientip"
@@ -69,7 +70,7 @@ func (r *Request) writeOwn(a *Answer) {
 		a = refuse(proxy.StatusClientGone, "") // for the access log: the client does not read it
 	}
 	if a.Status == http.StatusInternalServerError && a.form == asProblem {
-		r.pipeline.parts.Log.Error("a request failed", "id", r.id, "error", r.cause)
+		r.pipeline.lines.failed.Log(r, r.pipeline.parts.Log, slog.LevelError, "a request failed", "id", r.id, "error", r.cause)
 	}
 	a.write(r)
 }

@@ -288,8 +288,9 @@ func (s *Server) openAccessLog() error {
 		s.teardown.push(func() { f.Close() })
 		out = f
 	}
-	s.accessLog = observe.NewLogWriter(out, s.metrics.LogDropped.Inc, func(err error) {
-		s.log.Error("the access log cannot be written", "error", err)
+	lost := func(lines int) { s.metrics.LogDropped.Add(float64(lines)) }
+	s.accessLog = observe.NewLogWriter(out, lost, func(lines int, why error) {
+		s.log.Error("the access log has lost lines", "lines", lines, "error", why)
 	})
 	s.teardown.push(s.accessLog.Close)
 	return nil

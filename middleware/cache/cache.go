@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/internal/httpx"
+	"github.com/headgate/headgate/internal/seldom"
 	"github.com/headgate/headgate/middleware/cache/internal/collapse"
 	"github.com/headgate/headgate/middleware/cache/internal/fleet"
 	"github.com/headgate/headgate/middleware/store"
@@ -64,6 +65,7 @@ type Cache struct {
 	name     string
 	now      func() time.Time
 	log      *slog.Logger
+	lines    lines
 	observer Observer
 
 	local   *localTier
@@ -88,6 +90,9 @@ type Cache struct {
 	stop       context.CancelFunc
 	alive      context.Context
 }
+
+// lines are those of the log that any request may cause.
+type lines struct{ unconfirmed, panicked seldom.Line }
 
 // recentBytes bounds each set of recent keys.
 const recentBytes = 4 << 20

@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -51,7 +52,7 @@ func (c *Cache) invalidating(ec echo.Context, next echo.HandlerFunc, scheme stri
 		defer cancel()
 		all := append(c.changedBy(&u, res.Header()), tags...)
 		if err := c.purge(ctx, all, false); err != nil {
-			c.log.Warn("cache: an invalidation is not confirmed yet; it will be repeated", "url", u.Path, "error", err)
+			c.lines.unconfirmed.Log(ctx, c.log, slog.LevelWarn, "cache: an invalidation is not confirmed yet; it will be repeated", "url", u.Path, "error", err)
 		}
 		c.observer.Purged("invalidation", false)
 	}

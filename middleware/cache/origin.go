@@ -2,6 +2,7 @@ package cache
 
 import (
 	"errors"
+	"log/slog"
 	"net/http"
 	"runtime/debug"
 	"time"
@@ -97,7 +98,7 @@ func (t *fetch) ask() (w *capture, err error) {
 		case p == http.ErrAbortHandler:
 			err = collapse.ErrAborted
 		default:
-			t.c.log.Error("cache: the handler panicked in a fetch", "panic", p, "path", t.j.req.URL.Path, "stack", string(debug.Stack()))
+			t.c.lines.panicked.Log(t.f.Context(), t.c.log, slog.LevelError, "cache: the handler panicked in a fetch", "panic", p, "path", t.j.req.URL.Path, "stack", string(debug.Stack()))
 			err = &panicError{p}
 		}
 	}()

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -206,8 +207,11 @@ func (rs *RequestSession) change(ctx context.Context, a Actions) (*http.Cookie, 
 	}
 	cookie, err := rs.write(ctx, a.Renew, func(r *record) error { return rs.m.mergeInto(r, a.Merge) })
 	if err != nil && a.Merge == nil && !a.Renew {
-		// The app did not ask for this rotation: the next request tries again.
-		rs.m.log.WarnContext(ctx, "session ID not rotated", "ref", rs.token.handle, "error", err)
+		// The app did not ask for this rotation: the next request tries again, or finds
+		// that the session has ended.
+		if !errors.Is(err, ErrEnded) {
+			rs.m.lines.notRotated.Log(ctx, rs.m.log, slog.LevelWarn, "session ID not rotated", "ref", rs.token.handle, "error", err)
+		}
 		return nil, nil
 	}
 	return cookie, err

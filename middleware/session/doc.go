@@ -63,8 +63,8 @@
 //   - Redis does not answer: [ErrUnavailable], never "logged out". Required
 //     routes and those that begin or end sessions answer 503; on optional ones
 //     the request passes as anonymous. The client keeps its cookie.
-//   - A login, logout or merge that could not be saved is an error, and so is
-//     a change of a session that has ended meanwhile.
+//   - A login, logout or merge that could not be saved is an error (503), and so is
+//     a change of a session that has ended meanwhile ([ErrEnded], 409).
 //   - A touch or a rotation that could not be saved is tried again by the next request.
 //   - Without Redis the same records live in a bounded map in this process;
 //     where it is full, sessions near their end make room, and anonymous

@@ -81,7 +81,7 @@ func Get(c echo.Context) (*sessions.Session, error) {
 
 // Save stores what has changed in a session that [Get] returned, before the
 // response is written: gorilla's Save, with its error turned into an
-// *echo.HTTPError.
+// *echo.HTTPError: 409 where the session has ended since the request came.
 func Save(c echo.Context, s *sessions.Session) error {
 	return failed(c, s.Save(c.Request(), c.Response()))
 }
@@ -93,7 +93,7 @@ func failed(c echo.Context, err error) error {
 	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrEnded):
 		refusal := Refuse(err)
 		refusal.WriteHeaders(c.Response().Header())
-		return echo.NewHTTPError(refusal.Status, "the session is not available").SetInternal(err)
+		return echo.NewHTTPError(refusal.Status, refusal.Reason).SetInternal(err)
 	}
 	return echo.NewHTTPError(http.StatusInternalServerError).SetInternal(err)
 }

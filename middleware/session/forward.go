@@ -2,6 +2,7 @@ package session
 
 import (
 	"cmp"
+	"log/slog"
 	"net/http"
 )
 
@@ -31,7 +32,7 @@ func (rs *RequestSession) ForwardHeaders(h http.Header) {
 	if data := s.Data(); len(data) <= maxHeaderData {
 		h.Set(HeaderSession, string(data))
 	} else {
-		rs.m.log.Warn("session data left out of the request: above 4 KiB", "ref", s.Ref, "bytes", len(data))
+		rs.m.lines.tooLarge.Log(rs.request.Context(), rs.m.log, slog.LevelWarn, "session data left out of the request: above 4 KiB", "ref", s.Ref, "bytes", len(data))
 	}
 	h.Set(HeaderRef, s.Ref)
 	signer, audience := rs.assertion()
@@ -40,7 +41,7 @@ func (rs *RequestSession) ForwardHeaders(h http.Header) {
 	}
 	assertion, err := signer.Sign(s, audience)
 	if err != nil { // the claims are strings and numbers, which always encode
-		rs.m.log.Error("session not signed for the app server", "ref", s.Ref, "error", err)
+		rs.m.lines.notSigned.Log(rs.request.Context(), rs.m.log, slog.LevelError, "session not signed for the app server", "ref", s.Ref, "error", err)
 		return
 	}
 	h.Set(HeaderAssertion, assertion)

@@ -149,7 +149,7 @@ func TestARequestInFlightDoesNotReviveALoggedOutSession(t *testing.T) {
 			if b.current() != nil {
 				t.Fatalf("%s: the logout left the cookie", name)
 			}
-			if err := inFlight.answer(headers...); !errors.Is(err, session.ErrEnded) || session.Status(err) != 503 {
+			if err := inFlight.answer(headers...); !errors.Is(err, session.ErrEnded) || session.Status(err) != 409 {
 				t.Fatalf("%s: a change of an ended session says %v", name, err)
 			}
 			wantUser(t, stolen.get(t, f.instances[0]), "-")
@@ -284,4 +284,37 @@ func TestRedisExpiresWhatNobodyAsksFor(t *testing.T) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+// A change that meets a session which has ended since the request came is a conflict with
+// that end, and no outage: 503 is for Redis alone.
+func TestAChangeOfASessionThatEndedMeanwhileIsAConflict(t *testing.T) {
+	t.Parallel()
+	onEachStore(t, session.Settings{}, func(t *testing.T, f *fleet) {
+		ends := map[string]func(t *testing.T, b *browser){
+			"a logout":     func(t *testing.T, b *browser) { b.start(t, f.instances[1], logout).mustAnswer() },
+			"a revocation": func(t *testing.T, b *browser) { _, _ = f.instances[1].RevokeUser(t.Context(), "42") },
+			"its timeout":  func(*testing.T, *browser) { f.clock.Advance(13 * time.Hour) },
+		}
+		changes := map[string][]string{
+			"a merge":               {session.HeaderMerge, `{"a":1}`},
+			"a renewal":             {session.HeaderRenew, "?1"},
+			"a merge and a renewal": {session.HeaderMerge, `{"a":1}`, session.HeaderRenew, "?1"},
+		}
+		for ending, end := range ends {
+			for change, headers := range changes {
+				var b browser
+				b.login(t, f.instances[0], "42")
+				r := b.start(t, f.instances[0], optional)
+				end(t, &browser{cookie: b.current()})
+				err := r.answer(headers...)
+				refusal := session.Refuse(err)
+				if !errors.Is(err, session.ErrEnded) || refusal.Status != 409 || refusal.Header.Get("Retry-After") != "" ||
+					!strings.Contains(refusal.Reason, "ended meanwhile") {
+					t.Errorf("%s after %s: %v, answered %d %q, Retry-After %q", change, ending, err,
+						refusal.Status, refusal.Reason, refusal.Header.Get("Retry-After"))
+				}
+			}
+		}
+	})
 }

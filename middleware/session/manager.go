@@ -12,6 +12,7 @@ import (
 	"github.com/rbcervilla/redisstore/v9"
 
 	"github.com/headgate/headgate/internal/boundedmap"
+	"github.com/headgate/headgate/internal/seldom"
 	"github.com/headgate/headgate/middleware/store"
 )
 
@@ -53,7 +54,11 @@ type shared struct {
 	remember *boundedmap.Map[digest, Identity]
 	now      func() time.Time
 	log      *slog.Logger
+	lines    lines
 }
+
+// lines are those of the log that any request may cause.
+type lines struct{ notTouched, notRotated, tooLarge, notSigned seldom.Line }
 
 const (
 	rememberBytes = 8 << 20

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -247,7 +248,7 @@ func (rs *RequestSession) touch(ctx context.Context) {
 	if err != nil {
 		// The session is known to be live; what was not written now is written
 		// at the next request.
-		m.log.WarnContext(ctx, "session not touched", "ref", rs.token.handle, "error", err)
+		m.lines.notTouched.Log(ctx, m.log, slog.LevelWarn, "session not touched", "ref", rs.token.handle, "error", err)
 	}
 }
 

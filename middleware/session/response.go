@@ -48,10 +48,14 @@ func (m *Manager) SetCookie(h http.Header, cookie *http.Cookie) {
 }
 
 // Status is the HTTP status for an error of TakeActions or Commit: 502 where the
-// app server asked for something that can't be, 503 where it could not be saved.
+// app server asked for something that can't be, 409 where the session has ended since
+// the request came, 503 where it could not be saved.
 func Status(err error) int {
-	if errors.Is(err, ErrMalformed) || errors.Is(err, ErrTooLarge) {
+	switch {
+	case errors.Is(err, ErrMalformed), errors.Is(err, ErrTooLarge):
 		return http.StatusBadGateway
+	case errors.Is(err, ErrEnded):
+		return http.StatusConflict
 	}
 	return http.StatusServiceUnavailable
 }
@@ -63,6 +67,8 @@ func Refuse(err error) Verdict {
 	switch {
 	case errors.Is(err, ErrMalformed):
 		reason = "The app server sent headers that the gateway cannot follow."
+	case errors.Is(err, ErrEnded):
+		reason = "The session has ended meanwhile, and nothing was saved in it."
 	case errors.Is(err, errNotEnded):
 		reason = "The session could not be ended."
 	}
