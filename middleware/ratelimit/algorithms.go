@@ -55,6 +55,16 @@ func (a Algorithm) line() *algorithm {
 	return nil
 }
 
+// forRequests is the line of the algorithm that counts limits of so many requests. A
+// sliding_window of few is counted as a sliding_log. Each size of a limit (its own, or a
+// plan's) has keys of its own, so that no key ever holds two formats.
+func (a *algorithm) forRequests(requests int64) *algorithm {
+	if a.word == SlidingWindow && requests <= exactUpTo {
+		return SlidingLog.line()
+	}
+	return a
+}
+
 // state is a counter of any algorithm, as memory keeps it. The zero state is a
 // counter that has never been used.
 type state struct {

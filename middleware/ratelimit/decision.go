@@ -12,9 +12,9 @@ type Decision struct {
 	// Remaining is what is left after this request.
 	Remaining int64
 	// Reset is how long the present count lasts if no further request consumes:
-	// until the window ends (fixed_window; sliding_window, where it fades from
-	// then on), its last admission leaves the window (sliding_log), or the
-	// bucket is full (token_bucket).
+	// until the window ends (fixed_window; sliding_window of more than 32 requests,
+	// where it fades from then on), its last admission leaves the window (sliding_log;
+	// sliding_window of up to 32), or the bucket is full (token_bucket).
 	Reset time.Duration
 	// RetryAfter is, for a denial, how long it takes until one request of this
 	// cost would be admitted.

@@ -77,6 +77,7 @@ func bindAll(limits []Limit) ([]*bound, error) {
 
 func (l Limit) variant(requests int64) variant {
 	q := l.quota(requests)
+	counts := l.Algorithm.line().forRequests(requests)
 	flags := ""
 	if l.DryRun {
 		flags += "d"
@@ -89,15 +90,18 @@ func (l Limit) variant(requests int64) variant {
 	}
 	id := l.identity(q)
 	return variant{
-		pure:    pure{algorithm: l.Algorithm.line(), quota: q},
+		pure:    pure{algorithm: counts, quota: q},
 		id:      id,
 		denials: l.denialIdentity(q),
 		redis:   fmt.Sprintf("%s:%016x", l.Name, id),
-		needs:   needsOf(l),
-		args:    []any{string(l.Algorithm), q.requests, q.window, q.burst, l.Cost, flags},
+		needs:   needsOf(counts, l.Count),
+		args:    []any{string(counts.word), q.requests, q.window, q.burst, l.Cost, flags},
 		header:  newFieldItem(l, q),
 	}
 }
+
+// mostBytes is the memory that a counter of the variant can take.
+func (v *variant) mostBytes() int64 { return counterBytes + v.algorithm.bytesPerRequest*v.requests }
 
 // of returns the limit's size for a client's plan.
 func (b *bound) of(plan string) *variant {

@@ -35,7 +35,8 @@ type Limit struct {
 	// clean; everything else may be edited without losing count. Required.
 	Name string `yaml:"-"`
 	// How requests are counted: fixed_window (cheapest; up to twice the requests around a boundary),
-	// sliding_window (two counters, smooth, slightly approximate), sliding_log (exact; memory grows with requests),
+	// sliding_window (exact up to 32 requests; above, two counters: smooth, up to twice the requests in a window at the worst),
+	// sliding_log (exact; memory grows with requests),
 	// or token_bucket (a steady rate, with bursts). Default sliding_window.
 	Algorithm Algorithm `yaml:"algorithm"`
 	// What has a counter of its own: ip, client, user, session, route, host, method,
@@ -204,6 +205,9 @@ func (l Limit) quota(requests int64) quota {
 // every counter's key, so that an edited limit starts clean.
 func (l Limit) identity(q quota) uint64 {
 	text := fmt.Sprintf("%s|%s|%d|%d|%d", l.Name, l.Algorithm, q.requests, q.window, q.burst)
+	if a := l.Algorithm.line(); a.forRequests(q.requests) != a {
+		text += "|" + string(a.forRequests(q.requests).word) // instances of before kept such a counter in a's format
+	}
 	for _, p := range l.Key {
 		text += "|" + p.String()
 	}

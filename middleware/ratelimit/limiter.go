@@ -278,11 +278,11 @@ func (c *Counters) noteDryRun(it *item, r *Request) {
 func (c *Counters) canHold(limits []*bound) error {
 	var errs []error
 	for _, b := range limits {
-		most := b.Requests
+		most := b.base.mostBytes()
 		for _, v := range b.plans {
-			most = max(most, v.requests)
+			most = max(most, v.mostBytes())
 		}
-		if counterBytes+b.Algorithm.line().bytesPerRequest*most > c.memory.maxBytes {
+		if most > c.memory.maxBytes {
 			errs = append(errs, errors.New("limit \""+b.Name+"\": its counter is too large for the memory given to counters; raise CountersOptions.MemoryBytes, lower its requests or use sliding_window"))
 		}
 	}

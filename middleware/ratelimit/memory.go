@@ -78,7 +78,7 @@ func (m *memory) take(items []item, now int64, peek bool) {
 		if !it.asks {
 			continue
 		}
-		counter := m.shard(it.key).at(it.key, now)
+		counter := m.shard(it.key).at(it.key)
 		v := &views[i]
 		it.pure.view(v, &counter.state, now)
 		switch {
@@ -196,9 +196,10 @@ func unsettledCost(pending [3]int64, q *quota, now int64) int64 {
 // unused is the counter of a key that has none. It is never written.
 var unused storedCounter
 
-// at returns the key's counter, to be read.
-func (s *memoryShard) at(k counterKey, now int64) *storedCounter {
-	if e := s.Find(k); e != nil && e.Expires > now {
+// at returns the key's counter, to be read. One that has expired counts nothing any
+// more, but the memory of its log is used again.
+func (s *memoryShard) at(k counterKey) *storedCounter {
+	if e := s.Find(k); e != nil {
 		return &e.Value
 	}
 	return &unused

@@ -23,8 +23,8 @@ func TestKeysLiveAsLongAsTheirStateMatters(t *testing.T) {
 	} {
 		s.FlushAll()
 		c := newCounters(t, ratelimit.CountersOptions{Redis: openStore(t, s.URL)})
-		x := limit("x", a, 30, time.Hour)
-		x.Cost = 3
+		x := limit("x", a, 40, time.Hour)
+		x.Cost = 4
 		begin := time.Now()
 		check(newLimiter(t, c, x), from("192.0.2.1"))
 		keys, err := s.Client.Keys(t.Context(), "*").Result()

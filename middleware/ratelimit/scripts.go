@@ -20,16 +20,16 @@ const (
 	allNeeds           = 2 * needsPending
 )
 
-// needsOf returns what the scripts for a limit must contain.
-func needsOf(l Limit) (n needs) {
+// needsOf returns what the scripts for a limit must contain that is counted by a.
+func needsOf(a *algorithm, count Count) (n needs) {
 	for i := range algorithms {
 		word := algorithms[i].word
 		// pending.lua counts by sliding_window.
-		if word == l.Algorithm || word == SlidingWindow && !l.Count.All() {
+		if word == a.word || word == SlidingWindow && !count.All() {
 			n |= 1 << i
 		}
 	}
-	if !l.Count.All() {
+	if !count.All() {
 		n |= needsPending
 	}
 	return n

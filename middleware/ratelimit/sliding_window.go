@@ -1,33 +1,41 @@
 package ratelimit
 
-// SlidingWindow weighs the window before by how much of it still counts: smooth,
-// two numbers per key, slightly approximate. The default.
+// SlidingWindow is exact up to 32 requests. Above, it weighs the window before by how
+// much of it still counts: smooth, two numbers per key, slightly approximate. The
+// default.
 const SlidingWindow Algorithm = "sliding_window"
 
-// slidingWindow estimates the requests in the window that ends now from two
-// fixed ones: the current one in full, and of the previous one the part that
-// the sliding window still covers.
+// exactUpTo is the largest number of requests that a sliding_window counts in a log, as
+// sliding_log does: there an estimate is off by a large part of the limit, and a log is
+// small.
+const exactUpTo = 32
+
+// slidingWindow counts limits of more than exactUpTo requests. It estimates the
+// requests in the window that ends now from two fixed ones: the current one in full,
+// and of the previous one the part that the sliding window still covers.
 //
 //	estimate = previous * (window - elapsed) / window + current
-//	admit when estimate + cost <= limit
+//	admit when estimate + cost - 1 < limit
+//
+// Less a fraction of one request the estimate may reach the limit: were it rounded up,
+// constant demand would get one request less than limit in each window.
 //
 // A key's first window opens with its first request; later ones follow on
 // without a gap, until nothing that was admitted counts any longer.
 //
 // Error: the estimate takes the previous window's requests as spread evenly.
 // Never more than limit are admitted within one of its own windows, but a span
-// of the same length that lies across two of them can see up to 2*limit - 1:
-// limit at the very end of one, and limit - 1 by the end of the next, as the
-// weight of the former fades. Traffic that does not aim for this sees an error
-// of a few percent. Where the bound must be exact, choose sliding_log.
+// of the same length that lies across two of them can see up to 2*limit: limit at the
+// very end of one, and limit by the end of the next, as the weight of the former fades.
+// Constant demand above the rate gets the limit to within one percent. A client that
+// keeps exactly to the rate is denied at most once a window. Where the bound must be exact, choose
+// sliding_log.
 //
-// Memory per key: three integers, at most two windows long.
+// Memory per key: three integers, at most two windows long; up to exactUpTo requests
+// what sliding_log takes.
 //
 // Choose it when in doubt: it costs what a fixed window costs, has no edge for
-// a client to burst across, and lets who was denied in again gradually.
-//
-// The previous window's share is rounded up, so that the comparison above is that
-// of the exact fractions: previous*(window-elapsed) <= (limit-current-cost)*window.
+// a client to burst across, and lets a client that was denied in again gradually.
 type slidingWindow struct {
 	start    int64 // when the current window opened, microseconds
 	current  int64
@@ -59,7 +67,7 @@ func (s slidingWindow) at(q *quota, now int64) slidingWindow {
 }
 
 func (s slidingWindow) estimate(q *quota) int64 {
-	carried, _ := mulDiv(s.previous, s.start+q.window-s.now, q.window-1, q.window)
+	carried, _ := mulDiv(s.previous, s.start+q.window-s.now, 0, q.window)
 	return carried + s.current
 }
 
@@ -77,14 +85,19 @@ func (s slidingWindow) admit(cost int64) (slidingWindow, int64) {
 func (s slidingWindow) admits(q *quota, cost int64) int64 {
 	end := s.start + q.window
 	if free := q.requests - s.current - cost; free >= 0 {
-		weight, _ := mulDiv(free, q.window, 0, s.previous)
-		return end - weight
+		return end - fadesTo(q, s.previous, free)
 	}
-	if q.requests-cost >= s.current {
-		return end
+	if free := q.requests - cost; free < s.current {
+		return end + q.window - fadesTo(q, s.current, free)
 	}
-	weight, _ := mulDiv(q.requests-cost, q.window, 0, s.current)
-	return end + q.window - weight
+	return end
+}
+
+// fadesTo returns the longest rest of the window, in microseconds, at which not more
+// than free of previous requests count. free is less than previous.
+func fadesTo(q *quota, previous, free int64) int64 {
+	rest, _ := mulDiv(free+1, q.window, -1, previous)
+	return rest
 }
 
 // left returns what remains, and when the current window ends: what was

@@ -1,4 +1,5 @@
--- The twin of sliding_window.go.
+-- The twin of sliding_window.go. Limits of up to 32 requests are counted by
+-- sliding_log.lua instead.
 local sliding_window = {}
 algorithms.sliding_window = sliding_window
 
@@ -15,7 +16,7 @@ function sliding_window.look(l)
 end
 
 local function estimate(l)
-  local carried = muldiv(l.previous, l.start + l.window - l.at, l.window - 1, l.window)
+  local carried = muldiv(l.previous, l.start + l.window - l.at, 0, l.window)
   return carried + l.current
 end
 
@@ -26,16 +27,18 @@ function sliding_window.admit(l)
   return l.start
 end
 
+local function fades_to(l, previous, free)
+  local rest = muldiv(free + 1, l.window, -1, previous)
+  return rest
+end
+
 function sliding_window.admits(l)
   local finish = l.start + l.window
   local free = l.requests - l.current - l.cost
-  if free >= 0 then
-    local weight = muldiv(free, l.window, 0, l.previous)
-    return finish - weight
-  end
-  if l.requests - l.cost >= l.current then return finish end
-  local weight = muldiv(l.requests - l.cost, l.window, 0, l.current)
-  return finish + l.window - weight
+  if free >= 0 then return finish - fades_to(l, l.previous, free) end
+  free = l.requests - l.cost
+  if free < l.current then return finish + l.window - fades_to(l, l.current, free) end
+  return finish
 end
 
 function sliding_window.left(l)
