@@ -184,6 +184,39 @@ func TestBodyThatIsExpectedToBeAskedFor(t *testing.T) {
 	}
 }
 
+// A client that sends the body behind the head does not wait: it is sent no 100, and
+// the handler, which may be a proxy, learns of no expectation.
+func TestBodyThatHasComeIsNotAskedFor(t *testing.T) {
+	t.Parallel()
+	h := &recorder{}
+	addr, _ := start(t, listener.Options{Handler: h})
+	c := dial(t, addr)
+	br := bufio.NewReader(c)
+	for _, request := range []string{
+		post("Content-Length: 3", "Expect: 100-continue") + "abc",
+		post("Content-Length: 3", "Expect: 100-continue") + "a",
+		post("Transfer-Encoding: chunked", "Expect: 100-continue") + "3\r\nabc\r\n0\r\n\r\n",
+	} {
+		send(t, c, request)
+		if strings.HasSuffix(request, "\na") {
+			send(t, c, "bc")
+		}
+		res, err := http.ReadResponse(br, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, res.Body)
+		if res.StatusCode != 200 {
+			t.Errorf("status %d", res.StatusCode)
+		}
+	}
+	for _, s := range h.all() {
+		if s.Body != "abc" || s.Header["Expect"] != nil {
+			t.Errorf("the handler met %+v", s)
+		}
+	}
+}
+
 // slowToAsk is a listener on whose connections a 100 (Continue) takes its time.
 type slowToAsk struct{ net.Listener }
 

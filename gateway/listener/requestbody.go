@@ -41,7 +41,12 @@ const (
 
 func newRequestBody(c *http1Conn, h *http1.RequestHead) *requestBody {
 	b := &requestBody{conn: c, data: http1.NewBody(h.Body), rate: newBodyRate(c.server.options)}
-	if h.Expect {
+	switch {
+	case h.Expect && c.r < c.w:
+		// A client that sends the body all the same does not wait, and an app server
+		// need not be waited for (RFC 9110 section 10.1.1: 100 may be left out).
+		delete(h.Header, "Expect")
+	case h.Expect:
 		b.asking.Store(mustAsk)
 	}
 	return b
