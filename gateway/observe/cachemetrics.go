@@ -35,7 +35,7 @@ func NewCacheMetrics() *CacheMetrics {
 			return lookups.WithLabelValues(l.rule, l.result, l.reason)
 		}),
 		collapsed: counter("headgate_cache_collapsed_total", "Requests answered by a fetch that another request had begun.", "rule"),
-		unstored:  counter("headgate_cache_not_stored_total", "Answers of app servers on cached routes that were not stored, by the reason, which Cache-Status has, too.", "rule", "reason"),
+		unstored:  counter("headgate_cache_not_stored_total", "Answers of app servers on cached routes that were not stored, by the reason, which Cache-Status has, too. With over-cache-bytes they were, but by this instance alone: what the cache keeps in Redis has reached redis.cache_bytes.", "rule", "reason"),
 		stored:    counter("headgate_cache_stored_total", "Responses stored.", "rule"),
 		bytes:     counter("headgate_cache_stored_bytes_total", "Bytes of the bodies of stored responses.", "rule"),
 		purges:    counter("headgate_cache_purges_total", "Purges that this instance began.", "kind", "soft"),
@@ -54,6 +54,8 @@ func (m *CacheMetrics) Register(r *prometheus.Registry, stats func() cache.Stats
 	r.MustRegister(m.lookups, m.collapsed, m.unstored, m.stored, m.bytes, m.purges, m.evictions,
 		gauge("headgate_cache_local_entries", "Resources in the local tier.", func(s cache.Stats) float64 { return float64(s.LocalEntries) }),
 		gauge("headgate_cache_local_bytes", "Bytes that the local tier takes.", func(s cache.Stats) float64 { return float64(s.LocalBytes) }),
+		gauge("headgate_cache_redis_bytes", "Bytes of Redis' memory that cached responses take, over all instances, as this one knows.", func(s cache.Stats) float64 { return float64(s.RedisBytes) }),
+		gauge("headgate_cache_redis_limit_bytes", "The most that they may take: redis.cache_bytes; 0 without Redis.", func(s cache.Stats) float64 { return float64(s.RedisLimit) }),
 		gauge("headgate_cache_filling_bytes", "Bytes of responses on their way into the cache.", func(s cache.Stats) float64 { return float64(s.FillingBytes) }),
 		gauge("headgate_cache_fetches", "Requests to the app servers under way on behalf of several.", func(s cache.Stats) float64 { return float64(s.Fetches) }),
 		gauge("headgate_cache_purge_log_entries", "Tags in the log of purges.", func(s cache.Stats) float64 { return float64(s.PurgeLog) }),
@@ -83,6 +85,9 @@ func (m *CacheMetrics) Stored(rule string, bytes int64) {
 	m.stored.WithLabelValues(rule).Inc()
 	m.bytes.WithLabelValues(rule).Add(float64(bytes))
 }
+
+// NotStored implements cache.Observer.
+func (m *CacheMetrics) NotStored(rule, reason string) { m.unstored.WithLabelValues(rule, reason).Inc() }
 
 // Purged implements cache.Observer.
 func (m *CacheMetrics) Purged(kind string, soft bool) {

@@ -124,7 +124,7 @@ func (s *Server) openCache() error {
 	if s.parts.redis != nil {
 		redis = s.parts.redis.Cache
 	}
-	c, err := cache.New(cache.Options{Redis: redis, Logger: s.log, Observer: observer, Now: s.options.Now})
+	c, err := cache.New(cache.Options{Redis: redis, RedisBytes: s.options.Policy.Redis.CacheBytes, Logger: s.log, Observer: observer, Now: s.options.Now})
 	if err != nil {
 		return fmt.Errorf("cache: %w", err)
 	}

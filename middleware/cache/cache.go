@@ -26,6 +26,13 @@ type Options struct {
 	// LocalBytes bounds the local tier, in bytes. 0: 64 MiB.
 	LocalBytes int64
 
+	// RedisBytes is the most that the cache keeps in Redis, in bytes of Redis'
+	// memory, over all instances together. What is beyond it stays in the local
+	// tier of the instance that fetched it, until something expires in Redis. It
+	// is to be less than the maxmemory of that Redis by what else is stored
+	// there. In a Cluster it is for all masters together. 0: 256 MiB.
+	RedisBytes int64
+
 	// FillBytes bounds what responses take, in bytes, while they are on their
 	// way into the cache. Beyond it they stream through, unstored. 0: a
 	// quarter of LocalBytes, at least 16 MiB.
@@ -100,11 +107,14 @@ const recentBytes = 4 << 20
 // New makes a Cache. With Redis it does not wait for it: until it answers,
 // requests go to the origin. [Cache.Close] ends it.
 func New(o Options) (*Cache, error) {
-	if o.LocalBytes < 0 || o.FillBytes < 0 || o.Lease < 0 {
-		return nil, errors.New("cache: LocalBytes, FillBytes and Lease cannot be negative; leave them 0 for their defaults")
+	if o.LocalBytes < 0 || o.RedisBytes < 0 || o.FillBytes < 0 || o.Lease < 0 {
+		return nil, errors.New("cache: LocalBytes, RedisBytes, FillBytes and Lease cannot be negative; leave them 0 for their defaults")
 	}
 	if o.LocalBytes == 0 {
 		o.LocalBytes = 64 << 20
+	}
+	if o.RedisBytes == 0 {
+		o.RedisBytes = 256 << 20
 	}
 	if o.FillBytes == 0 {
 		o.FillBytes = max(o.LocalBytes/4, 16<<20)
@@ -144,7 +154,9 @@ func New(o Options) (*Cache, error) {
 	}
 	c.alive, c.stop = context.WithCancel(context.Background())
 	if o.Redis != nil {
-		c.shared = &redisTier{redis: o.Redis, log: o.Logger, now: o.Now}
+		account := fleet.NewAccount(fleet.AccountOptions{Redis: o.Redis, Logger: o.Logger, Limit: o.RedisBytes})
+		c.shared = &redisTier{redis: o.Redis, account: account, log: o.Logger, now: o.Now}
+		c.background.Go(func() { account.Follow(c.alive) })
 		c.fleet = fleet.New(fleet.Options{Redis: o.Redis, Logger: o.Logger, View: c.purges, Instance: o.InstanceID, Lease: o.Lease})
 		c.background.Go(func() { c.fleet.Follow(c.alive) })
 	}
@@ -160,6 +172,9 @@ func (c *Cache) Close() error {
 	c.mu.Unlock()
 	c.stop()
 	c.background.Wait()
+	if c.shared != nil {
+		c.shared.account.Close()
+	}
 	c.local.cache.StopAllGoroutines()
 	return nil
 }
@@ -189,6 +204,8 @@ func (c *Cache) spawn(f func()) bool {
 type Stats struct {
 	LocalEntries int   // resources in the local tier
 	LocalBytes   int64 // what they take
+	RedisBytes   int64 // what all instances together keep in Redis, as this one knows
+	RedisLimit   int64 // Options.RedisBytes; 0 without Redis
 	FillingBytes int64 // what responses on their way in take
 	Fetches      int   // requests to the origin under way on behalf of several
 	Waiting      int   // requests that wait for those, or read from them
@@ -197,7 +214,7 @@ type Stats struct {
 
 // Stats gives the current state, for gauges.
 func (c *Cache) Stats() Stats {
-	return Stats{
+	s := Stats{
 		LocalEntries: c.local.cache.EstimatedSize(),
 		LocalBytes:   int64(c.local.cache.WeightedSize()),
 		FillingBytes: c.filling.Used(),
@@ -205,6 +222,10 @@ func (c *Cache) Stats() Stats {
 		Waiting:      c.flights.Users(),
 		PurgeLog:     c.purges.Size(),
 	}
+	if c.shared != nil {
+		s.RedisBytes, s.RedisLimit = c.shared.account.State().Bytes, c.shared.account.Limit()
+	}
+	return s
 }
 
 // register remembers how a rule filters queries, so that purges by URL find

@@ -23,8 +23,8 @@
 // The files follow the request. A hit: middleware.go, serve.go, request.go,
 // key.go, lookup.go, localtier.go, entry.go, observer.go, respond.go, status.go;
 // plan.go tells beforehand. The flight: mode.go, fetch.go, origin.go, capture.go,
-// update.go, failure.go; then what is stored: storing.go, redistier.go; then
-// purges: invalidate.go, tag.go.
+// update.go, failure.go; then what is stored: storing.go, redistier.go,
+// rediscost.go; then purges: invalidate.go, tag.go.
 //
 // # What is promised
 //
@@ -36,7 +36,8 @@
 //     was confirmed, by any instance. A fetch that began before the purge does
 //     not bring it back.
 //   - Memory is bounded: by Options.LocalBytes, by Options.FillBytes, and for
-//     what is not stored by a window of 256 KiB for each response.
+//     what is not stored by a window of 256 KiB for each response. What all
+//     instances keep in Redis is bounded by Options.RedisBytes.
 //   - A client's Cache-Control cannot make the cache go to the origin, except
 //     where Rule.ClientRevalidation says so. max-stale, no-store and
 //     only-if-cached are obeyed: they cost the origin nothing.
@@ -49,6 +50,8 @@
 //     instance no longer hears of purges. Requests then go to the origin, one
 //     for all that want the same in this instance. Purges made meanwhile are in
 //     force here and are repeated until Redis has them.
+//   - Redis holds Options.RedisBytes: what is new is kept in the local tier
+//     alone, until something in Redis expires.
 //   - Redis has lost the purge log, or was restarted: everything stored is void.
 //   - An instance dies while it fetches: the others wait for Options.Lease at
 //     most, then one of them fetches.

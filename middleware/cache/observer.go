@@ -32,6 +32,10 @@ type Observer interface {
 	Request(Result)
 	// Stored is called when an entry was stored; bytes is its body's size.
 	Stored(rule string, bytes int64)
+	// NotStored is called when an entry was stored in the local tier alone, with
+	// the reason: "over-cache-bytes" where Redis holds Options.RedisBytes. Why
+	// responses are not stored at all is in Result.Detail.
+	NotStored(rule, reason string)
 	// Purged is called for every purge that this instance began.
 	Purged(kind string, soft bool)
 	// Evicted is called when the local tier evicted an entry because it was full.
@@ -47,7 +51,8 @@ func (x *request) note(r Result) {
 // NopObserver ignores everything. Embed it to observe only some things.
 type NopObserver struct{}
 
-func (NopObserver) Request(Result)       {}
-func (NopObserver) Stored(string, int64) {}
-func (NopObserver) Purged(string, bool)  {}
-func (NopObserver) Evicted(int64)        {}
+func (NopObserver) Request(Result)        {}
+func (NopObserver) Stored(string, int64)  {}
+func (NopObserver) NotStored(_, _ string) {}
+func (NopObserver) Purged(string, bool)   {}
+func (NopObserver) Evicted(int64)         {}

@@ -291,7 +291,9 @@ func (t *fetch) conclude(w *capture, err error) {
 	}
 	t.c.flights.Remove(t.f) // requests must not join what has ended, while Redis is told
 	t.stream.Finish(nil, w.trailer())
-	t.c.share(t.j, kept)
+	for _, e := range kept {
+		t.c.share(t.j, e, len(t.stored) > 0)
+	}
 }
 
 // release ends what a fetch that was given up has begun.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/headgate/headgate/middleware/cache/internal/fleet"
 	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
 	"github.com/headgate/headgate/middleware/store"
 )
@@ -23,11 +24,13 @@ import (
 //	{HASH}:b:BODY:N     chunk N of an immutable body
 //	{HASH}:l:...        the lease on a fetch, and :w, whether others wait for it
 //
-// Every key expires with what it holds.
+// Every key expires with what it holds, and an account of their bytes is kept in
+// {budget}.
 type redisTier struct {
-	redis *store.Redis
-	log   *slog.Logger
-	now   func() time.Time
+	redis   *store.Redis
+	account *fleet.Account
+	log     *slog.Logger
+	now     func() time.Time
 }
 
 // redisChunk is the size of a body's chunks: small enough that Redis is not
@@ -114,40 +117,74 @@ func (r *redisTier) loadBody(ctx context.Context, hash keyHash, e *entry) (b bod
 
 func chunkCount(size int64) int { return int((size + redisChunk - 1) / redisChunk) }
 
-// put stores entries: first the chunks of the body, then the metadata that
-// makes them visible.
-func (r *redisTier) put(ctx context.Context, hash keyHash, entries []*entry) {
-	for _, e := range entries {
-		if err := r.putOne(ctx, hash, e); err != nil {
-			r.log.Debug("cache: an entry did not reach Redis", "error", err)
-			return
-		}
-	}
-}
-
-func (r *redisTier) putOne(ctx context.Context, hash keyHash, e *entry) error {
+// put stores an entry whose body is new: first the chunks of the body, then the
+// metadata that makes them visible. replaces says that something is stored under
+// the key, whose room it may take. It is false where there is no room.
+func (r *redisTier) put(ctx context.Context, hash keyHash, e *entry, replaces bool) (bool, error) {
 	keep := e.KeepUntil().Sub(r.now())
 	if keep <= 0 {
-		return nil
+		return true, nil
 	}
-	// A body that is there already is only kept longer: most 304s.
-	stored, err := r.putIndex(ctx, hash, e, keep)
-	if err != nil || stored {
-		return err
+	blob := indexBlob(e)
+	index := indexCost(1, int64(len(blob)), len(r.indexKey(hash)))
+	chunks := bodyCost(e.body.size, len(r.chunkPrefix(hash)))
+	if ok, err := r.reserve(ctx, hash, e, index+chunks, replaces); !ok {
+		return false, err
 	}
-	if err := r.putChunks(ctx, hash, e, keep); err != nil {
-		return err
+	// The chunks outlive their metadata: an index never names what is gone by itself.
+	body := fleet.Change{Expires: keep + linger, Bytes: chunks}
+	if err := r.putChunks(ctx, hash, e, keep+linger); err != nil {
+		r.account.Settle(index+chunks, body) // some may have been written
+		return true, err
 	}
-	stored, err = r.putIndex(ctx, hash, e, keep)
-	if err == nil && !stored {
-		return errors.New("a chunk was evicted at once")
+	changes, stored, err := r.putIndex(ctx, hash, e, blob, keep)
+	switch {
+	case err != nil:
+		changes = []fleet.Change{{Expires: keep, Bytes: index}} // it may have been written
+	case !stored:
+		err = errors.New("a chunk was evicted at once")
 	}
-	return err
+	r.account.Settle(index+chunks, append(changes, body)...)
+	return true, err
 }
 
+// reserve takes room for an entry, that of what it replaces if there is no other.
+func (r *redisTier) reserve(ctx context.Context, hash keyHash, e *entry, n int64, replaces bool) (bool, error) {
+	ok, err := r.account.Reserve(ctx, n)
+	if ok || err != nil || !replaces {
+		return ok, err
+	}
+	freed, err := r.take(ctx, hash, e.field(), "", 0)
+	if err != nil || !freed {
+		return false, err
+	}
+	return r.account.Reserve(ctx, n)
+}
+
+// update stores an entry whose body should be there already, and only kept
+// longer: what a 304 makes. It is false where there is no room.
+func (r *redisTier) update(ctx context.Context, hash keyHash, e *entry) (bool, error) {
+	keep := e.KeepUntil().Sub(r.now())
+	if keep <= 0 {
+		return true, nil
+	}
+	changes, stored, err := r.putIndex(ctx, hash, e, indexBlob(e), keep)
+	if err != nil {
+		return true, err
+	}
+	r.account.Settle(0, changes...)
+	if stored || !e.body.loaded() {
+		return true, nil
+	}
+	return r.put(ctx, hash, e, true)
+}
+
+// linger is how long a body stays after its metadata: a reader that has seen
+// these may still be at it.
+const linger = 10 * time.Second
+
 func (r *redisTier) putChunks(ctx context.Context, hash keyHash, e *entry, keep time.Duration) error {
-	// The chunks outlive their metadata: an index never names what is gone by itself.
-	ms := strconv.FormatInt((keep + 10*time.Second).Milliseconds(), 10)
+	ms := strconv.FormatInt(keep.Milliseconds(), 10)
 	prefix := r.chunkPrefix(hash) + e.bodyID + ":"
 	n := 0
 	send := func(chunk []byte) error {
@@ -194,15 +231,16 @@ func (r *redisTier) putChunks(ctx context.Context, hash keyHash, e *entry, keep 
 // of its chunks in 6.
 const blobPrefix = 13 + 32 + 6
 
-func (r *redisTier) putIndex(ctx context.Context, hash keyHash, e *entry, keep time.Duration) (stored bool, err error) {
+func indexBlob(e *entry) []byte {
 	blob := fmt.Appendf(nil, "%013d%s%06d", e.Received.UnixMilli(), e.bodyID, chunkCount(e.body.size))
-	blob = append(blob, encodeEntry(e)...)
-	call := putScript.Call([]string{r.indexKey(hash)}, e.field(), blob, keep.Milliseconds(), r.chunkPrefix(hash), maxVariants)
-	if err := r.redis.Do(ctx, call); err != nil {
-		return false, err
-	}
-	n, err := call.Int64()
-	return n == 1, err
+	return append(blob, encodeEntry(e)...)
+}
+
+// putIndex makes an entry visible. stored is false where chunks of its body are
+// missing. changes are for the account.
+func (r *redisTier) putIndex(ctx context.Context, hash keyHash, e *entry, blob []byte, keep time.Duration) (changes []fleet.Change, stored bool, err error) {
+	call := putScript.Call([]string{r.indexKey(hash)}, e.field(), blob, keep.Milliseconds(), r.chunkPrefix(hash), maxVariants, linger.Milliseconds())
+	return r.changeIndex(ctx, hash, call)
 }
 
 // remove takes an entry out of the index, if it is still the one there.
@@ -210,12 +248,31 @@ func (r *redisTier) remove(ctx context.Context, hash keyHash, e *entry) {
 	if e.bodyID == "" {
 		return
 	}
-	call := removeScript.Call([]string{r.indexKey(hash)}, e.field(), e.bodyID)
-	err := r.redis.Do(ctx, call)
-	if err == nil {
-		err = call.Err()
-	}
-	if err != nil {
+	if _, err := r.take(ctx, hash, e.field(), e.bodyID, linger); err != nil {
 		r.log.Debug("cache: an entry was not removed from Redis", "error", err)
 	}
+}
+
+// take takes a variant out of the index if it has the given body, "" for any,
+// and lets go of the body after a while.
+func (r *redisTier) take(ctx context.Context, hash keyHash, field, bodyID string, after time.Duration) (bool, error) {
+	call := removeScript.Call([]string{r.indexKey(hash)}, field, bodyID, r.chunkPrefix(hash), after.Milliseconds())
+	changes, there, err := r.changeIndex(ctx, hash, call)
+	if err == nil {
+		r.account.Settle(0, changes...)
+	}
+	return there, err
+}
+
+// changeIndex runs putScript or removeScript. done is false where it did nothing.
+func (r *redisTier) changeIndex(ctx context.Context, hash keyHash, call *store.Call) (changes []fleet.Change, done bool, err error) {
+	if err := r.redis.Do(ctx, call); err != nil {
+		return nil, false, err
+	}
+	reply, err := call.Int64Slice()
+	if err != nil {
+		return nil, false, err
+	}
+	changes, err = indexChanges(reply, len(r.indexKey(hash)), len(r.chunkPrefix(hash)))
+	return changes, len(reply) > 0, err
 }

@@ -2,28 +2,59 @@ package cache
 
 import "github.com/headgate/headgate/middleware/store"
 
-// putScript makes a variant visible, if all chunks of its body are there, and
-// lets go of the body that it replaces. 1: done; 0: chunks are missing.
-var putScript = store.NewScript(`
-local field, blob, ms, prefix, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
-local function chunks(value) return prefix .. string.sub(value, 14, 45) .. ':', tonumber(string.sub(value, 46, 51)) end
-
-local name, n = chunks(blob)
-for i = 0, n - 1 do
-  if redis.call('PEXPIRE', name .. i, ms + 10000) == 0 then return 0 end
+// indexPrologue begins the scripts that change an index. They tell what the
+// account of bytes is to know of it (see [parseIndexReply]):
+// {fields, bytes of their values, milliseconds left} of the index before and
+// after, then {chunks, length of the last, milliseconds left before, after} for
+// each body whose expiry has changed.
+const indexPrologue = `
+local told = {}
+local function tell(...)
+  for _, n in ipairs({...}) do told[#told + 1] = n end
+end
+local function tellIndex()
+  local fields, bytes = redis.call('HKEYS', KEYS[1]), 0
+  for i = 1, #fields do bytes = bytes + redis.call('HSTRLEN', KEYS[1], fields[i]) end
+  tell(#fields, bytes, redis.call('PTTL', KEYS[1]))
 end
 
-local function retire(value)
-  local old, count = chunks(value)
-  if old ~= name then
-    -- Readers that have seen the old metadata may still be at it.
-    for i = 0, count - 1 do redis.call('PEXPIRE', old .. i, 10000) end
-  end
+local function chunks(value, prefix)
+  return prefix .. string.sub(value, 14, 45) .. ':', tonumber(string.sub(value, 46, 51))
+end
+local function tellBody(name, n, ms)
+  local left = redis.call('PTTL', name .. 0)
+  -- A second more or less is not told: most bodies were written just now.
+  if left > 0 and math.abs(left - ms) > 1000 then tell(n, redis.call('STRLEN', name .. (n - 1)), left, ms) end
+end
+
+local function expire(name, n, ms)
+  tellBody(name, n, ms)
+  for i = 0, n - 1 do redis.call('PEXPIRE', name .. i, ms) end
+end
+`
+
+// putScript makes a variant visible, if all chunks of its body are there, and
+// lets go of the body that it replaces. {}: chunks are missing.
+var putScript = store.NewScript(indexPrologue + `
+local field, blob, ms, prefix, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
+local linger = tonumber(ARGV[6])
+
+local name, n = chunks(blob, prefix)
+for i = 0, n - 1 do
+  if redis.call('EXISTS', name .. i) == 0 then return {} end
+end
+tellIndex()
+expire(name, n, ms + linger)
+
+-- Readers that have seen the old metadata may still be at its body.
+local function replace(value)
+  local old, count = chunks(value, prefix)
+  if old ~= name then expire(old, count, linger) end
 end
 
 local before = redis.call('HGET', KEYS[1], field)
 if before then
-  retire(before)
+  replace(before)
 elseif redis.call('HLEN', KEYS[1]) > most then
   local oldest, when, value
   local all = redis.call('HGETALL', KEYS[1])
@@ -32,21 +63,26 @@ elseif redis.call('HLEN', KEYS[1]) > most then
       oldest, value, when = all[i], all[i + 1], string.sub(all[i + 1], 1, 13)
     end
   end
-  retire(value)
+  replace(value)
   redis.call('HDEL', KEYS[1], oldest)
 end
 redis.call('HSET', KEYS[1], field, blob)
 redis.call('HINCRBY', KEYS[1], '#', 1)
 if redis.call('PTTL', KEYS[1]) < ms then redis.call('PEXPIRE', KEYS[1], ms) end
-return 1
+tellIndex()
+return told
 `)
 
-// removeScript removes a variant, if it still has the given body.
-var removeScript = store.NewScript(`
+// removeScript removes a variant, if it still has the given body (”: whichever
+// it has), and lets go of the body. {}: it was not there.
+var removeScript = store.NewScript(indexPrologue + `
 local value = redis.call('HGET', KEYS[1], ARGV[1])
-if value and string.sub(value, 14, 45) == ARGV[2] then
-  redis.call('HDEL', KEYS[1], ARGV[1])
-  redis.call('HINCRBY', KEYS[1], '#', 1)
-end
-return 1
+if not value or (ARGV[2] ~= '' and string.sub(value, 14, 45) ~= ARGV[2]) then return {} end
+tellIndex()
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('HINCRBY', KEYS[1], '#', 1)
+local name, n = chunks(value, ARGV[3])
+expire(name, n, tonumber(ARGV[4]))
+tellIndex()
+return told
 `)

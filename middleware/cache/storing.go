@@ -9,6 +9,9 @@ import (
 const (
 	reasonTooLarge rfc9111.Reason = "too-large"
 	reasonTags     rfc9111.Reason = "too-many-tags"
+
+	// The entry is in the local tier, and not in Redis.
+	reasonOverBudget rfc9111.Reason = "over-cache-bytes"
 )
 
 // storing is what of the request bears on whether and under what its response

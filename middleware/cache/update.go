@@ -27,7 +27,7 @@ func (t *fetch) onNotModified(a *rfc9111.Arrival) {
 	t.supersede(e)
 	t.c.flights.Remove(t.f)
 	t.resolve(outcome{kind: validated, entry: e, status: status})
-	t.c.share(t.j, append(kept, elsewhere...))
+	t.c.shareUpdates(t.j, append(kept, elsewhere...))
 }
 
 // onUnstorableNotModified serves the leader a 304 that is for it alone, or that
@@ -80,7 +80,7 @@ func (t *fetch) onHeadResponse(a *rfc9111.Arrival) {
 	t.c.asSent.Add(t.f.Key(), asSentTTL)
 	if t.base != nil && a.Status < 500 && a.Status != http.StatusNotModified && a.Status != http.StatusTooManyRequests {
 		if e := t.headUpdate(a); e != nil {
-			t.c.share(t.j, t.c.keep(t.j, e))
+			t.c.shareUpdates(t.j, t.c.keep(t.j, e))
 		} else {
 			t.c.forget(t.j.hash, t.base)
 		}
@@ -109,10 +109,33 @@ func (c *Cache) keep(j *job, entries ...*entry) (kept []*entry) {
 	return kept
 }
 
-// share stores in Redis what was kept.
-func (c *Cache) share(j *job, kept []*entry) {
-	if c.shared != nil && len(kept) > 0 {
-		c.shared.put(c.alive, j.hash, kept)
+// share stores in Redis what was kept and has a new body. replaces says that
+// something is stored under the key already.
+func (c *Cache) share(j *job, e *entry, replaces bool) {
+	if c.shared != nil {
+		room, err := c.shared.put(c.alive, j.hash, e, replaces)
+		c.noteShared(j, room, err)
+	}
+}
+
+// shareUpdates stores in Redis what a 304, or the response to a HEAD, has made
+// of entries.
+func (c *Cache) shareUpdates(j *job, kept []*entry) {
+	if c.shared == nil {
+		return
+	}
+	for _, e := range kept {
+		room, err := c.shared.update(c.alive, j.hash, e)
+		c.noteShared(j, room, err)
+	}
+}
+
+func (c *Cache) noteShared(j *job, room bool, err error) {
+	switch {
+	case err != nil:
+		c.log.Debug("cache: an entry did not reach Redis", "error", err)
+	case !room:
+		c.observer.NotStored(j.rule.Name, string(reasonOverBudget))
 	}
 }
 

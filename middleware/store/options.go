@@ -37,6 +37,11 @@ type Options struct {
 	// A Redis of its own for cached responses: one that may evict, while sessions are in one that
 	// may not. Default: that of url, over connections of its own.
 	Cache Separate `yaml:"cache" config:"optional"`
+	// The most memory of Redis that cached responses take, over all instances together, and in a
+	// Cluster over all masters. While it is used up, new ones are kept by the instance that fetched
+	// them alone. Hazard: Redis needs more maxmemory than that, by what sessions and limits take:
+	// a Redis that is full refuses logins, or evicts sessions. Default 256MiB.
+	CacheBytes int64 `yaml:"cache_bytes" config:"size"`
 
 	// Logger is told when Redis goes away and comes back. Nil means no log.
 	Logger *slog.Logger `yaml:"-"`
@@ -86,6 +91,9 @@ func (o *Options) SetDefaults() {
 	if o.KeyPrefix == "" {
 		o.KeyPrefix = "headgate:"
 	}
+	if o.CacheBytes == 0 {
+		o.CacheBytes = 256 << 20
+	}
 }
 
 // Validate says what is wrong with options whose defaults are set. An empty URL is none of
@@ -112,6 +120,9 @@ func (o *Options) Validate() []problem.Problem {
 	}
 	if o.Timeout < time.Millisecond || o.Timeout > time.Minute {
 		l.Add("timeout", "choose one from 1ms to 1m", "requests can't wait that long for Redis")
+	}
+	if o.CacheBytes < minCacheBytes {
+		l.Add("cache_bytes", "choose 1MiB or more", "that is less than a few responses take")
 	}
 	if o.KeyPrefix == "" {
 		l.Add("key_prefix", `leave it out for "headgate:"`, "the prefix is empty, and keys of other programs could be taken for the gateway's")
@@ -144,6 +155,8 @@ func (a *Access) validate(l *problem.List, path, url string) {
 		l.Add(path+"tls", "write rediss:// in the URL", "the URL's scheme is one without TLS")
 	}
 }
+
+const minCacheBytes = 1 << 20
 
 // MaskedURL is the URL with its password masked, for people and logs.
 func (o *Options) MaskedURL() string { return mask.URL(o.URL) }

@@ -1,5 +1,5 @@
 // Package fleet is what instances of the cache agree on in Redis: the log of
-// purges, and leases on fetches.
+// purges, leases on fetches, and the account of what the cache keeps there.
 //
 // Purges go to one log with a random identity, a growing epoch and a trim
 // floor. An instance follows the log with a [Member]: it learns of new purges by
@@ -13,6 +13,8 @@
 // A [Lease] is the right to ask the origin on behalf of all instances. Flights
 // of other instances wait for it with [Member.Wait], woken by a message, with
 // polling underneath for a message that is lost.
+//
+// An [Account] bounds the bytes that all instances together keep in Redis.
 //
 // Without Redis a [View] alone is the log of one process.
 package fleet

@@ -120,3 +120,47 @@ for i = 1, #all, 2 do
 end
 return longest
 `)
+
+// accountScript applies an instance's report to the account, once, and renews
+// its lease: what it keeps, what it must have more, if there is room for that,
+// and an eighth of the rest at most of what it would like to hold ready.
+// {bytes granted, bytes stored, live instances, milliseconds since 1970}
+var accountScript = store.NewScript(`
+local me, ms, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local keep, must, extra = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+
+local reported = tonumber(string.match(redis.call('HGET', KEYS[1], me) or '', '%d+$') or 0)
+if ARGV[7] and tonumber(ARGV[7]) > reported then
+  reported = tonumber(ARGV[7])
+  for i = 8, #ARGV, 2 do redis.call('HINCRBY', KEYS[1], ARGV[i], ARGV[i + 1]) end
+end
+
+local all, stored, leased, instances, last = redis.call('HGETALL', KEYS[1]), 0, 0, 1, now + 600000
+for i = 1, #all, 2 do
+  local bytes, ends = string.match(all[i + 1], '^(%d+) (%d+) %d+$')
+  ends = tonumber(ends or all[i] * 1000)
+  if not bytes then
+    stored = stored + all[i + 1]
+  elseif all[i] ~= me and ends > now then
+    leased, instances = leased + bytes, instances + 1
+  elseif all[i] ~= me then
+    -- Kept for ten minutes: the instance may be alive, and repeat its last report.
+    ends = ends + 600000
+  end
+  last = math.max(last, ends)
+  if not bytes and ends <= now then
+    stored = stored - all[i + 1]
+    redis.call('HDEL', KEYS[1], all[i])
+  elseif bytes and all[i] ~= me and ends <= now then
+    redis.call('HDEL', KEYS[1], all[i])
+  end
+end
+
+local free, granted = limit - stored - leased - keep, 0
+if must <= free then granted = must + math.max(0, math.min(extra, math.floor((free - must) / 8))) end
+redis.call('HSET', KEYS[1], me, string.format('%d %d %d', keep + granted, now + ms, reported))
+redis.call('PEXPIRE', KEYS[1], string.format('%d', last - now + 60000))
+return {granted, math.max(0, stored), instances, now}
+`)

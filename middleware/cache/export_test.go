@@ -1,0 +1,7 @@
+package cache
+
+// For tests of the account of bytes in Redis.
+var (
+	IndexCost = indexCost
+	BodyCost  = bodyCost
+)
