@@ -24,12 +24,11 @@ func (p *Pipeline) Serve(c echo.Context) {
 	}
 }
 
-// begin gives the request its ID and its client's address. First of all, what Connection
-// names goes: it is the client's word on its own headers, and must remove none that
-// are set from here on.
+// begin gives the request its client's address and its ID. What Connection names goes
+// in between: the client says it of its own headers, so that it must remove neither those
+// by which the proxies in front name the client, nor any that are set from there on.
 func (p *Pipeline) begin(c echo.Context) *Request {
 	req := c.Request()
-	proxy.StripConnection(req.Header)
 	r, made := req.Context().(*Request)
 	if !made {
 		r = NewContext(req.Context()).(*Request)
@@ -38,6 +37,7 @@ func (p *Pipeline) begin(c echo.Context) *Request {
 	}
 	r.pipeline, r.backends = p, p.live
 	r.Info = p.resolver.InfoFrom(clientip.Peer(r.Context.Context, req.RemoteAddr), req.Header)
+	proxy.StripConnection(req.Header)
 	r.Method, r.Target, r.Authority, r.Scheme = req.Method, req.RequestURI, req.Host, "http"
 	if req.TLS != nil {
 		r.Scheme = "https"

@@ -221,6 +221,8 @@ func TestStripConnection(t *testing.T) {
 	}{
 		{"nothing to do", http.Header{"A": {"1"}}, http.Header{"A": {"1"}}},
 		{"named fields go", http.Header{"Connection": {"close, Authorization", "x-foo"}, "Authorization": {"x"}, "X-Foo": {"1"}, "A": {"1"}}, http.Header{"A": {"1"}}},
+		{"what names the client stays, and the proxies before", http.Header{"Connection": {"x-forwarded-for, FORWARDED, via"}, "X-Forwarded-For": {"1"}, "Forwarded": {"2"}, "Via": {"3"}},
+			http.Header{"X-Forwarded-For": {"1"}, "Forwarded": {"2"}, "Via": {"3"}}},
 		{"an upgrade stays", http.Header{"Connection": {"keep-alive, Upgrade, cookie"}, "Upgrade": {"websocket"}, "Cookie": {"a"}},
 			http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}},
 		{"an Upgrade that is not named goes", http.Header{"Connection": {"close"}, "Upgrade": {"h2c"}}, http.Header{}},

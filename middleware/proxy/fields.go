@@ -24,9 +24,16 @@ func forwardable(in http.Header) http.Header {
 		out[name] = values[start:len(values):len(values)]
 	}
 	for name := range httpx.Tokens(in["Connection"]) {
-		out.Del(name)
+		if name = http.CanonicalHeaderKey(name); mayName(name) && !isOurs(name) {
+			delete(out, name)
+		}
 	}
 	return out
+}
+
+// isOurs reports whether the gateway has set the field on the request, so that the client's Connection is not about it.
+func isOurs(name string) bool {
+	return name == "X-Request-Id" || name == "Traceparent" || name == "Tracestate" || strings.HasPrefix(name, "Headgate-")
 }
 
 // isHopByHop reports whether a field concerns one connection alone (RFC 9110

@@ -30,7 +30,6 @@ func (tx *transaction) rewrite() *Error {
 	if upgrade != "" && tx.maySwitchTo(upgrade) {
 		out.Header["Connection"], out.Header["Upgrade"] = connectionUpgrade, []string{upgrade}
 	}
-	restoreOurs(out.Header, in.Header)
 	appendVia(out.Header, in.ProtoMajor, in.ProtoMinor, &tx.values.via)
 	if s := tx.pool.sticky; s != nil {
 		httpx.CutCookie(out.Header, s.name)
@@ -74,17 +73,4 @@ func isPrintable(s string) bool {
 func (tx *transaction) maySwitchTo(protocol string) bool {
 	p := tx.pool.cfg.Protocol
 	return strings.EqualFold(protocol, "websocket") && len(tx.in.Header["Upgrade"]) == 1 && p != HTTP2 && p != H2C
-}
-
-// restoreOurs restores the fields that the gateway has set, and that are
-// gone because the client named them in Connection.
-func restoreOurs(out, in http.Header) {
-	if _, ok := in["Connection"]; !ok {
-		return
-	}
-	for name, values := range in {
-		if name == "X-Request-Id" || name == "Traceparent" || name == "Tracestate" || strings.HasPrefix(name, "Headgate-") {
-			out[name] = values
-		}
-	}
 }
