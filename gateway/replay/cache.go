@@ -18,10 +18,9 @@ import (
 // Set-Cookie nor the client's cookies and Authorization. What it says is therefore an
 // estimate, and mostly the best case.
 type cacheEstimator struct {
-	entries   *boundedmap.Map[cacheKey, cacheEntry]
-	caches    map[string]*cache.Rule
-	assumeTTL time.Duration
-	purged    map[string]int64 // by tag: when it was last purged
+	entries *boundedmap.Map[cacheKey, cacheEntry]
+	caches  map[string]cache.Rule
+	purged  map[string]int64 // by tag: when it was last purged
 }
 
 type cacheKey [16]byte
@@ -51,11 +50,18 @@ func newCacheEstimator(p *policies.Policy, assumeTTL time.Duration) *cacheEstima
 	if !slices.ContainsFunc(p.Routes, func(r *policies.Route) bool { return r.Cache != "" }) {
 		return nil
 	}
+	caches := make(map[string]cache.Rule, len(p.Caches))
+	for name, rule := range p.Caches {
+		assumed := *rule
+		if assumed.TTL == 0 {
+			assumed.TTL = assumeTTL
+		}
+		caches[name] = assumed
+	}
 	return &cacheEstimator{
-		entries:   boundedmap.New[cacheKey, cacheEntry](boundedmap.Options{MaxBytes: cacheBytes}),
-		caches:    p.Caches,
-		assumeTTL: assumeTTL,
-		purged:    make(map[string]int64),
+		entries: boundedmap.New[cacheKey, cacheEntry](boundedmap.Options{MaxBytes: cacheBytes}),
+		caches:  caches,
+		purged:  make(map[string]int64),
 	}
 }
 
@@ -75,56 +81,42 @@ func (c *cacheEstimator) estimate(e *engine, req *pipeline.Request) cacheUse {
 	rule, key := c.caches[rt.Cache], keyOf(plan)
 	now := e.now
 	entry, kept := c.entries.Get(key, time.UnixMicro(now))
-	if kept && c.wasPurged(rule, entry.stored) {
+	if kept && c.wasPurged(&rule, entry.stored) {
 		kept = false
 	}
 	switch {
 	case kept && now < entry.fresh:
 		return cacheHit
 	case kept && now < entry.revalidate:
-		c.keep(key, rule, r, now)
+		c.keep(key, &rule, r, now)
 		return cacheStale
-	case kept && now < entry.ifError && failing(r.Status):
+	case kept && now < entry.ifError && cache.ServerFailed(r.Status):
 		return cacheStaleOnError
 	}
-	c.keep(key, rule, r, now)
+	c.keep(key, &rule, r, now)
 	return cacheMiss
 }
 
-func failing(status int) bool {
-	return status == 500 || status >= 502 && status <= 504
-}
-
-// keep stores the response to a miss, if the rule allows that.
+// keep stores the response to a miss, if the rule allows that. A 304 in the log went to a client that had the response
+// already; the gateway would have fetched and stored the full one.
 func (c *cacheEstimator) keep(key cacheKey, rule *cache.Rule, r *logs.Record, now int64) {
-	ttl := c.lifetime(rule, r.Status)
-	if ttl <= 0 || r.Method != http.MethodGet || rule.MaxBody > 0 && r.Bytes > rule.MaxBody {
+	status := r.Status
+	if status == http.StatusNotModified {
+		status = http.StatusOK
+	}
+	use, stored := rule.Freshness(status, r.Bytes, time.UnixMicro(now))
+	if !stored || r.Method != http.MethodGet {
 		return
 	}
-	fresh := now + ttl.Microseconds()
+	fresh := now + use.Fresh.Microseconds()
 	entry := cacheEntry{
 		stored: now, fresh: fresh,
-		revalidate: fresh + rule.StaleWhileRevalidate.Microseconds(),
-		ifError:    fresh + rule.StaleIfError.Microseconds(),
+		revalidate: fresh + use.WhileRevalidate.Microseconds(),
+		ifError:    fresh + use.IfError.Microseconds(),
 	}
 	c.entries.Update(key, time.UnixMicro(now), func(cacheEntry, bool) (cacheEntry, int, time.Time, bool) {
 		return entry, 0, time.UnixMicro(max(entry.revalidate, entry.ifError)), true
 	})
-}
-
-// lifetime is how long a response stays fresh. A 304 in the log went to a client that had the response already;
-// the gateway would have fetched and stored the full one.
-func (c *cacheEstimator) lifetime(rule *cache.Rule, status int) time.Duration {
-	switch status {
-	case 200, 203, 204, 300, 301, 304, 308:
-		for _, ttl := range []time.Duration{rule.ForceTTL, rule.TTL} {
-			if ttl > 0 {
-				return ttl
-			}
-		}
-		return c.assumeTTL
-	}
-	return rule.Errors[status]
 }
 
 // unsafe invalidates after an unsafe request that succeeds: the stored response to a GET of

@@ -91,10 +91,7 @@ func (r Rule) compile() (*rule, error) {
 		c.tags = append(c.tags, tagOf(tagName, name))
 	}
 	c.identity = c.identify()
-	c.freshness = rfc9111.Policy{
-		TTL: r.TTL, ForceTTL: r.ForceTTL, Stale: rfc9111.Stale[time.Duration]{WhileRevalidate: r.StaleWhileRevalidate, IfError: r.StaleIfError},
-		Heuristic: r.Heuristic, Errors: r.Errors,
-	}
+	c.freshness = r.freshness()
 	return c, nil
 }
 
