@@ -261,6 +261,7 @@ var checkedValues = map[string][]string{
 	"store.Options.timeout":    {"100ms", "0s", "2m"},
 	"store.Options.key_prefix": {`"shop:"`, `"{x}"`, `"a*"`},
 
+	"store.Options.cache_bytes":  {"64MiB", "0", "1KiB"},
 	"store.Options.sessions":     {"off", "on", "{username: x}"},
 	"store.Options.cache":        {"off", "on", "{url: nowhere}"},
 	"store.Separate.url":         {`"${REDIS_URL}"`, "redis://127.0.0.1:1"},
