@@ -86,6 +86,9 @@ func (r *Request) settle(status int, h http.Header) {
 	if r.loggedIn.Load() { // the app's header is gone from the answer by now
 		h = http.Header{session.HeaderLogin: {"?1"}}
 	}
+	if r.status != 0 { // to a gRPC client the gateway's refusals are 200
+		status = r.status
+	}
 	r.reserved.Settle(r, ratelimit.Response{Status: status, Header: h, Own: r.cause != nil})
 	r.reserved = nil
 }

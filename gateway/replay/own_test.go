@@ -26,7 +26,12 @@ func TestWhatOurOwnLogTellsBeyondOthersIsHeeded(t *testing.T) {
 		cache        replay.CacheCount
 		maintenance  int64
 	}{
-		{name: "what the gateway answered itself is given back", policy: `
+		{name: "what the gateway refused itself counts by its status", policy: `
+limits: {l: {algorithm: fixed_window, requests: 1, window: 1m, count: [401]}}
+routes: [{path: /*, upstream: shop, limits: l}]`,
+			lines:  []string{own(0, "GET", "/", 403, `,"error":"cross-site"`), own(s, "GET", "/", 401, `,"error":"no key"`), own(2*s, "GET", "/", 401, `,"error":"no key"`)},
+			denied: map[string]int64{"l": 1}},
+		{name: "an error that the gateway answered with is given back", policy: `
 limits: {l: {algorithm: fixed_window, requests: 1, window: 1m, count: failed}}
 routes: [{path: /*, upstream: shop, limits: l}]`,
 			lines:  []string{own(0, "GET", "/", 502, `,"error":"no server"`), own(s, "GET", "/", 502, byApp), own(2*s, "GET", "/", 502, byApp)},

@@ -6,8 +6,15 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/headgate/headgate/internal/redistest"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	pb "google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/grpc/status"
 )
 
 // countsFailures has one limit of two failures on each route.
@@ -48,14 +55,14 @@ func failingApp(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func TestTheGatewaysOwnRefusalsAreNotTheClientsFailures(t *testing.T) {
+func TestTheGatewaysOwnErrorsAreNotTheClientsFailures(t *testing.T) {
 	t.Parallel()
 	g := start(t, fmt.Sprintf(countsFailures, appFunc(t, failingApp).URL))
 	for _, tc := range []struct {
 		target, accept string
 		want           int
 	}{
-		{"/gone", "", 502}, {"/slow", "", 504}, {"/small", "", 413}, {"/key", "", 401}, {"/user", "", 401}, {"/user", "text/html", 303}, {"/malformed", "", 502},
+		{"/gone", "", 502}, {"/slow", "", 504}, {"/user", "text/html", 303}, {"/malformed", "", 502},
 	} {
 		for i := range 4 {
 			method := "POST"
@@ -65,6 +72,75 @@ func TestTheGatewaysOwnRefusalsAreNotTheClientsFailures(t *testing.T) {
 			if a := g.send(method, tc.target, strings.NewReader("four"), "Accept", tc.accept); a.StatusCode != tc.want {
 				t.Errorf("%s, request %d: %d, want %d: %s", tc.target, i+1, a.StatusCode, tc.want, a.text)
 			}
+		}
+	}
+}
+
+// TestWhatTheGatewayRefusesIsTheClientsFailure: otherwise API keys and session cookies
+// could be guessed without end.
+func TestWhatTheGatewayRefusesIsTheClientsFailure(t *testing.T) {
+	t.Parallel()
+	const policy = `
+redis: {url: "%s", key_prefix: "case%d:"}
+upstreams: {shop: {servers: [%s]}}
+clients: {acme: {key_sha256: 85dbe15d75ef9308c7ae0f33c7a324cc6f4bf519a2ed2f3027bd33c140a4f9aa}}
+limits: {failures: {requests: 3, window: 1h, key: [ip, route], count: %s}}
+session: {cookie: {secure: false}}
+defaults: {upstream: shop, limits: failures}
+routes:
+  - {path: /key, client: required}
+  - {path: /user, session: required}
+  - {path: /login, session: login, methods: [POST]}
+  - {path: /small, max_body: 3}
+  - {path: /*}
+`
+	for _, url := range []string{"", redistest.Start(t).URL} {
+		for i, tc := range []struct {
+			name, count, method, target string
+			headers                     []string
+			want                        int
+		}{
+			{"a wrong API key", "failed", "GET", "/key", []string{"X-API-Key", "guess"}, 401},
+			{"a wrong API key, by status", "[401]", "GET", "/key", []string{"Authorization", "Bearer guess"}, 401},
+			{"a made-up session cookie", "failed", "GET", "/user", []string{"Cookie", "session=guess"}, 401},
+			{"a made-up session cookie, by status", "[401]", "GET", "/user", []string{"Cookie", "session=guess"}, 401},
+			{"a cross-site login", "[403]", "POST", "/login", []string{"Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example"}, 403},
+			{"a body that is too large", "failed", "POST", "/small", nil, 413},
+			{"a body that is too large, by status", "[413]", "POST", "/small", nil, 413},
+		} {
+			g := start(t, fmt.Sprintf(policy, url, i, app(t, "a").URL, tc.count))
+			var got []int
+			for range 12 {
+				got = append(got, g.send(tc.method, tc.target, strings.NewReader("four"), tc.headers...).StatusCode)
+			}
+			want := append(slices.Repeat([]int{tc.want}, 3), slices.Repeat([]int{429}, 9)...)
+			if !slices.Equal(got, want) {
+				t.Errorf("%s (Redis %q): %v, want %v", tc.name, url, got, want)
+			}
+			if a := g.do("GET", "/other"); a.StatusCode != 200 {
+				t.Errorf("%s: another route: %d", tc.name, a.StatusCode)
+			}
+		}
+	}
+}
+
+// To a gRPC client a refusal is 200 with a grpc-status. It counts as what it means.
+func TestRefusedGRPCCallsCountAsFailures(t *testing.T) {
+	t.Parallel()
+	g := start(t, fmt.Sprintf(h2cServer, "")+`
+upstreams: {app: {servers: ["http://127.0.0.1:1"]}}
+clients: {acme: {key_sha256: 85dbe15d75ef9308c7ae0f33c7a324cc6f4bf519a2ed2f3027bd33c140a4f9aa}}
+limits: {failures: {requests: 3, window: 1h, count: [401]}}
+routes: [{path: /*, upstream: app, limits: failures, client: required}]
+`)
+	client := grpcClient(t, g.Addr(), insecure.NewCredentials())
+	for i := range 6 {
+		want := codes.Unauthenticated
+		if i >= 3 {
+			want = codes.Unavailable // as gRPC takes a 429
+		}
+		if _, err := client.UnaryCall(soon(t), &pb.SimpleRequest{}); status.Code(err) != want {
+			t.Errorf("call %d: %v, want %v", i+1, err, want)
 		}
 	}
 }

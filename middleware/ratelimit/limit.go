@@ -54,7 +54,8 @@ type Limit struct {
 	// proportion. Default: none.
 	Plans map[string]int64 `yaml:"plans" config:"loosens"`
 	// Which requests count: all; failed (answers of 400 and above; on a login route, those without Headgate-Login);
-	// or a list of statuses. What doesn't count is given back when the answer is known. Default all.
+	// or a list of statuses. Answers of the gateway's own count as well (a wrong API key's 401, a 403, a 413), but for its 5xx and
+	// 429. What doesn't count is given back when the answer is known. Default all.
 	Count Count `yaml:"count" want:"all, failed, or a list of statuses"`
 	// What one request consumes. Default 1.
 	Cost int64 `yaml:"cost" config:"tightens"`

@@ -170,7 +170,8 @@ type ownResponseKey struct{}
 
 // MarkOwnResponse notes that the server responds in the app's place (an app
 // server that is down, a login that cannot be saved): limits that count by the
-// response do not count it. ctx is the request's; with any other it does nothing.
+// response do not count it if it is a 5xx or a 429. ctx is the request's; with any other
+// it does nothing.
 func MarkOwnResponse(ctx context.Context) {
 	if own, ok := ctx.Value(ownResponseKey{}).(*atomic.Bool); ok {
 		own.Store(true)

@@ -83,8 +83,8 @@ type Response struct {
 	Status int
 	// Header is what Options.Succeeded is shown.
 	Header http.Header
-	// Own says that the server responds in the app's place: the app server is down,
-	// or what it said cannot be carried out.
+	// Own says that the server responds in the app's place: it refuses the request, the
+	// app server is down, or what the app server said cannot be carried out.
 	Own bool
 }
 
@@ -102,11 +102,12 @@ func (r *Result) NeedsResponse() bool {
 // Settle ends the reservations of limits that count by the response. ctx is the
 // request's: if it has ended, the client has disconnected.
 //
-// The request stays charged if its response counts by the limit's [Count]. Without
-// a response it stays charged as well: a client that disconnects before the response
-// must pay, since otherwise disconnecting would make retries free. A response of the
-// server's own is given back, unless the client has disconnected. What is given back
-// returns to the window that it was reserved in.
+// The request stays charged if its response counts by the limit's [Count], whether the
+// app has given it or the server. Without a response it stays charged as well: a client
+// that disconnects before the response must pay, since otherwise disconnecting would
+// make retries free. A 5xx or 429 of the server's own says nothing about the client: it
+// is given back, unless the client has disconnected. What is given back returns to the
+// window that it was reserved in.
 //
 // Settle is to be called before the response goes out, so that the client's next
 // request finds it settled. It waits for Redis, as long as the store's timeout at
@@ -125,10 +126,10 @@ func (r *Result) Settle(ctx context.Context, resp Response) {
 		}
 		pending = true
 		switch {
-		case resp.Status == 0:
+		case resp.Status == 0, resp.Own && disconnected:
 			it.back = false
-		case resp.Own:
-			it.back = !disconnected
+		case resp.Own && (resp.Status >= 500 || resp.Status == http.StatusTooManyRequests):
+			it.back = true
 		default:
 			it.back = !it.limit.Count.counts(resp.Status, resp.Header, r.limiter.succeeded)
 		}

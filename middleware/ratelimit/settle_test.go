@@ -47,6 +47,9 @@ func login(c *ratelimit.Counters, o ratelimit.Options) *echo.Echo {
 			return echo.NewHTTPError(http.StatusForbidden)
 		case "broken":
 			return errors.New("broken")
+		case "own-refusal":
+			ratelimit.MarkOwnResponse(c.Request().Context())
+			return c.NoContent(http.StatusForbidden)
 		case "own":
 			ratelimit.MarkOwnResponse(c.Request().Context())
 			return c.NoContent(http.StatusBadGateway)
@@ -104,6 +107,10 @@ func TestWhichAnswersCount(t *testing.T) {
 		"failed: an HTTP error":          {failed, nil, "error", true},
 		"failed: another error":          {failed, nil, "broken", true},
 		"failed: an own answer":          {failed, nil, "own", false},
+		"failed: an own 403":             {failed, nil, "own-refusal", true},
+		"login: an own 403":              {failed, loggedIn, "own-refusal", true},
+		"statuses: an own 403":           {ratelimit.Count{Statuses: []int{403}}, nil, "own-refusal", true},
+		"statuses: an own 403 among 401": {ratelimit.Count{Statuses: []int{401}}, nil, "own-refusal", false},
 		"failed: a panic":                {failed, nil, "panic", true},
 		"failed: a client that left":     {failed, nil, "left", true},
 		"failed: left, no response":      {failed, nil, "left-silently", true},
