@@ -2,11 +2,8 @@ package policies
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
-	"net"
 	"slices"
-	"strconv"
 
 	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/internal/suggest"
@@ -32,7 +29,7 @@ func validate(p *Policy, s *yamlnode.Source, r *yamlnode.Report, files bool) {
 			c.bad("version", "write `version: 1`", "version %d is not known", p.Version)
 		}
 	}
-	c.server()
+	c.problems("server", p.Server.Validate())
 	c.problems("redis", p.Redis.Validate())
 	c.upstreams()
 	c.clients()
@@ -64,15 +61,6 @@ func (c *checker) bad(path, mend, format string, args ...any) {
 // warn reports that the value at a path is legal, but surely not what was wanted.
 func (c *checker) warn(path, mend, format string, args ...any) {
 	c.Warnf(c.at.At(path), mend, format, args...)
-}
-
-// between reports a number that is out of its bounds.
-func (c *checker) between(path string, n, low, high int) bool {
-	if n >= low && n <= high {
-		return true
-	}
-	c.bad(path, fmt.Sprintf("choose one from %d to %d", low, high), "%d is out of bounds", n)
-	return false
 }
 
 // named reports a reference to a name that nothing defines.
@@ -107,20 +95,20 @@ func validName(s string) bool {
 	return s != "" && len(s) <= 64
 }
 
-// headerName reports a name that no header can have.
-func (c *checker) headerName(path, name string) bool {
+// validateHeaderName adds an error where no header can have a name, and reports whether one can.
+func validateHeaderName(ps *problem.List, path, name string) bool {
 	if httpx.IsToken(name) {
 		return true
 	}
-	c.bad(path, "header names are letters, digits and -", "%s is not a header's name", quote(name))
+	ps.Add(path, "header names are letters, digits and -", "%s is not a header's name", quote(name))
 	return false
 }
 
-// headerValue reports a value that would break the header block.
-func (c *checker) headerValue(path, value string) {
+// validateHeaderValue adds an error where a value would break the header block.
+func validateHeaderValue(ps *problem.List, path, value string) {
 	for _, b := range []byte(value) {
 		if b < ' ' && b != '\t' || b == 0x7f {
-			c.bad(path, "write it in one line of printable characters", "%s has a control character", quote(path))
+			ps.Add(path, "write it in one line of printable characters", problem.This+" has a control character")
 			return
 		}
 	}
@@ -132,19 +120,6 @@ func (c *checker) localPath(path, value string) bool {
 	ok := problem.LocalPath(&ps, path, value)
 	c.problems("", ps)
 	return ok
-}
-
-// address reports what nothing can listen on.
-func (c *checker) address(path, value string) bool {
-	_, port, err := net.SplitHostPort(value)
-	if err == nil {
-		_, err = strconv.ParseUint(port, 10, 16)
-	}
-	if err != nil {
-		c.bad(path, "write it like :8080, 127.0.0.1:8080 or [::1]:8080", "%s is not an address to listen on", quote(value))
-		return false
-	}
-	return true
 }
 
 // unused warns of definitions that nothing refers to.

@@ -84,12 +84,14 @@ func (c *checker) session() {
 		c.localPath("session.login_path", s.LoginPath)
 	}
 	for i, origin := range s.CSRF.TrustedOrigins {
-		c.origin(problem.Item("session.csrf.trusted_origins", i), origin, false)
+		var ps problem.List
+		validateOrigin(&ps, problem.Item("csrf.trusted_origins", i), origin, false)
+		c.problems("session", ps)
 	}
 }
 
-// origin reports what is not an origin as browsers send it: scheme://host[:port]. A wildcard may stand for sub-domains.
-func (c *checker) origin(path, origin string, wildcard bool) {
+// validateOrigin finds what is not an origin as browsers send it: scheme://host[:port]. A wildcard may stand for sub-domains.
+func validateOrigin(ps *problem.List, path, origin string, wildcard bool) {
 	mend := "write it like https://app.example.com"
 	if wildcard {
 		mend += " or https://*.example.com"
@@ -100,8 +102,8 @@ func (c *checker) origin(path, origin string, wildcard bool) {
 	}
 	switch normal, ok := httpx.NormalizeOrigin(plain); {
 	case !ok:
-		c.bad(path, mend, "%s is not an origin", quote(origin))
+		ps.Add(path, mend, "%s is not an origin", quote(origin))
 	case normal != plain:
-		c.bad(path, "write "+quote(normal)+", as browsers send it", "no browser sends the origin %s", quote(origin))
+		ps.Add(path, "write "+quote(normal)+", as browsers send it", "no browser sends the origin %s", quote(origin))
 	}
 }

@@ -89,13 +89,7 @@ func (c *checker) matching(r *Route, path string) {
 	if c.at.Has(problem.Key(path, "methods")) && r.Methods != nil && len(r.Methods) == 0 {
 		c.bad(problem.Key(path, "methods"), "list methods, or remove the key for any", "the route takes no method")
 	}
-	for _, name := range sortedKeys(r.Match.Headers) {
-		at := problem.Key(path, "match", "headers", name)
-		if c.headerName(at, name) && strings.EqualFold(name, "Host") {
-			c.bad(at, "write host: on the route", "the Host header is not matched here")
-		}
-		c.headerValue(at, r.Match.Headers[name])
-	}
+	c.problems(problem.Key(path, "match"), r.Match.Validate())
 }
 
 func redirectTo(r *Route) string {
@@ -127,11 +121,11 @@ func (c *checker) answer(r *Route, path string) {
 	}
 	if r.Redirect != nil {
 		given = append(given, "redirect")
-		c.redirect(r.Redirect, problem.Key(path, "redirect"))
+		c.problems(problem.Key(path, "redirect"), r.Redirect.Validate())
 	}
 	if r.Respond != nil {
 		given = append(given, "respond")
-		c.respond(r.Respond, problem.Key(path, "respond"))
+		c.problems(problem.Key(path, "respond"), r.Respond.Validate())
 	}
 	switch {
 	case len(given) == 0:
@@ -141,19 +135,22 @@ func (c *checker) answer(r *Route, path string) {
 	}
 }
 
-func (c *checker) redirect(r *Redirect, path string) {
+// Validate says what is wrong with a redirect, but for what its route's path has to give.
+func (r *Redirect) Validate() []problem.Problem {
+	var ps problem.List
 	if r.To != "" {
 		local := strings.HasPrefix(r.To, "/") && !strings.HasPrefix(r.To, "//")
 		absolute := strings.HasPrefix(r.To, "http://") || strings.HasPrefix(r.To, "https://")
 		if !local && !absolute || absolute && !httpx.ValidPort(redirectPort(r.To)) || strings.ContainsAny(r.To, " \\\r\n\t") {
-			c.bad(problem.Key(path, "to"), "write it like https://example.com/* or /new", "%s is no place to redirect to", quote(r.To))
+			ps.Add("to", "write it like https://example.com/* or /new", "%s is no place to redirect to", quote(r.To))
 		} else if absolute && !fixedHost(r.To) {
-			c.bad(problem.Key(path, "to"), "write the host out, and use :name and * in the path alone", "%s has no fixed host, and would send people wherever a link says", quote(r.To))
+			ps.Add("to", "write the host out, and use :name and * in the path alone", "%s has no fixed host, and would send people wherever a link says", quote(r.To))
 		}
 	}
 	if statuses := []int{301, 302, 303, 307, 308}; !slices.Contains(statuses, r.Status) {
-		c.bad(problem.Key(path, "status"), "choose 301, 302, 303, 307 or 308", "%d is not a redirect", r.Status)
+		ps.Add("status", "choose 301, 302, 303, 307 or 308", "%d is not a redirect", r.Status)
 	}
+	return ps
 }
 
 // redirectPort is the port in an absolute URL, or "".
@@ -175,11 +172,14 @@ func fixedHost(to string) bool {
 	return err == nil && host.Name != ""
 }
 
-func (c *checker) respond(r *Respond, path string) {
-	if c.between(problem.Key(path, "status"), r.Status, 200, 599) && (r.Status == 204 || r.Status == 205 || r.Status == 304) && r.Body != "" {
-		c.bad(problem.Key(path, "body"), "remove it, or choose another status", "an answer with status %d has no body", r.Status)
+// Validate says what is wrong with a fixed response.
+func (r *Respond) Validate() []problem.Problem {
+	var ps problem.List
+	if problem.Between(&ps, "status", r.Status, 200, 599) && (r.Status == 204 || r.Status == 205 || r.Status == 304) && r.Body != "" {
+		ps.Add("body", "remove it, or choose another status", "an answer with status %d has no body", r.Status)
 	}
-	c.headerValue(problem.Key(path, "content_type"), r.ContentType)
+	validateHeaderValue(&ps, "content_type", r.ContentType)
+	return ps
 }
 
 // settings checks what a route, a group and defaults have in common. What a route inherited is checked where it was
@@ -224,13 +224,13 @@ func (c *checker) settings(path string, s *Settings, limits []string) {
 		}
 	}
 	if has("request_headers") {
-		c.headerRules(problem.Key(path, "request_headers"), &s.RequestHeaders)
+		c.problems(problem.Key(path, "request_headers"), s.RequestHeaders.Validate())
 	}
 	if has("response_headers") {
-		c.headerRules(problem.Key(path, "response_headers"), &s.ResponseHeaders)
+		c.problems(problem.Key(path, "response_headers"), s.ResponseHeaders.Validate())
 	}
 	if has("cors") && s.CORS != nil {
-		c.cors(problem.Key(path, "cors"), s.CORS)
+		c.problems(problem.Key(path, "cors"), s.CORS.Validate())
 	}
 }
 
@@ -257,65 +257,82 @@ func (c *checker) normalPath(path, value string) {
 	}
 }
 
-func (c *checker) headerRules(path string, h *HeaderRules) {
+// Validate says what is wrong with changes to headers.
+func (h *HeaderRules) Validate() []problem.Problem {
+	var ps problem.List
 	for _, part := range []struct {
 		key    string
 		values map[string]string
 	}{{"set", h.Set}, {"add", h.Add}} {
 		for _, name := range sortedKeys(part.values) {
-			at := problem.Key(path, part.key, name)
-			if c.headerName(at, name) {
-				c.ownHeader(at, name)
-			}
-			c.headerValue(at, part.values[name])
+			at := problem.Key(part.key, name)
+			validateChanged(&ps, at, name)
+			validateHeaderValue(&ps, at, part.values[name])
 		}
 	}
 	for i, name := range h.Remove {
-		at := problem.Item(problem.Key(path, "remove"), i)
-		if c.headerName(at, name) {
-			c.ownHeader(at, name)
-		}
+		validateChanged(&ps, problem.Item("remove", i), name)
 	}
+	return ps
 }
 
-// ownHeader reports headers that a policy can't change, as the gateway or HTTP itself depends on them.
-func (c *checker) ownHeader(path, name string) {
+// validateChanged finds headers that a policy can't change, as the gateway or HTTP itself depends on them.
+func validateChanged(ps *problem.List, path, name string) {
+	if !validateHeaderName(ps, path, name) {
+		return
+	}
 	name = textproto.CanonicalMIMEHeaderKey(name)
 	switch name {
 	case "Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length":
-		c.bad(path, "remove it", "%s belongs to the connection", name)
+		ps.Add(path, "remove it", "%s belongs to the connection", name)
 	case "Host":
-		c.bad(path, "write preserve_host: false for the upstream's own host", "Host is not changed here")
+		ps.Add(path, "write preserve_host: false for the upstream's own host", "Host is not changed here")
 	case "Set-Cookie", "Cookie":
 		return
 	default:
 		if strings.HasPrefix(name, "Headgate-") || strings.HasPrefix(name, "X-Forwarded-") || name == "Forwarded" {
-			c.bad(path, "choose another name", "%s is the gateway's own word to the app server", name)
+			ps.Add(path, "choose another name", "%s is the gateway's own word to the app server", name)
 		}
 	}
 }
 
-func (c *checker) cors(path string, s *CORS) {
+// Validate says what is wrong with what other origins may do.
+func (s *CORS) Validate() []problem.Problem {
+	var ps problem.List
 	for i, origin := range s.AllowOrigins {
-		at := problem.Item(problem.Key(path, "allow_origins"), i)
+		at := problem.Item("allow_origins", i)
 		switch {
 		case origin != "*":
-			c.origin(at, origin, true)
+			validateOrigin(&ps, at, origin, true)
 		case s.AllowCredentials:
-			c.bad(at, "list the origins", "any origin together with cookies would let every site act in a user's name")
+			ps.Add(at, "list the origins", "any origin together with cookies would let every site act in a user's name")
 		}
 	}
 	for i, method := range s.AllowMethods {
 		if !httpx.IsToken(method) || method != strings.ToUpper(method) {
-			c.bad(problem.Item(problem.Key(path, "allow_methods"), i), "write it like GET", "%s is not a method", quote(method))
+			ps.Add(problem.Item("allow_methods", i), "write it like GET", "%s is not a method", quote(method))
 		}
 	}
 	for i, name := range s.AllowHeaders {
-		c.headerName(problem.Item(problem.Key(path, "allow_headers"), i), name)
+		validateHeaderName(&ps, problem.Item("allow_headers", i), name)
 	}
 	for i, name := range s.ExposeHeaders {
-		c.headerName(problem.Item(problem.Key(path, "expose_headers"), i), name)
+		validateHeaderName(&ps, problem.Item("expose_headers", i), name)
 	}
+	return ps
+}
+
+// Validate says what is wrong with what else a request must have.
+func (m *Conditions) Validate() []problem.Problem {
+	var ps problem.List
+	for _, name := range sortedKeys(m.Headers) {
+		at := problem.Key("headers", name)
+		if validateHeaderName(&ps, at, name) && strings.EqualFold(name, "Host") {
+			ps.Add(at, "write host: on the route", "the Host header is not matched here")
+		}
+		validateHeaderValue(&ps, at, m.Headers[name])
+	}
+	return ps
 }
 
 // combinations checks settings of a route that do not go together.

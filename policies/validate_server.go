@@ -4,83 +4,103 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/headgate/headgate/middleware/problem"
 )
 
-func (c *checker) server() {
-	s := &c.p.Server
+// Validate says everything that is wrong with the listeners whose defaults are set.
+func (s *Server) Validate() []problem.Problem {
+	var ps problem.List
 	if len(s.Listen) == 0 {
-		c.bad("server.listen", "write an address like :8080", "the gateway listens nowhere")
+		ps.Add("listen", "write an address like :8080", "the gateway listens nowhere")
 	}
 	for i, address := range s.Listen {
-		path := problem.Item("server.listen", i)
-		if c.address(path, address) && slices.Contains(s.Listen[:i], address) {
-			c.bad(path, "remove one", "%s is listened on twice", quote(address))
+		path := problem.Item("listen", i)
+		if validateAddress(&ps, path, address) && slices.Contains(s.Listen[:i], address) {
+			ps.Add(path, "remove one", "%s is listened on twice", quote(address))
 		}
 	}
-	c.admin()
+	ps = append(ps, problem.Within("admin", s.Admin.Validate())...)
+	if a := s.Admin.Listen; isAddress(a) && slices.Contains(s.Listen, a) && !strings.HasSuffix(a, ":0") { // port 0 is a free one each time
+		ps.Add("admin.listen", "give the admin listener a port of its own", "%s is also what the public listens on", quote(a))
+	}
 	for i, network := range s.TrustedProxies {
 		if network.IsValid() && network.Bits() == 0 {
-			c.warn(problem.Item("server.trusted_proxies", i), "name the networks of your proxies alone",
+			ps.Warn(problem.Item("trusted_proxies", i), "name the networks of your proxies alone",
 				"every client is believed whatever address it claims, and escapes every limit")
 		}
 	}
-	c.between("server.ipv6_prefix", s.IPv6Prefix, 32, 128)
-	c.between("server.max_header_bytes", int(s.MaxHeaderBytes), 4<<10, 16<<20)
-	c.between("server.max_connections_per_ip", s.MaxConnectionsPerIP, 0, 1<<20)
+	problem.Between(&ps, "ipv6_prefix", s.IPv6Prefix, 32, 128)
+	problem.Between(&ps, "max_header_bytes", s.MaxHeaderBytes, 4<<10, 16<<20)
+	problem.Between(&ps, "max_connections_per_ip", s.MaxConnectionsPerIP, 0, 1<<20)
+	problem.Between(&ps, "min_body_rate", s.MinBodyRate, 0, 1<<30)
+	s.validateTimes(&ps)
+	s.validateProtocols(&ps)
+	if s.AccessLog == "" {
+		ps.Add("access_log", "write stdout, off, or a file's path", "the access log goes nowhere")
+	}
+	return ps
+}
+
+func (s *Server) validateTimes(ps *problem.List) {
 	if s.ShutdownDelay > 0 && s.ShutdownDelay >= s.ShutdownGrace {
-		c.bad("server.shutdown_delay", "make it shorter, or shutdown_grace longer",
+		ps.Add("shutdown_delay", "make it shorter, or shutdown_grace longer",
 			"it is part of shutdown_grace, %s, and leaves nothing of it", FormatDuration(s.ShutdownGrace))
 	}
 	if s.ReadHeaderTimeout <= 0 || s.ReadHeaderTimeout > seconds(300) {
-		c.bad("server.read_header_timeout", "choose one up to 5m", "a slow client could hold a connection for ever")
+		ps.Add("read_header_timeout", "choose one up to 5m", "a slow client could hold a connection for ever")
 	}
 	if s.IdleTimeout < seconds(1) {
-		c.bad("server.idle_timeout", "choose 1s or more", "every request would need a connection of its own")
+		ps.Add("idle_timeout", "choose 1s or more", "every request would need a connection of its own")
 	}
-	c.between("server.min_body_rate", int(s.MinBodyRate), 0, 1<<30)
 	if s.WriteTimeout > 0 && s.WriteTimeout < seconds(1) {
-		c.bad("server.write_timeout", "choose 1s or more, or 0s for no bound", "a client whose line falters for a moment would lose its answer")
-	}
-	c.protocols()
-	if s.AccessLog == "" {
-		c.bad("server.access_log", "write stdout, off, or a file's path", "the access log goes nowhere")
+		ps.Add("write_timeout", "choose 1s or more, or 0s for no bound", "a client whose line falters for a moment would lose its answer")
 	}
 }
 
-func (c *checker) protocols() {
-	s := &c.p.Server
+func (s *Server) validateProtocols(ps *problem.List) {
 	has := func(p ServerProtocol) bool { return slices.Contains(s.Protocols, p) }
 	switch {
 	case len(s.Protocols) == 0:
-		c.bad("server.protocols", "write [http1, http2]", "no protocol is spoken")
+		ps.Add("protocols", "write [http1, http2]", "no protocol is spoken")
 	case s.TLS != nil && has(ServerH2C):
-		c.bad("server.protocols", "write http2, which comes with TLS", "h2c is HTTP/2 without TLS, and server.tls is set")
+		ps.Add("protocols", "write http2, which comes with TLS", "h2c is HTTP/2 without TLS, and server.tls is set")
 	case s.TLS == nil && !has(ServerHTTP1) && !has(ServerH2C):
-		c.bad("server.protocols", "add http1 or h2c, or set server.tls", "http2 needs TLS, so no protocol is spoken")
+		ps.Add("protocols", "add http1 or h2c, or set server.tls", "http2 needs TLS, so no protocol is spoken")
 	}
 }
 
-func (c *checker) admin() {
-	a := &c.p.Server.Admin
-	if a.Listen == "off" || !c.address("server.admin.listen", a.Listen) {
-		return
+// Validate says what is wrong with the listener for operators.
+func (a *Admin) Validate() []problem.Problem {
+	var ps problem.List
+	switch {
+	case a.Listen == "off" || !validateAddress(&ps, "listen", a.Listen) || isLoopback(a.Listen):
+	case a.Token == "":
+		ps.Add("listen", "set server.admin.token, or listen on 127.0.0.1", "the admin listener is off loopback and has no token")
+	default:
+		ps.Warn("listen", "listen on 127.0.0.1, or keep others away from it by a firewall",
+			"the admin listener is off loopback, and its token crosses the network in clear text")
 	}
-	// Port 0 is a free one each time.
-	if slices.Contains(c.p.Server.Listen, a.Listen) && !strings.HasSuffix(a.Listen, ":0") {
-		c.bad("server.admin.listen", "give the admin listener a port of its own", "%s is also what the public listens on", quote(a.Listen))
+	return ps
+}
+
+// validateAddress adds an error where nothing can listen on an address, and reports whether something can.
+func validateAddress(ps *problem.List, path, address string) bool {
+	if isAddress(address) {
+		return true
 	}
-	if isLoopback(a.Listen) {
-		return
+	ps.Add(path, "write it like :8080, 127.0.0.1:8080 or [::1]:8080", "%s is not an address to listen on", quote(address))
+	return false
+}
+
+func isAddress(address string) bool {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
 	}
-	if a.Token == "" {
-		c.bad("server.admin.listen", "set server.admin.token, or listen on 127.0.0.1", "the admin listener is off loopback and has no token")
-		return
-	}
-	c.warn("server.admin.listen", "listen on 127.0.0.1, or keep others away from it by a firewall",
-		"the admin listener is off loopback, and its token crosses the network in clear text")
+	return err == nil
 }
 
 func isLoopback(address string) bool {
@@ -89,6 +109,7 @@ func isLoopback(address string) bool {
 	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
+// clients checks each client by itself, that no two have one key, and that limits know its plan.
 func (c *checker) clients() {
 	plans := map[string]bool{}
 	for _, l := range c.p.Limits {
@@ -99,18 +120,13 @@ func (c *checker) clients() {
 	owner := map[string]string{}
 	for _, name := range names(c, "clients", c.p.Clients) {
 		client, path := c.p.Clients[name], problem.Key("clients", name)
+		c.problems(path, client.Validate())
 		for i, sum := range client.KeySHA256 {
-			at := problem.Item(problem.Key(path, "key_sha256"), i)
 			sum = strings.ToLower(sum)
 			client.KeySHA256[i] = sum
-			switch {
-			case len(sum) != 64 || strings.Trim(sum, "0123456789abcdef") != "":
-				c.bad(at, `make it with: printf %s "$KEY" | sha256sum`, "the key's SHA-256 is not 64 hexadecimal digits")
-			case sum == emptySHA256:
-				c.bad(at, "set the variable that you hashed, and try again", "this is the SHA-256 of an empty key")
-			case owner[sum] != "":
-				c.bad(at, "give each client a key of its own", "%s has the same key", quote(owner[sum]))
-			default:
+			if owner[sum] != "" {
+				c.bad(problem.Item(problem.Key(path, "key_sha256"), i), "give each client a key of its own", "%s has the same key", quote(owner[sum]))
+			} else if wrongSum(sum) == "" {
 				owner[sum] = name
 			}
 		}
@@ -120,4 +136,34 @@ func (c *checker) clients() {
 	}
 }
 
-const emptySHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+// Validate says what is wrong with a client's keys.
+func (c *Client) Validate() []problem.Problem {
+	var ps problem.List
+	for i, sum := range c.KeySHA256 {
+		mend := `make it with: printf %s "$KEY" | sha256sum`
+		wrong := wrongSum(strings.ToLower(sum))
+		if wrong == sumOfNothing {
+			mend = "set the variable that you hashed, and try again"
+		}
+		if wrong != "" {
+			ps.Add(problem.Item("key_sha256", i), mend, "%s", wrong)
+		}
+	}
+	return ps
+}
+
+const (
+	emptySHA256  = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	sumOfNothing = "this is the SHA-256 of an empty key"
+)
+
+// wrongSum says why a text in lower case is no key's SHA-256; "" where it is one.
+func wrongSum(sum string) string {
+	switch {
+	case len(sum) != 64 || strings.Trim(sum, "0123456789abcdef") != "":
+		return "the key's SHA-256 is not 64 hexadecimal digits"
+	case sum == emptySHA256:
+		return sumOfNothing
+	}
+	return ""
+}
