@@ -35,7 +35,7 @@ func NewCacheMetrics() *CacheMetrics {
 			return lookups.WithLabelValues(l.rule, l.result, l.reason)
 		}),
 		collapsed: counter("headgate_cache_collapsed_total", "Requests answered by a fetch that another request had begun.", "rule"),
-		unstored:  counter("headgate_cache_not_stored_total", "Answers of app servers on cached routes that were not stored, by the reason, which Cache-Status has, too. With over-cache-bytes they were, but by this instance alone: what the cache keeps in Redis has reached redis.cache_bytes.", "rule", "reason"),
+		unstored:  counter("headgate_cache_not_stored_total", "Answers of app servers on cached routes that were not stored, by the reason, which Cache-Status has, too. With over-cache-bytes they were, but by this instance alone: what the cache keeps in Redis has reached redis.cache_bytes. With client-share one client has added its 16th of the cache by queries that no query: lists.", "rule", "reason"),
 		stored:    counter("headgate_cache_stored_total", "Responses stored.", "rule"),
 		bytes:     counter("headgate_cache_stored_bytes_total", "Bytes of the bodies of stored responses.", "rule"),
 		purges:    counter("headgate_cache_purges_total", "Purges that this instance began.", "kind", "soft"),

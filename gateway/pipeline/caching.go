@@ -57,6 +57,7 @@ func (rt *Route) newCached(origin echo.HandlerFunc) func(*Request) error {
 	bypass := bypass(rt.pipeline.policy.Server.Admin.Token)
 	return func(r *Request) error {
 		return c.Serve(r.echo, route, &cache.Facts{
+			Client: r.Info.Bucket,
 			Scheme: r.Scheme, Host: r.Authority, Path: r.Path.RawPath,
 			// The app server is told who asks. Its response may depend on it, and only
 			// what it calls public is for others.

@@ -23,11 +23,12 @@ func TestAClientThatFillsTheCacheLogsNoUserOut(t *testing.T) {
 redis: {url: "%s", timeout: 50s, cache_bytes: 4MiB}
 upstreams: {shop: {servers: [%s]}}
 session: {cookie: {secure: false}}
-caches: {pages: {ttl: 1h}}
+caches: {pages: {ttl: 1h}, listed: {ttl: 1h, query: [x]}}
 defaults: {upstream: shop}
 routes:
   - {path: /login, methods: [POST], session: login}
   - {path: /pages, cache: pages}
+  - {path: /listed, cache: listed}
   - {path: /private, session: required}
 `
 	for _, eviction := range []string{"volatile-lru", "allkeys-lru"} {
@@ -47,8 +48,10 @@ routes:
 				cookies = append(cookies, g.login(fmt.Sprintf("user%d", i)))
 			}
 			for i := range pages {
-				if a := g.do("GET", fmt.Sprintf("/pages?x=%d", i)); a.StatusCode != 200 {
-					t.Fatalf("page %d: %d", i, a.StatusCode)
+				for _, path := range []string{"/pages", "/listed"} {
+					if a := g.do("GET", fmt.Sprintf("%s?x=%d", path, i)); a.StatusCode != 200 {
+						t.Fatalf("page %d: %d", i, a.StatusCode)
+					}
 				}
 			}
 			out := 0
@@ -64,9 +67,10 @@ routes:
 				t.Error("Redis has evicted keys")
 			}
 			metrics := g.admin("GET", "/metrics").text
-			if !strings.Contains(metrics, `headgate_cache_not_stored_total{reason="over-cache-bytes",rule="pages"} `) ||
+			if !strings.Contains(metrics, `headgate_cache_not_stored_total{reason="over-cache-bytes",rule="listed"} `) ||
+				!strings.Contains(metrics, `headgate_cache_not_stored_total{reason="client-share",rule="pages"} `) ||
 				!strings.Contains(metrics, "headgate_cache_redis_limit_bytes 4.194304e+06\n") {
-				t.Errorf("the metrics do not say that the budget is used up: %s", metrics)
+				t.Errorf("the metrics do not say that the budget and the client's share are used up: %s", metrics)
 			}
 		})
 	}

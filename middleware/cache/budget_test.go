@@ -48,7 +48,7 @@ func TestAccountIsWhatRedisTakes(t *testing.T) {
 			eventually(t, "an entry is in Redis", func() bool { return s.cache.Stats().RedisBytes > 0 })
 			memory, counted := used(t, server), s.cache.Stats().RedisBytes
 			for i := range tc.entries {
-				s.get(fmt.Sprintf("/products/%d?page=1", i))
+				s.get(fmt.Sprintf("/products/%d/1", i))
 			}
 			var grown float64
 			eventually(t, "everything is in Redis", func() bool {

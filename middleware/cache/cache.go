@@ -13,6 +13,7 @@ import (
 	"github.com/headgate/headgate/internal/seldom"
 	"github.com/headgate/headgate/middleware/cache/internal/collapse"
 	"github.com/headgate/headgate/middleware/cache/internal/fleet"
+	"github.com/headgate/headgate/middleware/clientip"
 	"github.com/headgate/headgate/middleware/store"
 )
 
@@ -81,6 +82,9 @@ type Cache struct {
 	purges  *fleet.View
 	flights *collapse.Group[flightKey, outcome]
 	filling *collapse.Budget
+
+	resolver *clientip.Resolver // finds the client where the caller of Serve does not know it
+	shares   *clientShares
 
 	// What is remembered of keys for a short time; see the constants beside
 	// [Cache.fetchesWhole].
@@ -152,6 +156,10 @@ func New(o Options) (*Cache, error) {
 	if c.local, err = newLocalTier(o.LocalBytes, o.Now, o.Observer.Evicted); err != nil {
 		return nil, fmt.Errorf("cache: the local tier: %w", err)
 	}
+	if c.resolver, err = clientip.New(clientip.Options{}); err != nil {
+		return nil, fmt.Errorf("cache: %w", err)
+	}
+	c.shares = newClientShares(o.Now, func() int64 { return c.clientShare(o.LocalBytes) })
 	c.alive, c.stop = context.WithCancel(context.Background())
 	if o.Redis != nil {
 		account := fleet.NewAccount(fleet.AccountOptions{Redis: o.Redis, Logger: o.Logger, Limit: o.RedisBytes})
@@ -161,6 +169,18 @@ func New(o Options) (*Cache, error) {
 		c.background.Go(func() { c.fleet.Follow(c.alive) })
 	}
 	return c, nil
+}
+
+// clientShare is the most bytes that one client may add through this instance,
+// by queries that rules do not list: a part of the local tier, and over all
+// instances that part of what the cache keeps in Redis.
+func (c *Cache) clientShare(localBytes int64) int64 {
+	share := localBytes / sharePart
+	if c.shared != nil {
+		account := c.shared.account
+		share = min(share, account.Limit()/sharePart/int64(max(1, account.State().Instances)))
+	}
+	return share
 }
 
 // Close ends what runs in the background and waits for it: fetches without a
@@ -206,6 +226,7 @@ type Stats struct {
 	LocalBytes   int64 // what they take
 	RedisBytes   int64 // what all instances together keep in Redis, as this one knows
 	RedisLimit   int64 // Options.RedisBytes; 0 without Redis
+	Instances    int   // that share the Redis, as this one knows; 0 without Redis
 	FillingBytes int64 // what responses on their way in take
 	Fetches      int   // requests to the origin under way on behalf of several
 	Waiting      int   // requests that wait for those, or read from them
@@ -223,7 +244,8 @@ func (c *Cache) Stats() Stats {
 		PurgeLog:     c.purges.Size(),
 	}
 	if c.shared != nil {
-		s.RedisBytes, s.RedisLimit = c.shared.account.State().Bytes, c.shared.account.Limit()
+		account := c.shared.account.State()
+		s.RedisBytes, s.RedisLimit, s.Instances = account.Bytes, c.shared.account.Limit(), account.Instances
 	}
 	return s
 }

@@ -24,7 +24,7 @@
 // key.go, lookup.go, localtier.go, entry.go, observer.go, respond.go, status.go;
 // plan.go tells beforehand. The flight: mode.go, fetch.go, origin.go, capture.go,
 // update.go, failure.go; then what is stored: storing.go, redistier.go,
-// rediscost.go; then purges: invalidate.go, tag.go.
+// rediscost.go, and what one client may add: share.go; then purges: invalidate.go, tag.go.
 //
 // # What is promised
 //
@@ -38,6 +38,9 @@
 //   - Memory is bounded: by Options.LocalBytes, by Options.FillBytes, and for
 //     what is not stored by a window of 256 KiB for each response. What all
 //     instances keep in Redis is bounded by Options.RedisBytes.
+//   - One client fills a 16th of it at most by queries that Rule.Query does not
+//     list, and of the local tier of each instance: what it asks for beyond that
+//     is not stored, unless another client asks for the same.
 //   - A client's Cache-Control cannot make the cache go to the origin, except
 //     where Rule.ClientRevalidation says so. max-stale, no-store and
 //     only-if-cached are obeyed: they cost the origin nothing.

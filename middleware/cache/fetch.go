@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"net/http"
+	"net/netip"
 
 	"github.com/labstack/echo/v4"
 
@@ -29,9 +30,13 @@ type job struct {
 	path          string        // the Echo route and its parameters
 	names, values []string
 
-	hash    keyHash
-	storing storing
-	want    rfc9111.Request
+	hash keyHash
+	// client is whose request it is, and unlisted whether its query is one that
+	// the rule does not list (see clientShares).
+	client   netip.Addr
+	unlisted bool
+	storing  storing
+	want     rfc9111.Request
 }
 
 // start runs a flight in a goroutine of its own. After Close there are none:

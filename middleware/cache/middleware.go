@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 
 	"github.com/labstack/echo/v4"
 
@@ -58,6 +59,10 @@ type Facts struct {
 	// that the client used; the Host in lower case, without a final dot or the
 	// scheme's own port; the path of the URL, escaped.
 	Scheme, Host, Path string
+	// Client is who asks, an IPv6 client by its network's prefix: what it may add
+	// to the cache by queries that the rule does not list is bounded. The zero
+	// Addr: it is not.
+	Client netip.Addr
 	// LiveSession and Bypass are what MiddlewareOptions say of them.
 	LiveSession, Bypass bool
 }

@@ -32,9 +32,10 @@ type Observer interface {
 	Request(Result)
 	// Stored is called when an entry was stored; bytes is its body's size.
 	Stored(rule string, bytes int64)
-	// NotStored is called when an entry was stored in the local tier alone, with
-	// the reason: "over-cache-bytes" where Redis holds Options.RedisBytes. Why
-	// responses are not stored at all is in Result.Detail.
+	// NotStored is called when a response turned out not to be stored only after
+	// its head had been sent, with the reason: "over-cache-bytes" where Redis holds
+	// Options.RedisBytes, so that it is in the local tier alone; "client-share"
+	// where it exceeded the client's share. Other reasons are in Result.Detail.
 	NotStored(rule, reason string)
 	// Purged is called for every purge that this instance began.
 	Purged(kind string, soft bool)

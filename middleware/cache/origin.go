@@ -174,6 +174,10 @@ func (t *fetch) onResponse(a *rfc9111.Arrival) {
 		kind: responseShared, entry: e, stream: t.stream, arrival: a, why: why,
 		status: outcomeStatus{fwd: t.forward(), stored: e != nil, detail: string(why)},
 	}
+	if e != nil && t.counted() && t.c.shares.usedUp(t.j.client, length) {
+		// It is shared with those that wait all the same, and stored for them.
+		o.status.stored, o.status.detail, o.why = false, string(reasonClientShare), reasonClientShare
+	}
 	if e == nil {
 		o.kind = responseForLeader
 		t.stopSharing()
@@ -285,8 +289,10 @@ func (t *fetch) conclude(w *capture, err error) {
 		if chunks, size, ok := t.stream.Complete(); ok {
 			full := t.entry.withBody(body{chunks, size})
 			full.bodyID = fleet.NewToken()
-			kept = t.c.keep(t.j, full)
-			t.supersede(full)
+			if t.mayAdd(full) {
+				kept = t.c.keep(t.j, full)
+				t.supersede(full)
+			}
 		}
 	}
 	t.c.flights.Remove(t.f) // requests must not join what has ended, while Redis is told

@@ -21,6 +21,7 @@ type request struct {
 	origin echo.HandlerFunc
 	c      echo.Context
 	facts  Facts
+	told   bool // facts are the caller's
 
 	head                  bool // the method is HEAD
 	form                  form
@@ -42,7 +43,7 @@ type request struct {
 func (x *request) read(known *Facts) (Action, string) {
 	r, req := x.route, x.c.Request()
 	if known != nil {
-		x.facts = *known
+		x.facts, x.told = *known, true
 	}
 	action, why := r.byMethod(req.Method)
 	if action != ActionLookUp {
@@ -225,7 +226,7 @@ func (x *request) newJob(ctx context.Context, mode fetchMode) *job {
 		mode: mode, mustValidate: !mode.shared() && x.want.Obey && x.validatesAlone(),
 		rule: r.rule, origin: x.origin, echo: c.Echo(), req: req, head: x.head,
 		path: c.Path(), names: slices.Clone(c.ParamNames()), values: slices.Clone(c.ParamValues()),
-		hash: x.hash,
+		hash: x.hash, client: x.client(), unlisted: x.queryUnlisted(),
 		want: rfc9111.Request{Class: x.want.Class, Field: field},
 		storing: storing{
 			Storing: rfc9111.Storing{

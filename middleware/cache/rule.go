@@ -35,7 +35,9 @@ type Rule struct {
 	// Query parameters that make no difference, as names or with a * at the end: utm_*. They are
 	// forwarded all the same. Default: none.
 	IgnoreQuery []string `yaml:"ignore_query"`
-	// The only query parameters that make a difference; [] is none at all. Not together with ignore_query. Default: all do.
+	// The only query parameters that make a difference; [] is none at all. Not together with ignore_query.
+	// Default: all do, and one client may fill a 16th of the cache with them: beyond that its misses are answered and not stored,
+	// unless another client asks for the same.
 	Query []string `yaml:"query"`
 	// Cookies that make no difference, as names or with a * at the end: _ga*. They are removed
 	// before forwarding. With any other cookie on a request, ttl, force_ttl and heuristic do not apply. Default: none.

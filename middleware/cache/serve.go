@@ -83,6 +83,9 @@ func (x *request) join() (f *flight, leads bool) {
 		f = c.flights.JoinExisting(key)
 	}
 	if f != nil && !leads {
+		if x.queryUnlisted() {
+			f.JoinedBy(x.client())
+		}
 		return f, false
 	}
 	if f == nil {

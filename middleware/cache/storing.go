@@ -10,6 +10,9 @@ const (
 	reasonTooLarge rfc9111.Reason = "too-large"
 	reasonTags     rfc9111.Reason = "too-many-tags"
 
+	// The client's share of the cache is used up (see clientShares).
+	reasonClientShare rfc9111.Reason = "client-share"
+
 	// The entry is in the local tier, and not in Redis.
 	reasonOverBudget rfc9111.Reason = "over-cache-bytes"
 )

@@ -3,6 +3,8 @@ package collapse
 import (
 	"context"
 	"net/http"
+	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -106,7 +108,8 @@ type Flight[K comparable, O any] struct {
 	users        int     // requests that wait for the flight or read from it
 	hadFollowers bool    // a second request waited for the outcome
 	leaderLeft   bool
-	timer        *time.Timer // ends the flight when it has had no users for long; counted in group.detached
+	clients      []netip.Addr // that joined, up to maxClients
+	timer        *time.Timer  // ends the flight when it has had no users for long; counted in group.detached
 }
 
 // stage is how far a flight is.
@@ -159,6 +162,25 @@ func (f *Flight[K, O]) follow() {
 	f.users++
 	f.hadFollowers = f.hadFollowers || f.stage == pending
 	f.stopTimer()
+}
+
+// maxClients bounds how many of the clients that joined a flight are remembered.
+const maxClients = 4
+
+// JoinedBy says whose request has joined the flight.
+func (f *Flight[K, O]) JoinedBy(client netip.Addr) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if client.IsValid() && len(f.clients) < maxClients && !slices.Contains(f.clients, client) {
+		f.clients = append(f.clients, client)
+	}
+}
+
+// Clients gives some of the clients whose requests have joined the flight.
+func (f *Flight[K, O]) Clients() []netip.Addr {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.clients)
 }
 
 // stopTimer is called with the lock held when a request uses the flight again,
