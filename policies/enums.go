@@ -1,13 +1,6 @@
 package policies
 
-import "github.com/headgate/headgate/middleware/clientip"
-
 // Each type here is a word from a short list. Values is the list, for the loader's errors and the schema alike.
-
-// ClientIPHeader names the header that trusted proxies put the client's address in.
-type ClientIPHeader string
-
-func (ClientIPHeader) Values() []string { return clientip.Headers() }
 
 // ServerProtocol is what a client may speak.
 type ServerProtocol string

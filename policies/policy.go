@@ -65,9 +65,16 @@ type Server struct {
 	// connection says. Hazard: a network that holds clients lets them choose
 	// their own address, and with it escape every limit.
 	TrustedProxies []netip.Prefix `yaml:"trusted_proxies"`
-	// The header in which the trusted proxies name the client: x-forwarded-for or
-	// forwarded. That one alone is read, all its lines, from the right. Default x-forwarded-for.
-	ClientIPHeader ClientIPHeader `yaml:"client_ip_header"`
+	// The header in which the trusted proxies name the client: x-forwarded-for or forwarded, of which all lines are
+	// read from the right, or one that holds a single address, such as cf-connecting-ip, x-real-ip or true-client-ip.
+	// That one alone is read. A single address is removed from requests of other peers. Hazard: a proxy that passes on
+	// the header as a client wrote it lets clients choose their own address. Default x-forwarded-for.
+	ClientIPHeader string `yaml:"client_ip_header" want:"a header's name"`
+	// How many addresses from the right of client_ip_header the client's stands, at most 32, for a chain of proxies whose number
+	// is known and whose addresses are not. It counts for requests from trusted_proxies alone; where the header has fewer
+	// addresses, the client is the peer. Hazard: with one too many, clients choose their own address. Default 0: the
+	// addresses are compared with trusted_proxies.
+	TrustedHops int `yaml:"trusted_hops"`
 	// How many leading bits of an IPv6 address make one client, from 32 to 128. Default 64:
 	// whoever has one IPv6 address usually has its whole /64.
 	IPv6Prefix int `yaml:"ipv6_prefix"`

@@ -7,6 +7,9 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/headgate/headgate/internal/httpx"
+	"github.com/headgate/headgate/internal/suggest"
+	"github.com/headgate/headgate/middleware/clientip"
 	"github.com/headgate/headgate/middleware/problem"
 )
 
@@ -32,6 +35,7 @@ func (s *Server) Validate() []problem.Problem {
 				"every client is believed whatever address it claims, and escapes every limit")
 		}
 	}
+	s.validateClientAddress(&ps)
 	problem.Between(&ps, "ipv6_prefix", s.IPv6Prefix, 32, 128)
 	problem.Between(&ps, "max_header_bytes", s.MaxHeaderBytes, 4<<10, 16<<20)
 	problem.Between(&ps, "max_connections_per_ip", s.MaxConnectionsPerIP, 0, 1<<20)
@@ -57,6 +61,30 @@ func (s *Server) validateTimes(ps *problem.List) {
 	}
 	if s.WriteTimeout > 0 && s.WriteTimeout < seconds(1) {
 		ps.Add("write_timeout", "choose 1s or more, or 0s for no bound", "a client whose line falters for a moment would lose its answer")
+	}
+}
+
+// validateClientAddress checks how trusted proxies name the client.
+func (s *Server) validateClientAddress(ps *problem.List) {
+	known := clientip.Headers()
+	list := s.ClientIPHeader == known[0] || s.ClientIPHeader == known[1]
+	if !slices.Contains(known, s.ClientIPHeader) {
+		lower := strings.ToLower(s.ClientIPHeader)
+		if _, near := suggest.Nearest(lower, known); !near && httpx.IsToken(lower) {
+			known = append(known, lower)
+		}
+		if !slices.Contains(known, s.ClientIPHeader) {
+			ps.Add("client_ip_header", suggest.DidYouMean(s.ClientIPHeader, "values", known),
+				"%s is no value of %s", quote(s.ClientIPHeader), quote("server.client_ip_header"))
+		}
+	}
+	problem.Between(ps, "trusted_hops", s.TrustedHops, 0, clientip.MaxTrustedHops)
+	switch {
+	case s.TrustedHops == 0:
+	case len(s.TrustedProxies) == 0:
+		ps.Add("trusted_hops", "name the network that the requests come from in server.trusted_proxies", "it counts for requests from trusted_proxies alone, and there are none")
+	case !list:
+		ps.Add("trusted_hops", "remove it, or write client_ip_header: x-forwarded-for", "%s holds one address, and there is nothing to count", s.ClientIPHeader)
 	}
 }
 

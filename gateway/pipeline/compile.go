@@ -119,7 +119,8 @@ func (p *Pipeline) Routes() []*Route { return p.routes }
 func newResolver(p policies.Server) (*clientip.Resolver, error) {
 	r, err := clientip.New(clientip.Options{
 		TrustedProxies: p.TrustedProxies,
-		Header:         string(p.ClientIPHeader),
+		Header:         p.ClientIPHeader,
+		TrustedHops:    p.TrustedHops,
 		IPv6Prefix:     p.IPv6Prefix,
 	})
 	if err != nil {

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/headgate/headgate/internal/httpx"
-	"github.com/headgate/headgate/middleware/clientip"
 	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/session"
@@ -20,8 +19,9 @@ import (
 
 // Question is a request to be explained.
 type Question struct {
-	Method, URL, IP string
-	Header          http.Header
+	Method, URL string
+	IP          string // the peer's; the client's too, unless the peer is a trusted proxy and Header names another
+	Header      http.Header
 	// User and Session are whose live session the request carries, where the asker
 	// knows; Session is its opaque reference. Without them, the request's own cookie is
 	// looked up.
@@ -147,7 +147,7 @@ func (p *Pipeline) question(ctx context.Context, q Question) (*Request, error) {
 	r := new(Request)
 	r.Begin(ctx, p, &peek{pipeline: p, user: q.User, session: q.Session})
 	r.attempts = new([]policies.Attempt)
-	r.Info = clientip.Info{Addr: addr, Bucket: p.resolver.Bucket(addr)}
+	r.Info = p.resolver.InfoFrom(addr, header)
 	r.Method, r.Authority, r.Scheme, r.Query = strings.ToUpper(q.Method), u.Host, u.Scheme, u.RawQuery
 	if host := header.Get("Host"); host != "" {
 		r.Authority = host

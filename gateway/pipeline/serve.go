@@ -36,7 +36,9 @@ func (p *Pipeline) begin(c echo.Context) *Request {
 		c.SetRequest(req)
 	}
 	r.pipeline, r.backends = p, p.live
-	r.Info = p.resolver.InfoFrom(clientip.Peer(r.Context.Context, req.RemoteAddr), req.Header)
+	peer := clientip.Peer(r.Context.Context, req.RemoteAddr)
+	r.Info = p.resolver.InfoFrom(peer, req.Header)
+	p.resolver.RemoveUntrusted(peer, req.Header)
 	proxy.StripConnection(req.Header)
 	r.Method, r.Target, r.Authority, r.Scheme = req.Method, req.RequestURI, req.Host, "http"
 	if req.TLS != nil {

@@ -108,3 +108,30 @@ func (g *gateway) statusOverH2C(fields ...hpack.HeaderField) (status string) {
 		}
 	}
 }
+
+// Issue 14, number 21: a header of a single address is believed from a trusted proxy, and reaches the app from none other.
+func TestAHeaderOfASingleAddressNamesTheClientForTrustedProxiesAlone(t *testing.T) {
+	t.Parallel()
+	policy := `server: {listen: "127.0.0.1:0", admin: {listen: "127.0.0.1:0"}, trusted_proxies: [%s], client_ip_header: cf-connecting-ip}
+` + anyRoute
+	behind := start(t, fmt.Sprintf(policy, "127.0.0.1", app(t, "a").URL))
+	a := behind.do("GET", "/", "CF-Connecting-IP", "203.0.113.7", "X-Forwarded-For", "198.51.100.1", "Connection", "cf-connecting-ip")
+	if got := a.field("X-Forwarded-For"); got != "203.0.113.7" {
+		t.Errorf("behind a trusted proxy the client is %q", got)
+	}
+	open := start(t, fmt.Sprintf(policy, "192.0.2.1", app(t, "a").URL))
+	a = open.do("GET", "/", "CF-Connecting-IP", "203.0.113.7", "cf_connecting_ip", "203.0.113.7")
+	if a.field("X-Forwarded-For") != "127.0.0.1" || strings.Contains(a.text, "203.0.113.7") {
+		t.Errorf("a client that is no trusted proxy names an address:\n%s", a.text)
+	}
+}
+
+func TestTrustedHopsCountFromTheRight(t *testing.T) {
+	t.Parallel()
+	g := start(t, fmt.Sprintf(behindProxy+anyRoute, ", trusted_hops: 2", app(t, "a").URL))
+	for list, want := range map[string]string{"198.51.100.1, 203.0.113.7, 192.0.2.9": "203.0.113.7", "192.0.2.9": "127.0.0.1"} {
+		if got := g.do("GET", "/", "X-Forwarded-For", list).field("X-Forwarded-For"); got != want {
+			t.Errorf("%s: the client is %q, want %s", list, got, want)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package clientip
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -17,9 +18,14 @@ const DefaultIPv6Prefix = 64
 // DefaultHeader is what an empty [Options.Header] means.
 const DefaultHeader = "x-forwarded-for"
 
-// Headers lists what [Options.Header] may be, in lower case.
+// MaxTrustedHops is the largest [Options.TrustedHops].
+const MaxTrustedHops = 32
+
+// Headers lists well-known names for [Options.Header], in lower case: the two lists, and then headers that hold a
+// single address.
 func Headers() []string {
-	return []string{strings.ToLower(xForwardedFor.name), strings.ToLower(forwarded.name)}
+	return []string{strings.ToLower(xForwardedFor.name), strings.ToLower(forwarded.name),
+		"cf-connecting-ip", "fastly-client-ip", "fly-client-ip", "true-client-ip", "x-client-ip", "x-envoy-external-address", "x-real-ip"}
 }
 
 // Options says whom to believe. The zero value believes nobody: the client is the
@@ -35,8 +41,15 @@ type Options struct {
 	// Header is the one header those proxies maintain: "x-forwarded-for" ([DefaultHeader])
 	// or "forwarded" (RFC 7239), in any letter case. Each trusted proxy must append to
 	// it or replace it; one that passes on what a client wrote there makes the client's
-	// word its own.
+	// word its own. Any other name is that of a header with a single address, such as
+	// "cf-connecting-ip": the client's, which the peer must replace.
 	Header string
+
+	// TrustedHops is how many addresses from the right of the list the client's stands,
+	// 1 to [MaxTrustedHops], for a chain of proxies whose number is known and whose
+	// addresses are not. The peer must be in TrustedProxies all the same. Where the list
+	// has fewer addresses, the peer is the client. 0: the list is walked by TrustedProxies.
+	TrustedHops int
 
 	// IPv6Prefix is how many leading bits of an IPv6 address make a client's
 	// [Resolver.Bucket], 1 to 128; 0 means [DefaultIPv6Prefix].
@@ -47,13 +60,14 @@ type Options struct {
 type Resolver struct {
 	trusted    []netip.Prefix
 	header     headerFormat
+	hops       int // 0: the list is walked
 	ipv6Prefix int
 }
 
 // New makes a Resolver. It fails on a prefix that is not valid, a header that can't be
-// read, and an IPv6Prefix out of range.
+// read, a TrustedHops that no request can have, and an IPv6Prefix out of range.
 func New(o Options) (*Resolver, error) {
-	res := &Resolver{ipv6Prefix: o.IPv6Prefix}
+	res := &Resolver{ipv6Prefix: o.IPv6Prefix, hops: o.TrustedHops}
 	for i, p := range o.TrustedProxies {
 		p, ok := normalisePrefix(p)
 		if !ok {
@@ -61,13 +75,17 @@ func New(o Options) (*Resolver, error) {
 		}
 		res.trusted = append(res.trusted, p)
 	}
-	switch http.CanonicalHeaderKey(o.Header) {
-	case "", xForwardedFor.name:
-		res.header = xForwardedFor
-	case forwarded.name:
-		res.header = forwarded
-	default:
-		return nil, fmt.Errorf("clientip: Header %q can't be read; use \"x-forwarded-for\" or \"forwarded\", whichever your proxies append to", o.Header)
+	var ok bool
+	if res.header, ok = formatOf(o.Header); !ok {
+		return nil, fmt.Errorf("clientip: Header %q can't be read; use \"x-forwarded-for\" or \"forwarded\", whichever your proxies append to, or the name of a header with one address", o.Header)
+	}
+	switch {
+	case res.hops < 0 || res.hops > MaxTrustedHops:
+		return nil, fmt.Errorf("clientip: TrustedHops %d is out of range; use 1 to %d, or 0 to walk the list", res.hops, MaxTrustedHops)
+	case res.hops > 0 && len(res.trusted) == 0:
+		return nil, errors.New("clientip: TrustedHops counts for nobody; name the peer in TrustedProxies")
+	case res.hops > 0 && res.header.single:
+		return nil, fmt.Errorf("clientip: TrustedHops can't count in %q, which holds one address; leave it out", o.Header)
 	}
 	if o.IPv6Prefix == 0 {
 		res.ipv6Prefix = DefaultIPv6Prefix
@@ -101,6 +119,12 @@ func (res *Resolver) resolve(addr netip.Addr, h http.Header) netip.Addr {
 	if !res.trusts(addr) {
 		return addr // by far the most requests; the loop would say the same
 	}
+	switch lines := h[res.header.name]; {
+	case res.header.single:
+		return singleAddress(lines, addr)
+	case res.hops > 0:
+		return res.header.fromRight(lines, res.hops, addr)
+	}
 	hops := elements{format: &res.header, lines: h[res.header.name], steps: maxSteps}
 	for res.trusts(addr) {
 		element, ok := hops.previous()
@@ -114,6 +138,20 @@ func (res *Resolver) resolve(addr netip.Addr, h http.Header) netip.Addr {
 		addr = before
 	}
 	return addr
+}
+
+// RemoveUntrusted removes the header of a single address where the peer is no trusted
+// proxy, in any spelling that a server might read as it: such a header is passed on, and
+// the app server may believe it. X-Forwarded-For and Forwarded are the proxy's to set.
+func (res *Resolver) RemoveUntrusted(peer netip.Addr, h http.Header) {
+	if !res.header.single || res.trusts(peer) {
+		return
+	}
+	for name := range h {
+		if len(name) == len(res.header.name) && strings.EqualFold(strings.ReplaceAll(name, "_", "-"), res.header.name) {
+			delete(h, name)
+		}
+	}
 }
 
 func (res *Resolver) trusts(addr netip.Addr) bool {

@@ -305,7 +305,11 @@ func TestImpossibleOptionsAreRefusedWithTheMend(t *testing.T) {
 		options clientip.Options
 		want    string
 	}{
-		{"a header that can't be read", clientip.Options{Header: "x-real-ip"}, `Header "x-real-ip" can't be read; use "x-forwarded-for"`},
+		{"a header that can't be read", clientip.Options{Header: "x real ip"}, `Header "x real ip" can't be read; use "x-forwarded-for"`},
+		{"hops from a peer that nobody trusts", clientip.Options{TrustedHops: 1}, "name the peer in TrustedProxies"},
+		{"hops in a single address", clientip.Options{TrustedHops: 1, Header: "x-real-ip", TrustedProxies: []netip.Prefix{netip.MustParsePrefix("::/0")}}, "which holds one address"},
+		{"a negative number of hops", clientip.Options{TrustedHops: -1}, "TrustedHops -1 is out of range; use 1 to 32"},
+		{"too many hops", clientip.Options{TrustedHops: 33}, "TrustedHops 33 is out of range"},
 		{"no prefix", clientip.Options{TrustedProxies: make([]netip.Prefix, 1)}, "TrustedProxies[0] is not a valid prefix; write it as 10.0.0.0/8"},
 		{"a negative IPv6 prefix", clientip.Options{IPv6Prefix: -1}, "IPv6Prefix -1 is out of range; use 1 to 128"},
 		{"an IPv6 prefix too long", clientip.Options{IPv6Prefix: 129}, "IPv6Prefix 129 is out of range"},
@@ -375,5 +379,63 @@ func TestPeerOfAUnixSocketCannotNameItsSocketLikeAnAddress(t *testing.T) {
 	r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, &net.UnixAddr{Net: "unix", Name: "s"}))
 	if got := newResolver(t, clientip.Options{}).Resolve(r).String(); got != "127.0.0.1" {
 		t.Errorf("got %s", got)
+	}
+}
+
+func TestHeaderOfASingleAddress(t *testing.T) {
+	t.Parallel()
+	for _, header := range []string{"cf-connecting-ip", "X-Real-IP", "true-client-ip", "x-company-client"} {
+		res := behindProxies(t, header)
+		for _, c := range []struct {
+			name  string
+			peer  string
+			lines []string
+			want  string
+		}{
+			{"a trusted proxy's", proxy, []string{client}, client},
+			{"with port", proxy, []string{" [2001:db8::7]:443"}, "2001:db8::7"},
+			{"a trusted address is the client's all the same", proxy, []string{"10.0.0.9"}, "10.0.0.9"},
+			{"the peer is no proxy", "192.0.2.9:1", []string{client}, "192.0.2.9"},
+			{"the proxy says nothing", proxy, nil, "10.0.0.1"},
+			{"a list", proxy, []string{"203.0.113.66, " + client}, "10.0.0.1"},
+			{"twice", proxy, []string{"203.0.113.66", client}, "10.0.0.1"},
+			{"no address", proxy, []string{"unknown"}, "10.0.0.1"},
+		} {
+			r := request(c.peer, header, c.lines...)
+			r.Header.Set(xff, "203.0.113.66")
+			if got := res.Resolve(r).String(); got != c.want {
+				t.Errorf("%s, %s: got %s, want %s", header, c.name, got, c.want)
+			}
+		}
+	}
+}
+
+func TestTrustedHops(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		hops  int
+		peer  string
+		lines []string
+		want  string
+	}{
+		{1, proxy, []string{"203.0.113.66, " + client}, client},
+		{2, proxy, []string{"203.0.113.66, " + client + ",, 198.51.100.1"}, client},
+		{2, proxy, []string{"203.0.113.66", client, "198.51.100.1"}, client},
+		{1, proxy, []string{client + ", 10.0.0.2"}, "10.0.0.2"},
+		{2, proxy, []string{client}, "10.0.0.1"},
+		{1, proxy, nil, "10.0.0.1"},
+		{2, proxy, []string{"unknown, 198.51.100.1"}, "10.0.0.1"},
+		{2, proxy, []string{client + ", unknown"}, client},
+		{1, "192.0.2.9:1", []string{client}, "192.0.2.9"},
+		{32, proxy, []string{client + strings.Repeat(", 198.51.100.1", 31)}, client},
+	} {
+		res := newResolver(t, clientip.Options{TrustedHops: c.hops, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
+		if got := res.Resolve(request(c.peer, xff, c.lines...)).String(); got != c.want {
+			t.Errorf("%d from %s with %q: got %s, want %s", c.hops, c.peer, c.lines, got, c.want)
+		}
+	}
+	res := newResolver(t, clientip.Options{TrustedHops: 2, Header: "forwarded", TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
+	if got := res.Resolve(request(proxy, forwarded, "for=203.0.113.66, for="+client+", for=198.51.100.1")).String(); got != client {
+		t.Errorf("Forwarded: got %s", got)
 	}
 }

@@ -21,7 +21,11 @@
 //
 // Exactly one header is read, the one that [Options].Header names: a proxy maintains
 // one of them and passes on the others as the client wrote them. X-Real-IP,
-// True-Client-IP, CF-Connecting-IP and their kind are never read.
+// True-Client-IP, CF-Connecting-IP and their kind are read where they are that one: they
+// hold a single address, which a trusted peer has put there.
+//
+// With [Options].TrustedHops the addresses are counted instead of compared: the client is
+// the one that many places from the right.
 //
 // The addresses may have ports, brackets and zones. Zones are dropped, and IPv4-mapped
 // IPv6 (::ffff:192.0.2.1) is the IPv4 address that it means. A Forwarded header (RFC

@@ -1,12 +1,16 @@
 package clientip
 
 import (
+	"net/http"
 	"net/netip"
 	"strings"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
-// headerFormat is what differs between the two headers.
+// headerFormat is what differs between the headers.
 type headerFormat struct {
+	single     bool                            // it holds one address, and the rest of the fields is unused
 	name       string                          // canonical, as a key of http.Header
 	maxElement int                             // bytes; a longer element names no address
 	lastComma  func(string) int                // where the last element's separator is, or -1
@@ -19,6 +23,47 @@ var xForwardedFor = headerFormat{
 	maxElement: 128, // the longest address with brackets, zone and port is half of it
 	lastComma:  func(s string) int { return strings.LastIndexByte(s, ',') },
 	address:    parseNode,
+}
+
+// formatOf returns how the header of that name is read; false for what is no name.
+func formatOf(name string) (headerFormat, bool) {
+	switch canonical := http.CanonicalHeaderKey(name); canonical {
+	case "", xForwardedFor.name:
+		return xForwardedFor, true
+	case forwarded.name:
+		return forwarded, true
+	default:
+		return headerFormat{single: true, name: canonical}, httpx.IsToken(name)
+	}
+}
+
+// singleAddress is the address in a header that holds one; the peer's, where it holds
+// none or stands there twice: then the peer has not replaced what a client wrote.
+func singleAddress(lines []string, peer netip.Addr) netip.Addr {
+	if len(lines) != 1 {
+		return peer
+	}
+	if addr, ok := parseNode(trimSpace(lines[0])); ok {
+		return addr
+	}
+	return peer
+}
+
+// fromRight is the address that many places from the right of the list; the peer's,
+// where the list has fewer or another thing stands there.
+func (f *headerFormat) fromRight(lines []string, hops int, peer netip.Addr) netip.Addr {
+	list := elements{format: f, lines: lines, steps: maxSteps}
+	var element string
+	for range hops {
+		var ok bool
+		if element, ok = list.previous(); !ok {
+			return peer
+		}
+	}
+	if addr, ok := f.address(element); ok {
+		return addr
+	}
+	return peer
 }
 
 // maxSteps bounds how many elements, empty ones too, and lines are visited for one
