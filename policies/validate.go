@@ -76,23 +76,13 @@ func named[V any](c *checker, path, name, kind string, known map[string]V) bool 
 func names[V any](c *checker, section string, m map[string]V) []string {
 	sorted := sortedKeys(m)
 	for _, name := range sorted {
-		if !validName(name) {
-			c.Errorf(c.at.KeyAt(problem.Key(section, name)), "use letters, digits, and - _ . between them, 64 at most", "%s is not a name", quote(name))
+		if !problem.IsName(name) {
+			c.Errorf(c.at.KeyAt(problem.Key(section, name)), problem.MendName, "%s is not a name", quote(name))
 		} else if name == "off" {
 			c.Errorf(c.at.KeyAt(problem.Key(section, name)), "choose another", "a name can't be off, which switches things off")
 		}
 	}
 	return sorted
-}
-
-func validName(s string) bool {
-	for i, r := range []byte(s) {
-		alnum := r|0x20 >= 'a' && r|0x20 <= 'z' || r >= '0' && r <= '9'
-		if !alnum && (i == 0 || r != '-' && r != '_' && r != '.') {
-			return false
-		}
-	}
-	return s != "" && len(s) <= 64
 }
 
 // validateHeaderName adds an error where no header can have a name, and reports whether one can.

@@ -26,8 +26,8 @@ func (c *checker) routes() {
 	for i, r := range c.p.Routes {
 		path := problem.Item("routes", i)
 		if c.at.Has(problem.Key(path, "name")) {
-			if !validName(r.Name) {
-				c.bad(problem.Key(path, "name"), "use letters, digits, and - _ . between them, 64 at most", "%s is not a name", quote(r.Name))
+			if !problem.IsName(r.Name) {
+				c.bad(problem.Key(path, "name"), problem.MendName, "%s is not a name", quote(r.Name))
 			}
 			if j, dup := first[r.Name]; dup {
 				c.bad(problem.Key(path, "name"), "give each route a name of its own", "the route %s is defined twice, first at %s",

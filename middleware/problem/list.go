@@ -46,6 +46,20 @@ func LocalPath(l *List, path, value string) bool {
 	return false
 }
 
+// MendName says what a name may be: see [IsName].
+const MendName = "use letters, digits, and - _ . between them, 64 at most"
+
+// IsName reports whether s may name something: it goes into metrics, keys of Redis, headers and logs as it is.
+func IsName(s string) bool {
+	for i, c := range []byte(s) {
+		alphanumeric := c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9'
+		if !alphanumeric && (i == 0 || c != '-' && c != '_' && c != '.') {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 64
+}
+
 // Word adds an error where a value is none of the words that its type knows, and reports whether it is one.
 func Word[W interface {
 	~string

@@ -27,8 +27,8 @@ func (l *Limit) SetDefaults() {
 // Validate says everything that is wrong with a limit whose defaults are set.
 func (l *Limit) Validate() []problem.Problem {
 	var ps problem.List
-	if !validName(l.Name) {
-		ps.Add("name", "rename it", "the name must be 1 to 64 letters, digits, '.', '_' or '-'")
+	if !problem.IsName(l.Name) {
+		ps.Add("name", "rename it", "the name must be 1 to 64 letters, digits, '.', '_' or '-', a letter or digit first")
 	}
 	problem.Word(&ps, "algorithm", l.Algorithm)
 	problem.Word(&ps, "on_redis_error", l.OnRedisError)
@@ -154,17 +154,4 @@ func (b *Ban) Validate() []problem.Problem {
 		ps.Add("for", "choose one from 1s to 366d", "the ban's length is out of bounds")
 	}
 	return ps
-}
-
-func validName(s string) bool {
-	if s == "" || len(s) > 64 {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		if !isAlphanumeric(c) && c != '.' && c != '_' && c != '-' {
-			return false
-		}
-	}
-	return true
 }
