@@ -263,3 +263,56 @@ routes: [{name: limited, path: /*, upstream: shop, limits: two}]
 		}
 	}
 }
+
+// TestAnonymousSessionsCountByTheirAddress: a client can get as many of them as it likes.
+func TestAnonymousSessionsCountByTheirAddress(t *testing.T) {
+	t.Parallel()
+	shop := appFunc(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/cart":
+			w.Header().Set("Headgate-Session-Merge", `{"cart":1}`)
+		case "/login":
+			w.Header().Set("Headgate-Login", "42")
+		}
+	})
+	for _, redis := range []string{"", redistest.Start(t).URL} {
+		g := start(t, `
+redis: {url: "`+redis+`"}
+upstreams: {shop: {servers: [`+shop.URL+`]}}
+limits: {each: {requests: 2, window: 1h, key: [session, route]}}
+session: {cookie: {secure: false}}
+defaults: {upstream: shop}
+routes:
+  - {path: /cart, session: optional}
+  - {path: /login, session: login, methods: [POST]}
+  - {path: /*, session: optional, limits: each}
+`)
+		cookie := func(a *answer) string {
+			value, _, _ := strings.Cut(a.Header.Get("Set-Cookie"), ";")
+			if value == "" {
+				t.Fatalf("no session: %d %v", a.StatusCode, a.Header)
+			}
+			return value
+		}
+		passed := 0
+		for range 10 {
+			anonymous := cookie(g.do("GET", "/cart"))
+			for range 2 {
+				if g.do("GET", "/", "Cookie", anonymous).StatusCode == 200 {
+					passed++
+				}
+			}
+		}
+		if passed != 2 {
+			t.Errorf("Redis %q: ten anonymous sessions of one address got %d requests through a limit of 2", redis, passed)
+		}
+		for range 2 { // sessions with a user have counters of their own
+			known := cookie(g.do("POST", "/login"))
+			for i, want := range []int{200, 200, 429} {
+				if a := g.do("GET", "/", "Cookie", known); a.StatusCode != want {
+					t.Errorf("Redis %q: request %d of a user's session: %d, want %d", redis, i+1, a.StatusCode, want)
+				}
+			}
+		}
+	}
+}

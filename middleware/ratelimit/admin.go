@@ -118,7 +118,7 @@ func keyed(l Limit, values []string) (items []item, plans []string, err error) {
 // counted in the place of a missing value.
 func (l Limit) RequestFor(values ...string) (Request, error) {
 	l.SetDefaults()
-	r := Request{Header: make(map[string][]string)}
+	r := Request{Header: make(map[string][]string), inspected: true}
 	if len(values) != len(l.Key) {
 		return r, fmt.Errorf("limit %q is keyed by %s: give %d values, not %d", l.Name, keyText(l.Key), len(l.Key), len(values))
 	}

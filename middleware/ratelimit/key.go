@@ -28,7 +28,7 @@ const (
 	KeyIP      KeyKind = iota // the client's address, an IPv6 client's prefix
 	KeyClient                 // the owner of a known API key
 	KeyUser                   // the user of a live session
-	KeySession                // a live session
+	KeySession                // a live session with a user
 	KeyRoute                  // the route's name
 	KeyHost                   // the host asked for, without port
 	KeyMethod                 // the method; HEAD counts as GET
@@ -207,6 +207,9 @@ func (p KeyPart) value(r *Request) string {
 	case KeyUser:
 		return r.User
 	case KeySession:
+		if r.User == "" && !r.inspected {
+			return "" // an anonymous session, of which a client can get any number
+		}
 		return r.Session
 	case KeyRoute:
 		return r.Route

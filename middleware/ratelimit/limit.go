@@ -41,8 +41,8 @@ type Limit struct {
 	Algorithm Algorithm `yaml:"algorithm"`
 	// What has a counter of its own: ip, client, user, session, route, host, method,
 	// header:NAME, cookie:NAME, or a list of them that together make one key. client, user and session
-	// count known ones alone, and fall back to the IP, as a missing header or cookie does. Default ip. Hazard: a key
-	// that only the client chooses (a header, a cookie) is no limit, as it may choose a new one each time.
+	// count known ones alone, session those with a user alone, and fall back to the IP, as a missing header or cookie does.
+	// Default ip. Hazard: a key that only the client chooses (a header, a cookie) is no limit, as it may choose a new one each time.
 	Key []KeyPart `yaml:"key"`
 	// How many requests are admitted per window. Required, at least 1.
 	Requests int64 `yaml:"requests" config:"loosens" required:"say how many requests a window admits"`

@@ -11,12 +11,12 @@ import (
 // Subject is who a request has proved to come from: the owner of a known API key,
 // the user and the reference of a live session. Where a field is empty, the client's
 // IP is counted instead, so that a client cannot get fresh counters by making up a key
-// or a cookie.
+// or a cookie, or by having anonymous sessions made for it.
 type Subject struct {
 	Client  string // by API key
 	Plan    string // that client's plan
 	User    string // of the session
-	Session string // the session itself, by an opaque reference
+	Session string // the session itself, by an opaque reference; without a User it counts by the IP
 }
 
 type subjectKey struct{}
@@ -46,7 +46,8 @@ type Request struct {
 	Header http.Header
 	Subject
 
-	spare *Result // of Denied, for Check
+	spare     *Result // of Denied, for Check
+	inspected bool    // an operator has named the values, of a session without its user
 }
 
 // RequestOf gathers what limits may be keyed by from an HTTP request: the
