@@ -31,7 +31,7 @@ func admit(r *Request) *Answer {
 // beginSubject gathers what the limits count by, as far as it is known without a
 // session.
 func (r *Request) beginSubject() {
-	if r.subject.Route != "" {
+	if r.subject.Method != "" {
 		return
 	}
 	r.subject = ratelimit.Request{

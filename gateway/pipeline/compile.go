@@ -43,6 +43,7 @@ type Pipeline struct {
 	limits   map[string]ratelimit.Limit
 	affinity map[string]string // the cookie of an upstream that chooses servers by one
 	routes   []*Route          // by the matcher's index
+	unrouted *Route            // of requests that none of them fits; nil where nothing limits these
 	live     Backends
 	lines    lines
 }
@@ -97,6 +98,9 @@ func New(policy *policies.Policy, parts Parts) (*Pipeline, error) {
 			return nil, fmt.Errorf("route %s: %w", r.Name, err)
 		}
 		p.routes = append(p.routes, rt)
+	}
+	if p.unrouted, err = p.newUnrouted(); err != nil {
+		return nil, fmt.Errorf("defaults: %w", err)
 	}
 	return p, nil
 }

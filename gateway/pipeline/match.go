@@ -1,15 +1,12 @@
 package pipeline
 
 import (
-	"net/http"
-	"strings"
-
-	"github.com/headgate/headgate/gateway/observe"
 	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/policies"
 )
 
-// findRoute finds the route that takes the request.
+// findRoute finds the route that takes the request. Where none does, the limits of
+// defaults are asked before noRoute answers.
 func findRoute(r *Request) *Answer {
 	r.asked = policies.Request{
 		Host:     r.Host,
@@ -25,14 +22,14 @@ func findRoute(r *Request) *Answer {
 	} else {
 		m, *r.attempts = r.pipeline.matcher.Explain(&r.asked)
 	}
-	switch m.Outcome {
-	case policies.NotFound:
-		return refuse(http.StatusNotFound, "No route of this gateway fits the request.")
-	case policies.MethodNotAllowed:
-		return refuse(http.StatusMethodNotAllowed, "This path is not served with "+observe.MethodLabel(r.Method)+".").
-			with("Allow", strings.Join(m.Allow, ", "))
+	r.Match = m
+	if m.Index >= 0 {
+		r.Route = r.pipeline.routes[m.Index]
+		return nil
 	}
-	r.Route, r.Match = r.pipeline.routes[m.Index], m
+	if r.Route = r.pipeline.unrouted; r.Route == nil {
+		return noRoute(r)
+	}
 	return nil
 }
 
@@ -43,7 +40,7 @@ func (r *Request) OtherCachePlan(method string) cache.Plan {
 	other.Begin(r, r.pipeline, r.backends)
 	other.Method, other.Target, other.Authority, other.Scheme = method, r.Target, r.Authority, r.Scheme
 	other.Query, other.Header, other.Path, other.Host, other.Info = r.Query, r.Header, r.Path, r.Host, r.Info
-	if findRoute(&other) != nil {
+	if findRoute(&other) != nil || other.Match.Index < 0 {
 		return cache.Plan{}
 	}
 	return other.CachePlan()

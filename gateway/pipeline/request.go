@@ -42,7 +42,7 @@ type Request struct {
 	asked    policies.Request
 	attempts *[]policies.Attempt     // route: why the other routes do not fit; nil but in an explanation
 	Match    policies.Match          // route
-	Route    *Route                  // route: nil until one fits
+	Route    *Route                  // route: nil until one fits; Pipeline.unrouted where none does
 	Client   *APIClient              // identity: nil without a known API key
 	subject  ratelimit.Request       // deny cache, admit
 	Limits   *ratelimit.Result       // admit: nil where no limit applies

@@ -112,7 +112,7 @@ func (d *differ) side(s *side, which int) DiffSide {
 	}
 	slices.SortFunc(r.ByLimit, byDenials)
 	for i, n := range routes {
-		r.ByRoute = append(r.ByRoute, RouteDenied{s.tally.routes[i].Name, n})
+		r.ByRoute = append(r.ByRoute, RouteDenied{s.tally.routeName(i), n})
 	}
 	slices.SortFunc(r.ByRoute, func(a, b RouteDenied) int {
 		return cmp.Or(cmp.Compare(b.Denied, a.Denied), cmp.Compare(a.Route, b.Route))

@@ -31,6 +31,12 @@ limits: {l: {algorithm: fixed_window, requests: 1, window: 1m, count: [401]}}
 routes: [{path: /*, upstream: shop, limits: l}]`,
 			lines:  []string{own(0, "GET", "/", 403, `,"error":"cross-site"`), own(s, "GET", "/", 401, `,"error":"no key"`), own(2*s, "GET", "/", 401, `,"error":"no key"`)},
 			denied: map[string]int64{"l": 1}},
+		{name: "limits of defaults hold where no route fits", policy: `
+limits: {l: {algorithm: fixed_window, requests: 2, window: 1m, key: [ip, route]}}
+defaults: {limits: l}
+routes: [{path: /known, upstream: shop}]`,
+			lines:  []string{own(0, "GET", "/a", 404, ""), own(s, "GET", "/b", 404, ""), own(2*s, "GET", "/c", 404, ""), own(3*s, "GET", "/known", 200, byApp)},
+			denied: map[string]int64{"l": 1}},
 		{name: "an error that the gateway answered with is given back", policy: `
 limits: {l: {algorithm: fixed_window, requests: 1, window: 1m, count: failed}}
 routes: [{path: /*, upstream: shop, limits: l}]`,

@@ -60,25 +60,27 @@ func (t *tally) add(r *logs.Record, v *verdict) *client {
 	t.counts[v.outcome]++
 	point := t.series.at(t.engine.now)
 	point.Requests++
+	var nowhere RouteResult
+	route := &nowhere
 	if v.route >= 0 {
-		route := &t.routes[v.route]
-		route.Requests++
-		switch {
-		case v.outcome == denied:
-			route.Denied++
-			point.Denied++
-			t.matrix[cell{v.limit, v.route}]++
-			if v.banned {
-				t.banned[v.limit]++
-			}
-		case v.dryRun >= 0:
-			t.dryRun++
-			route.DryRunDenied++
-			point.DryRun++
-			t.matrix[cell{v.dryRun, v.route}]++
-		}
+		route = &t.routes[v.route]
 	} else if v.outcome != passed {
 		t.addUnmatched(r, v)
+	}
+	route.Requests++
+	switch {
+	case v.outcome == denied:
+		route.Denied++
+		point.Denied++
+		t.matrix[cell{v.limit, v.route}]++
+		if v.banned {
+			t.banned[v.limit]++
+		}
+	case v.dryRun >= 0:
+		t.dryRun++
+		route.DryRunDenied++
+		point.DryRun++
+		t.matrix[cell{v.dryRun, v.route}]++
 	}
 	if v.cache != notCached {
 		count := t.byRule[t.engine.routes[v.route].Policy.Cache]
@@ -94,6 +96,14 @@ func (t *tally) add(r *logs.Record, v *verdict) *client {
 		c.count(t.engine.now, kind, v, r.Agent)
 	}
 	return c
+}
+
+// routeName is what the report calls a route; -1 is none.
+func (t *tally) routeName(i int) string {
+	if i < 0 {
+		return "(no route)"
+	}
+	return t.routes[i].Name
 }
 
 func (t *tally) keyOf(r *logs.Record) clientKey {
@@ -228,7 +238,7 @@ func (t *tally) limitResults() []LimitResult {
 	for c, n := range t.matrix {
 		r := &results[c.limit]
 		r.Denied += n
-		r.ByRoute = append(r.ByRoute, RouteDenied{t.routes[c.route].Name, n})
+		r.ByRoute = append(r.ByRoute, RouteDenied{t.routeName(c.route), n})
 	}
 	for i := range results {
 		slices.SortFunc(results[i].ByRoute, func(a, b RouteDenied) int {

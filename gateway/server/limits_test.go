@@ -316,3 +316,53 @@ routes:
 		}
 	}
 }
+
+// TestLimitsOfDefaultsHoldWhereNoRouteFits: they are the front door's. A client that
+// searches for paths is denied, and banned, like any other.
+func TestLimitsOfDefaultsHoldWhereNoRouteFits(t *testing.T) {
+	t.Parallel()
+	const policy = `
+server: {listen: "127.0.0.1:0", admin: {listen: "127.0.0.1:0"}, trusted_proxies: [127.0.0.1]}
+redis: {url: "%s", key_prefix: "case%d:"}
+upstreams: {shop: {servers: [%s]}}
+limits:
+  front: {requests: 5, window: 1h, %s}
+defaults: {limits: front}
+routes: [{name: all, path: /known, methods: [POST], upstream: shop}]
+`
+	for _, redis := range []string{"", redistest.Start(t).URL} {
+		for i, tc := range []struct {
+			name, limit, method, target string
+			status                      int
+			banned                      bool
+		}{
+			{"404", "key: ip", "GET", "/nowhere", 404, false},
+			{"405", "key: ip", "GET", "/known", 405, false},
+			{"failed ones", "count: failed", "GET", "/nowhere", 404, false},
+			{"by what no route has", "key: [session, route]", "GET", "/nowhere", 404, false},
+			{"by route alone", "key: route", "GET", "/nowhere", 404, false},
+			{"a ban", "ban: {after: 3, for: 2h}", "GET", "/nowhere", 404, true},
+		} {
+			g := start(t, fmt.Sprintf(policy, redis, i, app(t, "a").URL, tc.limit))
+			for n := range 12 {
+				want := tc.status
+				if n >= 5 {
+					want = 429
+				}
+				a := g.do(tc.method, tc.target, "X-Forwarded-For", "192.0.2.1")
+				if a.StatusCode != want || n < 5 && !strings.HasPrefix(a.Header.Get("RateLimit"), fmt.Sprintf(`"front";r=%d;`, 4-n)) {
+					t.Errorf("%s, Redis %q: request %d: %d, want %d; %v", tc.name, redis, n+1, a.StatusCode, want, a.Header)
+				}
+			}
+			if a := g.do(tc.method, tc.target, "X-Forwarded-For", "192.0.2.2"); a.StatusCode != tc.status {
+				t.Errorf("%s, Redis %q: another address: %d", tc.name, redis, a.StatusCode)
+			}
+			if a := g.do("POST", "/known", "X-Forwarded-For", "192.0.2.1"); tc.banned && (a.StatusCode != 429 || a.Header.Get("Retry-After") < "7100") {
+				t.Errorf("%s, Redis %q: a route after the ban: %d %v", tc.name, redis, a.StatusCode, a.Header)
+			}
+			if a := g.admin("GET", "/explain?method=GET&ip=192.0.2.9&url=http%3A%2F%2Fa%2Fnowhere"); !strings.Contains(a.text, `"front"`) || !strings.Contains(a.text, `"status": 404`) {
+				t.Errorf("%s: explain: %d %s", tc.name, a.StatusCode, a.text)
+			}
+		}
+	}
+}

@@ -124,7 +124,7 @@ func (l Limit) RequestFor(values ...string) (Request, error) {
 	}
 	for i, p := range l.Key {
 		value := values[i]
-		if fallback, ok := strings.CutPrefix(value, "ip:"); ok && p.identifies() && p.Kind != KeyIP {
+		if fallback, ok := strings.CutPrefix(value, "ip:"); ok && p.fallsBack() && p.Kind != KeyIP {
 			addr, err := netip.ParseAddr(fallback)
 			if err == nil {
 				r.Addr = addr.Unmap().WithZone("")

@@ -135,6 +135,10 @@ func (p KeyPart) identifies() bool {
 	return p.Kind != KeyRoute && p.Kind != KeyHost && p.Kind != KeyMethod
 }
 
+// fallsBack reports whether the client's address stands in for the part where it is
+// missing: as it may of a client's identity, and of the route where none fits.
+func (p KeyPart) fallsBack() bool { return p.identifies() || p.Kind == KeyRoute }
+
 // digest stands for the values of a key: SHA-256 over all of them, each with
 // its kind and length before it, cut to 128 bits. So `a|b`, `c` is not `a`, `b|c`,
 // no client can make two keys that collide, and a long value makes no long key.
@@ -185,7 +189,7 @@ func sum(text []byte) digest {
 // missing value is replaced by the client's address, kind and all.
 func appendPart(text []byte, p KeyPart, r *Request) []byte {
 	value := p.value(r)
-	if value == "" && p.identifies() {
+	if value == "" && p.fallsBack() {
 		return appendAddr(text, r.bucket())
 	}
 	return appendValue(text, p, value)

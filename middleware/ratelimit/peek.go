@@ -56,7 +56,7 @@ func (p KeyPart) shown(r *Request) string {
 	switch value := p.value(r); {
 	case p.Kind == KeyIP:
 		return r.bucket().String()
-	case value == "" && p.identifies():
+	case value == "" && p.fallsBack():
 		return "ip:" + r.bucket().String()
 	default:
 		return value
