@@ -78,6 +78,9 @@ func resolveDefaults(p *Policy, s *yamlnode.Source) {
 		c.Name = name
 	}
 	p.Session.Cookie.ResolveName()
+	if !s.Has("redis.write_timeout") {
+		p.Redis.WriteTimeout = max(p.Redis.WriteTimeout, p.Redis.Timeout)
+	}
 	names := routeNames{used: map[string]bool{}, next: map[string]int{}}
 	for _, r := range p.Routes {
 		names.used[r.Name] = true

@@ -12,6 +12,7 @@ import (
 	"github.com/headgate/headgate/middleware/clientip"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/session"
+	"github.com/headgate/headgate/middleware/store"
 	"github.com/headgate/headgate/policies"
 	"github.com/labstack/echo/v4"
 )
@@ -52,6 +53,7 @@ type Request struct {
 
 	pipeline *Pipeline
 	backends Backends
+	waits    store.Waits // what the request has waited for Redis
 
 	live
 }
@@ -118,6 +120,9 @@ type requestKey struct{}
 func (r *Request) Value(key any) any {
 	if key == (requestKey{}) {
 		return r
+	}
+	if waits := r.waits.Value(key); waits != nil {
+		return waits
 	}
 	return r.Context.Value(key)
 }

@@ -257,10 +257,11 @@ var checkedValues = map[string][]string{
 	"policies.ServerTLS.key_file":            {`"${KEY}"`, "no-such-file.pem"},
 	"policies.Memory.buffers":                {"64MiB", "0"},
 
-	"store.Options.url":        {`"${REDIS_URL}"`, "redis://h/abc", "http://h", "redis+sentinel://a:1/", "redis+sentinel://127.0.0.1:1/m", "redis://u:p@127.0.0.1:1"},
-	"store.Options.url_file":   {`"${REDIS}"`, "no-such-file"},
-	"store.Options.timeout":    {"100ms", "0s", "2m"},
-	"store.Options.key_prefix": {`"shop:"`, `"{x}"`, `"a*"`},
+	"store.Options.url":           {`"${REDIS_URL}"`, "redis://h/abc", "http://h", "redis+sentinel://a:1/", "redis+sentinel://127.0.0.1:1/m", "redis://u:p@127.0.0.1:1"},
+	"store.Options.url_file":      {`"${REDIS}"`, "no-such-file"},
+	"store.Options.timeout":       {"100ms", "0s", "2m"},
+	"store.Options.write_timeout": {"1s", "0s", "2m", "1ms"},
+	"store.Options.key_prefix":    {`"shop:"`, `"{x}"`, `"a*"`},
 
 	"store.Options.cache_bytes":  {"64MiB", "0", "1KiB"},
 	"store.Options.sessions":     {"off", "on", "{username: x}"},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/headgate/headgate/middleware/cache/internal/fleet"
 	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
+	"github.com/headgate/headgate/middleware/store"
 )
 
 // job is what a flight needs of the request that caused it. It holds no
@@ -110,5 +111,6 @@ func (c *Cache) waitTurn(f *flight, j *job, seen found) (held *fleet.Lease, now 
 		if turn.Wait(ctx) != nil {
 			return nil, seen, true
 		}
+		ctx = store.Afresh(f.Context()) // it has waited for the holder, not for Redis
 	}
 }

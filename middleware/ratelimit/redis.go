@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/headgate/headgate/middleware/store"
@@ -87,7 +88,14 @@ func (rc *redisCounters) refundScattered(ctx context.Context, items []item) erro
 func (rc *redisCounters) settle(ctx context.Context, items []item) error {
 	var space [2]call
 	calls := rc.calls(space[:0], items, func(members uint64) *store.Call { return rc.settleCall(items, members) })
-	if err := rc.send(ctx, calls, nil); err != nil {
+	switch err := rc.send(ctx, calls, nil); {
+	case store.Waited(err):
+		// The request does not wait any longer, but Redis must learn of it all the same: what
+		// is not settled stays charged.
+		later := slices.Clone(calls)
+		go func() { _ = rc.send(store.Afresh(ctx), later, nil) }()
+		return nil
+	case err != nil:
 		return err
 	}
 	for i := range calls {

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/headgate/headgate/middleware/clientip"
+	"github.com/headgate/headgate/middleware/store"
 )
 
 // Commit does what the app server asks for, and what is due without being asked:
@@ -36,7 +37,7 @@ func (rs *RequestSession) Commit(ctx context.Context, a Actions) (*http.Cookie, 
 	if rs.session == nil && rs.route.Mode != Logout && !a.Any() {
 		return nil, nil
 	}
-	cookie, err := rs.commit(context.WithoutCancel(ctx), a)
+	cookie, err := rs.commit(store.Writing(context.WithoutCancel(ctx)), a)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/gorilla/sessions"
 	"github.com/labstack/echo/v4"
+
+	"github.com/headgate/headgate/middleware/store"
 )
 
 // Middleware keeps sessions in an Echo app, under one rule for all that it
@@ -36,7 +38,7 @@ func (m *Manager) Middleware(route Route) echo.MiddlewareFunc {
 			if rs.route.Mode == Off {
 				return next(c)
 			}
-			c.SetRequest(c.Request().WithContext(NewContext(c.Request().Context(), rs)))
+			c.SetRequest(c.Request().WithContext(NewContext(store.WithWaits(c.Request().Context()), rs)))
 			rs.request = c.Request()
 			ctx := c.Request().Context()
 			_ = rs.Load(ctx) // Authorize knows what an error means on this route

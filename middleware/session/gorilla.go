@@ -11,6 +11,8 @@ import (
 
 	"github.com/gorilla/sessions"
 	"github.com/rbcervilla/redisstore/v9"
+
+	"github.com/headgate/headgate/middleware/store"
 )
 
 // The Manager is a gorilla sessions.Store: redisstore does the work, between a
@@ -201,7 +203,7 @@ func changes(before, after map[string]json.RawMessage) map[string]json.RawMessag
 // saveValues writes changes into the request's session, or a new one under this
 // handle, and returns the cookie to send.
 func (rs *RequestSession) saveValues(ctx context.Context, handle string, diff map[string]json.RawMessage) (*http.Cookie, error) {
-	ctx = context.WithoutCancel(ctx)
+	ctx = store.Writing(context.WithoutCancel(ctx))
 	edit := func(r *record) error { return rs.m.setValues(r, diff) }
 	if rs.session != nil && rs.session.Ref == handle {
 		return rs.write(ctx, false, edit)

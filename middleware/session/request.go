@@ -208,7 +208,7 @@ func (rs *RequestSession) take(r *record) {
 // it was last seen, at most once a minute, and, where an ID arrives for the
 // first time, the end of the older IDs.
 func (rs *RequestSession) touch(ctx context.Context) {
-	ctx = context.WithoutCancel(ctx)
+	ctx = store.Writing(context.WithoutCancel(ctx))
 	m, r, now := rs.m, rs.session.record, rs.m.now()
 	id := Identity{User: r.User, Ref: rs.token.handle}
 	if known, ok := m.remember.Get(rs.sum, now); !ok || known != id {

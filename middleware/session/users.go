@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/headgate/headgate/middleware/store"
 )
 
 // A user's sessions are listed in an index. In a Cluster it lies in another
@@ -47,6 +49,7 @@ func (m *Manager) Revoke(ctx context.Context, ref string) (bool, error) {
 	if !ok {
 		return false, nil
 	}
+	ctx = store.Writing(ctx)
 	r, err := m.read(ctx, handle)
 	if err != nil || r == nil {
 		return false, err
@@ -57,7 +60,7 @@ func (m *Manager) Revoke(ctx context.Context, ref string) (bool, error) {
 // RevokeUser ends all sessions of a user, from the next request on, on every
 // instance, and returns how many there were.
 func (m *Manager) RevokeUser(ctx context.Context, user string) (int, error) {
-	return m.revokeBut(ctx, user, "")
+	return m.revokeBut(store.Writing(ctx), user, "")
 }
 
 // revokeBut ends all sessions of a user but one.

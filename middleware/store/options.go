@@ -25,8 +25,12 @@ type Options struct {
 	// password or address of a single server takes no restart.
 	URLFile string `yaml:"url_file" config:"path" want:"a path"`
 	Access  `yaml:",inline"`
-	// The most that one request waits for Redis. Default 100ms.
+	// The most that one request waits for Redis in all its checks together: session, limits, cache.
+	// Default 100ms. A link to Redis that takes longer than a third of it there and back needs more.
 	Timeout time.Duration `yaml:"timeout"`
+	// The most that one request waits in all its writes together that its answer depends on: login,
+	// logout, changed session data, purges. Not below timeout. Default 1s, or timeout where that is longer.
+	WriteTimeout time.Duration `yaml:"write_timeout"`
 	// What every key in Redis begins with; not empty. Default "headgate:". Two gateways that
 	// should not share anything need different ones.
 	KeyPrefix string `yaml:"key_prefix"`
@@ -48,7 +52,7 @@ type Options struct {
 }
 
 // Separate is a Redis of its own for one feature, instead of the one of [Options.URL]. It
-// inherits timeout and key_prefix, and nothing that says where a Redis is or who may use it.
+// inherits timeout, write_timeout and key_prefix, and nothing that says where a Redis is or who may use it.
 type Separate struct {
 	// Like redis.url. Default "": the Redis of redis.url.
 	URL string `yaml:"url" config:"url" want:"a URL"`
@@ -88,6 +92,9 @@ func (o *Options) SetDefaults() {
 	if o.Timeout == 0 {
 		o.Timeout = 100 * time.Millisecond
 	}
+	if o.WriteTimeout == 0 {
+		o.WriteTimeout = max(time.Second, o.Timeout)
+	}
 	if o.KeyPrefix == "" {
 		o.KeyPrefix = "headgate:"
 	}
@@ -123,6 +130,12 @@ func (o *Options) Validate() []problem.Problem {
 	}
 	if o.CacheBytes < minCacheBytes {
 		l.Add("cache_bytes", "choose 1MiB or more", "that is less than a few responses take")
+	}
+	switch {
+	case o.WriteTimeout < time.Millisecond || o.WriteTimeout > time.Minute:
+		l.Add("write_timeout", "choose one from 1ms to 1m", "requests can't wait that long for Redis")
+	case o.WriteTimeout < o.Timeout:
+		l.Add("write_timeout", "raise it, or lower timeout", "write_timeout is %v, below timeout, which is %v", o.WriteTimeout, o.Timeout)
 	}
 	if o.KeyPrefix == "" {
 		l.Add("key_prefix", `leave it out for "headgate:"`, "the prefix is empty, and keys of other programs could be taken for the gateway's")

@@ -38,7 +38,7 @@ type pipeline struct {
 	name     string
 	redis    *Redis
 	server   *server
-	large    bool // carries large values; Redis.Available ignores its breaker
+	class    class // of those other than small, Redis.Available ignores the breaker
 	maxJobs  int
 	maxQueue int
 
@@ -94,13 +94,21 @@ func (p *pipeline) do(ctx context.Context, timer *time.Timer, cmds []redis.Cmder
 	return p.wait(ctx, timer, j)
 }
 
-// refusal returns why a call is refused, or nil. Large values are refused as well where the
-// server does not serve small ones.
+// refusal returns why a call is refused, or nil. Large values and writes are refused as well
+// where the server does not serve checks.
 func (p *pipeline) refusal() error {
-	if err := p.breaker.refusal(); err != nil || !p.large {
+	if err := p.breaker.refusal(); err != nil || p.class == small {
 		return err
 	}
 	return p.server.small.breaker.refusal()
+}
+
+// timeout bounds a round trip.
+func (p *pipeline) timeout() time.Duration {
+	if p.class == write {
+		return p.redis.writeTimeout
+	}
+	return p.redis.timeout
 }
 
 // enqueue queues cmds, and starts a round trip if fewer than maxInFlight are
@@ -136,7 +144,7 @@ func (p *pipeline) wait(ctx context.Context, timer *time.Timer, j *job) error {
 		return err
 	case <-timer.C:
 		j.abandon()
-		return fmt.Errorf("%w: no answer within %v", ErrUnavailable, p.redis.timeout)
+		return fmt.Errorf("%w: no answer within %v", ErrUnavailable, p.timeout())
 	case <-ctx.Done():
 		j.abandon()
 		return ctx.Err()
@@ -189,7 +197,7 @@ func (p *pipeline) send(jobs []*job) {
 		}
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), p.redis.timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), p.timeout())
 	defer cancel()
 
 	// Each command has its own error, also where go-redis gets no connection: see
@@ -253,7 +261,7 @@ func (p *pipeline) note(opened bool, cause error) {
 }
 
 // revive closes the breaker once Redis serves a probe. A server gets one probe at a time: its
-// pipeline for large values waits for the other one's.
+// other pipelines wait for that of the checks.
 func (p *pipeline) revive(ctx context.Context) {
 	pause := p.breaker.firstProbe()
 	for {
@@ -263,7 +271,7 @@ func (p *pipeline) revive(ctx context.Context) {
 		case <-time.After(jittered(pause)):
 		}
 		pause = max(pause, min(2*pause, 250*time.Millisecond))
-		if p.large && p.server.small.breaker.refusal() != nil {
+		if p.class != small && p.server.small.breaker.refusal() != nil {
 			continue
 		}
 		err := p.redis.pipelines.probe(ctx, p)
@@ -273,7 +281,7 @@ func (p *pipeline) revive(ctx context.Context) {
 			return
 		}
 		if said(err) && p.breaker.explain(fmt.Errorf("%w: %w", ErrUnavailable, err)) {
-			if away := p.redis.away.Load(); away != nil && !p.large {
+			if away := p.redis.away.Load(); away != nil && p.class == small {
 				p.redis.away.CompareAndSwap(away, &Trouble{Since: away.Since, Err: err})
 			}
 			p.redis.log.Warn("redis says why it is unavailable", "server", p.name, "error", err)

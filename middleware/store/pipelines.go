@@ -16,24 +16,37 @@ const (
 	topologyEvery = 10 * time.Second
 )
 
-// server has the two pipelines of one Redis server. Large values have a pipeline
-// of their own, so that a limit's check does not wait behind a megabyte.
+// class is what a pipeline carries. A limit's check must not wait behind a megabyte, nor behind
+// a round trip that may take as long as a write.
+type class uint8
+
+const (
+	small class = iota // checks, and what else is small
+	large              // large values: see [Redis.DoLarge]
+	write              // what an answer depends on: see [Writing]
+)
+
+// server has the pipelines of one Redis server, by class.
 type server struct {
-	small, large pipeline
+	small, large, write pipeline
 }
 
 func newServer(r *Redis, name string) *server {
 	s := &server{
 		small: pipeline{name: name, redis: r, maxJobs: maxJobs, maxQueue: maxQueue},
-		large: pipeline{name: name + " (large values)", redis: r, maxJobs: maxLargeJobs, maxQueue: maxLargeQueue, large: true},
+		large: pipeline{name: name + " (large values)", redis: r, maxJobs: maxLargeJobs, maxQueue: maxLargeQueue, class: large},
+		write: pipeline{name: name + " (writes)", redis: r, maxJobs: maxJobs, maxQueue: maxQueue, class: write},
 	}
-	s.small.server, s.large.server = s, s
+	s.small.server, s.large.server, s.write.server = s, s, s
 	return s
 }
 
-func (s *server) pipeline(large bool) *pipeline {
-	if large {
+func (s *server) pipeline(c class) *pipeline {
+	switch c {
+	case large:
 		return &s.large
+	case write:
+		return &s.write
 	}
 	return &s.small
 }
@@ -41,6 +54,7 @@ func (s *server) pipeline(large bool) *pipeline {
 func (s *server) close() {
 	s.small.close()
 	s.large.close()
+	s.write.close()
 }
 
 // pipelines holds the pipelines of each server: of a single one, or of each Cluster master.
@@ -97,18 +111,18 @@ type part struct {
 }
 
 // split sorts the commands by pipeline, and keeps their order.
-func (ps *pipelines) split(cmds []redis.Cmder, large bool) []part {
+func (ps *pipelines) split(cmds []redis.Cmder, c class) []part {
 	var parts []part
 next:
-	for _, c := range cmds {
-		p := ps.of(c).pipeline(large)
+	for _, cmd := range cmds {
+		p := ps.of(cmd).pipeline(c)
 		for i := range parts {
 			if parts[i].pipeline == p {
-				parts[i].cmds = append(parts[i].cmds, c)
+				parts[i].cmds = append(parts[i].cmds, cmd)
 				continue next
 			}
 		}
-		parts = append(parts, part{pipeline: p, cmds: []redis.Cmder{c}})
+		parts = append(parts, part{pipeline: p, cmds: []redis.Cmder{cmd}})
 	}
 	return parts
 }

@@ -22,11 +22,12 @@ var ErrUnavailable = errors.New("redis is unavailable")
 
 // Redis is a connection to one Redis, standalone, Sentinel or Cluster.
 type Redis struct {
-	client  redis.UniversalClient
-	mode    string // as in Facts
-	timeout time.Duration
-	prefix  string
-	log     *slog.Logger
+	client       redis.UniversalClient
+	mode         string // as in Facts
+	timeout      time.Duration
+	writeTimeout time.Duration
+	prefix       string
+	log          *slog.Logger
 
 	pipelines *pipelines
 	timers    timerPool
@@ -39,7 +40,7 @@ type Redis struct {
 	facts      atomic.Pointer[Facts]
 	away       atomic.Pointer[Trouble]
 	refusing   atomic.Pointer[Trouble]
-	down       atomic.Int32 // how many pipelines' breakers are open, those for large values apart
+	down       atomic.Int32 // how many pipelines' breakers are open, those of class small alone
 	roundTrips atomic.Int64
 	mu         sync.Mutex
 	onChange   []func(available bool)
@@ -86,14 +87,15 @@ func Open(o Options) (*Redis, error) {
 	files.install(opts)
 
 	r := &Redis{
-		client:  redis.NewUniversalClient(opts),
-		mode:    "standalone",
-		timeout: o.Timeout,
-		prefix:  o.KeyPrefix,
-		log:     o.Logger,
-		closing: make(chan struct{}),
-		back:    make(chan struct{}, 1),
-		denials: make(map[string]denial),
+		client:       redis.NewUniversalClient(opts),
+		mode:         "standalone",
+		timeout:      o.Timeout,
+		writeTimeout: o.WriteTimeout,
+		prefix:       o.KeyPrefix,
+		log:          o.Logger,
+		closing:      make(chan struct{}),
+		back:         make(chan struct{}, 1),
+		denials:      make(map[string]denial),
 	}
 	switch {
 	case opts.MasterName != "":
@@ -115,7 +117,7 @@ func Open(o Options) (*Redis, error) {
 // that Redis did not answer has an error that is not a reply of Redis.
 func (r *Redis) Client() redis.UniversalClient { return r.client }
 
-// Timeout returns the most that one Do waits.
+// Timeout returns the most that one Do waits, unless its context is of [Writing].
 func (r *Redis) Timeout() time.Duration { return r.timeout }
 
 // IsCluster reports whether keys live in several slots on several servers.
@@ -158,14 +160,15 @@ func (r *Redis) Close() error {
 }
 
 // Do sends cmds in one round trip, together with those of concurrent callers,
-// and waits for their replies.
+// and waits for their replies: as long as Options.Timeout at most, less what the request of ctx
+// has waited already, if ctx has [Waits].
 //
 // Its error is nil, or [ErrUnavailable] wrapped with the reason, or that of
 // ctx. An error that Redis replied to one command (redis.Nil, a script's error)
 // stays in that command. After an error of Do the commands may still be in flight:
 // do not read or reuse them.
 func (r *Redis) Do(ctx context.Context, cmds ...redis.Cmder) error {
-	return r.do(ctx, cmds, false)
+	return r.do(ctx, cmds, small)
 }
 
 // DoLarge is [Redis.Do] for commands that carry or fetch large values, tens of
@@ -174,25 +177,43 @@ func (r *Redis) Do(ctx context.Context, cmds ...redis.Cmder) error {
 // its own, which [Redis.Available] ignores: a link that is too slow for large
 // values is not an outage.
 func (r *Redis) DoLarge(ctx context.Context, cmds ...redis.Cmder) error {
-	return r.do(ctx, cmds, true)
+	return r.do(ctx, cmds, large)
 }
 
-func (r *Redis) do(ctx context.Context, cmds []redis.Cmder, large bool) error {
+func (r *Redis) do(ctx context.Context, cmds []redis.Cmder, c class) error {
 	if len(cmds) == 0 {
 		return nil
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	timer := r.timers.get(r.timeout)
+	w := r.waitOf(ctx)
+	left, err := w.left()
+	if err != nil {
+		return err
+	}
+	if c == small {
+		c = w.class
+	}
+	timer := r.timers.get(left)
 	defer r.timers.put(timer)
+	if w.waited == nil {
+		return r.send(ctx, timer, cmds, c)
+	}
+	begun := time.Now()
+	err = r.send(ctx, timer, cmds, c)
+	w.waited.Add(int64(time.Since(begun)))
+	return err
+}
 
+// send hands the commands to the pipelines of a class, and waits until the timer fires.
+func (r *Redis) send(ctx context.Context, timer *time.Timer, cmds []redis.Cmder, c class) error {
 	if len(cmds) > 1 && r.pipelines.many() {
-		if parts := r.pipelines.split(cmds, large); len(parts) > 1 {
+		if parts := r.pipelines.split(cmds, c); len(parts) > 1 {
 			return doParts(ctx, timer, parts)
 		}
 	}
-	return r.pipelines.of(cmds[0]).pipeline(large).do(ctx, timer, cmds)
+	return r.pipelines.of(cmds[0]).pipeline(c).do(ctx, timer, cmds)
 }
 
 // doParts gives each pipeline its part of the commands, and waits for all of
@@ -236,7 +257,7 @@ func (r *Redis) changed(p *pipeline, open bool, cause error) {
 		default:
 		}
 	}
-	if p.large {
+	if p.class != small {
 		return
 	}
 	var now int32

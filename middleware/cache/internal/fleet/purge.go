@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/headgate/headgate/middleware/store"
 )
 
 // maxLog bounds the tags in the log; purging more moves its floor, and voids
@@ -15,6 +17,7 @@ const maxLog = 1 << 16
 // instance. After an error they are in force on this one, and are written again
 // until the log has them.
 func (m *Member) Purge(ctx context.Context, tags []Tag, soft bool) error {
+	ctx = store.Writing(ctx)
 	at, unsure, err := m.write(ctx, tags, soft)
 	if err != nil {
 		m.View.hold(tags, soft)
