@@ -35,7 +35,9 @@ routes:
 	if a.StatusCode != 200 {
 		t.Errorf("while Redis is frozen: %d %s", a.StatusCode, a.text)
 	}
-	eventually(t, "Redis", func() bool { return g.do("GET", "/x").Header.Get("Cache-Status") != "" && g.metric("headgate_redis_available") == 1 })
+	eventually(t, "Redis", func() bool {
+		return g.do("GET", "/x").Header.Get("Cache-Status") != "" && g.metric("headgate_redis_available") == 1
+	})
 	if n := redis.CommandCount(t, "hgetall") - before; n > 1 { // that of /x may be one
 		t.Errorf("the cache was asked %d times", n)
 	}

@@ -13,26 +13,12 @@ type backend interface {
 	// fetch begins to read records; see fetch.
 	fetch(batch *store.Batch, handles ...string) fetch
 
-	// create stores a record that must not exist yet.
-	create(ctx context.Context, handle string, text []byte, ttl time.Duration) error
+	// trip begins a round trip.
+	trip() trip
 
-	// swap replaces the record whose text begins with head. Where it begins
-	// otherwise, another change came first: the present text is returned instead. A
-	// record that is not there stays away: ErrEnded.
-	swap(ctx context.Context, handle, head string, text []byte, ttl time.Duration) (present []byte, err error)
-
-	// remove deletes records, those that are not there included.
-	remove(ctx context.Context, handles ...string) error
-
-	// index notes a handle as one of the user's, for at least ttl, and returns
-	// all of them.
-	index(ctx context.Context, user, handle string, at time.Time, ttl time.Duration) (handles []string, err error)
-
-	// indexed returns the user's handles, oldest first.
-	indexed(ctx context.Context, user string) (handles []string, err error)
-
-	// unindex removes handles from the user's index.
-	unindex(ctx context.Context, user string, handles ...string) error
+	// ordered reports whether the steps of a trip run in their order. In a Cluster they do
+	// not, as they go to several servers.
+	ordered() bool
 
 	// eviction describes how this backend could lose live sessions, or "".
 	eviction(ctx context.Context) (warning string, err error)
@@ -43,4 +29,49 @@ type backend interface {
 type fetch interface {
 	// done returns one text per handle, nil where there is no such record.
 	done(ctx context.Context) ([][]byte, error)
+}
+
+// trip is a round trip: its steps are gathered, and send sends them together. What a step
+// returns may be read once send has returned without an error.
+type trip interface {
+	// get reads a record; nil: there is none.
+	get(handle string) *[]byte
+
+	// create stores a record that must not exist yet.
+	create(handle string, text []byte, ttl time.Duration)
+
+	// swap replaces the record whose text begins with head. A record that is not there stays
+	// away.
+	swap(handle, head string, text []byte, ttl time.Duration) *swapped
+
+	// remove deletes records, those that are not there included.
+	remove(handles ...string)
+
+	// enter notes a session as one of the user's, for at least ttl, and lists all of them.
+	enter(user string, e entry, ttl time.Duration) *[]entry
+
+	// list lists the user's sessions, oldest first.
+	list(user string) *[]entry
+
+	// retire notes that a session of the user's is about to end by itself.
+	retire(user, handle string)
+
+	// leave removes sessions from the user's index.
+	leave(user string, handles ...string)
+
+	// send sends the steps. Its error is ErrUnavailable, or that of create.
+	send(ctx context.Context) error
+}
+
+// swapped is what became of a swap.
+type swapped struct {
+	present []byte // another change came first, and this is the record now; nil: it is replaced
+	ended   bool   // there is no record
+}
+
+// entry is a session in its user's index.
+type entry struct {
+	handle  string
+	created int64 // Unix milliseconds
+	seen    int64 // as in the record; 0: the session is about to end by itself
 }

@@ -71,6 +71,12 @@ func (rs *RequestSession) commit(ctx context.Context, a Actions) (*http.Cookie, 
 	if rs.route.Mode == Logout && a.Logout == LogoutNone {
 		a.Logout = LogoutSession
 	}
+	if rs.touchLater && rs.session != nil && a.Login == "" && a.Logout == LogoutNone {
+		rs.touchLater = false
+		if rs.touch(ctx); rs.session == nil && a.Any() {
+			return nil, ErrEnded
+		}
+	}
 	switch {
 	case a.Logout != LogoutNone:
 		cookie, err := rs.logout(ctx, a.Logout)
@@ -103,14 +109,13 @@ func (rs *RequestSession) logout(ctx context.Context, scope LogoutScope) (*http.
 				ended = append(ended, handle)
 			}
 		}
+		var err error
 		if scope == LogoutEverywhere && s.User != "" {
-			// The user's other sessions first: should that fail, the client still
-			// has one to try again with.
-			if _, err := rs.m.revokeBut(ctx, s.User, s.Ref); err != nil {
-				return nil, err
-			}
+			err = rs.m.endAll(ctx, s.User, ended)
+		} else {
+			err = rs.m.end(ctx, s.User, ended...)
 		}
-		if err := rs.m.end(ctx, s.User, ended...); err != nil {
+		if err != nil {
 			return nil, err
 		}
 		rs.m.remember.Delete(rs.sum)
@@ -120,40 +125,6 @@ func (rs *RequestSession) logout(ctx context.Context, scope LogoutScope) (*http.
 		return nil, nil
 	}
 	return rs.m.set.deletion(), nil
-}
-
-// login begins a session of the user, under a new handle and a new secret
-// (session fixation). What an anonymous session held comes
-// along, or one of the same user; another user's never does. The session that
-// is replaced goes on as it was until the client presents the new one: see [RequestSession.retireReplaced].
-func (rs *RequestSession) login(ctx context.Context, a Actions) (*http.Cookie, error) {
-	m := rs.m
-	if err := validUser(a.Login); err != nil {
-		return nil, err
-	}
-	r := rs.newRecord(a.Login)
-	if rs.session != nil {
-		// Read again: other requests may have merged while the app worked.
-		old, err := m.read(ctx, rs.token.handle)
-		if err != nil {
-			return nil, err
-		}
-		if old != nil {
-			r.Replaces = rs.token.handle
-			if old.User == "" || old.User == a.Login {
-				r.Data = old.Data
-			}
-		}
-	}
-	if err := m.mergeInto(r, a.Merge); err != nil {
-		return nil, err
-	}
-	former := rs.token.handle
-	cookie, err := rs.create(ctx, newToken(), r)
-	if err == nil {
-		rs.former = former
-	}
-	return cookie, err
 }
 
 // begin makes an anonymous session for the first data that an app wants kept.
@@ -176,28 +147,28 @@ func (rs *RequestSession) newRecord(user string) *record {
 	}
 }
 
-// create stores a new session under t. From then on it is the request's. Its
-// first ID counts as presented unless its presentation is to end another
-// session.
+// create stores a new anonymous session under t. From then on it is the request's. Its
+// first ID counts as presented.
 func (rs *RequestSession) create(ctx context.Context, t token, r *record) (*http.Cookie, error) {
 	m := rs.m
-	r.IDs = []issuedID{{Sum: t.sum(), Issued: r.Created, Used: r.Replaces == ""}}
+	r.IDs = []issuedID{{Sum: t.sum(), Issued: r.Created, Used: true}}
 	text, err := r.encode()
 	if err != nil {
 		return nil, err
 	}
-	if err := m.backend.create(ctx, t.handle, text, m.set.remaining(r, m.now())); err != nil {
+	trip := m.backend.trip()
+	trip.create(t.handle, text, m.set.remaining(r, m.now()))
+	if err := trip.send(ctx); err != nil {
 		return nil, err
 	}
-	if r.User != "" {
-		if err := m.admit(ctx, t.handle, r); err != nil {
-			// No client has the token: what can't be removed expires unused.
-			return nil, errors.Join(err, m.backend.remove(ctx, t.handle))
-		}
-	}
-	rs.token, rs.sum, rs.named = t, t.sum(), true
+	return rs.begun(t, r), nil
+}
+
+// begun makes a session that has been stored the request's, and returns its cookie.
+func (rs *RequestSession) begun(t token, r *record) *http.Cookie {
+	rs.token, rs.sum, rs.named, rs.touchLater = t, t.sum(), true, false
 	rs.take(r)
-	return m.set.cookie(t, m.set.AbsoluteTimeout), nil
+	return rs.m.set.cookie(t, rs.m.set.AbsoluteTimeout)
 }
 
 // change merges data into the live session and renews its ID where that is

@@ -39,14 +39,17 @@
 //
 // The files in the order in which a request meets them: request.go, cookie.go,
 // token.go, record.go, authorize.go, csrf.go, forward.go, assertion.go,
-// actions.go, commit.go, users.go, response.go. protocol.go has the headers
+// actions.go, commit.go, login.go, users.go, response.go. protocol.go has the headers
 // between gateway and app servers, echo.go and gorilla.go the two ways for an app
-// in the same process, backend.go, redis.go and memory.go where records lie.
+// in the same process, backend.go, redis.go, redistrip.go and memory.go where records lie.
 //
 // # What is promised
 //
 //   - A request without a well-formed cookie of ours never asks Redis; one with
 //     it costs one GET, on the round trip of the limits.
+//   - A login waits for two more round trips, and a change of the session for one, where no
+//     other request changes it at the same moment; trips_test.go has the table. All that one
+//     request writes has one time, the Redis' write_timeout.
 //   - An ID that this package has not issued opens no session and becomes none
 //     (session fixation). A login begins another session, with another handle.
 //   - The ID is renewed on demand, and once it is Settings.RotateEvery old. The

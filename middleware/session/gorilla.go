@@ -140,7 +140,17 @@ func (m *Manager) requestOf(r *http.Request) (*RequestSession, error) {
 	// As gorilla's registry does: the request's owner keeps the pointer.
 	*r = *r.WithContext(NewContext(r.Context(), rs))
 	rs.request = r
-	return rs, rs.Load(r.Context())
+	return rs, rs.loadForApp(r.Context())
+}
+
+// loadForApp is Load where nothing says that Commit will be called.
+func (rs *RequestSession) loadForApp(ctx context.Context) error {
+	err := rs.Load(ctx)
+	if rs.touchLater {
+		rs.touchLater = false
+		rs.touch(ctx)
+	}
+	return err
 }
 
 // saving is one Save, on its way through redisstore to the client.

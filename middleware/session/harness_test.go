@@ -94,6 +94,7 @@ func newManager(t testing.TB, o session.Options) *session.Manager {
 type browser struct {
 	mu     sync.Mutex
 	cookie *http.Cookie
+	ctx    context.Context // of its requests; nil: Background
 }
 
 func (b *browser) current() *http.Cookie {
@@ -142,7 +143,10 @@ func (b *browser) start(t testing.TB, m *session.Manager, route session.Route) *
 		r.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
 	}
 	rs := m.ForRequest(r, route)
-	_ = rs.Load(context.Background())
+	if b.ctx == nil {
+		b.ctx = context.Background()
+	}
+	_ = rs.Load(b.ctx)
 	return &request{t: t, by: b, rs: rs}
 }
 
@@ -173,7 +177,7 @@ func (r *request) answer(headers ...string) error {
 	if err != nil {
 		return err
 	}
-	cookie, err := r.rs.Commit(context.Background(), actions)
+	cookie, err := r.rs.Commit(r.by.ctx, actions)
 	r.by.accept(cookie)
 	return err
 }

@@ -145,9 +145,9 @@ const (
 
 // update changes a record by compare-and-swap: change is applied to base, and
 // again to what other requests have written meanwhile, until it fits or the
-// record is gone. change reports whether there is anything to write. The record
-// as it then is comes back.
-func (m *Manager) update(ctx context.Context, handle string, base *record, change func(*record) (bool, error)) (*record, error) {
+// record is gone. change reports whether there is anything to write; also adds to the trip of
+// the first attempt what travels with it. The record as it then is comes back.
+func (m *Manager) update(ctx context.Context, handle string, base *record, change func(*record) (bool, error), also ...func(trip, *record)) (*record, error) {
 	deadline := time.Now().Add(conflictsFor)
 	for attempt := 1; ; attempt++ {
 		r := base.clone()
@@ -163,14 +163,21 @@ func (m *Manager) update(ctx context.Context, handle string, base *record, chang
 		if err != nil {
 			return nil, err
 		}
-		present, err := m.backend.swap(ctx, handle, base.head(), text, left)
-		if err != nil {
-			return nil, err
+		t := m.backend.trip()
+		result := t.swap(handle, base.head(), text, left)
+		for _, add := range also {
+			add(t, r)
 		}
-		if present == nil {
+		also = nil
+		switch err := t.send(ctx); {
+		case err != nil:
+			return nil, err
+		case result.ended:
+			return nil, ErrEnded
+		case result.present == nil:
 			return r, nil
 		}
-		if base, err = decodeRecord(present); err != nil {
+		if base, err = decodeRecord(result.present); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 		if attempt >= conflictsMax && time.Now().After(deadline) {
@@ -182,11 +189,20 @@ func (m *Manager) update(ctx context.Context, handle string, base *record, chang
 
 // read returns the live record of a handle, or nil.
 func (m *Manager) read(ctx context.Context, handle string) (*record, error) {
-	texts, err := m.backend.fetch(nil, handle).done(ctx)
-	if err != nil || texts[0] == nil {
+	t := m.backend.trip()
+	text := t.get(handle)
+	if err := t.send(ctx); err != nil {
 		return nil, err
 	}
-	r, err := decodeRecord(texts[0])
+	return m.liveRecord(*text)
+}
+
+// liveRecord reads a record's text. It returns nil where there is none, or none that is live.
+func (m *Manager) liveRecord(text []byte) (*record, error) {
+	if text == nil {
+		return nil, nil
+	}
+	r, err := decodeRecord(text)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}

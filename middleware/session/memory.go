@@ -27,7 +27,7 @@ type keptRecord struct {
 }
 
 type keptIndex struct {
-	handles []string // never changed, only replaced: readers hold it
+	entries []entry // never changed, only replaced: readers hold it
 	expires time.Time
 }
 
@@ -67,7 +67,43 @@ func (f memoryFetch) done(context.Context) ([][]byte, error) {
 	return texts, nil
 }
 
-func (b *memoryBackend) create(_ context.Context, handle string, text []byte, ttl time.Duration) error {
+// memoryTrip runs its steps one after another.
+type memoryTrip struct {
+	b     *memoryBackend
+	steps []func() error
+}
+
+func (b *memoryBackend) trip() trip { return &memoryTrip{b: b} }
+
+func (b *memoryBackend) ordered() bool { return true }
+
+func (t *memoryTrip) send(context.Context) error {
+	for _, step := range t.steps {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *memoryTrip) add(step func()) {
+	t.steps = append(t.steps, func() error { step(); return nil })
+}
+
+func (t *memoryTrip) get(handle string) *[]byte {
+	text := new([]byte)
+	t.add(func() {
+		kept, _ := t.b.part(handle).Get(handle, t.b.now())
+		*text = kept.text
+	})
+	return text
+}
+
+func (t *memoryTrip) create(handle string, text []byte, ttl time.Duration) {
+	t.steps = append(t.steps, func() error { return t.b.create(handle, text, ttl) })
+}
+
+func (b *memoryBackend) create(handle string, text []byte, ttl time.Duration) error {
 	r, err := decodeRecord(text)
 	if err != nil {
 		return err
@@ -86,65 +122,88 @@ func (b *memoryBackend) create(_ context.Context, handle string, text []byte, tt
 	return nil
 }
 
-func (b *memoryBackend) swap(_ context.Context, handle, head string, text []byte, ttl time.Duration) (present []byte, err error) {
-	now := b.now()
-	b.part(handle).Update(handle, now, func(old keptRecord, ok bool) (keptRecord, int, time.Time, bool) {
-		if !ok {
-			err = ErrEnded
-			return keptRecord{}, 0, time.Time{}, false
-		}
-		if !bytes.HasPrefix(old.text, []byte(head)) {
-			present = old.text
-			return keptAs(handle, old.text, old.expires)
-		}
-		return keptAs(handle, text, now.Add(ttl))
+func (t *memoryTrip) swap(handle, head string, text []byte, ttl time.Duration) *swapped {
+	s := new(swapped)
+	t.add(func() {
+		now := t.b.now()
+		t.b.part(handle).Update(handle, now, func(old keptRecord, ok bool) (keptRecord, int, time.Time, bool) {
+			if !ok {
+				s.ended = true
+				return keptRecord{}, 0, time.Time{}, false
+			}
+			if !bytes.HasPrefix(old.text, []byte(head)) {
+				s.present = old.text
+				return keptAs(handle, old.text, old.expires)
+			}
+			return keptAs(handle, text, now.Add(ttl))
+		})
 	})
-	return present, err
+	return s
 }
 
 func keptAs(handle string, text []byte, expires time.Time) (keptRecord, int, time.Time, bool) {
 	return keptRecord{text, expires}, len(handle) + len(text), expires, true
 }
 
-func (b *memoryBackend) remove(_ context.Context, handles ...string) error {
-	for _, handle := range handles {
-		b.users.Delete(handle)
-		b.anonymous.Delete(handle)
-	}
-	return nil
+func (t *memoryTrip) remove(handles ...string) {
+	t.add(func() {
+		for _, handle := range handles {
+			t.b.users.Delete(handle)
+			t.b.anonymous.Delete(handle)
+		}
+	})
 }
 
-func (b *memoryBackend) index(_ context.Context, user, handle string, _ time.Time, ttl time.Duration) ([]string, error) {
-	return b.reindex(user, ttl, func(handles []string) []string {
-		return append(without(handles, handle), handle)
-	}), nil
+func (t *memoryTrip) enter(user string, e entry, ttl time.Duration) *[]entry {
+	list := new([]entry)
+	t.add(func() {
+		*list = t.b.reindex(user, ttl, func(entries []entry) []entry {
+			return append(without(entries, e.handle), e)
+		})
+	})
+	return list
 }
 
-func (b *memoryBackend) indexed(_ context.Context, user string) ([]string, error) {
-	kept, _ := b.indexes.Get(user, b.now())
-	return kept.handles, nil
+func (t *memoryTrip) list(user string) *[]entry {
+	list := new([]entry)
+	t.add(func() {
+		kept, _ := t.b.indexes.Get(user, t.b.now())
+		*list = kept.entries
+	})
+	return list
 }
 
-func (b *memoryBackend) unindex(_ context.Context, user string, handles ...string) error {
-	b.reindex(user, 0, func(present []string) []string { return without(present, handles...) })
-	return nil
+func (t *memoryTrip) retire(user, handle string) {
+	t.add(func() {
+		t.b.reindex(user, 0, func(entries []entry) []entry {
+			entries = slices.Clone(entries)
+			for i := range entries {
+				if entries[i].handle == handle {
+					entries[i].seen = 0
+				}
+			}
+			return entries
+		})
+	})
 }
 
-func (b *memoryBackend) reindex(user string, ttl time.Duration, change func([]string) []string) (handles []string) {
+func (t *memoryTrip) leave(user string, handles ...string) {
+	t.add(func() {
+		t.b.reindex(user, 0, func(entries []entry) []entry { return without(entries, handles...) })
+	})
+}
+
+func (b *memoryBackend) reindex(user string, ttl time.Duration, change func([]entry) []entry) (entries []entry) {
 	now := b.now()
 	b.indexes.Update(user, now, func(old keptIndex, _ bool) (keptIndex, int, time.Time, bool) {
-		handles = change(old.handles)
+		entries = change(old.entries)
 		expires := old.expires
 		if until := now.Add(ttl); until.After(expires) {
 			expires = until
 		}
-		return keptIndex{handles, expires}, len(user) + len(handles)*(handleLen+16), expires, len(handles) > 0
+		return keptIndex{entries, expires}, len(user) + len(entries)*(handleLen+32), expires, len(entries) > 0
 	})
-	return handles
-}
-
-func without(handles []string, gone ...string) []string {
-	return slices.DeleteFunc(slices.Clone(handles), func(h string) bool { return slices.Contains(gone, h) })
+	return entries
 }
 
 func (b *memoryBackend) eviction(context.Context) (string, error) { return "", nil }

@@ -146,6 +146,16 @@ func (r *record) presented(i int, now time.Time) bool {
 	return true
 }
 
+// retire gives the session its last [grace], as that of a later login has been presented. It
+// reports whether that is new.
+func (r *record) retire(now time.Time, by string) bool {
+	if r.Ends != 0 {
+		return false
+	}
+	r.Ends, r.Replaced = now.Add(grace).UnixMilli(), by
+	return true
+}
+
 // renewed makes sure that the ID at place i has a successor that the client may
 // still accept, and returns it. Where there already is one, that is returned
 // again and the record stays as it is.

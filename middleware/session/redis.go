@@ -5,19 +5,19 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/headgate/headgate/middleware/store"
 )
 
-// redisBackend keeps one string per session and one sorted set per user. They
-// lie in different slots of a Cluster, so no step spans both; the order of the
-// steps makes that safe: see users.go.
+// redisBackend keeps one string per session, and per user one sorted set of
+// handles by creation and one hash of when each was last seen. A user's keys lie in one
+// slot of a Cluster, and sessions in others, so no step spans both; the order of the steps
+// makes that safe: see users.go.
 type redisBackend struct {
-	redis                 *store.Redis
-	createNX, swapXX, add *store.Script
+	redis                               *store.Redis
+	createNX, swapXX, add, listed, mark *store.Script
 }
 
 func newRedisBackend(r *store.Redis) *redisBackend {
@@ -26,6 +26,8 @@ func newRedisBackend(r *store.Redis) *redisBackend {
 		createNX: store.NewScript(createScript),
 		swapXX:   store.NewScript(swapScript),
 		add:      store.NewScript(addScript),
+		listed:   store.NewScript(listScript),
+		mark:     store.NewScript(retireScript),
 	}
 }
 
@@ -50,10 +52,22 @@ return 1`
 // addScript keeps the index for as long as the session that ends last may live.
 const addScript = `
 redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
-if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[3]) then
-  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])
+for _, key in ipairs(KEYS) do
+  if redis.call('PTTL', key) < tonumber(ARGV[4]) then
+    redis.call('PEXPIRE', key, ARGV[4])
+  end
 end
-return redis.call('ZRANGE', KEYS[1], 0, -1)`
+return {redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES'), redis.call('HGETALL', KEYS[2])}`
+
+// listScript reads the index.
+const listScript = `
+return {redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES'), redis.call('HGETALL', KEYS[2])}`
+
+// retireScript changes only what is there, which has an expiry.
+const retireScript = `
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then redis.call('HSET', KEYS[1], ARGV[1], '0') end
+return 0`
 
 func (b *redisBackend) key(handle string) string { return b.redis.Key("session", handle) }
 
@@ -63,13 +77,15 @@ func (b *redisBackend) userKey(user string) string {
 	return b.redis.Key("session-user", encoding.EncodeToString(sum[:]))
 }
 
-// do runs commands and folds a command's own error into the result, redis.Nil
-// apart: READONLY, OOM or LOADING mean that Redis can't help, not that there is
-// nothing.
-func (b *redisBackend) do(ctx context.Context, cmds ...redis.Cmder) error {
-	return asked(b.redis.Do(ctx, cmds...), cmds...)
+// userKeys are the keys of a user's index: the second one's hash tag is the first one.
+func (b *redisBackend) userKeys(user string) []string {
+	key := b.userKey(user)
+	return []string{key, b.redis.Key("session-seen", "{"+key+"}")}
 }
 
+// asked folds a command's own error into that of the round trip, redis.Nil
+// apart: READONLY, OOM or LOADING mean that Redis can't help, not that there is
+// nothing.
 func asked(err error, cmds ...redis.Cmder) error {
 	if err != nil {
 		return unavailable(err)
@@ -123,80 +139,6 @@ func (f *redisFetch) done(ctx context.Context) ([][]byte, error) {
 		}
 	}
 	return texts, nil
-}
-
-func (b *redisBackend) create(ctx context.Context, handle string, text []byte, ttl time.Duration) error {
-	call := b.createNX.Call([]string{b.key(handle)}, text, ttl.Milliseconds())
-	if err := b.do(ctx, call); err != nil {
-		return err
-	}
-	switch n, err := call.Int(); {
-	case err != nil:
-		return unavailable(err)
-	case n != 1:
-		return errors.New("session: a new handle exists already")
-	}
-	return nil
-}
-
-func (b *redisBackend) swap(ctx context.Context, handle, head string, text []byte, ttl time.Duration) ([]byte, error) {
-	call := b.swapXX.Call([]string{b.key(handle)}, head, text, ttl.Milliseconds())
-	if err := b.do(ctx, call); err != nil {
-		return nil, err
-	}
-	switch reply := call.Val().(type) {
-	case string:
-		return []byte(reply), nil
-	case int64:
-		if reply == 1 {
-			return nil, nil
-		}
-		return nil, ErrEnded
-	}
-	return nil, unavailable(fmt.Errorf("the reply to a change of a session can't be read: %v", call.Val()))
-}
-
-func (b *redisBackend) remove(ctx context.Context, handles ...string) error {
-	if len(handles) == 0 {
-		return nil
-	}
-	// One command per key: they may lie in different slots.
-	cmds := make([]redis.Cmder, len(handles))
-	for i, handle := range handles {
-		cmds[i] = redis.NewIntCmd(ctx, "del", b.key(handle))
-	}
-	return b.do(ctx, cmds...)
-}
-
-func (b *redisBackend) index(ctx context.Context, user, handle string, at time.Time, ttl time.Duration) ([]string, error) {
-	call := b.add.Call([]string{b.userKey(user)}, handle, at.UnixMilli(), ttl.Milliseconds())
-	if err := b.do(ctx, call); err != nil {
-		return nil, err
-	}
-	handles, err := call.StringSlice()
-	if err != nil {
-		return nil, unavailable(err)
-	}
-	return handles, nil
-}
-
-func (b *redisBackend) indexed(ctx context.Context, user string) ([]string, error) {
-	cmd := redis.NewStringSliceCmd(ctx, "zrange", b.userKey(user), 0, -1)
-	if err := b.do(ctx, cmd); err != nil {
-		return nil, err
-	}
-	return cmd.Val(), nil
-}
-
-func (b *redisBackend) unindex(ctx context.Context, user string, handles ...string) error {
-	if len(handles) == 0 {
-		return nil
-	}
-	args := []any{"zrem", b.userKey(user)}
-	for _, handle := range handles {
-		args = append(args, handle)
-	}
-	return b.do(ctx, redis.NewIntCmd(ctx, args...))
 }
 
 // eviction goes by what Redis says of itself.

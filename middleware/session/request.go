@@ -96,10 +96,11 @@ type RequestSession struct {
 	former  string // the handle that a login in this request has replaced
 	err     error  // what Load returned
 
-	named     bool         // a cookie of our name came, be it junk
-	committed bool         // Commit has been called
-	private   bool         // the response is about a change of this client's session
-	cookie    *http.Cookie // what the client is given
+	named      bool         // a cookie of our name came, be it junk
+	touchLater bool         // the touch is left to Commit: a login, which replaces the session, needs none
+	committed  bool         // Commit has been called
+	private    bool         // the response is about a change of this client's session
+	cookie     *http.Cookie // what the client is given
 }
 
 // ForRequest reads the request's cookies, without any I/O. The request's method,
@@ -158,9 +159,23 @@ func (rs *RequestSession) Load(ctx context.Context) error {
 		rs.m.remember.Delete(rs.presented[i].sum)
 	}
 	if rs.session != nil {
-		rs.touch(ctx)
+		rs.remember()
+		if rs.touchLater = rs.route.Mode == Login && !safe(rs.request.Method); !rs.touchLater {
+			rs.touch(ctx)
+		}
 	}
 	return err
+}
+
+// remember notes whose the cookie is, for requests to come.
+func (rs *RequestSession) remember() {
+	m, now := rs.m, rs.m.now()
+	id := Identity{User: rs.session.User, Ref: rs.token.handle}
+	if known, ok := m.remember.Get(rs.sum, now); !ok || known != id {
+		m.remember.Update(rs.sum, now, func(Identity, bool) (Identity, int, time.Time, bool) {
+			return id, len(id.User) + len(id.Ref), now.Add(rememberFor), true
+		})
+	}
 }
 
 // read reads the records of the request's cookies, and opens the first that is live.
@@ -210,19 +225,15 @@ func (rs *RequestSession) take(r *record) {
 func (rs *RequestSession) touch(ctx context.Context) {
 	ctx = store.Writing(context.WithoutCancel(ctx))
 	m, r, now := rs.m, rs.session.record, rs.m.now()
-	id := Identity{User: r.User, Ref: rs.token.handle}
-	if known, ok := m.remember.Get(rs.sum, now); !ok || known != id {
-		m.remember.Update(rs.sum, now, func(Identity, bool) (Identity, int, time.Time, bool) {
-			return id, len(id.User) + len(id.Ref), now.Add(rememberFor), true
-		})
-	}
-
 	due := func(r *record) bool { return since(now.UnixMilli(), r.Seen) >= m.set.touchEvery() }
-	fresh := !r.IDs[r.find(rs.sum)].Used
+	fresh := rs.fresh()
 	if !fresh && !due(r) {
 		return
 	}
-	err := rs.retireReplaced(ctx, fresh)
+	var err error
+	if fresh && r.Replaces != "" {
+		err = rs.retireReplaced(ctx, r.Replaces)
+	}
 	if err == nil {
 		r, err = m.update(ctx, rs.token.handle, r, func(r *record) (changed bool, err error) {
 			if at := r.find(rs.sum); at >= 0 {
@@ -232,44 +243,60 @@ func (rs *RequestSession) touch(ctx context.Context) {
 				r.Seen, changed = now.UnixMilli(), true
 			}
 			return changed, nil
+		}, func(t trip, r *record) {
+			if r.User != "" {
+				m.enter(t, rs.token.handle, r)
+			}
 		})
 	}
 	switch {
 	case err == nil:
 		rs.take(r)
-		if r.User != "" {
-			_, err = m.enter(ctx, rs.token.handle, r)
-		}
 	case errors.Is(err, ErrEnded):
-		rs.session = nil // it ended between our reading and our touch
-		m.remember.Delete(rs.sum)
-		return
-	}
-	if err != nil {
+		rs.ended(ctx)
+	default:
 		// The session is known to be live; what was not written now is written
 		// at the next request.
 		m.lines.notTouched.Log(ctx, m.log, slog.LevelWarn, "session not touched", "ref", rs.token.handle, "error", err)
 	}
 }
 
+// fresh reports whether the request is the first one with its ID.
+func (rs *RequestSession) fresh() bool {
+	r := rs.session.record
+	at := r.find(rs.sum)
+	return at >= 0 && !r.IDs[at].Used
+}
+
+// ended notes that the session has ended between our reading and our touch. The touch has
+// entered it in its user's index again.
+func (rs *RequestSession) ended(ctx context.Context) {
+	m, user := rs.m, rs.session.User
+	rs.session = nil
+	m.remember.Delete(rs.sum)
+	if user != "" {
+		t := m.backend.trip()
+		t.leave(user, rs.token.handle)
+		_ = t.send(ctx) // the next reader of the index removes it as well
+	}
+}
+
 // retireReplaced gives the session that a login has replaced its last [grace]
 // when the new one is first presented: the client may not have got the response
-// with the new cookie.
-func (rs *RequestSession) retireReplaced(ctx context.Context, fresh bool) error {
-	m, handle := rs.m, rs.session.record.Replaces
-	if !fresh || handle == "" {
-		return nil
-	}
+// with the new cookie. It comes before that is noted of the new one: should it fail, the
+// next request tries again.
+func (rs *RequestSession) retireReplaced(ctx context.Context, handle string) error {
+	m := rs.m
 	old, err := m.read(ctx, handle)
 	if err != nil || old == nil {
 		return err
 	}
 	_, err = m.update(ctx, handle, old, func(r *record) (bool, error) {
-		if r.Ends != 0 {
-			return false, nil
+		return r.retire(m.now(), rs.token.handle), nil
+	}, func(t trip, r *record) {
+		if r.User != "" {
+			t.retire(r.User, handle)
 		}
-		r.Ends, r.Replaced = m.now().Add(grace).UnixMilli(), rs.token.handle
-		return true, nil
 	})
 	if errors.Is(err, ErrEnded) {
 		return nil

@@ -3,7 +3,6 @@ package session
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -20,18 +19,23 @@ import (
 //     handles never come back. The next reader of the index removes it.
 //   - the index expires with the session that could live longest, and each
 //     touch enters the session again, should the index have been lost.
+//   - an entry says when its session was created and last seen, so that a login knows
+//     without reading them which sessions are one too many.
 //
 // Logout everywhere thus removes what the index names: at most
 // Settings.MaxPerUser sessions and those in between, without a second key in
 // every request.
+//
+// A login is two round trips, and what orders them is what needs the reply of the first: see
+// [RequestSession.login].
 
 // List returns a user's live sessions, newest first.
 func (m *Manager) List(ctx context.Context, user string) ([]Info, error) {
-	handles, err := m.backend.indexed(ctx, user)
-	if err != nil || len(handles) == 0 {
+	entries, err := m.indexed(ctx, user)
+	if err != nil || len(entries) == 0 {
 		return nil, err
 	}
-	sessions, err := m.existing(ctx, user, handles)
+	sessions, err := m.existing(ctx, user, entries)
 	if err != nil {
 		return nil, err
 	}
@@ -60,72 +64,116 @@ func (m *Manager) Revoke(ctx context.Context, ref string) (bool, error) {
 // RevokeUser ends all sessions of a user, from the next request on, on every
 // instance, and returns how many there were.
 func (m *Manager) RevokeUser(ctx context.Context, user string) (int, error) {
-	return m.revokeBut(store.Writing(ctx), user, "")
-}
-
-// revokeBut ends all sessions of a user but one.
-func (m *Manager) revokeBut(ctx context.Context, user, kept string) (int, error) {
-	handles, err := m.backend.indexed(ctx, user)
-	if err != nil {
+	ctx = store.Writing(ctx)
+	entries, err := m.indexed(ctx, user)
+	if err != nil || len(entries) == 0 {
 		return 0, err
 	}
-	handles = without(handles, kept)
-	if len(handles) == 0 {
-		return 0, nil
-	}
-	live, err := m.existing(ctx, user, handles)
+	live, err := m.existing(ctx, user, entries)
 	if err != nil {
 		return 0, err
 	}
 	// All that the index names, not only what these Settings call live: an
 	// instance that has not reloaded yet may have longer timeouts.
-	return len(live), m.end(ctx, user, handles...)
+	return len(live), m.end(ctx, user, handlesOf(entries)...)
+}
+
+// indexed returns what a user's index names.
+func (m *Manager) indexed(ctx context.Context, user string) ([]entry, error) {
+	t := m.backend.trip()
+	entries := t.list(user)
+	if err := t.send(ctx); err != nil {
+		return nil, err
+	}
+	return *entries, nil
 }
 
 // end removes sessions and then their index entries: in the other order a
 // failure in between would leave a session that no list shows.
 func (m *Manager) end(ctx context.Context, user string, handles ...string) error {
-	if err := m.backend.remove(ctx, handles...); err != nil {
-		return err
-	}
+	t := m.backend.trip()
+	t.remove(handles...)
 	if user == "" {
-		return nil
+		return t.send(ctx)
 	}
-	return m.backend.unindex(ctx, user, handles...)
+	if !m.backend.ordered() {
+		if err := t.send(ctx); err != nil {
+			return err
+		}
+		t = m.backend.trip()
+	}
+	t.leave(user, handles...)
+	return t.send(ctx)
 }
 
-// admit enters a new session into its user's index and ends the oldest ones
-// where there are now too many.
-func (m *Manager) admit(ctx context.Context, handle string, r *record) error {
-	handles, err := m.enter(ctx, handle, r)
-	if err != nil || len(handles) <= m.set.MaxPerUser {
-		return err
-	}
-	sessions, err := m.existing(ctx, r.User, handles)
+// endAll ends all sessions that a user's index names, and these, which are those of the
+// client that asks for it. They come last: should anything fail before, the client still has
+// one to try again with.
+func (m *Manager) endAll(ctx context.Context, user string, these []string) error {
+	entries, err := m.indexed(ctx, user)
 	if err != nil {
 		return err
 	}
-	// A session that a login has replaced is about to end by itself.
-	sessions = slices.DeleteFunc(sessions, func(s stored) bool {
-		return s.record.Ends != 0 || s.handle == handle || s.handle == r.Replaces
-	})
-	excess := len(sessions) + 1 - m.set.MaxPerUser
-	if excess <= 0 {
-		return nil
+	others := handlesOf(without(entries, these...))
+	if m.backend.ordered() || len(others) == 0 {
+		return m.end(ctx, user, append(others, these...)...)
 	}
-	oldest := make([]string, 0, excess)
-	for _, s := range sessions[:excess] {
-		oldest = append(oldest, s.handle)
+	t := m.backend.trip()
+	t.remove(others...)
+	if err := t.send(ctx); err != nil {
+		return err
 	}
-	return m.end(ctx, r.User, oldest...)
+	t = m.backend.trip()
+	t.leave(user, others...)
+	t.remove(these...)
+	if err := t.send(ctx); err != nil {
+		return err
+	}
+	t = m.backend.trip()
+	t.leave(user, these...)
+	return t.send(ctx)
 }
 
-// enter puts a session into its user's index, or keeps it there, and returns
-// the index.
-func (m *Manager) enter(ctx context.Context, handle string, r *record) ([]string, error) {
-	created := time.UnixMilli(r.Created)
+// excess returns the oldest sessions of a user that are too many beside those that are kept:
+// the one that begins, and the one that it replaces. A session that has been replaced is
+// about to end by itself.
+func (m *Manager) excess(entries []entry, kept ...string) []string {
+	now := m.now()
+	live := slices.DeleteFunc(without(entries, kept...), func(e entry) bool {
+		return e.seen == 0 || m.set.remaining(&record{Created: e.created, Seen: e.seen}, now) <= 0
+	})
+	slices.SortStableFunc(live, func(a, b entry) int { return cmp.Compare(a.created, b.created) })
+	return handlesOf(live[:max(len(live)+1-m.set.MaxPerUser, 0)])
+}
+
+// tidy removes from an index what is gone, where it names more sessions than a user may have. No
+// request waits for that: it makes no difference but to the size of the index.
+func (m *Manager) tidy(ctx context.Context, user string, entries []entry) {
+	if len(entries) > m.set.MaxPerUser {
+		go func() { _, _ = m.existing(store.Writing(store.Afresh(ctx)), user, entries) }()
+	}
+}
+
+// enter adds the entry of a session in its user's index to a trip, or keeps it there.
+func (m *Manager) enter(t trip, handle string, r *record) *[]entry {
+	e := entry{handle: handle, created: r.Created, seen: r.Seen}
+	if r.Ends != 0 {
+		e.seen = 0
+	}
 	left := m.set.AbsoluteTimeout - since(m.now().UnixMilli(), r.Created)
-	return m.backend.index(ctx, r.User, handle, created, max(left, time.Millisecond))
+	return t.enter(r.User, e, max(left, time.Millisecond))
+}
+
+func handlesOf(entries []entry) []string {
+	handles := make([]string, len(entries))
+	for i := range entries {
+		handles[i] = entries[i].handle
+	}
+	return handles
+}
+
+func without(entries []entry, gone ...string) []entry {
+	return slices.DeleteFunc(slices.Clone(entries), func(e entry) bool { return slices.Contains(gone, e.handle) })
 }
 
 type stored struct {
@@ -135,29 +183,37 @@ type stored struct {
 
 // existing returns the live ones of the sessions that an index names, oldest
 // first, and removes from it those that are gone.
-func (m *Manager) existing(ctx context.Context, user string, handles []string) ([]stored, error) {
-	texts, err := m.backend.fetch(nil, handles...).done(ctx)
-	if err != nil {
+func (m *Manager) existing(ctx context.Context, user string, entries []entry) ([]stored, error) {
+	t := m.backend.trip()
+	texts := make([]*[]byte, len(entries))
+	for i := range entries {
+		texts[i] = t.get(entries[i].handle)
+	}
+	if err := t.send(ctx); err != nil {
 		return nil, err
 	}
 	var sessions []stored
 	var stale []string
-	now := m.now()
 	for i, text := range texts {
-		if text == nil {
-			stale = append(stale, handles[i])
+		if *text == nil {
+			stale = append(stale, entries[i].handle)
 			continue
 		}
-		r, err := decodeRecord(text)
+		r, err := m.liveRecord(*text)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+			return nil, err
 		}
-		if r.User == user && r.live(now, &m.set) {
-			sessions = append(sessions, stored{handles[i], r})
+		if r != nil && r.User == user {
+			sessions = append(sessions, stored{entries[i].handle, r})
 		}
 	}
 	slices.SortStableFunc(sessions, func(a, b stored) int {
 		return cmp.Compare(a.record.Created, b.record.Created)
 	})
-	return sessions, m.backend.unindex(ctx, user, stale...)
+	if len(stale) == 0 {
+		return sessions, nil
+	}
+	t = m.backend.trip()
+	t.leave(user, stale...)
+	return sessions, t.send(ctx)
 }

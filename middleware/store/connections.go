@@ -82,7 +82,7 @@ func (c *Connections) Features() []Feature {
 		name  string
 		r     *Redis
 		kinds []string
-	}{{"limits", c.Limits, []string{"limit"}}, {"sessions", c.Sessions, []string{"session", "session-user"}}, {"cache", c.Cache, []string{"cache"}}} {
+	}{{"limits", c.Limits, []string{"limit"}}, {"sessions", c.Sessions, []string{"session", "session-user", "session-seen"}}, {"cache", c.Cache, []string{"cache"}}} {
 		state := Feature{Name: f.name, Away: f.r.Away(), RefusesWrites: f.r.RefusesWrites()}
 		if state.Away == nil {
 			state.Away = f.r.Denied(f.kinds...)

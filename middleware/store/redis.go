@@ -197,12 +197,13 @@ func (r *Redis) do(ctx context.Context, cmds []redis.Cmder, c class) error {
 	}
 	timer := r.timers.get(left)
 	defer r.timers.put(timer)
-	if w.waited == nil {
+	if w.waits == nil {
 		return r.send(ctx, timer, cmds, c)
 	}
 	begun := time.Now()
 	err = r.send(ctx, timer, cmds, c)
 	w.waited.Add(int64(time.Since(begun)))
+	w.waits.trips.Add(1)
 	return err
 }
 

@@ -40,6 +40,15 @@ func (s *Script) Call(keys []string, args ...any) *Call {
 	return &Call{Cmd: redis.NewCmd(context.Background(), line...), script: s}
 }
 
+// Eval is [Script.Call] with the script's text in the place of its SHA-1: it takes one round trip
+// also where Redis does not know the script. That is worth the bytes where the script runs
+// seldom, and where the commands of one round trip must run in their order.
+func (s *Script) Eval(keys []string, args ...any) *Call {
+	c := s.Call(keys, args...)
+	c.Args()[0], c.Args()[1] = "eval", s.text
+	return c
+}
+
 // NoRetry tells go-redis never to send the command twice. Without it a
 // ClusterClient repeats a script after a lost reply, however MaxRetries is
 // set, and a TRYAGAIN repeats everything in its pipeline.

@@ -23,7 +23,14 @@ func Waited(err error) bool { return errors.Is(err, errWaited) }
 // round trip has the whole time.
 //
 // The zero Waits is one that has not waited yet. It is safe for concurrent use.
-type Waits struct{ checks, writes atomic.Int64 } // nanoseconds
+type Waits struct {
+	checks, writes atomic.Int64 // nanoseconds
+	trips          atomic.Int64
+}
+
+// Trips returns how many round trips the request has waited for. Those that its commands make at
+// once to several masters of a Cluster are one.
+func (w *Waits) Trips() int64 { return w.trips.Load() }
 
 type waitsKey struct{}
 
@@ -77,7 +84,8 @@ func (c *writing) Value(key any) any {
 
 // wait is the time that one Do has.
 type wait struct {
-	waited *atomic.Int64 // nil: it counts for no request
+	waits  *Waits // nil: it counts for no request
+	waited *atomic.Int64
 	most   time.Duration
 	class  class // of the pipeline that a small command takes
 }
@@ -86,16 +94,16 @@ type wait struct {
 func (r *Redis) waitOf(ctx context.Context) wait {
 	switch w := ctx.Value(waitsKey{}).(type) {
 	case *Waits:
-		return wait{waited: &w.checks, most: r.timeout}
+		return wait{waits: w, waited: &w.checks, most: r.timeout}
 	case *writing:
-		return wait{waited: &w.waits.writes, most: r.writeTimeout, class: write}
+		return wait{waits: w.waits, waited: &w.waits.writes, most: r.writeTimeout, class: write}
 	}
 	return wait{most: r.timeout}
 }
 
 // left returns how long Do may wait now, or an error.
 func (w *wait) left() (time.Duration, error) {
-	if w.waited == nil {
+	if w.waits == nil {
 		return w.most, nil
 	}
 	left := w.most - time.Duration(w.waited.Load())
