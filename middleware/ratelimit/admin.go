@@ -52,7 +52,7 @@ func (c *Counters) Reset(ctx context.Context, l Limit, values ...string) error {
 	if err != nil {
 		return err
 	}
-	keys := make([]counterKey, 0, len(items))
+	keys := []counterKey{items[0].banKey()}
 	for i := range items {
 		keys = append(keys, items[i].key)
 	}
@@ -67,10 +67,11 @@ func (c *Counters) Reset(ctx context.Context, l Limit, values ...string) error {
 		return nil
 	}
 	defer forget()
-	cmds := make([]redis.Cmder, 0, len(items))
+	ban := c.redis.banKey(&items[0])
+	cmds := []redis.Cmder{redis.NewIntCmd(ctx, "del", ban+banSuffix, ban+denialsSuffix)}
 	for i := range items {
 		key := c.redis.key(items[i].variant, items[i].key, items[i].tag)
-		cmds = append(cmds, redis.NewIntCmd(ctx, "del", key, key+pendingSuffix, key+banSuffix, key+denialsSuffix))
+		cmds = append(cmds, redis.NewIntCmd(ctx, "del", key, key+pendingSuffix))
 	}
 	if err := c.redis.redis.Do(ctx, cmds...); err != nil {
 		return fmt.Errorf("limit %q cannot be reset: %w", l.Name, err)

@@ -13,7 +13,8 @@ import (
 // bans counts denials towards bans. It counts them in this process, as most
 // denials never reach Redis, and flushes them to Redis at most once a second, so that
 // all instances together ban a client that spreads its requests over them: check.lua
-// looks for a ban before anything else. Denials during a ban do not prolong it.
+// looks for a ban before anything else. Denials during a ban do not prolong it. Counts and
+// bans are kept by the limit's name and the key (item.banKey).
 type bans struct {
 	counters *Counters
 	counts   *boundedmap.Map[counterKey, banCount]
@@ -26,7 +27,6 @@ type bans struct {
 
 // banCount is how often a key was denied in the window that began at start.
 type banCount struct {
-	of    uint64
 	start int64
 	n     int64
 }
@@ -55,9 +55,9 @@ func newBans(c *Counters, maxBytes int64) *bans {
 // Retry-After is then the ban's end.
 func (b *bans) note(it *item, now int64) {
 	full := false
-	b.counts.Update(it.key, time.UnixMicro(now), func(c banCount, ok bool) (banCount, int, time.Time, bool) {
-		if !ok || c.of != it.variant.denials || now-c.start >= it.window {
-			c = banCount{of: it.variant.denials, start: now}
+	b.counts.Update(it.banKey(), time.UnixMicro(now), func(c banCount, ok bool) (banCount, int, time.Time, bool) {
+		if !ok || now-c.start >= it.window {
+			c = banCount{start: now}
 		}
 		c.n++
 		full = c.n >= it.limit.Ban.After
@@ -94,13 +94,13 @@ func (b *bans) share(it *item, full bool) {
 	if b.closed {
 		return
 	}
-	f := b.dirty[it.key]
+	f := b.dirty[it.banKey()]
 	if f == nil {
 		if len(b.dirty) >= maxFlush {
 			return
 		}
 		f = &banFlush{item: *it}
-		b.dirty[it.key] = f
+		b.dirty[it.banKey()] = f
 	}
 	f.n++
 	if full { // this instance has banned the key already, whatever Redis has counted
@@ -136,7 +136,7 @@ func (b *bans) flush() {
 	}
 	for _, f := range dirty {
 		f.item.version = c.denied.version(f.item.key)
-		key := c.redis.key(f.item.variant, f.item.key, f.item.tag)
+		key := c.redis.banKey(&f.item)
 		call := c.redis.scripts.ban.Call([]string{key + denialsSuffix, key + banSuffix},
 			f.n, f.item.limit.Ban.After, (f.item.window+999)/1000, f.item.limit.Ban.For.Milliseconds())
 		flushes, calls, cmds = append(flushes, f), append(calls, call), append(cmds, call)

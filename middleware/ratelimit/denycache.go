@@ -27,7 +27,7 @@ func (c *denyCache) version(k counterKey) uint64 { return c.changes[k.digest[0]]
 
 // denial is an entry: at retryAt a request would be admitted.
 type denial struct {
-	of      uint64 // variant.denials
+	of      uint64 // variant.denials; a ban is in force whatever it was
 	retryAt int64  // microseconds of the counters' clock
 	resetAt int64
 	banned  bool
@@ -39,8 +39,16 @@ func newDenyCache(maxBytes int64) *denyCache {
 
 // find decides an item if the deny cache has a denial for it at now.
 func (c *denyCache) find(it *item, now int64) bool {
-	d, ok := c.entries.Get(it.key, time.UnixMicro(now))
-	if !ok || d.of != it.variant.denials {
+	var d denial
+	found := false
+	if it.limit.bans() {
+		d, found = c.entries.Get(it.banKey(), time.UnixMicro(now))
+	}
+	if !found {
+		d, found = c.entries.Get(it.key, time.UnixMicro(now))
+		found = found && d.of == it.variant.denials
+	}
+	if !found {
 		return false
 	}
 	it.status, it.source = exhausted, FromDenyCache
@@ -63,31 +71,26 @@ func (c *denyCache) remember(it *item, now int64, hold time.Duration, version ui
 		resetAt: now + it.Reset.Microseconds(),
 		banned:  it.Banned,
 	}
+	key := it.key
+	if it.Banned {
+		key = it.banKey()
+	}
 	until := min(d.retryAt, now+hold.Microseconds())
-	c.entries.Update(it.key, time.UnixMicro(now), func(old denial, ok bool) (denial, int, time.Time, bool) {
+	c.entries.Update(key, time.UnixMicro(now), func(old denial, ok bool) (denial, int, time.Time, bool) {
 		switch {
-		case c.version(it.key) != version: // the denial may no longer be true
+		case c.version(key) != version: // the denial may no longer be true
 			return old, 0, time.UnixMicro(old.retryAt), ok && old.banned
-		case ok && old.of == d.of && old.banned && old.retryAt > d.retryAt:
-			return old, 0, time.UnixMicro(old.retryAt), true // a ban outlasts other denials
+		case ok && old.banned && old.retryAt > d.retryAt:
+			return old, 0, time.UnixMicro(old.retryAt), true // a ban outlasts a shorter one
 		}
 		return d, 0, time.UnixMicro(until), true
 	})
 }
 
-// forget drops the entry of one key.
+// forget drops the entry of one key: it may no longer be true.
 func (c *denyCache) forget(k counterKey) {
 	c.changes[k.digest[0]].Add(1)
 	c.entries.Delete(k)
-}
-
-// released drops the denial of a key that was given something back, unless it is a
-// ban: it may no longer be true.
-func (c *denyCache) released(k counterKey, now int64) {
-	c.changes[k.digest[0]].Add(1)
-	c.entries.Update(k, time.UnixMicro(now), func(d denial, ok bool) (denial, int, time.Time, bool) {
-		return d, 0, time.UnixMicro(d.retryAt), ok && d.banned
-	})
 }
 
 func (c *denyCache) clear() {

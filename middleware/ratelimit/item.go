@@ -25,6 +25,7 @@ type variant struct {
 	pure
 	id      uint64 // of its counters
 	denials uint64 // of its entries in the deny cache
+	bans    uint64 // of its bans, whatever its size
 	redis   string // its part of a Redis key
 	args    []any  // as check.lua takes them
 	needs   needs  // what its scripts must contain
@@ -93,6 +94,7 @@ func (l Limit) variant(requests int64) variant {
 		pure:    pure{algorithm: counts, quota: q},
 		id:      id,
 		denials: l.denialIdentity(q),
+		bans:    l.banIdentity(),
 		redis:   fmt.Sprintf("%s:%016x", l.Name, id),
 		needs:   needsOf(counts, l.Count),
 		args:    []any{string(counts.word), q.requests, q.window, q.burst, l.Cost, flags},
@@ -150,6 +152,10 @@ type item struct {
 	back              bool  // settle: give it back
 	mark, pendingMark int64 // where settle finds it
 }
+
+// banKey is where the key's ban lives: it belongs to the limit's name and the key, so that
+// a limit that is edited frees no banned client.
+func (it *item) banKey() counterKey { return counterKey{it.variant.bans, it.key.digest} }
 
 // settles reports whether the request counts only by its response.
 func (it *item) settles() bool { return !it.limit.Count.All() }

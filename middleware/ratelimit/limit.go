@@ -32,7 +32,8 @@ type Limit struct {
 	// Name identifies the limit to clients and operators: at most 64 letters, digits, '.', '_'
 	// and '-'. It is one counter per key, shared by all who use a Limit of the same name,
 	// algorithm, size, window and burst. When one of these is edited, its counters start
-	// clean; everything else may be edited without losing count. Required.
+	// clean; everything else may be edited without losing count. A ban belongs to the name and the key: it outlasts
+	// every edit but that of the name, and of ban to none. Required.
 	Name string `yaml:"-"`
 	// How requests are counted: fixed_window (cheapest; up to twice the requests around a boundary),
 	// sliding_window (exact up to 32 requests; above, two counters: smooth, up to twice the requests in a window at the worst),
@@ -213,6 +214,12 @@ func (l Limit) identity(q quota) uint64 {
 		text += "|" + p.String()
 	}
 	sum := sha256.Sum256([]byte(text))
+	return binary.BigEndian.Uint64(sum[:8])
+}
+
+// banIdentity is a hash of the name alone.
+func (l Limit) banIdentity() uint64 {
+	sum := sha256.Sum256([]byte("ban|" + l.Name))
 	return binary.BigEndian.Uint64(sum[:8])
 }
 

@@ -204,7 +204,7 @@ func (rc *redisCounters) appendKeys(keys []string, it *item, ban bool) []string 
 		keys = append(keys, key+pendingSuffix)
 	}
 	if ban {
-		keys = append(keys, key+banSuffix)
+		keys = append(keys, rc.banKey(it)+banSuffix)
 	}
 	return keys
 }
@@ -218,11 +218,18 @@ const (
 // key is headgate:limit:{TAG}:NAME:IDENTITY, and the whole key's digest behind
 // it where the tag covers but a part of it.
 func (rc *redisCounters) key(v *variant, k counterKey, tag digest) string {
+	return rc.keyOf(v.redis, k, tag)
+}
+
+// banKey is headgate:limit:{TAG}:NAME, and so on: a ban outlasts the limit's identity.
+func (rc *redisCounters) banKey(it *item) string { return rc.keyOf(it.limit.Name, it.key, it.tag) }
+
+func (rc *redisCounters) keyOf(of string, k counterKey, tag digest) string {
 	var space [256]byte
 	b := append(space[:0], rc.prefix...)
 	b = hex.AppendEncode(b, tag[:])
 	b = append(b, "}:"...)
-	b = append(b, v.redis...)
+	b = append(b, of...)
 	if k.digest != tag {
 		b = append(b, ':')
 		b = hex.AppendEncode(b, k.digest[:])

@@ -173,7 +173,7 @@ func (r *Result) settle(ctx context.Context) {
 	}
 	for i := range r.items {
 		if it := &r.items[i]; it.charged && it.back {
-			c.denied.released(it.key, c.clock())
+			c.denied.forget(it.key)
 		}
 		r.items[i].charged = false
 	}
