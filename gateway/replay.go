@@ -42,7 +42,7 @@ func newReplay() *cobra.Command {
 	flags.StringVar(&f.format, "format", string(logs.Auto), "what the logs look like: "+formatNames())
 	flags.StringVarP(&f.output, "output", "o", "text", "text, json or html; or a `file` whose name ends so: report.html")
 	flags.StringVar(&f.host, "host", "", "the host that was asked for, where the logs do not tell it")
-	flags.StringVar(&f.scheme, "scheme", "https", "what the logs' requests came by: http or https")
+	flags.StringVar(&f.scheme, "scheme", "https", "what the logs' requests came by, unless the policy has server.public_scheme: http or https")
 	flags.DurationVar(&f.assumeTTL, "assume-ttl", 0, "how long the origin allows caching, where a cache rule leaves it to the origin")
 	flags.IntVar(&f.reorder, "reorder", 0, "how many lines to hold back to put them in order (default 65536)")
 	flags.IntVar(&f.top, "top", 10, "how many clients and paths to list")

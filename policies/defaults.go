@@ -30,6 +30,7 @@ func (s *Server) SetDefaults() {
 	*s = Server{
 		Listen:            []string{":8080"},
 		ClientIPHeader:    clientip.DefaultHeader,
+		TrustForwarded:    []ForwardedFact{ForwardedProto},
 		IPv6Prefix:        64,
 		Protocols:         []ServerProtocol{ServerHTTP1, ServerHTTP2},
 		MaxBody:           10 << 20,

@@ -2,6 +2,29 @@ package policies
 
 // Each type here is a word from a short list. Values is the list, for the loader's errors and the schema alike.
 
+// ForwardedFact is what a trusted proxy may say of a request besides the client's address.
+type ForwardedFact string
+
+// The values of ForwardedFact.
+const (
+	ForwardedProto ForwardedFact = "proto"
+	ForwardedHost  ForwardedFact = "host"
+	ForwardedPort  ForwardedFact = "port"
+)
+
+func (ForwardedFact) Values() []string { return list(ForwardedProto, ForwardedHost, ForwardedPort) }
+
+// PublicScheme is what the clients of a balancer use.
+type PublicScheme string
+
+// The values of PublicScheme.
+const (
+	PublicHTTP  PublicScheme = "http"
+	PublicHTTPS PublicScheme = "https"
+)
+
+func (PublicScheme) Values() []string { return list(PublicHTTP, PublicHTTPS) }
+
 // ServerProtocol is what a client may speak.
 type ServerProtocol string
 

@@ -75,6 +75,14 @@ type Server struct {
 	// addresses, the client is the peer. Hazard: with one too many, clients choose their own address. Default 0: the
 	// addresses are compared with trusted_proxies.
 	TrustedHops int `yaml:"trusted_hops"`
+	// What the trusted proxies may say besides the client's address: proto (X-Forwarded-Proto), host (X-Forwarded-Host) and
+	// port (X-Forwarded-Port), of which the last value counts; with client_ip_header: forwarded, the proto and host of
+	// Forwarded instead. The host chooses the route, too. Hazard: many balancers pass on the X-Forwarded-Host that a
+	// client wrote, so name host only where yours sets it. [] believes none. Default proto.
+	TrustForwarded []ForwardedFact `yaml:"trust_forwarded"`
+	// The scheme that clients use where no trusted proxy says it: https behind a balancer that ends TLS and sends no
+	// X-Forwarded-Proto. Default: what the connection is.
+	PublicScheme PublicScheme `yaml:"public_scheme"`
 	// How many leading bits of an IPv6 address make one client, from 32 to 128. Default 64:
 	// whoever has one IPv6 address usually has its whole /64.
 	IPv6Prefix int `yaml:"ipv6_prefix"`

@@ -79,6 +79,9 @@ func (s *Server) validateClientAddress(ps *problem.List) {
 		}
 	}
 	problem.Between(ps, "trusted_hops", s.TrustedHops, 0, clientip.MaxTrustedHops)
+	if len(s.TrustedProxies) == 0 && (slices.Contains(s.TrustForwarded, ForwardedHost) || slices.Contains(s.TrustForwarded, ForwardedPort)) {
+		ps.Add("trust_forwarded", "name the network that the requests come from in server.trusted_proxies", "it counts for requests from trusted_proxies alone, and there are none")
+	}
 	switch {
 	case s.TrustedHops == 0:
 	case len(s.TrustedProxies) == 0:

@@ -33,6 +33,7 @@ func (rt *Route) bindCache() (err error) {
 	rt.cache, err = cache.Compile(*rule, cache.MiddlewareOptions{
 		Partition:     rt.partition(),
 		UpstreamField: rt.upstreamField,
+		Scheme:        schemeOf,
 		PurgeTags:     rt.Policy.Purge,
 	})
 	return err

@@ -165,6 +165,7 @@ func (p *Pipeline) question(ctx context.Context, q Question) (*Request, error) {
 		r.Target = "/"
 	}
 	r.Header = header
+	r.locate(addr)
 	if n, err := strconv.ParseInt(header.Get("Content-Length"), 10, 64); err == nil && n >= 0 {
 		r.ContentLength = n
 	}

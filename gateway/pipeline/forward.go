@@ -39,6 +39,7 @@ func (rt *Route) newForward(u *proxy.Upstream) echo.HandlerFunc {
 		Timeout:         rt.Policy.Timeout,
 		ReadTimeout:     rt.Policy.ReadTimeout,
 		Client:          clientOf,
+		Scheme:          schemeOf,
 		Unbuffered:      !rt.Policy.Buffer,
 		Rewrite:         rt.rewriteRequest,
 		AffinityCookies: affinityCookiesOf, SetAffinityCookie: setAffinityCookie,

@@ -24,6 +24,17 @@ func requestFrom(ctx context.Context) *Request {
 // clientOf says who asks.
 func clientOf(req *http.Request) clientip.Info { return requestFrom(req.Context()).Info }
 
+// schemeOf says what the client used. An explanation's request has the scheme alone.
+func schemeOf(req *http.Request) string {
+	if r := requestFrom(req.Context()); r != nil {
+		return r.Scheme
+	}
+	if req.TLS != nil {
+		return "https"
+	}
+	return "http"
+}
+
 // rewriteRequest makes the forwarded request what the policy wants it to be, and then
 // says who is asking, which no rule can change.
 func (rt *Route) rewriteRequest(pr *httputil.ProxyRequest) {

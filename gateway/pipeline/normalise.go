@@ -2,10 +2,38 @@ package pipeline
 
 import (
 	"net/http"
+	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/headgate/headgate/internal/httpx"
+	"github.com/headgate/headgate/policies"
 )
+
+// locate finds the scheme and the authority that the client asked for, which a trusted
+// proxy in front may know better than the connection. All stages go by what it finds:
+// routes, cache keys, cookies, the CSRF check, and what the app server is told.
+func (r *Request) locate(peer netip.Addr) {
+	s := &r.pipeline.policy.Server
+	if s.PublicScheme != "" {
+		r.Scheme = string(s.PublicScheme)
+	}
+	if len(s.TrustForwarded) == 0 {
+		return
+	}
+	told := r.pipeline.resolver.Told(peer, r.Header)
+	if told.Scheme != "" && slices.Contains(s.TrustForwarded, policies.ForwardedProto) {
+		r.Scheme = told.Scheme
+	}
+	if told.Host != "" && slices.Contains(s.TrustForwarded, policies.ForwardedHost) {
+		r.Authority = told.Host
+	}
+	if told.Port != "" && slices.Contains(s.TrustForwarded, policies.ForwardedPort) {
+		if host, err := httpx.NormalizeHost(r.Authority, r.Scheme); err == nil && host.Name != "" { // normalise answers the others
+			r.Authority = host.Name + ":" + told.Port
+		}
+	}
+}
 
 // normalise gives host and path the one form that all stages behind it see, and the
 // app server, too: RFC 3986 section 6.2.2.

@@ -45,6 +45,7 @@ func (p *Pipeline) begin(c echo.Context) *Request {
 		r.Scheme = "https"
 	}
 	r.Header, r.ContentLength, r.Query = req.Header, req.ContentLength, req.URL.RawQuery
+	r.locate(peer)
 	r.echo, r.http = c, req
 	r.start, r.id = p.parts.Now(), requestID(req.Header)
 	r.ids[0] = r.id // one array for both; clipped, so that an append makes a copy

@@ -168,6 +168,9 @@ func (e *engine) requestOf(r *logs.Record) *pipeline.Request {
 		named = e.host
 	}
 	req.Method, req.Target, req.Authority, req.Scheme, req.Query = r.Method, r.URI, named, e.scheme, query
+	if public := e.policy.Server.PublicScheme; public != "" {
+		req.Scheme = string(public)
+	}
 	if req.Header = e.header; e.headers {
 		e.knownHeaders(r)
 	}

@@ -235,6 +235,8 @@ var checkedValues = map[string][]string{
 	"policies.Server.trusted_proxies":        {"10.0.0.0/8", "[10.1.2.3/8, ::1]", "nowhere"},
 	"policies.Server.client_ip_header":       {"forwarded", "x-real-ip", "cf-connecting-ip", "x-forwarded-fro", "X-Real-IP", `"x real ip"`, `""`},
 	"policies.Server.trusted_hops":           {"1", "0", "-1", "32", "33"},
+	"policies.Server.trust_forwarded":        {"[proto, host, port]", "[]", "proto", "[scheme]"},
+	"policies.Server.public_scheme":          {"https", "http", "ftp"},
 	"policies.Server.ipv6_prefix":            {"56", "31", "129", "0"},
 	"policies.Server.protocols":              {"[http1, http2]", "[http2]", "h2c", "[http1, http1]"},
 	"policies.Server.max_body":               {"1MiB", "0", "2PiB"},

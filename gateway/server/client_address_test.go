@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/headgate/headgate/gateway/pipeline"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
@@ -132,6 +133,103 @@ func TestTrustedHopsCountFromTheRight(t *testing.T) {
 	for list, want := range map[string]string{"198.51.100.1, 203.0.113.7, 192.0.2.9": "203.0.113.7", "192.0.2.9": "127.0.0.1"} {
 		if got := g.do("GET", "/", "X-Forwarded-For", list).field("X-Forwarded-For"); got != want {
 			t.Errorf("%s: the client is %q, want %s", list, got, want)
+		}
+	}
+}
+
+// Issue 14, number 22: the scheme that a trusted proxy tells is the request's, to the app server and in cookies.
+func TestTheSchemeIsWhatATrustedProxyTells(t *testing.T) {
+	t.Parallel()
+	policy := `upstreams: {shop: {servers: [%s], balance: cookie}}
+routes: [{name: all, path: /*, upstream: shop}]
+session: {secrets: [` + strings.Repeat("s", 32) + `]}
+`
+	for _, c := range []struct{ server, header, value, want string }{
+		{"", "X-Forwarded-Proto", "https", "https"},
+		{"", "X-Forwarded-Proto", "https, http", "http"},
+		{"", "Forwarded", "proto=https", "http"},
+		{", client_ip_header: forwarded", "Forwarded", "for=203.0.113.7;proto=https", "https"},
+		{", client_ip_header: forwarded", "X-Forwarded-Proto", "https", "http"},
+		{", trust_forwarded: []", "X-Forwarded-Proto", "https", "http"},
+		{", public_scheme: https", "X-Other", "", "https"},
+		{", public_scheme: https", "X-Forwarded-Proto", "http", "http"},
+	} {
+		g := start(t, fmt.Sprintf(behindProxy+policy, c.server, app(t, "a").URL))
+		a := g.do("GET", "/", "Host", "shop.example:443", c.header, c.value, "Connection", c.header)
+		name := fmt.Sprintf("%q with %s: %s", c.server, c.header, c.value)
+		if got := a.field("X-Forwarded-Proto"); got != c.want || !strings.HasSuffix(a.field("Forwarded"), ";proto="+c.want) {
+			t.Errorf("%s: the app server gets %s, %s, want %s", name, got, a.field("Forwarded"), c.want)
+		}
+		if wantHost := map[string]string{"https": "shop.example", "http": "shop.example:443"}[c.want]; a.field("X-Forwarded-Host") != wantHost {
+			t.Errorf("%s: the host is %s, want %s", name, a.field("X-Forwarded-Host"), wantHost)
+		}
+		if cookies := a.Cookies(); len(cookies) != 1 || cookies[0].Secure != (c.want == "https") {
+			t.Errorf("%s: cookies %v", name, cookies)
+		}
+	}
+}
+
+func TestTheHostIsWhatATrustedProxyTellsWhereItIsNamed(t *testing.T) {
+	t.Parallel()
+	shop, other := app(t, "shop"), app(t, "other")
+	for facts, want := range map[string]string{
+		"[proto]":             "shop shop.example",
+		"[proto, host]":       "other other.example",
+		"[proto, port]":       "shop shop.example:8443",
+		"[proto, host, port]": "other other.example:8443",
+	} {
+		g := start(t, fmt.Sprintf(behindProxy+`upstreams: {shop: {servers: [%s]}, other: {servers: [%s]}}
+caches: {c: {ttl: 1m}}
+routes:
+  - {name: other, host: other.example, path: /*, upstream: other, cache: c}
+  - {name: shop, path: /*, upstream: shop, cache: c}
+`, ", trust_forwarded: "+facts, shop.URL, other.URL))
+		told := []string{"Host", "shop.example", "X-Forwarded-Host", "evil, other.example", "X-Forwarded-Port", "8443", "X-Forwarded-Proto"}
+		a := g.do("GET", "/", append(told, "https")...)
+		if got := a.Header.Get("App") + " " + a.field("Host"); got != want {
+			t.Errorf("%s: %s, want %s", facts, got, want)
+		}
+		// Scheme and host are part of the cache's key.
+		if a := g.do("GET", "/", append(told, "https")...); !strings.Contains(a.Header.Get("Cache-Status"), "hit") {
+			t.Errorf("%s: the same request: %s", facts, a.Header.Get("Cache-Status"))
+		}
+		if a := g.do("GET", "/", append(told, "http")...); strings.Contains(a.Header.Get("Cache-Status"), "hit") {
+			t.Errorf("%s: another scheme: %s", facts, a.Header.Get("Cache-Status"))
+		}
+		if strings.Contains(facts, "host") {
+			if a := g.do("GET", "/", "X-Forwarded-Host", "a b"); a.StatusCode != 400 {
+				t.Errorf("%s: a host that is none: %d", facts, a.StatusCode)
+			}
+		}
+	}
+}
+
+// The CSRF check compares Origin with the host that the browser asked for, which the proxy may have replaced.
+func TestTheCSRFCheckGoesByTheHostThatATrustedProxyTells(t *testing.T) {
+	t.Parallel()
+	for facts, want := range map[string]int{"[proto]": 403, "[proto, host]": 200} {
+		g := start(t, fmt.Sprintf(behindProxy+`upstreams: {shop: {servers: [%s]}}
+routes: [{name: login, path: /*, upstream: shop, session: login}]
+`, ", trust_forwarded: "+facts, app(t, "a").URL))
+		a := g.do("POST", "/login", "Host", "internal:8080", "Origin", "https://shop.example", "X-Forwarded-Host", "shop.example", "X-Forwarded-Proto", "https")
+		if a.StatusCode != want {
+			t.Errorf("%s: %d, want %d: %s", facts, a.StatusCode, want, a.text)
+		}
+	}
+}
+
+// Explain takes the address that it is given for the peer's, as serve does.
+func TestExplainGoesByWhatATrustedProxyTells(t *testing.T) {
+	t.Parallel()
+	g := start(t, fmt.Sprintf(behindProxy+anyRoute, ", trust_forwarded: [proto, host], client_ip_header: cf-connecting-ip", app(t, "a").URL))
+	header := http.Header{"Cf-Connecting-Ip": {"203.0.113.7"}, "X-Forwarded-Host": {"other.example"}, "X-Forwarded-Proto": {"https"}}
+	for peer, want := range map[string]string{"127.0.0.1": "203.0.113.7 other.example", "192.0.2.9": "192.0.2.9 shop.example:443"} {
+		e, err := g.Explain(t.Context(), pipeline.Question{URL: "http://shop.example:443/", IP: peer, Header: header})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := e.Client + " " + e.Host; got != want {
+			t.Errorf("from %s: %s, want %s", peer, got, want)
 		}
 	}
 }
