@@ -2,7 +2,6 @@ package ratelimit
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"sync/atomic"
 
@@ -135,7 +134,9 @@ func (o *MiddlewareOptions) deny(c echo.Context, res *Result) error {
 
 // settleAfter calls next, and settles just before the response goes out, however
 // long its body is. Where next responds to nothing, by a panic or because the
-// client has disconnected, it settles without a response.
+// client has disconnected, it settles without a response. An error of next is not a
+// response yet: what the app's HTTPErrorHandler, or a middleware before this one, makes
+// of it is, and may be any status.
 func settleAfter(c echo.Context, res *Result, next echo.HandlerFunc) (err error) {
 	own := new(atomic.Bool)
 	ctx := context.WithValue(c.Request().Context(), ownResponseKey{}, own)
@@ -144,26 +145,21 @@ func settleAfter(c echo.Context, res *Result, next echo.HandlerFunc) (err error)
 		res.Settle(ctx, Response{Status: status, Header: c.Response().Header(), Own: own.Load()})
 	}
 	c.Response().Before(func() { settle(c.Response().Status) })
-	status := 0
-	defer func() { settle(status) }() // does nothing after a response
+	status, responded := 0, true
+	defer func() {
+		if responded {
+			settle(status) // does nothing after a response
+		}
+	}()
 	err = next(c)
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
-		status = statusOf(err)
+		responded = false
 	default:
 		status = http.StatusOK // as net/http responds for a handler that wrote nothing
 	}
 	return err
-}
-
-// statusOf is the status with which Echo responds to a handler's error.
-func statusOf(err error) int {
-	var he *echo.HTTPError
-	if errors.As(err, &he) {
-		return he.Code
-	}
-	return http.StatusInternalServerError
 }
 
 type ownResponseKey struct{}

@@ -281,3 +281,44 @@ func TestAGiveBackFindsItsOwnWindow(t *testing.T) {
 		}
 	}
 }
+
+// TestAnErrorCountsByWhatTheAppsErrorHandlerWrites, not by Echo's idea of the error.
+func TestAnErrorCountsByWhatTheAppsErrorHandlerWrites(t *testing.T) {
+	t.Parallel()
+	type appError struct {
+		error
+		status int
+	}
+	backends(t, func(t *testing.T, c *ratelimit.Counters) {
+		for name, tt := range map[string]struct {
+			count  ratelimit.Count
+			err    error
+			counts bool
+		}{
+			"a custom error as 401":      {ratelimit.Count{Statuses: []int{401}}, appError{errors.New("who"), 401}, true},
+			"a custom error as 303":      {ratelimit.Count{Failed: true}, appError{errors.New("log in"), 303}, false},
+			"an HTTP error as 410":       {ratelimit.Count{Statuses: []int{410}}, echo.NewHTTPError(404), true},
+			"an HTTP error is not a 404": {ratelimit.Count{Statuses: []int{404}}, echo.NewHTTPError(404), false},
+		} {
+			x := limit("x", ratelimit.FixedWindow, 2, time.Hour)
+			x.Count, x.Key = tt.count, []ratelimit.KeyPart{{Kind: ratelimit.KeyHeader, Name: "Case"}}
+			e := echo.New()
+			e.HTTPErrorHandler = func(err error, c echo.Context) {
+				status := 410
+				var known appError
+				if errors.As(err, &known) {
+					status = known.status
+				}
+				_ = c.NoContent(status)
+			}
+			e.Use(ratelimit.Middleware(ratelimit.Options{Counters: c, Limits: []ratelimit.Limit{x}}))
+			e.POST("/login", func(echo.Context) error { return tt.err })
+			for i := range 5 {
+				denied := post(e, "", name) == http.StatusTooManyRequests
+				if want := tt.counts && i >= 2; denied != want {
+					t.Errorf("%s: request %d denied: %v", name, i+1, denied)
+				}
+			}
+		}
+	})
+}
