@@ -21,6 +21,8 @@ type Metrics struct {
 	InFlight   prometheus.Gauge                     // requests being answered now
 	LogDropped prometheus.Counter                   // access log lines that were lost
 
+	UntrustedForwarded prometheus.Counter // requests whose peer names a client and is not trusted
+
 	decisions    *series[decided, prometheus.Counter]
 	checks       prometheus.Histogram
 	checksFailed prometheus.Counter
@@ -99,6 +101,10 @@ func NewMetrics(version string) *Metrics {
 			Name: "headgate_requests_in_flight",
 			Help: "Requests being answered now.",
 		}),
+		UntrustedForwarded: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "headgate_untrusted_forwarded_total",
+			Help: "Requests with X-Forwarded-For or Forwarded from a peer that is not in trusted_proxies; behind a proxy that is missing there, all clients share one limit.",
+		}),
 		LogDropped: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "headgate_access_log_dropped_lines_total",
 			Help: "Access log lines that were lost: they could not be written (a full disk), or not fast enough.",
@@ -131,7 +137,7 @@ func NewMetrics(version string) *Metrics {
 		ConstLabels: prometheus.Labels{"version": version},
 	})
 	info.Set(1)
-	m.Registry.MustRegister(requests, duration, m.InFlight, m.LogDropped,
+	m.Registry.MustRegister(requests, duration, m.InFlight, m.LogDropped, m.UntrustedForwarded,
 		decisions, m.checks, m.checksFailed, attempts, attemptTime, waiting, m.waitsRefused,
 		m.reloads, m.reloadFailed, m.policyLoaded, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

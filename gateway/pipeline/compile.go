@@ -3,6 +3,7 @@ package pipeline
 import (
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"github.com/headgate/headgate/gateway/observe"
@@ -24,6 +25,9 @@ type Parts struct {
 	Cache     *cache.Cache               // nil: the policy caches nothing
 	Upstreams map[string]*proxy.Upstream // by name; nil where nothing is ever forwarded, as in a replay
 	CORS      *LearnedCORS               // nil where nothing is ever answered
+
+	// Unheeded is called for each request whose peer names a client in that header and is not in trusted_proxies; may be nil.
+	Unheeded func(peer netip.Addr, header string)
 
 	Metrics   *observe.Metrics      // nil counts nothing
 	AccessLog *observe.LogWriter    // nil logs nothing

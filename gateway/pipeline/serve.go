@@ -38,6 +38,11 @@ func (p *Pipeline) begin(c echo.Context) *Request {
 	r.pipeline, r.backends = p, p.live
 	peer := clientip.Peer(r.Context.Context, req.RemoteAddr)
 	r.Info = p.resolver.InfoFrom(peer, req.Header)
+	if p.parts.Unheeded != nil {
+		if name := p.resolver.Unheeded(peer, req.Header); name != "" {
+			p.parts.Unheeded(peer, name)
+		}
+	}
 	p.resolver.RemoveUntrusted(peer, req.Header)
 	proxy.StripConnection(req.Header)
 	r.Method, r.Target, r.Authority, r.Scheme = req.Method, req.RequestURI, req.Host, "http"

@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/headgate/headgate/gateway/pipeline"
+	"github.com/headgate/headgate/gateway/server"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
@@ -231,5 +233,36 @@ func TestExplainGoesByWhatATrustedProxyTells(t *testing.T) {
 		if got := e.Client + " " + e.Host; got != want {
 			t.Errorf("from %s: %s, want %s", peer, got, want)
 		}
+	}
+}
+
+// Issue 14, number 19.
+func TestAForwardedHeaderFromAPeerThatIsNotTrustedIsTold(t *testing.T) {
+	t.Parallel()
+	for _, header := range []string{"X-Forwarded-For", "Forwarded"} {
+		log := new(lockedBuffer)
+		g := start(t, fmt.Sprintf(anyRoute, app(t, "a").URL), func(o *server.Options) { o.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+		want := "127.0.0.1 sends " + header + " and is not in server.trusted_proxies"
+		g.do("GET", "/")
+		if strings.Contains(log.String()+g.admin("GET", "/readyz?verbose").text, "trusted_proxies") {
+			t.Fatalf("%s: told before there was one", header)
+		}
+		for range 3 {
+			g.do("GET", "/", header, "for=203.0.113.7")
+		}
+		if n := strings.Count(log.String(), want); n != 1 {
+			t.Errorf("%s: logged %d times:\n%s", header, n, log.String())
+		}
+		if n := g.metric("headgate_untrusted_forwarded_total"); n != 3 {
+			t.Errorf("%s: counted %v times", header, n)
+		}
+		if text := g.admin("GET", "/readyz?verbose").text; !strings.Contains(text, "warning: "+want) {
+			t.Errorf("%s: /readyz?verbose says %s", header, text)
+		}
+	}
+	trusted := start(t, fmt.Sprintf(behindProxy+anyRoute, "", app(t, "a").URL))
+	trusted.do("GET", "/", "X-Forwarded-For", "203.0.113.7")
+	if n := trusted.metric("headgate_untrusted_forwarded_total"); n != 0 {
+		t.Errorf("from a trusted proxy: counted %v times", n)
 	}
 }

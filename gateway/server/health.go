@@ -12,6 +12,9 @@ import (
 // health is what /readyz tells.
 func (s *Server) health() admin.Health {
 	h := admin.Health{Draining: s.draining.Load()}
+	if u := s.unheeded.Load(); u != nil && !s.current.Load().Resolver().Trusts(u.peer) {
+		h.Warnings = append(h.Warnings, u.String())
+	}
 	redis := s.parts.redis
 	if redis == nil {
 		return h

@@ -77,6 +77,7 @@ type Server struct {
 	addr      atomic.Pointer[string]
 	adminAddr atomic.Pointer[string]
 
+	unheeded atomic.Pointer[unheeded]
 	evicts   atomic.Pointer[string] // a warning, where Redis could evict sessions
 	mu       sync.Mutex             // Start, Reload and Shutdown
 	draining atomic.Bool

@@ -35,6 +35,21 @@ func (res *Resolver) Told(peer netip.Addr, h http.Header) (t Told) {
 	return t
 }
 
+// Trusts reports whether the peer is a trusted proxy.
+func (res *Resolver) Trusts(peer netip.Addr) bool { return res.trusts(peer) }
+
+// Unheeded returns the header in which a peer that is no trusted proxy names another
+// client than itself; "" where there is none. Such a peer may be a proxy that was
+// forgotten, whose clients then share one limit.
+func (res *Resolver) Unheeded(peer netip.Addr, h http.Header) string {
+	for _, name := range [...]string{xForwardedFor.name, forwarded.name, res.header.name} {
+		if len(h[name]) > 0 && !res.trusts(peer) {
+			return name
+		}
+	}
+	return ""
+}
+
 // lastValue returns the last element of the last line.
 func lastValue(lines []string, lastComma func(string) int) string {
 	if len(lines) == 0 {
