@@ -6,32 +6,43 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/problem"
 )
 
-// spot is a place in the matcher that routes compete for: one host, one shape of path, one method ("" is any).
+// spot is a place in the matcher that routes compete for: one host, one shape of path without regard to case, one
+// method ("" is any).
 type spot struct{ host, shape, method string }
+
+// claim is a route's claim to a spot.
+type claim struct {
+	spot
+	route      int
+	pattern    pattern
+	ignoreCase bool
+}
 
 // conflicts finds routes that can never be reached. Where routes are equally specific the first in the file
 // wins, so one is lost when in each of its spots an earlier one takes all that it would take.
 func (c *checker) conflicts() {
-	taken := map[spot][]int{}
+	taken := map[spot][]claim{}
 	for i, r := range c.p.Routes {
-		spots := spotsOf(r)
+		claims := claimsOf(i, r)
 		lost := 0
-		var winner, example = -1, spot{}
-		for _, s := range spots {
-			for _, j := range taken[s] {
-				if first := c.p.Routes[j]; j != i && first.Match.covers(&r.Match) && first.Match.count() >= r.Match.count() {
+		var winner, example = -1, claim{}
+		for _, own := range claims {
+			for _, other := range taken[own.spot] {
+				first := c.p.Routes[other.route]
+				if other.route != i && other.covers(own) && first.Match.covers(&r.Match) && first.Match.count() >= r.Match.count() {
 					lost++
-					winner, example = j, s
+					winner, example = other.route, own
 					break
 				}
 			}
-			taken[s] = append(taken[s], i)
-			if s.method == "GET" && !slices.Contains(r.Methods, "HEAD") {
-				s.method = "HEAD" // which GET includes
-				taken[s] = append(taken[s], i)
+			taken[own.spot] = append(taken[own.spot], own)
+			if own.method == "GET" && !slices.Contains(r.Methods, "HEAD") {
+				own.method = "HEAD" // which GET includes
+				taken[own.spot] = append(taken[own.spot], own)
 			}
 		}
 		if winner < 0 {
@@ -40,7 +51,7 @@ func (c *checker) conflicts() {
 		path := problem.Item("routes", i)
 		other := c.p.Routes[winner]
 		where := c.at.At(problem.Item("routes", winner))
-		if lost == len(spots) {
+		if lost == len(claims) {
 			c.Errorf(c.at.KeyAt(path), "remove it, or change its host, path, methods or match",
 				"no request reaches this route, as the route %s at %s takes them all", quote(other.Name), where)
 		} else {
@@ -50,7 +61,7 @@ func (c *checker) conflicts() {
 	}
 }
 
-func spotsOf(r *Route) []spot {
+func claimsOf(index int, r *Route) []claim {
 	hosts, methods := r.Host, r.Methods
 	if len(hosts) == 0 {
 		hosts = []string{""}
@@ -58,32 +69,40 @@ func spotsOf(r *Route) []spot {
 	if len(methods) == 0 {
 		methods = []string{""}
 	}
-	var spots []spot
-	seen := map[spot]bool{}
+	var claims []claim
 	for _, text := range r.Path {
-		p, problem, _ := parsePattern(text)
+		p, problem, _ := parsePattern(text, r.IgnoreCase)
 		if problem != "" {
 			continue
 		}
 		for _, host := range hosts {
 			for _, method := range methods {
-				s := spot{host, p.shape(), method}
-				if !seen[s] {
-					seen[s] = true
-					spots = append(spots, s)
+				own := claim{spot{host, httpx.FoldPath(p.shape()), method}, index, p, r.IgnoreCase}
+				if !slices.ContainsFunc(claims, func(other claim) bool { return other.spot == own.spot && other.covers(own) }) {
+					claims = append(claims, own)
 				}
 			}
 		}
 	}
-	return spots
+	return claims
 }
 
-func (s spot) String() string {
-	shape := s.shape
+// covers reports whether the path of c matches all that the path of another claim to the same spot does.
+func (c claim) covers(other claim) bool {
+	return c.ignoreCase || !other.ignoreCase && c.pattern.shape() == other.pattern.shape()
+}
+
+// overlaps reports whether a request has a path that the paths of both claims to one spot match.
+func (c claim) overlaps(other claim) bool {
+	return c.ignoreCase || other.ignoreCase || c.pattern.shape() == other.pattern.shape()
+}
+
+func (c claim) String() string {
+	shape := c.pattern.shape()
 	if shape == "" {
 		shape = "/"
 	}
-	return strings.TrimSpace(s.method + " " + s.host + shape)
+	return strings.TrimSpace(c.method + " " + c.host + shape)
 }
 
 // covers reports whether whatever meets other meets m as well.

@@ -53,7 +53,7 @@ func (a *Admin) SetDefaults() { *a = Admin{Listen: "127.0.0.1:9901"} }
 func (r *Route) SetDefaults() { r.Settings.SetDefaults() }
 
 func (s *Settings) SetDefaults() {
-	*s = Settings{Session: session.Off, CSRF: true, Buffer: true, Client: ClientOptional, PreserveHost: true}
+	*s = Settings{Session: session.Off, CSRF: true, Buffer: true, Client: ClientOptional, EncodedSlashes: EncodedSlashesRefuse, PreserveHost: true}
 }
 
 func (r *Redirect) SetDefaults() { *r = Redirect{Status: 302} }
@@ -98,6 +98,9 @@ func resolveDefaults(p *Policy, s *yamlnode.Source) {
 		}
 		if !saysSetting(p, s, i, "max_body") {
 			r.MaxBody = p.Server.MaxBody
+		}
+		if !saysSetting(p, s, i, "ignore_case") {
+			r.IgnoreCase = p.Server.IgnoreCase
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -93,6 +94,9 @@ func (d *differ) routes(before, after *Policy) {
 		if a.MaxBody == before.Server.MaxBody && b.MaxBody == after.Server.MaxBody {
 			a.MaxBody, b.MaxBody = 0, 0
 		}
+		if a.IgnoreCase == before.Server.IgnoreCase && b.IgnoreCase == after.Server.IgnoreCase {
+			a.IgnoreCase, b.IgnoreCase = false, false
+		}
 		d.values(path, reflect.ValueOf(a), reflect.ValueOf(b), yamlnode.Options{})
 	}
 	for _, r := range before.Routes {
@@ -117,15 +121,18 @@ func (d *differ) order(before, after *Policy) {
 	for i, r := range before.Routes {
 		position[r.Name] = i
 	}
-	first := map[spot]*Route{}
-	for _, r := range after.Routes {
+	first := map[spot][]claim{} // of the claims that overlap, the first
+	for i, r := range after.Routes {
 		if _, known := position[r.Name]; !known {
 			continue
 		}
-		for _, s := range spotsOf(r) {
-			if f := first[s]; f == nil {
-				first[s] = r
-			} else if position[f.Name] > position[r.Name] && f.Match.count() == r.Match.count() {
+		for _, own := range claimsOf(i, r) {
+			at := slices.IndexFunc(first[own.spot], own.overlaps)
+			if at < 0 {
+				first[own.spot] = append(first[own.spot], own)
+				continue
+			}
+			if f := after.Routes[first[own.spot][at].route]; position[f.Name] > position[r.Name] && f.Match.count() == r.Match.count() {
 				d.add(problem.Key("routes", f.Name), Changed, "after "+r.Name, "before "+r.Name)
 				break
 			}

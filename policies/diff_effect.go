@@ -45,6 +45,7 @@ var judges = map[reflect.Type]func(before, after reflect.Value) Effect{
 	},
 	reflect.TypeFor[ratelimit.OnRedisError](): byRank(ratelimit.Closed, ratelimit.Local, ratelimit.Open),
 	reflect.TypeFor[ClientRule]():             byRank(ClientRequired, ClientOptional),
+	reflect.TypeFor[EncodedSlashes]():         byRank(EncodedSlashesRefuse, EncodedSlashesKeep),
 	reflect.TypeFor[session.Mode](): func(before, after reflect.Value) Effect {
 		switch session.Required {
 		case before.Interface().(session.Mode):

@@ -48,6 +48,13 @@ routes:
 				"limits.other.dry_run loosened: false -> true", "limits.other.on_redis_error loosened: local -> open",
 				"limits.per-ip.plans.gold loosened: 1000 -> 2000", "limits.per-ip.allow loosened: [10.0.0.0/8] -> [10.0.0.0/8, 192.0.2.1/32]", "limits.per-ip.ban.after loosened: 20 -> 30",
 			}},
+		{"other spellings of paths", []string{
+			"routes:", "server: {ignore_case: true}\nroutes:",
+			"name: two, path: /two,", "name: two, path: /two, encoded_slashes: keep,",
+			"name: one, path: /one,", "name: one, path: /one, ignore_case: false,",
+		}, []string{"server.ignore_case changed: false -> true", "routes.two.encoded_slashes loosened: refuse -> keep"}},
+		{"case counts no more on a route", []string{"path: /one,", "path: /one, ignore_case: true,"},
+			[]string{"routes.one.ignore_case changed: false -> true"}},
 		{"a ban is lifted", []string{"ban: {after: 20, for: 10m}", "ban: off"}, []string{"limits.per-ip.ban loosened: on -> off"}},
 		{"routes come and go", []string{"name: two, path: /two", "name: three, path: /three"}, []string{"routes.three added", "routes.two removed"}},
 		{"a route loses a limit, its cache and its session", []string{"limits: [per-ip, other], cache: pages, session: required", "limits: other, session: optional", "limits: per-ip}", "limits: [other, per-ip], cache: pages, csrf: off}"},

@@ -48,6 +48,17 @@ const (
 
 func (ClientRule) Values() []string { return list(ClientOptional, ClientRequired) }
 
+// EncodedSlashes says what becomes of %2F and %5C in a path.
+type EncodedSlashes string
+
+// The values of EncodedSlashes.
+const (
+	EncodedSlashesRefuse EncodedSlashes = "refuse"
+	EncodedSlashesKeep   EncodedSlashes = "keep"
+)
+
+func (EncodedSlashes) Values() []string { return list(EncodedSlashesRefuse, EncodedSlashesKeep) }
+
 func list[T ~string](words ...T) []string {
 	out := make([]string, len(words))
 	for i, w := range words {

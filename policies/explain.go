@@ -33,7 +33,7 @@ func untried(route *Route, r *Request) string {
 		return fmt.Sprintf("host %s is not %s", quote(r.Host), strings.Join(route.Host, " or "))
 	}
 	for _, path := range route.Path {
-		if p, problem, _ := parsePattern(path); problem == "" && p.matches(r.Path, nil) {
+		if p, problem, _ := parsePattern(path, route.IgnoreCase); problem == "" && p.matches(r.Path, nil) {
 			return "a more specific route matches"
 		}
 	}

@@ -3,6 +3,8 @@ package policies
 import (
 	"net/netip"
 	"strings"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // Request is what a Matcher looks at.
@@ -51,6 +53,31 @@ func (m Match) Param(name string) (value string) {
 		value += "/"
 	}
 	return value
+}
+
+// StripPrefix returns the path without the segments of prefix, which the route's path begins with, and whether it
+// begins with them. The parameters of those segments go with them.
+func (m Match) StripPrefix(prefix string) (rest string, ok bool) {
+	rest = m.path
+	for want := range strings.SplitSeq(trimSlashes(prefix), "/") {
+		segment := strings.TrimPrefix(rest, "/")
+		end := strings.IndexByte(segment, '/')
+		if end < 0 {
+			end = len(segment)
+		}
+		name := httpx.SegmentName(segment[:end])
+		if m.pattern != nil && m.pattern.ignoreCase {
+			name, want = httpx.FoldPath(name), httpx.FoldPath(want)
+		}
+		if name != want {
+			return m.path, false
+		}
+		rest = segment[end:]
+	}
+	if rest == "" {
+		rest = "/"
+	}
+	return rest, true
 }
 
 // Pattern returns that one of the route's paths that matched.

@@ -15,17 +15,20 @@ import (
 // The most specific route that fits wins, as in the Kubernetes Gateway API: by host (exact, then the longest
 // wildcard, then none), by path (from the left, a static segment over a :param over *), by method (named
 // over any), by the number of other matchers, and then by the order in the file.
+//
+// A segment's ;parameters do not count. Where a route ignores case, so does the matching of its static segments.
 type Matcher struct {
 	routes    []*Route
 	rules     []rule
 	exact     map[string]*node // by host
 	wildcards map[string]*node // by what follows *.
 	any       *node
+	folds     bool // a route ignores case: static segments are looked up in folded form
 }
 
 // node is a segment's place in the tree of one host's paths.
 type node struct {
-	static map[string]*node
+	static map[string]*node // by the segment, folded where the matcher folds
 	param  *node
 	end    []candidate // patterns that end here
 	star   []candidate // patterns that have a * here
@@ -45,6 +48,7 @@ func NewMatcher(routes []*Route) (*Matcher, error) {
 		exact:     map[string]*node{},
 		wildcards: map[string]*node{},
 		any:       &node{},
+		folds:     slices.ContainsFunc(routes, func(r *Route) bool { return r.IgnoreCase }),
 	}
 	for i, r := range routes {
 		m.rules[i] = newRule(i, r)
@@ -52,12 +56,12 @@ func NewMatcher(routes []*Route) (*Matcher, error) {
 			return nil, fmt.Errorf("route %d has no path", i)
 		}
 		for _, path := range r.Path {
-			p, problem, mend := parsePattern(path)
+			p, problem, mend := parsePattern(path, r.IgnoreCase)
 			if problem != "" {
 				return nil, fmt.Errorf("route %d: %s; %s", i, problem, mend)
 			}
 			for _, root := range m.roots(r.Host) {
-				root.add(candidate{&m.rules[i], &p})
+				root.add(candidate{&m.rules[i], &p}, m.folds)
 			}
 		}
 	}
@@ -90,7 +94,7 @@ func (m *Matcher) roots(hosts []string) []*node {
 	return roots
 }
 
-func (n *node) add(c candidate) {
+func (n *node) add(c candidate, folds bool) {
 	for _, s := range c.pattern.segments {
 		if s.param {
 			if n.param == nil {
@@ -102,10 +106,14 @@ func (n *node) add(c candidate) {
 		if n.static == nil {
 			n.static = map[string]*node{}
 		}
-		if n.static[s.text] == nil {
-			n.static[s.text] = &node{}
+		key := s.text
+		if folds {
+			key = httpx.FoldPath(key)
 		}
-		n = n.static[s.text]
+		if n.static[key] == nil {
+			n.static[key] = &node{}
+		}
+		n = n.static[key]
 	}
 	if c.pattern.star {
 		n.star = append(n.star, c)
@@ -134,17 +142,17 @@ func (m *Matcher) Match(r *Request) Match { return m.match(r, nil) }
 
 func (m *Matcher) match(r *Request, tried *[]Attempt) Match {
 	if r.Method != http.MethodOptions {
-		return m.search(&search{request: r, tried: tried})
+		return m.search(&search{request: r, folds: m.folds, tried: tried})
 	}
 	if method := httpx.PreflightFor(r.Method, r.Header); method != "" {
 		asked := *r
 		asked.Method = method
-		if found := m.search(&search{request: &asked, tried: tried}); found.Outcome == Found && found.Route.CORS != nil {
+		if found := m.search(&search{request: &asked, folds: m.folds, tried: tried}); found.Outcome == Found && found.Route.CORS != nil {
 			return found
 		}
 		if tried != nil {
 			*tried = nil
 		}
 	}
-	return m.search(&search{request: r, tried: tried})
+	return m.search(&search{request: r, folds: m.folds, tried: tried})
 }

@@ -48,7 +48,7 @@ func referenceMatch(routes []*policies.Route, r *policies.Request) (policies.Out
 	allow := map[string]bool{}
 	methodFits := false
 	for _, o := range options {
-		if !hostFits(o.host, r.Host) || !pathFits(o.path, r.Path) {
+		if !hostFits(o.host, r.Host) || !pathFits(o.path, r.Path, o.route.IgnoreCase) {
 			continue
 		}
 		rest := othersFit(o.route, r)
@@ -122,18 +122,29 @@ func hostFits(pattern, host string) bool {
 	return pattern[0] == '*' && strings.HasSuffix(host, pattern[1:]) && host != pattern[1:]
 }
 
-func pathFits(pattern, path string) bool {
+func pathFits(pattern, path string, ignoreCase bool) bool {
 	want := strings.FieldsFunc(pattern, func(r rune) bool { return r == '/' })
 	got := strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
 	for i, w := range want {
 		if w == "*" {
 			return true
 		}
-		if i >= len(got) || w[0] != ':' && w != got[i] {
+		if i >= len(got) || w[0] != ':' && !sameSegment(w, got[i], ignoreCase) {
 			return false
 		}
 	}
 	return len(want) == len(got)
+}
+
+// sameSegment compares a segment of a route with one of a request, whose parameters do not count.
+func sameSegment(want, got string, ignoreCase bool) bool {
+	got, _, _ = strings.Cut(strings.ReplaceAll(got, "%3B", ";"), ";")
+	if !ignoreCase {
+		return want == got
+	}
+	want, _ = url.PathUnescape(want)
+	got, _ = url.PathUnescape(got)
+	return strings.EqualFold(want, got)
 }
 
 func methodOK(methods []string, m string) bool {
@@ -164,12 +175,12 @@ func drawPath(t *rapid.T, segments []string) string {
 	return "/" + strings.Join(rapid.SliceOfN(rapid.SampledFrom(segments), 0, 4).Draw(t, "segments"), "/")
 }
 
-func drawRoute(t *rapid.T) *policies.Route {
+func drawRoute(t *rapid.T, ignoreCase bool) *policies.Route {
 	r := &policies.Route{}
 	r.Host = rapid.SliceOfNDistinct(hostsDrawn, 0, 2, rapid.ID).Draw(t, "host")
 	r.Methods = rapid.SliceOfNDistinct(methodsAny, 0, 2, rapid.ID).Draw(t, "methods")
 	for range rapid.IntRange(1, 2).Draw(t, "paths") {
-		p := drawPath(t, []string{"a", "b", "c", ":p"})
+		p := drawPath(t, []string{"a", "b", "c", ":p", "B", "%C3%A9"})
 		for i := 0; strings.Contains(p, ":p/") || strings.HasSuffix(p, ":p"); i++ { // parameters need names of their own
 			p = strings.Replace(p, ":p", fmt.Sprintf(":q%d", i), 1)
 		}
@@ -182,6 +193,7 @@ func drawRoute(t *rapid.T) *policies.Route {
 			r.Path = append(r.Path, p)
 		}
 	}
+	r.IgnoreCase = ignoreCase && rapid.Bool().Draw(t, "ignore case")
 	if rapid.IntRange(0, 3).Draw(t, "has headers") == 0 {
 		r.Match.Headers = rapid.MapOfN(rapid.SampledFrom([]string{"X-A", "X-B"}), rapid.SampledFrom([]string{"1", "2"}), 1, 2).Draw(t, "headers")
 	}
@@ -197,7 +209,7 @@ func drawRoute(t *rapid.T) *policies.Route {
 func drawRequest(t *rapid.T) *policies.Request {
 	r := &policies.Request{
 		Host:     rapid.SampledFrom([]string{"", "a.test", "b.a.test", "c.b.a.test", "x.c.b.a.test", "test", "other", "xa.test"}).Draw(t, "request host"),
-		Path:     drawPath(t, []string{"a", "b", "c", "d"}),
+		Path:     drawPath(t, []string{"a", "b", "c", "d", "A", "B", "a;x=1", "b;", "c%3Bx", "B;x;y", "%C3%A9", "%C3%89;x"}),
 		Method:   rapid.SampledFrom([]string{"GET", "HEAD", "POST", "PURGE", "PUT"}).Draw(t, "method"),
 		RawQuery: rapid.SampledFrom([]string{"", "q=1", "v+w=%C3%A4&q=2&q=1", "v%20w=1"}).Draw(t, "request query"),
 		ClientIP: rapid.SampledFrom([]netip.Addr{{}, netip.MustParseAddr("10.1.1.1"), netip.MustParseAddr("::1")}).Draw(t, "client"),
@@ -213,8 +225,9 @@ func TestMatcherAgreesWithTheRuleAsWritten(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		var routes []*policies.Route
+		ignoreCase := rapid.Bool().Draw(t, "a route may ignore case")
 		for range rapid.IntRange(1, 25).Draw(t, "routes") {
-			routes = append(routes, drawRoute(t))
+			routes = append(routes, drawRoute(t, ignoreCase))
 		}
 		m, err := policies.NewMatcher(routes)
 		if err != nil {

@@ -26,6 +26,7 @@ func header(k, v string) func(*policies.Route) {
 func query(k, v string) func(*policies.Route) {
 	return func(r *policies.Route) { r.Match.Query = map[string]string{k: v} }
 }
+func ignoreCase(r *policies.Route) { r.IgnoreCase = true }
 func client(networks ...string) func(*policies.Route) {
 	return func(r *policies.Route) {
 		for _, n := range networks {
@@ -157,6 +158,33 @@ func TestPrecedence(t *testing.T) {
 		{"patterns are normalised as requests are",
 			[]*policies.Route{route("/caf%c3%a9/%7Ejoe"), route("/a b")},
 			[]want{{get("", "/caf%C3%A9/~joe"), "/caf%c3%a9/%7Ejoe"}, {get("", "/a%20b"), "/a b"}}},
+		{"the parameters of a segment do not count",
+			[]*policies.Route{route("/login"), route("/a/:id/b"), route("/a/*"), route("/*")},
+			[]want{
+				{get("", "/login;a=1"), "/login"}, {get("", "/login;"), "/login"}, {get("", "/login;a=1/"), "/login"},
+				{get("", "/login%3Ba=1"), "/login"}, {get("", "/login;a/b;c"), "/*"}, {get("", "/loginx;a"), "/*"},
+				{get("", "/a;x=1/7;y/b;z"), "/a/:id/b"}, {get("", "/a;x=1/7;y/c"), "/a/*"}, {get("", "/a;x"), "/a/*"},
+			}},
+		{"case counts where a route does not ignore it",
+			[]*policies.Route{route("/Login"), route("/caf%C3%A9/x"), route("/*")},
+			[]want{{get("", "/Login"), "/Login"}, {get("", "/login"), "/*"}, {get("", "/LOGIN;a"), "/*"}, {get("", "/caf%C3%89/x"), "/*"}}},
+		{"and does not where it does",
+			[]*policies.Route{route("/Login", ignoreCase), route("/caf%C3%A9/:Id", ignoreCase), route("/Exact"), route("/*")},
+			[]want{
+				{get("", "/Login"), "/Login"}, {get("", "/LOGIN"), "/Login"}, {get("", "/login;a"), "/Login"}, {get("", "/log%C4%B1n"), "/Login"},
+				{get("", "/CAF%C3%89/X"), "/caf%C3%A9/:Id"}, {get("", "/Exact"), "/Exact"}, {get("", "/exact"), "/*"},
+			}},
+		{"a route that ignores case and one that does not are equally specific",
+			[]*policies.Route{
+				route("/a/:x", name("sensitive param")), route("/A/b", ignoreCase, name("insensitive static")),
+				route("/c", name("sensitive first")), route("/C", ignoreCase, name("insensitive second")),
+				route("/D", ignoreCase, name("insensitive first")), route("/d", methods("GET"), name("sensitive with a method")),
+			},
+			[]want{
+				{get("", "/a/b"), "insensitive static"}, {get("", "/a/c"), "sensitive param"}, {get("", "/A/c"), ""},
+				{get("", "/c"), "sensitive first"}, {get("", "/C"), "insensitive second"},
+				{get("", "/d"), "sensitive with a method"}, {get("", "/D"), "insensitive first"},
+			}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -267,6 +295,32 @@ func TestRewritesTakeWhatTheRoutesPathMatched(t *testing.T) {
 	}
 }
 
+func TestParametersOfSegmentsAreBoundAsTheyWereSent(t *testing.T) {
+	t.Parallel()
+	m := matcher(t, route("/u/:Id/files/*", ignoreCase), route("/api/*"))
+	got := m.Match(&policies.Request{Path: "/U;a/4;B=2/Files;c/x;d/Y%3B/"})
+	if id, rest := got.Param("Id"), got.Param("*"); id != "4;B=2" || rest != "x;d/Y%3B/" {
+		t.Errorf("got Id %q and * %q", id, rest)
+	}
+	for _, tt := range []struct{ path, prefix, rest string }{
+		{"/U;a/4;B=2/Files;c/x;d", "/u", "/4;B=2/Files;c/x;d"},
+		{"/api", "/api", "/"},
+		{"/api/", "/api", "/"},
+		{"/api;v=1", "/api", "/"},
+		{"/api;v=1/x;y", "/api", "/x;y"},
+		{"/api/api/x", "/api/", "/api/x"},
+	} {
+		if rest, ok := m.Match(&policies.Request{Path: tt.path}).StripPrefix(tt.prefix); rest != tt.rest || !ok {
+			t.Errorf("%s without %s: %s, %t, want %s", tt.path, tt.prefix, rest, ok, tt.rest)
+		}
+	}
+	for _, prefix := range []string{"/ap", "/API", "/api/x"} {
+		if rest, ok := m.Match(&policies.Request{Path: "/api/y"}).StripPrefix(prefix); rest != "/api/y" || ok {
+			t.Errorf("without %s: %s, %t", prefix, rest, ok)
+		}
+	}
+}
+
 func TestWhatAStarMatchedMayBeNothing(t *testing.T) {
 	t.Parallel()
 	m := matcher(t, route("/x/*"))
@@ -318,5 +372,14 @@ func TestMatchingAllocatesNothing(t *testing.T) {
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations for a match, want 0", n)
+	}
+	m = matcher(t, route("/u/:id/files/*", ignoreCase), route("/*"))
+	r = &policies.Request{Path: "/U;a/42/FILES/x", Method: "GET"}
+	if n := testing.AllocsPerRun(100, func() {
+		if m.Match(r).Index != 0 {
+			t.Fatal("no match")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations for a match without regard to case, want 0", n)
 	}
 }

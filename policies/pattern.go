@@ -2,6 +2,7 @@ package policies
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/headgate/headgate/internal/httpx"
@@ -12,21 +13,27 @@ type pattern struct {
 	text     string
 	segments []segment
 	star     bool
+
+	ignoreCase bool
 }
 
 type segment struct {
-	text  string // the static segment, escaped and normal; or the parameter's name
+	text  string // the static segment, escaped and normal, folded where the pattern ignores case; or the parameter's name
 	param bool
 }
 
 // parsePattern reads a path of a route. The problem is "" when there is none.
-func parsePattern(text string) (p pattern, problem, mend string) {
-	p.text = text
+func parsePattern(text string, ignoreCase bool) (p pattern, problem, mend string) {
+	p.text, p.ignoreCase = text, ignoreCase
 	if !strings.HasPrefix(text, "/") {
 		return p, fmt.Sprintf("the path %s does not begin with a slash", quote(text)), "write " + quote("/"+text)
 	}
 	if strings.ContainsAny(text, "?#") {
 		return p, fmt.Sprintf("the path %s has a query or fragment", quote(text)), "match queries with `match: {query: ...}`, and write a literal ? as %3F"
+	}
+	if strings.Contains(text, ";") || strings.Contains(strings.ToUpper(text), "%3B") {
+		return p, fmt.Sprintf("the path %s has parameters, which do not count in matching", quote(text)),
+			"remove them: /a takes /a;b=1 as well, and the app server gets the path as it was sent"
 	}
 	normal, err := httpx.NormalizePath(text)
 	if err != nil {
@@ -58,6 +65,9 @@ func parsePattern(text string) (p pattern, problem, mend string) {
 			names[name] = true
 			p.segments = append(p.segments, segment{name, true})
 		default:
+			if ignoreCase {
+				part = httpx.FoldPath(part)
+			}
 			p.segments = append(p.segments, segment{part, false})
 		}
 	}
@@ -96,7 +106,7 @@ func (p pattern) matches(path string, found func(name, value string)) bool {
 			if found != nil {
 				found(s.text, part)
 			}
-		case s.text != part:
+		case !p.takes(s, part):
 			return false
 		}
 	}
@@ -107,6 +117,20 @@ func (p pattern) matches(path string, found func(name, value string)) bool {
 		return true
 	}
 	return rest == ""
+}
+
+// hasEncodedSlash reports whether every path that the pattern matches has an encoded slash or backslash.
+func (p pattern) hasEncodedSlash() bool {
+	return slices.ContainsFunc(p.segments, func(s segment) bool { return !s.param && httpx.HasEncodedSlash(strings.ToUpper(s.text)) })
+}
+
+// takes reports whether a static segment of the pattern is that of a path, whose parameters do not count.
+func (p pattern) takes(s segment, part string) bool {
+	name := httpx.SegmentName(part)
+	if p.ignoreCase {
+		name = httpx.FoldPath(name)
+	}
+	return s.text == name
 }
 
 // has reports whether the pattern has this parameter, or a * for "*".

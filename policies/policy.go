@@ -91,6 +91,8 @@ type Server struct {
 	// Protocols that clients may speak: http1, http2 (over TLS only), h2c (HTTP/2
 	// without TLS, by prior knowledge). Default [http1, http2].
 	Protocols []ServerProtocol `yaml:"protocols"`
+	// Whether routes match without regard to case. A route may say otherwise. Default false.
+	IgnoreCase bool `yaml:"ignore_case"`
 	// The largest request body; 413 above it. A route may say otherwise. 0 is no bound. Default 10MiB.
 	MaxBody int64 `yaml:"max_body" config:"size"`
 	// The largest sum of request line and headers; 431 above it. Default 64KiB.

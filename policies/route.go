@@ -64,6 +64,13 @@ type Settings struct {
 	Buffer bool `yaml:"buffer" config:"switch"`
 	// The largest request body; 413 above it. 0 is no bound. Default: as server.max_body says.
 	MaxBody int64 `yaml:"max_body" config:"size,bound"`
+	// Whether the static segments of the route's path match without regard to case, those of strip_prefix as well: for apps that
+	// serve /Login as /login. The path is forwarded as it was sent. Default false, unless server.ignore_case is true.
+	IgnoreCase bool `yaml:"ignore_case"`
+	// What becomes of a path with an encoded slash or backslash (%2F, %5C): refuse (400), or keep, which forwards it as it was sent.
+	// In matching it is part of its segment either way. Hazard: with keep, an app server that decodes the path before it routes (WSGI,
+	// nginx) serves /admin%2Fx as /admin/x, past the route of /admin/*. Default refuse.
+	EncodedSlashes EncodedSlashes `yaml:"encoded_slashes"`
 	// Removed from the front of the path before forwarding: with /api, /api/x becomes /x. Default: nothing.
 	StripPrefix string `yaml:"strip_prefix"`
 	// The path that is forwarded instead. :name and a last * stand for what they matched in the route's

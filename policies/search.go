@@ -3,11 +3,14 @@ package policies
 import (
 	"slices"
 	"strings"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // search is one walk through the trees. It tries candidates in the order of their precedence.
 type search struct {
 	request  *Request
+	folds    bool // as the matcher's
 	best     candidate
 	methodOK bool       // whether a route of a fitting path had a fitting method
 	allowed  []string   // the methods of routes that fit but for the method
@@ -47,11 +50,27 @@ func (n *node) walk(rest string, s *search) bool {
 		return s.try(n.end) || s.try(n.star)
 	}
 	segment, after, _ := strings.Cut(rest, "/")
-	return n.static[segment].walk(after, s) || n.param.walk(after, s) || s.try(n.star)
+	return n.staticChild(segment, s.folds).walk(after, s) || n.param.walk(after, s) || s.try(n.star)
+}
+
+// staticChild looks a segment up without its parameters.
+func (n *node) staticChild(segment string, folds bool) *node {
+	if len(n.static) == 0 {
+		return nil
+	}
+	name := httpx.SegmentName(segment)
+	if !folds {
+		return n.static[name]
+	}
+	var folded [64]byte // longer ones are allocated
+	return n.static[string(httpx.AppendFolded(folded[:0], name))]
 }
 
 func (s *search) try(list []candidate) bool {
 	for _, c := range list {
+		if s.folds && !c.pattern.ignoreCase && !c.pattern.matches(s.request.Path, nil) {
+			continue // it differs in case, which counts for this route
+		}
 		why := c.rule.refuses(s.request)
 		if s.tried != nil {
 			*s.tried = append(*s.tried, Attempt{Index: c.rule.index, Pattern: c.pattern.text, Why: c.rule.explain(why, s.request)})

@@ -46,6 +46,7 @@ func (c *checker) routes() {
 		c.combinations(r, path)
 	}
 	c.conflicts()
+	c.spellings()
 }
 
 // manyLimits reports more limits than one request can be asked about at once.
@@ -59,10 +60,13 @@ func (c *checker) manyLimits(path string, limits []string) {
 func (c *checker) matching(r *Route, path string) {
 	for i, text := range r.Path {
 		at := problem.Item(problem.Key(path, "path"), i)
-		p, wrong, mend := parsePattern(text)
+		p, wrong, mend := parsePattern(text, r.IgnoreCase)
 		if wrong != "" {
 			c.bad(at, mend, "%s", wrong)
 			continue
+		}
+		if r.EncodedSlashes != EncodedSlashesKeep && p.hasEncodedSlash() {
+			c.bad(at, "write encoded_slashes: keep on the route", "requests for %s are answered with 400, as its path has an encoded slash or backslash", quote(text))
 		}
 		if r.StripPrefix != "" && !p.below(r.StripPrefix) {
 			c.bad(problem.Key(path, "strip_prefix"), "write a prefix that ends where a segment does", "%s does not begin with %s", quote(text), quote(r.StripPrefix))
@@ -106,7 +110,7 @@ func (p pattern) below(prefix string) bool {
 		return false
 	}
 	for i, s := range segments {
-		if p.segments[i].param || p.segments[i].text != s {
+		if p.segments[i].param || !p.takes(p.segments[i], s) {
 			return false
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 
 	"github.com/headgate/headgate/gateway/listener"
 	"github.com/headgate/headgate/internal/httpx"
@@ -114,13 +113,7 @@ func (rt *Route) rewritten(r *http.Request) (*http.Request, error) {
 func (rt *Route) forwardedPath(routed string, m policies.Match) string {
 	switch {
 	case rt.Policy.StripPrefix != "":
-		rest, ok := strings.CutPrefix(routed, strings.TrimSuffix(rt.Policy.StripPrefix, "/"))
-		switch {
-		case !ok || rest != "" && rest[0] != '/': // /apis is not below /api
-			return routed
-		case rest == "":
-			return "/"
-		}
+		rest, _ := m.StripPrefix(rt.Policy.StripPrefix)
 		return rest
 	case rt.Policy.Rewrite != "":
 		return m.Expand(rt.Policy.Rewrite)

@@ -1,6 +1,9 @@
 package pipeline
 
 import (
+	"net/http"
+
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/policies"
 )
@@ -25,12 +28,22 @@ func findRoute(r *Request) *Answer {
 	r.Match = m
 	if m.Index >= 0 {
 		r.Route = r.pipeline.routes[m.Index]
-		return nil
+		return r.refuseEncodedSlash()
 	}
 	if r.Route = r.pipeline.unrouted; r.Route == nil {
 		return noRoute(r)
 	}
 	return nil
+}
+
+// refuseEncodedSlash answers a path that an app server may split at other places than the
+// gateway, unless the route keeps such paths. As with a path that is malformed, no limit
+// is asked.
+func (r *Request) refuseEncodedSlash() *Answer {
+	if !httpx.HasEncodedSlash(r.Path.RawPath) || r.Route.Policy.EncodedSlashes == policies.EncodedSlashesKeep {
+		return nil
+	}
+	return refuse(http.StatusBadRequest, "The path has an encoded slash or backslash, which could be read as another path.")
 }
 
 // OtherCachePlan is the CachePlan of the same request with another method, which another

@@ -50,6 +50,7 @@ func TestTheAppGetsThePathThatWasRouted(t *testing.T) {
 upstreams: {shop: {servers: [%s]}, secret: {servers: [%s]}}
 routes:
   - {name: admin, path: /admin/*, upstream: secret}
+  - {name: kept, path: /kept/*, upstream: shop, encoded_slashes: keep}
   - {name: all, path: /*, upstream: shop}
 `, app(t, "shop").URL, secret.URL))
 	for target, want := range map[string]string{
@@ -58,7 +59,8 @@ routes:
 		"/a/../admin/x":                      "secret /admin/x",
 		"/%61dmin/x":                         "secret /admin/x",
 		"/./admin":                           "secret /admin",
-		"/a%2fb":                             "shop /a%2Fb",
+		"/a%2fb":                             "400",
+		"/kept/a%2fb":                        "shop /kept/a%2Fb",
 		"/|/x":                               "shop /%7C/x",
 		"/a?q=%2e;b=1&&c":                    "shop /a?q=%2e;b=1&&c",
 		"/a?":                                "shop /a?",
@@ -282,6 +284,7 @@ func TestWhatARewriteMakesOfAPathIsNormalisedOrRefused(t *testing.T) {
 	t.Parallel()
 	g := start(t, `
 upstreams: {shop: {servers: [`+app(t, "a").URL+`]}}
+defaults: {encoded_slashes: keep}
 routes:
   - {path: /api/*, upstream: shop, strip_prefix: /api}
   - {path: /u/:id, upstream: shop, rewrite: "/users/:id;v=1"}

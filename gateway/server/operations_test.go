@@ -100,7 +100,7 @@ func TestRedirectsKeepQueryAndFragmentInOrder(t *testing.T) {
 	g := start(t, `
 routes:
   - {path: /a/*, redirect: {to: "/b/*#top"}}
-  - {path: /c/*, redirect: {to: /*}}
+  - {path: /c/*, redirect: {to: /*}, encoded_slashes: keep}
   - {path: /d, redirect: {to: "/e?own=1"}}
 `)
 	for target, want := range map[string]string{

@@ -28,9 +28,9 @@ func RawPath(u *url.URL) string {
 // NormalizePath brings an escaped path into canonical form (RFC 3986 section 6.2.2): unreserved
 // octets decoded, others' hex in upper case, illegal octets encoded, repeated slashes merged, dot
 // segments removed. It refuses, with ErrBadPath, what some app server might read as another path than the
-// one that was routed: %00, broken escapes, and segments that would become dot segments if %2F, %5C or \ were taken
-// for slashes, or ; for the start of parameters. A path that is normal already costs no allocation
-// beyond that of decoding what is escaped in it.
+// one that was routed: %00, broken escapes, segments that would become dot segments if %2F, %5C or \ were taken
+// for slashes, and segments that are dots or empty without their ;parameters. A path that is normal already costs no
+// allocation beyond that of decoding what is escaped in it.
 func NormalizePath(raw string) (NormalPath, error) {
 	if raw == "" {
 		return NormalPath{"/", "/"}, nil
@@ -83,12 +83,12 @@ const (
 )
 
 // isPlainPath reports whether a path has nothing to normalise: legal octets, none escaped, no empty segment, and
-// none that begins with a dot.
+// none that begins with a dot or with parameters.
 func isPlainPath(s string) bool {
 	var before byte
 	for i := range len(s) {
 		c := s[i]
-		if !pathOctet[c] || before == '/' && (c == '/' || c == '.') {
+		if !pathOctet[c] || before == '/' && (c == '/' || c == '.' || c == ';') {
 			return false
 		}
 		before = c
@@ -169,7 +169,7 @@ func normalizeSegments(s string, how strictness) (string, error) {
 				}
 			}
 		default:
-			if how == strict && hidesDots(segment) {
+			if how == strict && hidesSegment(segment) {
 				return "", ErrBadPath
 			}
 			slash = false
@@ -187,20 +187,35 @@ func normalizeSegments(s string, how strictness) (string, error) {
 	return string(out), nil
 }
 
-// hidesDots reports whether a segment would hold a dot segment for a server that decodes %2F or
-// %5C before it splits the path, takes a backslash for a slash, or cuts off parameters (/..;x=1/).
-func hidesDots(segment string) bool {
-	if !strings.Contains(segment, ".") {
-		return false
-	}
+// hidesSegment reports whether a segment would hold a dot segment, or an empty one, for a server that decodes %2F or
+// %5C before it splits the path, takes a backslash for a slash, or cuts off parameters (/..;x=1/, /;x=1/).
+func hidesSegment(segment string) bool {
 	for segment != "" {
 		part, rest := cutHidden(segment, "%2F", "%5C")
-		if part, _ = cutHidden(part, ";", "%3B"); part == "." || part == ".." {
+		name := SegmentName(part)
+		if name == "." || name == ".." || name == "" && part != "" {
 			return true
 		}
 		segment = rest
 	}
 	return false
+}
+
+// SegmentName returns a segment of a normal path without its ;parameters (RFC 3986 section 3.3). An escaped semicolon
+// begins them as well: app servers that decode the path before they split it see no difference.
+func SegmentName(segment string) string {
+	for i := range len(segment) {
+		if c := segment[i]; c == ';' || c == '%' && strings.HasPrefix(segment[i:], "%3B") {
+			return segment[:i]
+		}
+	}
+	return segment
+}
+
+// HasEncodedSlash reports whether a normal path holds a slash or a backslash that does not separate segments for the
+// gateway, but for app servers that decode the path before they split it.
+func HasEncodedSlash(path string) bool {
+	return strings.IndexByte(path, '%') >= 0 && (strings.Contains(path, "%2F") || strings.Contains(path, "%5C"))
 }
 
 // cutHidden cuts s around whichever of two separators comes first.

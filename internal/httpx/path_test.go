@@ -34,6 +34,7 @@ func TestPathsAreBroughtIntoOneForm(t *testing.T) {
 		{"an escaped slash between names", "/a%2Fb", "/a%2Fb"},
 		{"parameters of a name", "/a;x=1/..b", "/a;x=1/..b"},
 		{"names with dots near hidden slashes", "/a%2F..b", "/a%2F..b"},
+		{"escaped slashes at either end", "/%2Fa/b%2f", "/%2Fa/b%2F"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -54,6 +55,7 @@ func TestPathsThatServersMayReadInTwoWaysAreRefused(t *testing.T) {
 		"/..%2Fadmin", "/a%2f..", "/a%2F..%2fb", "/a%2F.", "/.%2F", "/..%5Cadmin", `/..\admin`, `/a\..\b`, `/a\.`,
 		"/%2e%2e%2Fadmin", "/a%5c%2e%2e", "/a/b%2F../../c",
 		"/..;/admin", "/.;x/admin", "/..;x=1", "/%2e%2e;/x", "/..%3B/x", "/a%2F..;b/x", "/|/..%2Fadmin/x",
+		"/;/login", "/;", "/login/;x", "/login/;x/", "/a/;b=1;c/d", "/%3b/login", "/login/%3Bx", "/a%2F;b", `/;\a`,
 	} {
 		if got, err := httpx.NormalizePath(raw); err == nil {
 			t.Errorf("NormalizePath(%q) = %q, want an error", raw, got.RawPath)
@@ -77,7 +79,7 @@ func TestNormalPathsAndHostsCostNoAllocation(t *testing.T) {
 // FuzzNormalizePath: one form, which is what is routed and what is forwarded, and no dot segments in it even
 // for a server that decodes once more, takes backslashes for slashes and cuts off parameters.
 func FuzzNormalizePath(f *testing.F) {
-	for _, seed := range []string{"", "/", "/a/b", "/|/..%2Fadmin/x", "/%2e%2e/x", "//a//..;x/", `/a\..\b`, "/%00", "/a%252e", "/ä ", "/a;b=c/%3B", "/.%2e%5c"} {
+	for _, seed := range []string{"", "/", "/a/b", "/|/..%2Fadmin/x", "/%2e%2e/x", "//a//..;x/", `/a\..\b`, "/%00", "/a%252e", "/ä ", "/a;b=c/%3B", "/.%2e%5c", "/;/a", "/a%2F;b"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
@@ -105,8 +107,8 @@ func FuzzNormalizePath(f *testing.F) {
 			t.Fatalf("%q: parsed again it is %+v, %v", raw, parsed, err)
 		}
 		for _, s := range strings.FieldsFunc(n.Path, func(r rune) bool { return r == '/' || r == '\\' }) {
-			if s, _, _ = strings.Cut(s, ";"); s == "." || s == ".." {
-				t.Fatalf("%q: decoded it is %q, with a dot segment", raw, n.Path)
+			if s, _, _ = strings.Cut(s, ";"); s == "." || s == ".." || s == "" {
+				t.Fatalf("%q: decoded it is %q, with a segment that is dots or empty without its parameters", raw, n.Path)
 			}
 		}
 		if strings.Contains(n.RawPath, "//") || n.RawPath[0] != '/' || strings.ContainsRune(n.Path, 0) {
