@@ -47,7 +47,7 @@ type Settings struct {
 	// The cache rule by name, or off. Default: off, nothing is cached.
 	Cache string `yaml:"cache" config:"off" want:"a cache's name or off"`
 	// Sessions: off; optional (the app sees it when there is one); required (else 303 to login_path, or 401); login (the app
-	// may log users in); logout (the session ends whatever the app answers). Default off.
+	// may log users in); logout (the session ends whatever the app answers; a prefetch, and a request that another site makes, are 403). Default off.
 	Session session.Mode `yaml:"session"`
 	// Protection from cross-site requests on this route: on or off. Default on, unless session.csrf is off. Hazard: off lets
 	// other sites act in a logged-in user's name here.

@@ -367,6 +367,9 @@ func (c *checker) combinations(r *Route, path string) {
 			c.bad(problem.Key(path, "session"), "give it an upstream", "nobody can log users in on this route")
 		}
 	}
+	if r.Session == session.Logout && takes("GET", "HEAD") {
+		c.Warnf(c.at.KeyAt(path), "write methods: [POST], and log out by a form", "a link logs users out on this route, and not every browser says that it prefetches one or that another site has it")
+	}
 	if r.Session == session.Required && slices.ContainsFunc(r.Path, func(p string) bool { return p == c.p.Session.LoginPath }) && takes("GET") {
 		c.bad(problem.Key(path, "session"), "write optional or login", "%s is where browsers are sent to log in, and would send them on to itself", c.p.Session.LoginPath)
 	}

@@ -28,6 +28,20 @@ func IsBrowser(h http.Header) bool {
 	return html > 0 && html == best
 }
 
+// IsPrefetch reports whether a browser fetches ahead of its user, who may never come: a prefetch, a prerendering or a
+// preview. Sec-Purpose is the Fetch standard's name for it; the others are those of older browsers.
+func IsPrefetch(h http.Header) bool {
+	for _, name := range [...]string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"} {
+		for member := range Members(h[name]) {
+			purpose, _, _ := strings.Cut(member, ";")
+			if purpose = strings.TrimSpace(purpose); strings.EqualFold(purpose, "prefetch") || strings.EqualFold(purpose, "preview") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // PreflightFor returns the method that a CORS preflight asks permission for, "" where a request is none: OPTIONS with
 // one Origin and one Access-Control-Request-Method (Fetch standard, section 3.3.2). A browser never sends two of them.
 func PreflightFor(method string, h http.Header) string {

@@ -45,6 +45,9 @@ func (rs *RequestSession) Authorize() Verdict {
 	if mode == Off || httpx.PreflightFor(r.Method, r.Header) != "" {
 		return Verdict{}
 	}
+	if mode == Logout && httpx.IsPrefetch(r.Header) {
+		return verdict(http.StatusForbidden, "a prefetch does not end a session")
+	}
 	if rs.refusesOrigin() {
 		return verdict(http.StatusForbidden, "cross-origin request refused")
 	}
@@ -59,9 +62,14 @@ func (rs *RequestSession) Authorize() Verdict {
 
 // refusesOrigin applies the CSRF check to requests that act for a session and
 // to those that may begin one: a foreign page must not log its victim in as
-// another user.
+// another user. On a logout route a foreign page's link is refused as well.
 func (rs *RequestSession) refusesOrigin() bool {
-	if rs.route.NoCSRF || (rs.session == nil && rs.route.Mode != Login) {
+	switch {
+	case rs.route.NoCSRF:
+		return false
+	case rs.route.Mode == Logout:
+		return rs.m.origins.refusesLogout(rs.request)
+	case rs.session == nil && rs.route.Mode != Login:
 		return false
 	}
 	return rs.m.origins.refuses(rs.request)

@@ -29,15 +29,29 @@ func newOriginCheck(o CSRFOptions) (*originCheck, error) {
 // refuses reports whether a request that carries a session, or that asks for
 // one, must not be taken.
 func (c *originCheck) refuses(r *http.Request) bool {
-	if c.off {
-		return false
-	}
-	probe := http.Request{Method: r.Method, Host: comparableHost(r.Host), Header: r.Header}
 	if websocketUpgrade(r) {
 		// A GET, which the protection would let pass, but one with which a
 		// foreign page talks with the user's session as long as it likes.
-		probe.Method = http.MethodPost
+		return c.refusesAs(http.MethodPost, r)
 	}
+	return c.refusesAs(r.Method, r)
+}
+
+// refusesLogout is refuses on a logout route, where a GET ends the session as a POST does. Links
+// and forms of sibling hosts that send a GET may log out.
+func (c *originCheck) refusesLogout(r *http.Request) bool {
+	if safe(r.Method) && r.Header.Get("Sec-Fetch-Site") == "same-site" {
+		return c.refuses(r)
+	}
+	return c.refusesAs(http.MethodPost, r)
+}
+
+// refusesAs judges the request as one of that method.
+func (c *originCheck) refusesAs(method string, r *http.Request) bool {
+	if c.off {
+		return false
+	}
+	probe := http.Request{Method: method, Host: comparableHost(r.Host), Header: r.Header}
 	if origin := r.Header.Get("Origin"); origin != comparableOrigin(origin) {
 		probe.Header = http.Header{
 			"Origin":         {comparableOrigin(origin)},
