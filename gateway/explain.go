@@ -63,7 +63,7 @@ func newExplain() *cobra.Command {
 		},
 	}
 	flags.add(cmd.Flags())
-	cmd.Flags().StringVar(&q.IP, "ip", "", "the client's `address`")
+	cmd.Flags().StringVar(&q.IP, "ip", "", "the `address` that the request comes from: the client, or a trusted proxy")
 	cmd.Flags().StringArrayVarP(&headers, "header", "H", nil, "a request header, `'Name: value'`")
 	cmd.Flags().BoolVar(&live, "live", false, "ask the running gateway")
 	cmd.Flags().StringVar(&format, "format", "text", "text or json")
