@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"errors"
 	"net/http"
 
 	"github.com/headgate/headgate/middleware/proxy"
@@ -89,6 +90,9 @@ func (r *Request) settle(status int, h http.Header) {
 	if r.status != 0 { // to a gRPC client the gateway's refusals are 200
 		status = r.status
 	}
-	r.reserved.Settle(r, ratelimit.Response{Status: status, Header: h, Own: r.cause != nil})
+	// A login on a route that has none is refused with 502, which says nothing bad of the
+	// client; given back, it would tell a right password from the wrong ones, for free.
+	own := r.cause != nil && !errors.Is(r.cause, session.ErrLoginElsewhere)
+	r.reserved.Settle(r, ratelimit.Response{Status: status, Header: h, Own: own})
 	r.reserved = nil
 }

@@ -36,6 +36,8 @@ routes:
   - {path: /key, client: required}
   - {path: /user, session: required}
   - {path: /malformed}
+  - {path: /elsewhere}
+  - {path: /off, session: off}
   - {path: /missing, cache: pages}
   - {path: /ws}
   - {path: /hang}
@@ -52,6 +54,8 @@ func failingApp(w http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done()
 	case "/malformed":
 		w.Header().Set("Headgate-Session-Merge", "not JSON")
+	case "/elsewhere", "/off":
+		w.Header().Set("Headgate-Login", "alice")
 	}
 }
 
@@ -119,6 +123,20 @@ routes:
 			}
 			if a := g.do("GET", "/other"); a.StatusCode != 200 {
 				t.Errorf("%s: another route: %d", tc.name, a.StatusCode)
+			}
+		}
+	}
+}
+
+// A login on a route that has none is refused, and tells a right password all the same:
+// it counts as a failure.
+func TestALoginOnAnotherRouteIsTheClientsFailure(t *testing.T) {
+	t.Parallel()
+	g := start(t, fmt.Sprintf(countsFailures, appFunc(t, failingApp).URL))
+	for _, target := range []string{"/elsewhere", "/off"} {
+		for i, want := range []int{502, 502, 429, 429} {
+			if a := g.send("POST", target, strings.NewReader("four")); a.StatusCode != want {
+				t.Errorf("%s, request %d: %d, want %d: %s", target, i+1, a.StatusCode, want, a.text)
 			}
 		}
 	}

@@ -32,6 +32,10 @@ var (
 	// ErrMalformed means that an app server's Headgate-* response headers can't
 	// be followed.
 	ErrMalformed = errors.New("malformed session header from the app server")
+	// ErrLoginElsewhere is the ErrMalformed of a login on a route that has none. The
+	// client has guessed right, by the app server's word, and where it must not: limits
+	// on failures count the request.
+	ErrLoginElsewhere error = loginElsewhere{ErrMalformed}
 
 	// errNotEnded is joined to what has kept a logout from ending a session.
 	errNotEnded = errors.New("the session has not ended")

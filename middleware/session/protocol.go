@@ -77,10 +77,19 @@ func (p *ProtocolHeader) parseInto(a *Actions, h http.Header, mode Mode) error {
 		return fmt.Errorf("%s: %w", p.Name, err)
 	}
 	if asks && !slices.Contains(p.Modes, mode) {
-		return fmt.Errorf("%w: %s on a route with session: %s; it needs one of %v", ErrMalformed, p.Name, mode, p.Modes)
+		kind := ErrMalformed
+		if p.Name == HeaderLogin {
+			kind = ErrLoginElsewhere
+		}
+		return fmt.Errorf("%w: %s on a route with session: %s; it needs one of %v", kind, p.Name, mode, p.Modes)
 	}
 	return nil
 }
+
+// loginElsewhere is ErrMalformed, in its words.
+type loginElsewhere struct{ error }
+
+func (l loginElsewhere) Unwrap() error { return l.error }
 
 func parseLogin(value string, a *Actions) (bool, error) {
 	a.Login = value
