@@ -19,7 +19,7 @@ type conversation struct {
 	requests  []string // whole messages; the token replaces TOKEN
 	pipelined bool     // the client waits for no answer
 	expects   bool     // the client waits for 100 (Continue) before it sends a body
-	breaksOff bool     // the answer is not whole: nobody may be given it as a whole one
+	breaksOff bool     // the answer is not whole: no client may be given it as a whole one
 	upgrades  bool     // the client sends more, and reads what the server sends then
 }
 

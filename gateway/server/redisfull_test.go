@@ -93,7 +93,7 @@ func TestARedisThatCouldEvictSessionsIsWarnedOf(t *testing.T) {
 	eventually(t, "it is warned of again", func() bool { return warned("allkeys-lru") })
 }
 
-// A user who may not do what one feature needs is an outage of that feature, and logs nobody out.
+// A user who may not do what one feature needs is an outage of that feature, and logs no user out.
 func TestAnACLThatIsTooNarrowIsSaidOfItsFeature(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)

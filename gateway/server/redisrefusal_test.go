@@ -40,7 +40,7 @@ func onOneConnection(t testing.TB, s *redistest.Server) func(args ...any) {
 	}
 }
 
-// A Redis that takes this gateway's connections no longer says nothing about sessions: nobody is logged out.
+// A Redis that takes this gateway's connections no longer says nothing about sessions: no user is logged out.
 func TestARedisThatRefusesConnectionsLogsNobodyOut(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {

@@ -83,7 +83,7 @@ func New(o Options) (*Resolver, error) {
 	case res.hops < 0 || res.hops > MaxTrustedHops:
 		return nil, fmt.Errorf("clientip: TrustedHops %d is out of range; use 1 to %d, or 0 to walk the list", res.hops, MaxTrustedHops)
 	case res.hops > 0 && len(res.trusted) == 0:
-		return nil, errors.New("clientip: TrustedHops counts for nobody; name the peer in TrustedProxies")
+		return nil, errors.New("clientip: TrustedHops has no effect; name the peer in TrustedProxies")
 	case res.hops > 0 && res.header.single:
 		return nil, fmt.Errorf("clientip: TrustedHops can't count in %q, which holds one address; leave it out", o.Header)
 	}

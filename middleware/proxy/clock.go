@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// clock is a transaction's one deadline for the response's header, over all tries, and that of each try. They begin anew with each piece of the
+// clock is a transaction's one deadline for the response's header, over all tries, and that of each try. They start again with each piece of the
 // request's body that comes from the client: before that, it is not the servers' turn.
 type clock struct {
 	timeout time.Duration // of all tries; not positive: there is no deadline

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// A try's time begins with the try, and anew with each piece of the request's body; it never goes beyond the deadline of all tries.
+// A try's time begins with the try, and again with each piece of the request's body; it never goes beyond the deadline of all tries.
 func TestClockOfATry(t *testing.T) {
 	t.Parallel()
 	var c clock

@@ -127,7 +127,7 @@ type Config struct {
 	// where the server closes its idle connections sooner, a request can meet a close under way: it is tried again
 	// if it is idempotent, else it fails with 502.
 	IdleTimeout time.Duration `yaml:"idle_timeout" config:"none"`
-	// How old a connection to a server may be when a request is given to it, so that all are made anew from time to time, as behind a load
+	// How old a connection to a server may be when a request is given to it, so that all are replaced from time to time, as behind a load
 	// balancer; the requests on it end first. Upgraded connections may become older. 0 is no bound. Default 0s.
 	MaxAge time.Duration `yaml:"max_age"`
 	// After which silence the system asks whether a server is still there, and how often until it answers (TCP keep-alive, in whole

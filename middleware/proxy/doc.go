@@ -55,7 +55,7 @@
 //     address that leaves gets no new requests. Host, TLS and metrics have the
 //     URL's name.
 //
-//   - The files that Config.TLS names are looked at every second (tlsfiles.go). When they change, the servers' connections are made anew: those with
+//   - The files that Config.TLS names are looked at every second (tlsfiles.go). When they change, the servers' connections are replaced: those with
 //     a request end with it. Files that can't be used are logged once, and the last good ones stay.
 //
 // # When things fail

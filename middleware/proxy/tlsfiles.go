@@ -48,7 +48,7 @@ func (u *Upstream) look(stop <-chan struct{}) {
 	}
 }
 
-// takeUpFiles makes the servers' connections anew where files have changed. Each state of the files is tried once.
+// takeUpFiles replaces the servers' connections where files have changed. Each state of the files is tried once.
 func (u *Upstream) takeUpFiles() {
 	now := filestate.Of(u.pool.Load().given.TLS.files()...)
 	u.mu.Lock()

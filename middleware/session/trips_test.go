@@ -221,7 +221,7 @@ func TestALoginOnTopOfALoginRetiresWhatThatReplaced(t *testing.T) {
 }
 
 // Which session is the oldest that lives is known from the index: one that ended unused takes
-// no place, whoever noted it there.
+// no place, whichever request noted it there.
 func TestASessionThatEndedUnusedTakesNoPlaceOfALiveOne(t *testing.T) {
 	t.Parallel()
 	for _, forgotten := range []bool{false, true} {
