@@ -76,8 +76,8 @@ func TestTheDocumentedACLIsEnough(t *testing.T) {
 	t.Run("one server", func(t *testing.T) {
 		t.Parallel()
 		redis := redistest.Start(t)
-		onOneConnection(t, redis)(acl...)
-		g := start(t, features(t, asUser(t, redis.URL, "headgate", "pw")+"/1", "cache: {}"))
+		redistest.OneConnection(t, redis.Client)(acl...)
+		g := start(t, features(t, redistest.AsUser(t, redis.URL, "headgate", "pw")+"/1", "cache: {}"))
 		g.allFeatures()
 		if text := refused(t, redis); text != "" {
 			t.Errorf("refused: %s", text)
@@ -87,7 +87,7 @@ func TestTheDocumentedACLIsEnough(t *testing.T) {
 		t.Parallel()
 		cluster := redistest.StartCluster(t)
 		for _, n := range cluster.Nodes {
-			onOneConnection(t, n)(acl...)
+			redistest.OneConnection(t, n.Client)(acl...)
 		}
 		g := start(t, features(t, strings.Replace(cluster.URL, "redis+cluster://", "redis+cluster://headgate:pw@", 1), "cache: {}"))
 		g.allFeatures()

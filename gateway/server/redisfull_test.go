@@ -17,7 +17,7 @@ func (g *gateway) feature(name string) float64 {
 func TestAFullRedisIsSaidOfEachFeature(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t, "--maxmemory", "64mb", "--maxmemory-policy", "noeviction")
-	do := onOneConnection(t, redis)
+	do := redistest.OneConnection(t, redis.Client)
 	log := new(lockedBuffer)
 	g := start(t, features(t, redis.URL, "cache: {}"), withLog(log))
 	g.well()
@@ -86,7 +86,7 @@ func TestARedisThatCouldEvictSessionsIsWarnedOf(t *testing.T) {
 			strings.Contains(g.admin("GET", "/readyz?verbose").text, "warning: Redis has maxmemory-policy "+policy)
 	}
 	eventually(t, "it is warned of", func() bool { return warned("volatile-lru") })
-	do := onOneConnection(t, redis)
+	do := redistest.OneConnection(t, redis.Client)
 	do("config", "set", "maxmemory-policy", "noeviction")
 	eventually(t, "the warning has ended", func() bool { return !strings.Contains(g.admin("GET", "/readyz?verbose").text, "warning:") })
 	do("config", "set", "maxmemory-policy", "allkeys-lru")
@@ -97,10 +97,10 @@ func TestARedisThatCouldEvictSessionsIsWarnedOf(t *testing.T) {
 func TestAnACLThatIsTooNarrowIsSaidOfItsFeature(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
-	do := onOneConnection(t, redis)
+	do := redistest.OneConnection(t, redis.Client)
 	do("acl", "setuser", "gate", "on", ">pw", "~*", "&*", "+@all")
 	log := new(lockedBuffer)
-	g := start(t, features(t, asUser(t, redis.URL, "gate", "pw"), "cache: {}"), withLog(log))
+	g := start(t, features(t, redistest.AsUser(t, redis.URL, "gate", "pw"), "cache: {}"), withLog(log))
 	g.well()
 	cookie := g.login("42")
 	do("acl", "setuser", "gate", "resetkeys", "~headgate:limit*", "~headgate:cache*", "~headgate:probe")

@@ -3,7 +3,6 @@ package server_test
 import (
 	"fmt"
 	"log/slog"
-	"net/url"
 	"strings"
 	"testing"
 
@@ -14,30 +13,6 @@ import (
 // withLog has a gateway log into a buffer.
 func withLog(log *lockedBuffer) func(*server.Options) {
 	return func(o *server.Options) { o.Logger = slog.New(slog.NewTextHandler(log, nil)) }
-}
-
-// asUser is a server's URL with other credentials.
-func asUser(t testing.TB, raw, user, password string) string {
-	t.Helper()
-	u, err := url.Parse(raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.User = url.UserPassword(user, password)
-	return u.String()
-}
-
-// onOneConnection runs commands on a connection that stays.
-func onOneConnection(t testing.TB, s *redistest.Server) func(args ...any) {
-	t.Helper()
-	conn := s.Client.Conn()
-	t.Cleanup(func() { conn.Close() })
-	return func(args ...any) {
-		t.Helper()
-		if err := conn.Do(t.Context(), args...).Err(); err != nil {
-			t.Fatalf("%v: %v", args, err)
-		}
-	}
 }
 
 // A Redis that takes this gateway's connections no longer says nothing about sessions: no user is logged out.
@@ -59,8 +34,8 @@ func TestARedisThatRefusesConnectionsLogsNobodyOut(t *testing.T) {
 		},
 		"a user who is off": {
 			url: func(t *testing.T, s *redistest.Server) string {
-				onOneConnection(t, s)("acl", "setuser", "gate", "on", ">pw", "~*", "&*", "+@all")
-				return asUser(t, s.URL, "gate", "pw")
+				redistest.OneConnection(t, s.Client)("acl", "setuser", "gate", "on", ">pw", "~*", "&*", "+@all")
+				return redistest.AsUser(t, s.URL, "gate", "pw")
 			},
 			breaks: func(do func(args ...any)) {
 				do("acl", "setuser", "gate", "off")
@@ -72,7 +47,7 @@ func TestARedisThatRefusesConnectionsLogsNobodyOut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			redis := redistest.Start(t, tc.args...)
-			do := onOneConnection(t, redis)
+			do := redistest.OneConnection(t, redis.Client)
 			url := redis.URL
 			if tc.url != nil {
 				url = tc.url(t, redis)
@@ -130,7 +105,7 @@ func TestARedisThatNeverTookAConnectionIsAnOutage(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t, "--requirepass", "right")
 	for name, url := range map[string]string{
-		"a wrong password":             asUser(t, redis.URL, "", "wrong"),
+		"a wrong password":             redistest.AsUser(t, redis.URL, "", "wrong"),
 		"no password":                  "redis://" + redis.Addr,
 		"a database that is not there": redis.URL + "/99",
 	} {

@@ -70,9 +70,7 @@ func (u *Upstream) Restore(url, by string) ([]ServerStatus, error) {
 
 // find returns a server's name and its members, of which there is one at least. The caller holds mu.
 func (u *Upstream) find(url string) (name string, members []member, err error) {
-	if target, wrong := parseServer(strings.TrimSuffix(url, "/")); wrong == nil {
-		name = target.String()
-	}
+	name = nameOf(strings.TrimSuffix(url, "/"))
 	var names []string
 	for _, m := range u.pool.Load().members {
 		if m.name == name {
@@ -86,6 +84,15 @@ func (u *Upstream) find(url string) (name string, members []member, err error) {
 		return "", nil, fmt.Errorf("%w %s; upstream %s has %s", ErrNoSuchServer, problem.Quote(mask.URL(url)), u.name, strings.Join(names, ", "))
 	}
 	return name, members, nil
+}
+
+// nameOf returns the name of the server with this URL; "" where no server can have it.
+func nameOf(url string) string {
+	target, wrong := parseServer(url)
+	if wrong != nil {
+		return ""
+	}
+	return target.String()
 }
 
 // mayDrain refuses to drain the last server that gets requests, and the last one of those that is healthy. The caller holds mu.
@@ -115,10 +122,7 @@ func (u *Upstream) mayDrain(name string) error {
 // forgetDrained forgets the drained servers that a configuration does not have. The caller holds mu.
 func (u *Upstream) forgetDrained(cfg Config) {
 	for name := range u.drained {
-		if !slices.ContainsFunc(cfg.Servers, func(s Server) bool {
-			target, wrong := parseServer(s.URL)
-			return wrong == nil && target.String() == name
-		}) {
+		if !slices.ContainsFunc(cfg.Servers, func(s Server) bool { return nameOf(s.URL) == name }) {
 			delete(u.drained, name)
 		}
 	}

@@ -43,7 +43,7 @@ func TestAPasswordFileIsFollowed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := redistest.Start(t, "--requirepass", "old")
-			do := admin(t, server.Client)
+			do := redistest.OneConnection(t, server.Client)
 			o := options(server, "old")
 			log := new(heard)
 			o.Timeout, o.Logger = 10*time.Second, logger(log)
@@ -72,11 +72,11 @@ func TestAURLFileIsFollowed(t *testing.T) {
 	r := open(t, store.Options{URLFile: file, Timeout: 10 * time.Second, Logger: logger(log)})
 	counts(t, r)
 	write(t, file, "")
-	admin(t, first.Client)("client", "kill", "type", "normal")
+	redistest.OneConnection(t, first.Client)("client", "kill", "type", "normal")
 	recovers(t, r)
 	eventually(t, "it is said", func() bool { return log.has("url_file") })
 	write(t, file, second.URL+"/7")
-	admin(t, first.Client)("client", "kill", "type", "normal")
+	redistest.OneConnection(t, first.Client)("client", "kill", "type", "normal")
 	recovers(t, r)
 	eventually(t, "a database takes a restart", func() bool { return log.has("restart the gateway") })
 	write(t, file, second.URL)

@@ -3,7 +3,6 @@ package store_test
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -12,30 +11,6 @@ import (
 	"github.com/headgate/headgate/middleware/store"
 	"github.com/redis/go-redis/v9"
 )
-
-// as is a server's URL with other credentials.
-func as(t testing.TB, raw, user, password string) string {
-	t.Helper()
-	u, err := url.Parse(raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.User = url.UserPassword(user, password)
-	return u.String()
-}
-
-// admin is a connection that stays one, whatever is done to the others.
-func admin(t testing.TB, c *redis.Client) func(args ...any) {
-	t.Helper()
-	conn := c.Conn()
-	t.Cleanup(func() { conn.Close() })
-	return func(args ...any) {
-		t.Helper()
-		if err := conn.Do(t.Context(), args...).Err(); err != nil {
-			t.Fatalf("%v: %v", args, err)
-		}
-	}
-}
 
 // neverAbsent sends commands in all the ways that there are, until the breaker is open, and
 // fails where one of them looks like an answer.
@@ -107,7 +82,7 @@ func TestNoErrorOfAConnectionIsAnAbsence(t *testing.T) {
 				if err := s.Client.ACLSetUser(t.Context(), "gate", "on", ">pw", "~*", "&*", "+@all").Err(); err != nil {
 					t.Fatal(err)
 				}
-				return as(t, s.URL, "gate", "pw")
+				return redistest.AsUser(t, s.URL, "gate", "pw")
 			},
 			breaks: func(do func(args ...any)) { do("acl", "setuser", "gate", "off"); do("client", "kill", "user", "gate") },
 			mends:  func(do func(args ...any)) { do("acl", "setuser", "gate", "on") },
@@ -115,7 +90,7 @@ func TestNoErrorOfAConnectionIsAnAbsence(t *testing.T) {
 		},
 		"a wrong password": {
 			args: []string{"--requirepass", "right"},
-			url:  func(t *testing.T, s *redistest.Server) string { return as(t, s.URL, "", "wrong") },
+			url:  func(t *testing.T, s *redistest.Server) string { return redistest.AsUser(t, s.URL, "", "wrong") },
 			want: "WRONGPASS",
 		},
 		"no password": {
@@ -137,7 +112,7 @@ func TestNoErrorOfAConnectionIsAnAbsence(t *testing.T) {
 				if err := s.Client.ACLSetUser(t.Context(), "gate", "on", ">pw", "~*", "&*", "+@all", "-select").Err(); err != nil {
 					t.Fatal(err)
 				}
-				return as(t, s.URL, "gate", "pw") + "/1"
+				return redistest.AsUser(t, s.URL, "gate", "pw") + "/1"
 			},
 			want: "NOPERM",
 		},
@@ -145,7 +120,7 @@ func TestNoErrorOfAConnectionIsAnAbsence(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := redistest.Start(t, tc.args...)
-			do := admin(t, server.Client)
+			do := redistest.OneConnection(t, server.Client)
 			do("set", "k", "there")
 			url := server.URL
 			if tc.url != nil {
@@ -175,7 +150,7 @@ func TestNoErrorOfASentinelIsAnAbsence(t *testing.T) {
 		if err := r.Do(t.Context(), increment.Call([]string{"n"})); err != nil {
 			t.Fatal(err)
 		}
-		do := admin(t, w.Master.Client)
+		do := redistest.OneConnection(t, w.Master.Client)
 		do("config", "set", "requirepass", "new")
 		do("client", "kill", "type", "normal")
 		neverAbsent(t, r, "WRONGPASS")
@@ -188,7 +163,7 @@ func TestNoErrorOfASentinelIsAnAbsence(t *testing.T) {
 	})
 	t.Run("a Sentinel's password", func(t *testing.T) {
 		for _, s := range w.Sentinels {
-			admin(t, s.Client)("acl", "setuser", "default", "resetpass", ">sesame")
+			redistest.OneConnection(t, s.Client)("acl", "setuser", "default", "resetpass", ">sesame")
 		}
 		r := open(t, store.Options{URL: w.URL, Timeout: 10 * time.Second})
 		neverAbsent(t, r, "NOAUTH")
@@ -208,7 +183,7 @@ func TestNoErrorOfAClustersConnectionIsAnAbsence(t *testing.T) {
 	}
 	var masters []func(args ...any)
 	for _, n := range cluster.Nodes {
-		do := admin(t, n.Client)
+		do := redistest.OneConnection(t, n.Client)
 		masters = append(masters, do)
 		do("acl", "setuser", "gate", "on", ">pw", "~*", "&*", "+@all")
 	}

@@ -57,7 +57,7 @@ func TestWhatIsWrongWithRedisIsLoggedBeforeTheFirstCommand(t *testing.T) {
 	for name, tc := range map[string]struct{ url, want string }{
 		"the address":  {gone.URL, "refused"},
 		"TLS":          {strings.Replace(plain.URL, "redis://", "rediss://", 1), ""}, // Redis waits for more of what it takes for a command
-		"the password": {as(t, locked.URL, "", "wrong"), "WRONGPASS"},
+		"the password": {redistest.AsUser(t, locked.URL, "", "wrong"), "WRONGPASS"},
 		"the database": {plain.URL + "/99", "DB index is out of range"},
 		"the role":     {replica.URL, "replica"},
 	} {
