@@ -373,4 +373,11 @@ func (c *checker) combinations(r *Route, path string) {
 	if r.Session == session.Required && slices.ContainsFunc(r.Path, func(p string) bool { return p == c.p.Session.LoginPath }) && takes("GET") {
 		c.bad(problem.Key(path, "session"), "write optional or login", "%s is where browsers are sent to log in, and would send them on to itself", c.p.Session.LoginPath)
 	}
+	if u := c.p.Upstreams[r.Upstream]; u != nil && r.Timeout > 0 && r.Timeout != u.Timeout && u.Retry.TryTimeout >= r.Timeout {
+		at := problem.Key(path, "timeout")
+		if !c.at.Has(at) {
+			at = path // its group has it, or defaults
+		}
+		c.warn(at, "make it longer than the upstream's try_timeout", "a request here has %v, and a single try may take %v, so that no other follows one that timed out", r.Timeout, u.Retry.TryTimeout)
+	}
 }
