@@ -10,14 +10,14 @@ import (
 type conns struct {
 	mu   sync.Mutex
 	open map[*http1Conn]time.Time // since when
-	ends bool                     // no more are taken
+	ends time.Time                // no more are taken since then
 }
 
 // add takes a connection, unless the server is being closed.
 func (s *conns) add(c *http1Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ends {
+	if !s.ends.IsZero() {
 		return false
 	}
 	if s.open == nil {
@@ -38,14 +38,18 @@ func (s *conns) remove(c *http1Conn) {
 // server goes: a request may be on its way.
 const patience = 5 * time.Second
 
-// closeIdle closes connections between two requests, and reports whether there are no others.
+// closeIdle closes connections between two requests, those that linger after a moment, and reports
+// whether there are no others.
 func (s *conns) closeIdle() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ends = true
+	if s.ends.IsZero() {
+		s.ends = time.Now()
+	}
 	for c, since := range s.open {
 		if c.state.CompareAndSwap(connIdle, connClosed) ||
-			time.Since(since) > patience && c.state.CompareAndSwap(connNew, connClosed) {
+			time.Since(since) > patience && c.state.CompareAndSwap(connNew, connClosed) ||
+			time.Since(s.ends) > lingerPause && c.state.CompareAndSwap(connLingering, connClosed) {
 			go c.Conn.Close() // over TLS it says goodbye, which may take a while
 		}
 		if c.state.Load() == connClosed {
@@ -71,7 +75,7 @@ func (s *conns) drain(ctx context.Context) error {
 func (s *conns) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ends = true
+	s.ends = time.Now()
 	for c := range s.open {
 		c.socket.Close() // not c.Conn: TLS would say goodbye first, and wait for a write under way
 		c.watch.leave()

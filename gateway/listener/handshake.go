@@ -22,12 +22,12 @@ func (s *Server) handshake(sock *socket) (*tls.Conn, error) {
 	defer cancel()
 	c := tls.Server(sock, s.tls)
 	err := c.HandshakeContext(ctx)
-	s.handshakes.remove(e)
+	defer s.handshakes.remove(e)
 	if err != nil {
 		var notTLS tls.RecordHeaderError
 		if errors.As(err, &notTLS) && notTLS.Conn != nil && looksLikeHTTP(notTLS.RecordHeader) {
 			_, _ = notTLS.Conn.Write(bad("this port speaks HTTPS, and the request came without TLS").message(s.options.Now()))
-			sock.linger()
+			sock.linger(s.options.LingerTimeout)
 		}
 		return nil, err
 	}

@@ -47,10 +47,11 @@ type http1Conn struct {
 type connState = int32
 
 const (
-	connNew    connState = iota // accepted, and has said nothing yet
-	connActive                  // a request has begun
-	connIdle                    // between two requests
-	connClosed                  // by Shutdown
+	connNew       connState = iota // accepted, and has said nothing yet
+	connActive                     // a request has begun
+	connIdle                       // between two requests
+	connLingering                  // the last answer is out, and what the client still sends is thrown away
+	connClosed                     // by Shutdown
 )
 
 const (
@@ -302,14 +303,15 @@ func (c *http1Conn) refuse(offence *RequestError) {
 	c.linger()
 }
 
-// linger ends our side and reads on for a moment. A client may still be
-// sending; were we to close at once, the reset that its data then meets would
-// take our answer away from it (RFC 9112 section 9.6).
+// linger ends our side, and gives the client the time to read the answer.
 func (c *http1Conn) linger() {
+	if !c.state.CompareAndSwap(connActive, connLingering) {
+		return
+	}
 	if t, ok := c.Conn.(*tls.Conn); ok {
 		_ = t.CloseWrite()
 	}
-	c.socket.linger()
+	c.socket.linger(c.server.options.LingerTimeout)
 }
 
 // writeBoth writes a and b behind it.

@@ -51,6 +51,10 @@ type Options struct {
 	// WriteStall is how long a write may wait for a client that takes nothing.
 	// Having nothing to write is no stall. Default: 1 min; negative: for ever.
 	WriteStall time.Duration
+	// LingerTimeout is how long an HTTP/1 connection is read from after its last answer while the client
+	// still sends, so that the client gets to read the answer; a sixth of it where nothing comes.
+	// Default: 30 s.
+	LingerTimeout time.Duration
 
 	// MaxHeaderBytes bounds the request line and the header together, and the
 	// header of an HTTP/2 request likewise: 431. Default: 64 KiB.
@@ -106,7 +110,8 @@ func (o Options) withDefaults() (Options, error) {
 	}{
 		{"MaxHeaderBytes", o.MaxHeaderBytes}, {"MaxHeaderFields", o.MaxHeaderFields}, {"MaxStreams", o.MaxStreams},
 		{"MaxHandshakes", o.MaxHandshakes}, {"MaxConnectionsPerIP", o.MaxConnectionsPerIP},
-		{"ReadHeaderTimeout", int(o.ReadHeaderTimeout)}, {"IdleTimeout", int(o.IdleTimeout)}, {"BodyGrace", int(o.BodyGrace)}, {"BodyTimeout", int(o.BodyTimeout)}, {"DrainDelay", int(o.DrainDelay)},
+		{"ReadHeaderTimeout", int(o.ReadHeaderTimeout)}, {"IdleTimeout", int(o.IdleTimeout)}, {"BodyGrace", int(o.BodyGrace)}, {"BodyTimeout", int(o.BodyTimeout)},
+		{"LingerTimeout", int(o.LingerTimeout)}, {"DrainDelay", int(o.DrainDelay)},
 	} {
 		if n.value < 0 {
 			return o, fmt.Errorf("listener: Options.%s is negative; use 0 for the default", n.name)
@@ -117,6 +122,7 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.MinBodyRate, 1<<10)
 	setDefault(&o.BodyGrace, 10*time.Second)
 	setDefault(&o.WriteStall, time.Minute)
+	setDefault(&o.LingerTimeout, 30*time.Second)
 	setDefault(&o.MaxHeaderBytes, 64<<10)
 	setDefault(&o.MaxHeaderFields, 256)
 	setDefault(&o.MaxStreams, 250)

@@ -2,7 +2,6 @@ package listener
 
 import (
 	"errors"
-	"io"
 	"net"
 	"os"
 	"sync"
@@ -112,23 +111,33 @@ func (s *socket) CloseWrite() error {
 	return nil
 }
 
-// How much more is read from a client, and for how long, so that it gets to
-// read why it was refused.
+// How much more is read from a client that is sending while it is answered for the last time, and how long the
+// connection stays when that was all.
 const (
-	lingerTime  = 500 * time.Millisecond
-	lingerBytes = 256 << 10
+	lingerBytes = 256 << 20
+	lingerPause = 500 * time.Millisecond
 )
 
-// linger ends our side and reads on until the client ends its own, within bounds.
-func (s *socket) linger() {
+// linger ends our side and reads on until the client ends its own, so that the client gets to read its answer: were
+// the connection closed at once, what the client still sends would be met with a reset, which takes the answer
+// away from it (RFC 9112 section 9.6). It lasts for at most limit, and a sixth of that without a byte.
+func (s *socket) linger(limit time.Duration) {
 	if s.CloseWrite() != nil {
 		return
 	}
-	until := time.Now().Add(lingerTime)
-	_ = s.SetReadDeadline(until)
-	if _, err := io.CopyN(io.Discard, s.Conn, lingerBytes); err == nil {
-		time.Sleep(time.Until(until)) // that was all we read; the rest holds the client up, and it looks for an answer
+	buf := getBuffer()
+	defer putBuffer(buf)
+	scratch := (*buf)[:cap(*buf)]
+	end := time.Now().Add(limit)
+	for left := lingerBytes; left > 0; {
+		_ = s.SetReadDeadline(earlier(end, time.Now().Add(limit/6))) // a closed connection will tell the read
+		n, err := s.Conn.Read(scratch)
+		if err != nil {
+			return
+		}
+		left -= n
 	}
+	time.Sleep(min(lingerPause, time.Until(end))) // the client is held up, and looks for an answer
 }
 
 // breakOff closes the connection so that the client sees an error, and no
