@@ -16,6 +16,7 @@ func (c *checker) upstreams() {
 	for _, name := range names(c, "upstreams", c.p.Upstreams) {
 		u, path := c.p.Upstreams[name], problem.Key("upstreams", name)
 		c.problems(path, u.Validate())
+		c.ownAddress(path, u)
 		if cookie := u.AffinityCookieName(name); cookies[cookie] != "" {
 			c.bad(problem.Key(path, "cookie", "name"), "choose another", "%s is the cookie of %s, too", quote(cookie), cookies[cookie])
 		} else if cookie != "" {

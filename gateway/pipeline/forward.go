@@ -21,11 +21,27 @@ func forward(r *Request) *Answer {
 }
 
 func (b liveBackends) Forward(r *Request) *Answer {
+	if err := r.cameBack(); err != nil {
+		r.cause = err
+		return answerTo(asAnswer(err))
+	}
 	r.giveAffinityLater()
 	if err := r.Route.serve(r); err != nil {
 		a := answerTo(err)
 		r.cause = err
 		return a
+	}
+	return nil
+}
+
+// cameBack returns why a request that this gateway has forwarded before is refused. On
+// a cached route it would wait for its own answer.
+func (r *Request) cameBack() error {
+	if len(r.http.Header["Via"]) == 0 {
+		return nil
+	}
+	if looped := r.pipeline.parts.Upstreams[r.Route.Policy.Upstream].CameBack(r.http); looped != nil {
+		return looped
 	}
 	return nil
 }

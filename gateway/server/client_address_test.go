@@ -57,7 +57,7 @@ func TestConnectionRemovesNothingThatTheGatewayTellsTheApp(t *testing.T) {
 				t.Errorf("Connection: %s: the app server gets no %s:\n%s", connection, name, a.text)
 			}
 		}
-		if a.field("Host") != "shop.example" || a.field("Via") != "1.1 front, 1.1 headgate" || a.field("Headgate-Client") != "acme" {
+		if a.field("Host") != "shop.example" || !viaPattern.MatchString(a.field("Via")) || a.field("Headgate-Client") != "acme" {
 			t.Errorf("Connection: %s:\n%s", connection, a.text)
 		}
 	}

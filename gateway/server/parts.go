@@ -1,6 +1,8 @@
 package server
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"fmt"
 	"sync/atomic"
 
@@ -67,13 +69,20 @@ func (s *Shared) Close() {
 	s.counters.Close()
 }
 
+// newPseudonym returns what Via calls this gateway: of its own, so that two gateways in a row are no loop.
+func newPseudonym() string {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	return "headgate-" + hex.EncodeToString(b[:])
+}
+
 // openParts opens what the first policy names. What fails leaves the rest to teardown.
 func (s *Server) openParts() (*parts, error) {
 	p := &parts{upgrades: proxy.NewUpgrades(), cors: pipeline.NewLearnedCORS(s.options.Now)}
 	p.buffers = proxy.NewBuffers(s.options.Policy.Memory.Buffers, s.options.Policy.Server.SpoolDir)
 	p.upstreams = newUpstreams(proxy.Options{
-		Buffers: p.buffers,
-		Logger:  s.log, Observer: s.metrics.Attempt, WaitObserver: s.metrics.Wait, Upgrades: p.upgrades,
+		Pseudonym: newPseudonym(), Buffers: p.buffers,
+		Logger: s.log, Observer: s.metrics.Attempt, WaitObserver: s.metrics.Wait, Upgrades: p.upgrades,
 		Now: s.options.Now, Transport: s.options.Transport,
 	}, s.log)
 	s.teardown.push(p.upstreams.close)

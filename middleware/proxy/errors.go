@@ -28,6 +28,7 @@ const (
 	KindSlowRequest  Kind = "slow_request"   // the client took too long over the request's body
 	KindRefused      Kind = "refused"        // RouteOptions.ModifyResponse refused the response
 	KindDeadline     Kind = "deadline"       // the deadline of the request's own context has passed
+	KindLoop         Kind = "loop"           // the request has been forwarded by this gateway before
 	KindClosed       Kind = "closed"         // the upstream was closed, or all its servers are drained
 )
 
@@ -77,6 +78,8 @@ func (e *Error) Detail() string {
 		return "The request is malformed, or cannot be forwarded."
 	case KindSlowRequest:
 		return "The request body did not arrive in time."
+	case KindLoop:
+		return "The request has come back to the gateway that forwarded it: the upstream leads to the gateway itself."
 	case KindRefused:
 		return "The app server's response was refused."
 	}

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"fmt"
 	"net/http"
 	"strings"
 
@@ -94,29 +93,6 @@ func (tx *transaction) filter(h http.Header) {
 	if tx.route.Filter != nil && len(h) > 0 {
 		tx.route.Filter(h)
 	}
-}
-
-const pseudonym = "headgate"
-
-// appendVia adds the gateway to the Via chain (RFC 9110 section 7.6.3), with
-// the version of the message that it received.
-func appendVia(h http.Header, major, minor int, slot *[1]string) {
-	var entry string
-	switch {
-	case major == 1 && minor == 1:
-		entry = "1.1 " + pseudonym
-	case major == 1 && minor == 0:
-		entry = "1.0 " + pseudonym
-	case minor == 0:
-		entry = fmt.Sprintf("%d %s", major, pseudonym)
-	default:
-		entry = fmt.Sprintf("%d.%d %s", major, minor, pseudonym)
-	}
-	if prior := h["Via"]; len(prior) > 0 {
-		entry = strings.Join(prior, ", ") + ", " + entry
-	}
-	slot[0] = entry
-	h["Via"] = slot[:]
 }
 
 // StripForwarding removes the fields by which a client could make a server see

@@ -101,6 +101,9 @@ func (h *Handler) Forward(w http.ResponseWriter, r *http.Request) error {
 		return &Error{Status: http.StatusNotImplemented, Kind: KindBadRequest, Upstream: h.upstream.name,
 			Err: errors.New("CONNECT is for forward proxies")}
 	}
+	if looped := h.upstream.CameBack(r); looped != nil {
+		return looped
+	}
 	if r.ProtoMajor == 1 && r.ContentLength != 0 {
 		// A server may answer before it has read the whole request, and expect
 		// the rest of it. Where full duplex is not supported, the rest is cut

@@ -15,6 +15,10 @@ import (
 type Options struct {
 	// Name is for logs, errors and the Observer. Empty: "upstream".
 	Name string
+	// Pseudonym is the gateway's name in the Via of requests (RFC 9110 section 7.6.3). A request whose Via
+	// has it already is refused with 508, so each gateway needs one of its own, a token. Empty: "headgate",
+	// and no request is refused.
+	Pseudonym string
 	// Config names the servers and how they are used. [Upstream.Update]
 	// replaces it later.
 	Config Config

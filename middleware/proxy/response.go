@@ -14,7 +14,7 @@ import (
 // respond passes a server's response on to the client. A failure means that nothing has been written.
 func (tx *transaction) respond(res *http.Response) *Error {
 	removeHopByHop(res.Header)
-	appendVia(res.Header, res.ProtoMajor, res.ProtoMinor, &tx.values.viaBack)
+	appendVia(res.Header, res.ProtoMajor, res.ProtoMinor, defaultPseudonym, &tx.values.viaBack)
 	if tx.route.ModifyResponse != nil {
 		if failure := tx.modifyResponse(res); failure != nil {
 			return failure

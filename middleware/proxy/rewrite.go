@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/http/httputil"
@@ -30,7 +31,7 @@ func (tx *transaction) rewrite() *Error {
 	if upgrade != "" && tx.maySwitchTo(upgrade) {
 		out.Header["Connection"], out.Header["Upgrade"] = connectionUpgrade, []string{upgrade}
 	}
-	appendVia(out.Header, in.ProtoMajor, in.ProtoMinor, &tx.values.via)
+	appendVia(out.Header, in.ProtoMajor, in.ProtoMinor, cmp.Or(tx.up.options.Pseudonym, defaultPseudonym), &tx.values.via)
 	if s := tx.pool.sticky; s != nil {
 		httpx.CutCookie(out.Header, s.name)
 	}

@@ -100,3 +100,14 @@ func dialed(target *url.URL) (network, address string) {
 	}
 	return "tcp", net.JoinHostPort(target.Hostname(), port)
 }
+
+// Address is where connections to the server are made, as net.Dial takes it: "tcp" and
+// host:port, or "unix" and a path. ok is false where URL is none that a server can have.
+func (s *Server) Address() (network, address string, ok bool) {
+	target, wrong := parseServer(s.URL)
+	if wrong != nil {
+		return "", "", false
+	}
+	network, address = dialed(target)
+	return network, address, true
+}

@@ -13,7 +13,7 @@ import (
 
 // upgrade passes a 101 (Switching Protocols) on, and then the WebSocket's frames until one side ends it.
 func (tx *transaction) upgrade(res *http.Response) *Error {
-	appendVia(res.Header, res.ProtoMajor, res.ProtoMinor, &tx.values.viaBack)
+	appendVia(res.Header, res.ProtoMajor, res.ProtoMinor, defaultPseudonym, &tx.values.viaBack)
 	if tx.route.ModifyResponse != nil {
 		if failure := tx.modifyResponse(res); failure != nil {
 			return failure
