@@ -138,6 +138,11 @@ func (p pattern) has(name string) bool {
 	if name == "*" {
 		return p.star
 	}
+	return p.hasParam(name)
+}
+
+// hasParam reports whether the pattern has the parameter :name.
+func (p pattern) hasParam(name string) bool {
 	for _, s := range p.segments {
 		if s.param && s.text == name {
 			return true

@@ -42,6 +42,7 @@ func (c *checker) routes() {
 		c.settings(path, &r.Settings, r.ownLimits)
 		c.manyLimits(problem.Key(path, "limits"), r.Limits)
 		c.matching(r, path)
+		c.limitParams(r, path)
 		c.answer(r, path)
 		c.combinations(r, path)
 	}
@@ -53,6 +54,27 @@ func (c *checker) routes() {
 func (c *checker) manyLimits(path string, limits []string) {
 	if n := len(limits); n > ratelimit.MaxLimits {
 		c.bad(path, fmt.Sprintf("keep %d, and let one limit's key do for several", ratelimit.MaxLimits), "%d limits apply at once, those of defaults and group included", n)
+	}
+}
+
+// limitParams reports limits by a parameter that the route's path does not have.
+func (c *checker) limitParams(r *Route, path string) {
+	for _, name := range r.Limits {
+		l := c.p.Limits[name]
+		if l == nil {
+			continue // which has been reported
+		}
+		at := c.at.KeyAt(path)
+		if i := slices.Index(r.ownLimits, name); i >= 0 {
+			at = c.at.At(problem.Item(problem.Key(path, "limits"), i))
+		}
+		for _, part := range l.Key {
+			for _, text := range r.Path {
+				if p, wrong, _ := parsePattern(text, r.IgnoreCase); part.Kind == ratelimit.KeyParam && part.Name != "" && wrong == "" && !p.hasParam(part.Name) {
+					c.Errorf(at, "name the limit on routes alone whose path has such a :name", "the limit %s counts by %s, and the path %s has none", quote(name), part, quote(text))
+				}
+			}
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/session"
 	"github.com/headgate/headgate/middleware/store"
@@ -37,10 +38,24 @@ func (r *Request) beginSubject() {
 	r.subject = ratelimit.Request{
 		Addr: r.Info.Addr, Bucket: r.Info.Bucket,
 		Route: r.Route.Name, Method: r.Method, Host: r.Host, Header: r.Header,
+		Query: r.Query, Params: (*pathParams)(r),
 	}
 	if r.Client != nil {
 		r.subject.Client, r.subject.Plan = r.Client.Name, r.Client.Plan
 	}
+}
+
+// pathParams are the parameters of a request's path as the limits count them.
+type pathParams Request
+
+// Param is what the route's :name matched. Where the route ignores case the app server does
+// too, so that a client must not get fresh counters by writing capitals.
+func (p *pathParams) Param(name string) string {
+	value := p.Match.Param(name)
+	if p.Route.Policy.IgnoreCase {
+		value = httpx.FoldPath(httpx.SegmentName(value)) // which must come first: it folds the digits of escapes, too
+	}
+	return value
 }
 
 var errNoRedis = errors.New("rate limits cannot be checked without Redis")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -155,6 +156,13 @@ func (l Limit) RequestFor(values ...string) (Request, error) {
 			r.Header.Set(p.Name, value)
 		case KeyCookie:
 			r.Header["Cookie"] = append(slices.Clone(r.Header["Cookie"]), p.Name+"="+value)
+		case KeyParam:
+			if r.Params == nil {
+				r.Params = namedParams{}
+			}
+			r.Params.(namedParams)[p.Name] = url.PathEscape(value)
+		case KeyQuery:
+			r.Query += url.QueryEscape(p.Name) + "=" + url.QueryEscape(value) + "&"
 		}
 	}
 	return r, nil

@@ -2,6 +2,7 @@ package ratelimit_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,26 @@ func TestInspectingConsumesNothing(t *testing.T) {
 			}
 		}
 	})
+}
+
+// An operator names a parameter by its value, however clients spell it.
+func TestInspectingAParameter(t *testing.T) {
+	t.Parallel()
+	c := newCounters(t, ratelimit.CountersOptions{})
+	x := limit("x", ratelimit.FixedWindow, 3, time.Hour)
+	x.Key = []ratelimit.KeyPart{{Kind: ratelimit.KeyParam, Name: "id"}, {Kind: ratelimit.KeyQuery, Name: "q[1]"}}
+	r := from("192.0.2.1")
+	r.Params, r.Query = params{"id": "a%2F%25;x"}, "q%5B1%5D=b%26%3B+%c3%A4"
+	l := newLimiter(t, c, x)
+	check(l, r)
+	previews, err := l.Peek(context.Background(), r)
+	if err != nil || !slices.Equal(previews[0].Key, []string{"a/%", "b&; ä"}) {
+		t.Fatalf("%+v, %v", previews, err)
+	}
+	states, err := c.Inspect(context.Background(), x, previews[0].Key...)
+	if err != nil || states[0].Remaining != 2 {
+		t.Fatalf("%+v, %v", states, err)
+	}
 }
 
 func TestInspectingTellsOfABan(t *testing.T) {

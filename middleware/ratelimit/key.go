@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/internal/suggest"
@@ -18,7 +20,7 @@ import (
 // KeyPart is one thing that makes up a limit's key.
 type KeyPart struct {
 	Kind KeyKind
-	Name string // of the header or cookie; otherwise empty
+	Name string // of the header, cookie, path or query parameter; otherwise empty
 }
 
 // KeyKind says where a key's part comes from.
@@ -34,17 +36,19 @@ const (
 	KeyMethod                 // the method; HEAD counts as GET
 	KeyHeader                 // a request header's first value
 	KeyCookie                 // a cookie's value
+	KeyParam                  // what a :name of the route's path matched
+	KeyQuery                  // a parameter of the query
 
 	keyUnknown KeyKind = 255 // of what could not be read
 )
 
-var kindNames = [...]string{"ip", "client", "user", "session", "route", "host", "method", "header", "cookie"}
+var kindNames = [...]string{"ip", "client", "user", "session", "route", "host", "method", "header", "cookie", "param", "query"}
 
 // keyWords are the ways to write a part.
-var keyWords = []string{"ip", "client", "user", "session", "route", "host", "method", "header:NAME", "cookie:NAME"}
+var keyWords = []string{"ip", "client", "user", "session", "route", "host", "method", "header:NAME", "cookie:NAME", "param:NAME", "query:NAME"}
 
-// ParseKeyPart reads ip, client, user, session, route, host, method,
-// header:NAME or cookie:NAME. Its error is a [problem.Problem].
+// ParseKeyPart reads ip, client, user, session, route, host, method, header:NAME,
+// cookie:NAME, param:NAME or query:NAME. Its error is a [problem.Problem].
 func ParseKeyPart(s string) (KeyPart, error) {
 	kind, name, named := strings.Cut(s, ":")
 	for k, known := range kindNames {
@@ -111,7 +115,17 @@ func (k KeyKind) String() string {
 	return fmt.Sprintf("KeyKind(%d)", uint8(k))
 }
 
-func (p KeyPart) named() bool { return p.Kind == KeyHeader || p.Kind == KeyCookie }
+func (p KeyPart) named() bool {
+	return p.Kind == KeyHeader || p.Kind == KeyCookie || p.Kind == KeyParam || p.Kind == KeyQuery
+}
+
+// nameFits reports whether the name is one that a request's header, cookie or parameter can have.
+func (p KeyPart) nameFits() bool {
+	if p.Kind == KeyParam || p.Kind == KeyQuery {
+		return p.Name != "" && utf8.ValidString(p.Name) && !strings.ContainsFunc(p.Name, func(r rune) bool { return !unicode.IsPrint(r) || r == ' ' })
+	}
+	return httpx.IsToken(p.Name)
+}
 
 // problem says what is wrong with the part, if anything is.
 func (p KeyPart) problem() (problem.Problem, bool) {
@@ -120,8 +134,12 @@ func (p KeyPart) problem() (problem.Problem, bool) {
 		return problem.New("", "use one of the kinds, such as KeyIP", "a limit can't count by the kind %d", p.Kind), true
 	case !p.named() && p.Name != "":
 		return problem.New("", "leave the name out", "the key %s takes no name, but has %s", p.Kind, problem.Quote(p.Name)), true
-	case p.named() && !httpx.IsToken(p.Name):
-		return problem.New("", "write it like header:X-Tenant or cookie:tenant", "%s names no %s", problem.Quote(p.String()), p.Kind), true
+	case p.named() && !p.nameFits():
+		what, mend := p.Kind.String(), "write it like header:X-Tenant or cookie:tenant"
+		if p.Kind == KeyParam || p.Kind == KeyQuery {
+			what, mend = "parameter", "write it like param:id or query:user"
+		}
+		return problem.New("", mend, "%s names no %s", problem.Quote(p.String()), what), true
 	}
 	return problem.Problem{}, false
 }
@@ -132,12 +150,16 @@ func (p KeyPart) NeedsSession() bool { return p.Kind == KeyUser || p.Kind == Key
 // identifies reports whether the part tells clients apart, rather than what
 // they ask for.
 func (p KeyPart) identifies() bool {
-	return p.Kind != KeyRoute && p.Kind != KeyHost && p.Kind != KeyMethod
+	switch p.Kind {
+	case KeyRoute, KeyHost, KeyMethod, KeyParam, KeyQuery:
+		return false
+	}
+	return true
 }
 
 // fallsBack reports whether the client's address stands in for the part where it is
-// missing: as it may of a client's identity, and of the route where none fits.
-func (p KeyPart) fallsBack() bool { return p.identifies() || p.Kind == KeyRoute }
+// missing: as it may of a client's identity, of the route where none fits, and of parameters.
+func (p KeyPart) fallsBack() bool { return p.Kind != KeyHost && p.Kind != KeyMethod }
 
 // digest stands for the values of a key: SHA-256 over all of them, each with
 // its kind and length before it, cut to 128 bits. So `a|b`, `c` is not `a`, `b|c`,
@@ -225,6 +247,10 @@ func (p KeyPart) value(r *Request) string {
 		return r.Header.Get(p.Name)
 	case KeyCookie:
 		return cookie(r.Header, p.Name)
+	case KeyParam:
+		return pathParam(r.Params, p.Name)
+	case KeyQuery:
+		return queryParam(r.Query, p.Name)
 	}
 	return ""
 }

@@ -41,9 +41,11 @@ type Limit struct {
 	// or token_bucket (a steady rate, with bursts). Default sliding_window.
 	Algorithm Algorithm `yaml:"algorithm"`
 	// What has a counter of its own: ip, client, user, session, route, host, method,
-	// header:NAME, cookie:NAME, or a list of them that together make one key. client, user and session
-	// count known ones alone, session those with a user alone, and fall back to the IP, as a missing header or cookie does.
-	// Default ip. Hazard: a key that only the client chooses (a header, a cookie) is no limit, as it may choose a new one each time.
+	// header:NAME, cookie:NAME, param:NAME (a :name of the route's path), query:NAME, or a list of them that together make one
+	// key. client, user and session count known ones alone, session those with a user alone, and fall back to the IP, as a missing
+	// header, cookie or parameter does. Parameters count decoded, in their first 1024 bytes; an empty one, or a query's with two different values,
+	// as a missing one. A path's parameter counts without its ;parameters, and in lower case where the route ignores case.
+	// Default ip. Hazard: a key that only the client chooses (a header, a cookie, a query) is no limit, as it may choose a new one each time.
 	Key []KeyPart `yaml:"key"`
 	// How many requests are admitted per window. Required, at least 1.
 	Requests int64 `yaml:"requests" config:"loosens" required:"say how many requests a window admits"`
@@ -154,13 +156,13 @@ type Ban struct {
 func (l *Limit) bans() bool { return l.Ban.After > 0 }
 
 // ClientChosen reports whether the limit's key consists of what the client is
-// free to choose (a header, a cookie, the host it asks for): a client that
-// chooses a new one each time is not limited. Validate warns of headers and cookies.
+// free to choose (a header, a cookie, a parameter, the host it asks for): a client that
+// chooses a new one each time is not limited. Validate warns of headers, cookies and the query's parameters.
 func (l Limit) ClientChosen() bool {
 	chosen := false
 	for _, p := range l.Key {
 		switch p.Kind {
-		case KeyHeader, KeyCookie, KeyHost:
+		case KeyHeader, KeyCookie, KeyHost, KeyParam, KeyQuery:
 			chosen = true
 		case KeyIP, KeyClient, KeyUser, KeySession:
 			return false

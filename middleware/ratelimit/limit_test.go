@@ -68,7 +68,7 @@ func TestOnlyKeysThatTheClientChoosesAreWarnedOf(t *testing.T) {
 	for key, want := range map[string]bool{
 		"ip": false, "client": false, "user": false, "session": false, "route": false, "method": false,
 		"header:X-Tenant": true, "cookie:id": true, "host": true,
-		"header:X-Tenant route": true, "ip header:X-Tenant": false, "cookie:id user": false,
+		"header:X-Tenant route": true, "ip header:X-Tenant": false, "query:q": true, "param:id": true, "ip query:q": false, "cookie:id user": false,
 	} {
 		parts, err := ratelimit.ParseKey(strings.Fields(key)...)
 		if err != nil {

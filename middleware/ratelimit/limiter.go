@@ -35,6 +35,7 @@ type Limiter struct {
 	counters  *Counters
 	headers   HeaderStyle
 	succeeded func(int, http.Header) bool
+	byParam   bool                     // a limit is keyed by a path's parameter
 	denials   []*httpx.RenderedProblem // per limit: the body of a denial by it alone
 	policy    []string                 // RateLimit-Policy where all limits apply, at their usual size
 }
@@ -62,6 +63,7 @@ func New(o Options) (*Limiter, error) {
 	for _, b := range limits {
 		l.denials = append(l.denials, problemBody(b.Name))
 		usual = append(usual, item{limit: b, variant: &b.base})
+		l.byParam = l.byParam || slices.ContainsFunc(b.Key, func(p KeyPart) bool { return p.Kind == KeyParam })
 	}
 	l.policy = []string{policyOf(usual)}
 	return l, nil

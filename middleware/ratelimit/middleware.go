@@ -59,7 +59,7 @@ func (l *Limiter) Middleware(o MiddlewareOptions) echo.MiddlewareFunc {
 			if o.Skip(c.Request()) {
 				return next(c)
 			}
-			req := o.request(c)
+			req := o.request(c, l)
 			res := l.Check(c.Request().Context(), &req, o.Batch(c.Request()))
 			if !res.Allowed() {
 				return o.deny(c, res)
@@ -85,7 +85,7 @@ func (l *Limiter) DenyStage(o MiddlewareOptions) echo.MiddlewareFunc {
 			if o.Skip(c.Request()) {
 				return next(c)
 			}
-			req := o.request(c)
+			req := o.request(c, l)
 			if res := l.Denied(&req); res != nil {
 				return o.deny(c, res)
 			}
@@ -116,8 +116,11 @@ func (o MiddlewareOptions) withDefaults() MiddlewareOptions {
 	return o
 }
 
-func (o *MiddlewareOptions) request(c echo.Context) Request {
+func (o *MiddlewareOptions) request(c echo.Context, l *Limiter) Request {
 	req := RequestOf(c.Request(), o.Route(c), o.Resolver)
+	if l.byParam {
+		req.Params = echoParams{c}
+	}
 	if o.Identify != nil {
 		req.Subject = o.Identify(c)
 	}

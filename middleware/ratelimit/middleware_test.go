@@ -312,3 +312,29 @@ func TestAMistakeInTheLimitsPanicsAtConstruction(t *testing.T) {
 	}()
 	ratelimit.Middleware(ratelimit.Options{Limits: []ratelimit.Limit{{Name: "x"}}})
 }
+
+// Echo hands on a parameter as it was sent where the path has an odd escape, else decoded.
+func TestMiddlewareCountsByTheParametersOfEchosRoute(t *testing.T) {
+	t.Parallel()
+	key, err := ratelimit.ParseKey("param:id", "query:q")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := echo.New()
+	e.GET("/:id/x", func(c echo.Context) error { return c.NoContent(http.StatusOK) }, ratelimit.Middleware(ratelimit.Options{
+		Limits: []ratelimit.Limit{{Name: "x", Key: key, Requests: 1, Window: time.Hour}},
+	}))
+	for _, tt := range []struct {
+		target string
+		want   int
+	}{
+		{"/a/x?q=1", 200}, {"/a;b/x?q=1", 429}, {"/a%3bb/x?q=%31", 429}, {"/a/x?q=2", 200}, {"/b/x?q=1", 200},
+		{"/5%25/x?q=1", 200}, {"/5%2525/x?q=1", 200}, {"/%2F5%25/x?q=1", 200}, {"/%2f5%25/x?q=1", 429},
+	} {
+		w := httptest.NewRecorder()
+		e.ServeHTTP(w, httptest.NewRequest("GET", tt.target, nil))
+		if w.Code != tt.want {
+			t.Errorf("%s: %d, want %d", tt.target, w.Code, tt.want)
+		}
+	}
+}

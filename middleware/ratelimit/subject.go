@@ -44,10 +44,21 @@ type Request struct {
 	Method string
 	Host   string
 	Header http.Header
+	// Query is what follows the ? of the target, as the client sent it.
+	Query string
+	// Params has what key param counts. Nil means that no path parameter is known.
+	Params Params
 	Subject
 
 	spare     *Result // of Denied, for Check
 	inspected bool    // an operator has named the values, of a session without its user
+}
+
+// Params are the parameters of a route's path.
+type Params interface {
+	// Param returns what the parameter of that name matched, percent-encoded with hex digits in
+	// upper case, and with its ;parameters; "" where there is none.
+	Param(name string) string
 }
 
 // RequestOf gathers what limits may be keyed by from an HTTP request: the
@@ -55,7 +66,7 @@ type Request struct {
 // the former, it is resolver's view of the request, or where that is nil the
 // peer's address.
 func RequestOf(r *http.Request, route string, resolver *clientip.Resolver) Request {
-	req := Request{Route: route, Method: r.Method, Host: r.Host, Header: r.Header}
+	req := Request{Route: route, Method: r.Method, Host: r.Host, Header: r.Header, Query: r.URL.RawQuery}
 	req.Subject, _ = FromContext(r.Context())
 	if info, ok := clientip.FromContext(r.Context()); ok {
 		req.Addr, req.Bucket = info.Addr, info.Bucket

@@ -121,7 +121,7 @@ func (l *Limit) validateKey(ps *problem.List) {
 			*ps = append(*ps, wrong)
 		}
 		switch p.Kind {
-		case KeyHeader, KeyCookie:
+		case KeyHeader, KeyCookie, KeyQuery:
 			chosen = true
 		case KeyIP, KeyClient, KeyUser, KeySession:
 			known = true
