@@ -108,6 +108,9 @@ func explainLive(cmd *cobra.Command, flags *adminFlags, q admin.Question, header
 func writeExplanation(out io.Writer, e *pipeline.Explanation) error {
 	w := &lines{out: out}
 	w.line("request", "%s %s%s%s from %s", e.Method, e.Host, e.Path, query(e.Query), e.Client)
+	if e.Denied != "" {
+		w.line("denied", "the client's network %s", e.Denied)
+	}
 	if e.Route != "" {
 		w.line("route", "%s (%s)", e.Route, e.Pattern)
 	}

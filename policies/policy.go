@@ -65,6 +65,9 @@ type Server struct {
 	// connection says. Hazard: a network that holds clients lets them choose
 	// their own address, and with it escape every limit.
 	TrustedProxies []netip.Prefix `yaml:"trusted_proxies"`
+	// Networks whose requests get 403 on every path, at the price of a 429: none of them is routed, limited or logged in. It goes by the
+	// client's address, as trusted_proxies tell it. `headgate block` does the same at run time. Default: none.
+	Deny []netip.Prefix `yaml:"deny" config:"tightens"`
 	// The header in which the trusted proxies name the client: x-forwarded-for or forwarded, of which all lines are
 	// read from the right, or one that holds a single address, such as cf-connecting-ip, x-real-ip or true-client-ip.
 	// That one alone is read. A single address is removed from requests of other peers. Hazard: a proxy that passes on

@@ -35,6 +35,7 @@ func (s *Server) Validate() []problem.Problem {
 				"every client is believed whatever address it claims, and escapes every limit")
 		}
 	}
+	s.validateDeny(&ps)
 	s.validateClientAddress(&ps)
 	problem.Between(&ps, "ipv6_prefix", s.IPv6Prefix, 32, 128)
 	problem.Between(&ps, "max_header_bytes", s.MaxHeaderBytes, 4<<10, 16<<20)
@@ -61,6 +62,24 @@ func (s *Server) validateTimes(ps *problem.List) {
 	}
 	if s.WriteTimeout > 0 && s.WriteTimeout < seconds(1) {
 		ps.Add("write_timeout", "choose 1s or more, or 0s for no bound", "a client whose line falters for a moment would lose its answer")
+	}
+}
+
+// validateDeny warns where clients are denied by mistake.
+func (s *Server) validateDeny(ps *problem.List) {
+	for i, network := range s.Deny {
+		path := problem.Item("deny", i)
+		if network.IsValid() && network.Bits() == 0 {
+			ps.Warn(path, "name the networks of those whom you do not want", "every client is denied")
+			continue
+		}
+		for _, proxies := range s.TrustedProxies {
+			if network.Overlaps(proxies) {
+				ps.Warn(path, "take "+proxies.String()+" out of it, or out of server.trusted_proxies",
+					"it covers trusted proxies: what they ask for themselves is denied, and all of their clients' requests that do not name the client")
+				break
+			}
+		}
 	}
 }
 

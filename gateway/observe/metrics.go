@@ -21,6 +21,7 @@ type Metrics struct {
 	InFlight   prometheus.Gauge                     // requests being answered now
 	LogDropped prometheus.Counter                   // access log lines that were lost
 
+	DeniedNetwork      prometheus.Counter // requests from networks that are denied
 	UntrustedForwarded prometheus.Counter // requests whose peer names a client and is not trusted
 
 	decisions    *series[decided, prometheus.Counter]
@@ -101,6 +102,10 @@ func NewMetrics(version string) *Metrics {
 			Name: "headgate_requests_in_flight",
 			Help: "Requests being answered now.",
 		}),
+		DeniedNetwork: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "headgate_denied_network_requests_total",
+			Help: "Requests answered 403 because server.deny or a block holds the client's address.",
+		}),
 		UntrustedForwarded: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "headgate_untrusted_forwarded_total",
 			Help: "Requests with X-Forwarded-For or Forwarded from a peer that is not in trusted_proxies; behind a proxy that is missing there, all clients share one limit.",
@@ -137,7 +142,7 @@ func NewMetrics(version string) *Metrics {
 		ConstLabels: prometheus.Labels{"version": version},
 	})
 	info.Set(1)
-	m.Registry.MustRegister(requests, duration, m.InFlight, m.LogDropped, m.UntrustedForwarded,
+	m.Registry.MustRegister(requests, duration, m.InFlight, m.LogDropped, m.DeniedNetwork, m.UntrustedForwarded,
 		decisions, m.checks, m.checksFailed, attempts, attemptTime, waiting, m.waitsRefused,
 		m.reloads, m.reloadFailed, m.policyLoaded, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

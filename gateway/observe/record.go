@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"net/netip"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -22,6 +23,7 @@ type Record struct {
 	Duration  time.Duration // duration_ms: until the response was complete
 	Route     string        // route: its name; left out where none fitted
 	Upstream  string        // upstream: the server that answered
+	Denied    netip.Prefix  // denied_network: the network that refuses the client, of server.deny or of a block
 	Limit     string        // limit: the limit that denied it
 	DryRun    string        // dry_run: the limit that would have denied it
 	Cache     string        // cache: hit, miss, stale, ...
@@ -58,6 +60,10 @@ func (e *Record) AppendJSON(b []byte) []byte {
 	b = strconv.AppendFloat(b, float64(e.Duration.Microseconds())/1000, 'f', -1, 64)
 	b = appendField(b, "route", e.Route)
 	b = appendField(b, "upstream", e.Upstream)
+	if e.Denied.IsValid() {
+		b = append(b, `,"denied_network":"`...)
+		b = append(e.Denied.AppendTo(b), '"')
+	}
 	b = appendField(b, "limit", e.Limit)
 	b = appendField(b, "dry_run", e.DryRun)
 	b = appendField(b, "cache", e.Cache)

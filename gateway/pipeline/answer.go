@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/ratelimit"
@@ -24,17 +25,19 @@ type Answer struct {
 	body        []byte
 	contentType string
 	limits      *ratelimit.Result // of a denial
+	rendered    *httpx.RenderedProblem
 }
 
 // form is how an Answer is written.
 type form uint8
 
 const (
-	asProblem form = iota // problem details (RFC 9457), or grpc-status for a gRPC client
-	asDenial              // as the limits deny: their fields, and problem details made beforehand
-	asPage                // a page in the place of problem details
-	asFixed               // what the policy answers, in the place of an app server
-	asBare                // fields without a body
+	asProblem  form = iota // problem details (RFC 9457), or grpc-status for a gRPC client
+	asDenial               // as the limits deny: their fields, and problem details made beforehand
+	asPage                 // a page in the place of problem details
+	asFixed                // what the policy answers, in the place of an app server
+	asBare                 // fields without a body
+	asRendered             // problem details made beforehand, at the price of a denial
 )
 
 // refuse returns an answer with problem details.

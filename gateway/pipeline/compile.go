@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/gateway/observe"
+	"github.com/headgate/headgate/internal/networks"
 	"github.com/headgate/headgate/internal/seldom"
 	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/middleware/clientip"
@@ -45,9 +46,11 @@ type Pipeline struct {
 	matcher  *policies.Matcher
 	clients  apiClients
 	limits   map[string]ratelimit.Limit
-	affinity map[string]string // the cookie of an upstream that chooses servers by one
-	routes   []*Route          // by the matcher's index
-	unrouted *Route            // of requests that none of them fits; nil where nothing limits these
+	affinity map[string]string        // the cookie of an upstream that chooses servers by one
+	routes   []*Route                 // by the matcher's index
+	denied   networks.Table[struct{}] // of server.deny
+	every    []Stage                  // of every request, before its route is known
+	unrouted *Route                   // of requests that none of them fits; nil where nothing limits these
 	live     Backends
 	lines    lines
 }
@@ -93,6 +96,8 @@ func New(policy *policies.Policy, parts Parts) (*Pipeline, error) {
 	if p.matcher, err = policies.NewMatcher(policy.Routes); err != nil {
 		return nil, err
 	}
+	p.denied = compileNetworks(policy.Server.Deny)
+	p.every = p.everyRequest()
 	for name, l := range policy.Limits {
 		p.limits[name] = *l
 	}

@@ -46,6 +46,7 @@ type Explanation struct {
 	// Stage is the one that answers.
 	Stage string `json:"stage,omitempty"`
 
+	Denied   string           `json:"denied_network,omitempty"` // the network that refuses the client, and what says so
 	Route    string           `json:"route,omitempty"`
 	Pattern  string           `json:"pattern,omitempty"`
 	Others   []OtherRoute     `json:"other_routes,omitempty"`
@@ -97,7 +98,7 @@ func (p *Pipeline) Explain(ctx context.Context, q Question) (*Explanation, error
 		return nil, err
 	}
 	e := &Explanation{Method: r.Method, Client: r.Info.Addr.String(), Query: r.Query}
-	if !r.explain(everyRequest, e) || r.Route == nil {
+	if !r.explain(p.every, e) || r.Route == nil {
 		return e, nil
 	}
 	r.explain(r.Route.stages, e)
@@ -173,7 +174,9 @@ func (p *Pipeline) question(ctx context.Context, q Question) (*Request, error) {
 }
 
 func explainTarget(r *Request, e *Explanation) {
-	e.Host, e.Path = r.Authority, r.Path.RawPath
+	if e.Host, e.Path = r.Authority, r.Path.RawPath; r.Denied.IsValid() {
+		e.Path = r.rawPath() // it was not normalised
+	}
 }
 
 // explainRoute says which route takes the request, and why the others do not.

@@ -53,6 +53,9 @@ func (r *Request) observe(res *echo.Response) {
 		m.InFlight.Dec()
 		m.Request(record.Route, record.Method, record.Status, record.Duration)
 	}
+	if r.Denied.IsValid() && parts.Metrics != nil {
+		parts.Metrics.DeniedNetwork.Inc()
+	}
 	if parts.AccessLog != nil {
 		parts.AccessLog.Line(record.AppendJSON)
 	}
@@ -72,6 +75,7 @@ func (r *Request) describe(to *observe.Record, res *echo.Response) {
 	if r.Info.Addr.IsValid() {
 		to.ClientIP = r.Info.Addr.String()
 	}
+	to.Denied = r.Denied
 	if r.Client != nil {
 		to.Client = r.Client.Name
 	}

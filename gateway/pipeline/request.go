@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"sync/atomic"
 	"time"
@@ -38,6 +39,7 @@ type Request struct {
 	ContentLength int64 // of the body; -1 where it is not declared
 
 	// What the stages found, in their order.
+	Denied   netip.Prefix     // denied network: that refuses the client; the zero Prefix where none does
 	Path     httpx.NormalPath // normalise
 	Host     string           // normalise: without port, what routes are matched by
 	asked    policies.Request

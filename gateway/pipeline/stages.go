@@ -18,6 +18,7 @@ type Stage struct {
 
 // The names of the stages.
 const (
+	StageDenied      = "denied network"
 	StageNormalise   = "normalise"
 	StageRoute       = "route"
 	StageIdentity    = "identity"
@@ -31,9 +32,15 @@ const (
 )
 
 // everyRequest lists the stages that come before a route is known.
-var everyRequest = []Stage{
-	{StageNormalise, normalise, explainTarget},
-	{StageRoute, findRoute, explainRoute},
+func (p *Pipeline) everyRequest() []Stage {
+	var stages []Stage
+	if p.denies() {
+		stages = append(stages, Stage{StageDenied, refuseNetwork, explainNetwork}) // 403, on every path
+	}
+	return append(stages,
+		Stage{StageNormalise, normalise, explainTarget},
+		Stage{StageRoute, findRoute, explainRoute},
+	)
 }
 
 // stagesOf lists the stages of a route, in the order in which its requests meet them.
@@ -66,9 +73,9 @@ func stagesOf(rt *Route) []Stage {
 // Run takes a request through the stages until one of them answers it. Nil means that
 // the cache or an app server has.
 func (p *Pipeline) Run(r *Request) *Answer {
-	for i := range everyRequest {
-		r.Stage = everyRequest[i].Name
-		if a := everyRequest[i].Run(r); a != nil {
+	for i := range p.every {
+		r.Stage = p.every[i].Name
+		if a := p.every[i].Run(r); a != nil {
 			return a
 		}
 	}

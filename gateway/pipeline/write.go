@@ -26,6 +26,11 @@ func (a *Answer) write(r *Request) {
 		a.limits.Deny(res, r.http)
 		return
 	}
+	if a.form == asRendered && !listener.IsGRPC(r.http) {
+		a.rendered.SetHeader(h, "")
+		a.rendered.Send(res, r.http)
+		return
+	}
 	switch a.form {
 	case asPage, asFixed:
 		a.writeBody(r)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,6 +29,7 @@ func (h *harness) compare(ctx context.Context, e *Expectation, got *observed) []
 	o := &got.record
 	c.value("route", e.Route, o.Route)
 	c.value("denied_by", e.DeniedBy, o.Limit)
+	c.network(e.Network, o.Denied)
 	c.value("client", e.Client, o.Client)
 	c.value("user", e.User, o.User)
 	c.session(e.Session, o.SessionNeeded)
@@ -66,6 +68,15 @@ func (c *comparison) value(what string, want *Want, got string) {
 	if !want.matches(values...) {
 		c.differ(what, want.String(), orNone(values))
 	}
+}
+
+// network compares the network that refuses the client.
+func (c *comparison) network(want *Want, got netip.Prefix) {
+	if got.IsValid() {
+		c.value("denied_network", want, got.String())
+		return
+	}
+	c.value("denied_network", want, "")
 }
 
 // text compares a body. Line breaks at its end are ignored.

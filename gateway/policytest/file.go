@@ -88,6 +88,7 @@ type Expectation struct {
 	Status    []int
 	Route     *Want
 	DeniedBy  *Want
+	Network   *Want // that refuses the client
 	Client    *Want
 	User      *Want
 	Session   string // needed, or not-needed

@@ -197,15 +197,16 @@ func (d *decoder) phases(n *yaml.Node, s *Step) {
 func (d *decoder) expectation(n *yaml.Node) Expectation {
 	e := Expectation{Position: d.at(n)}
 	d.mapping(n, "what is expected", fields{
-		"status":    func(n *yaml.Node) { e.Status = d.statuses(n) },
-		"route":     func(n *yaml.Node) { e.Route = d.wantName(n, "route") },
-		"denied_by": func(n *yaml.Node) { e.DeniedBy = d.wantName(n, "limit") },
-		"client":    func(n *yaml.Node) { e.Client = d.wantName(n, "client") },
-		"user":      func(n *yaml.Node) { e.User = d.want(n) },
-		"session":   func(n *yaml.Node) { e.Session = d.word(n, sessionNeeded, sessionNotNeeded) },
-		"cache":     func(n *yaml.Node) { e.Cache = d.word(n, cacheWords...) },
-		"headers":   func(n *yaml.Node) { e.Header = d.wantHeader(n) },
-		"body":      func(n *yaml.Node) { e.Body = d.want(n) },
+		"status":         func(n *yaml.Node) { e.Status = d.statuses(n) },
+		"route":          func(n *yaml.Node) { e.Route = d.wantName(n, "route") },
+		"denied_by":      func(n *yaml.Node) { e.DeniedBy = d.wantName(n, "limit") },
+		"denied_network": func(n *yaml.Node) { e.Network = d.want(n) },
+		"client":         func(n *yaml.Node) { e.Client = d.wantName(n, "client") },
+		"user":           func(n *yaml.Node) { e.User = d.want(n) },
+		"session":        func(n *yaml.Node) { e.Session = d.word(n, sessionNeeded, sessionNotNeeded) },
+		"cache":          func(n *yaml.Node) { e.Cache = d.word(n, cacheWords...) },
+		"headers":        func(n *yaml.Node) { e.Header = d.wantHeader(n) },
+		"body":           func(n *yaml.Node) { e.Body = d.want(n) },
 		"remaining": func(n *yaml.Node) {
 			d.pairs(n, "what remains of limits", func(name string, key, value *yaml.Node) {
 				d.requireName(key, "limit", name)

@@ -64,6 +64,7 @@ const (
 	badRequest
 	notFound
 	methodNotAllowed
+	deniedNetwork
 	maintenance
 )
 
@@ -138,6 +139,8 @@ func (e *engine) decide(r *logs.Record) verdict {
 // outcomeOf maps the answer of a stage to what the report counts.
 func outcomeOf(stage string, status int) outcome {
 	switch {
+	case stage == pipeline.StageDenied:
+		return deniedNetwork
 	case stage == pipeline.StageMaintenance:
 		return maintenance
 	case stage == pipeline.StageDenyCache || stage == pipeline.StageAdmit:

@@ -46,6 +46,10 @@ func (rp *replayer) notes() []string {
 	if rp.report.Live.OnlyLive > 0 && slices.ContainsFunc(e.limits, func(name string) bool { return !e.policy.Limits[name].Count.All() }) {
 		n = append(n, "What was denied live has no answer of the app's: limits that count by the answer took the denial for it.")
 	}
+	if rp.refused > 0 {
+		n = append(n, fmt.Sprintf("Live, %s requests were refused by server.deny or by blocks (headgate block). Here the policy's server.deny alone counts; nothing is known of blocks.",
+			count(rp.refused)))
+	}
 	if e.cache != nil {
 		n = append(n, "The cache figures are an estimate. A log does not tell what the origin says (Cache-Control, Vary, Set-Cookie, its own tags) or what cookies and Authorization "+
 			"the client sent: any of these may keep an answer out of the cache.")

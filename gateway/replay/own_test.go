@@ -25,6 +25,7 @@ func TestWhatOurOwnLogTellsBeyondOthersIsHeeded(t *testing.T) {
 		denied       map[string]int64 // by limit
 		cache        replay.CacheCount
 		maintenance  int64
+		networks     int64
 	}{
 		{name: "what the gateway refused itself counts by its status", policy: `
 limits: {l: {algorithm: fixed_window, requests: 1, window: 1m, count: [401]}}
@@ -52,6 +53,12 @@ limits: {l: {algorithm: fixed_window, requests: 1, window: 1m}}
 routes: [{path: /work, upstream: shop, limits: l, maintenance: {}}, {path: /let, upstream: shop, limits: l, maintenance: {allow: [192.0.2.1/32]}}]`,
 			lines:  []string{own(0, "GET", "/work", 200, byApp), own(0, "GET", "/work", 200, byApp), own(0, "GET", "/let", 200, byApp), own(s, "GET", "/let", 200, byApp)},
 			denied: map[string]int64{"l": 1}, maintenance: 2},
+		{name: "a network of server.deny asks no limit", policy: `
+server: {deny: [192.0.2.0/24]}
+limits: {l: {algorithm: fixed_window, requests: 1, window: 1m}}
+routes: [{path: /*, upstream: shop, limits: l}]`,
+			lines:    []string{own(0, "GET", "/", 200, byApp), own(s, "GET", "/%00", 403, `,"denied_network":"192.0.2.1/32","error":"denied network"`)},
+			networks: 2},
 		{name: "a denial is of the limit that the gateway asks first", policy: `
 limits:
   users: {algorithm: fixed_window, requests: 1, window: 1m, key: user}
@@ -88,6 +95,12 @@ routes: [{path: /*, upstream: shop, cache: c}]`,
 			}
 			if r.Policy.Maintenance != tt.maintenance {
 				t.Errorf("%d under maintenance", r.Policy.Maintenance)
+			}
+			if r.Policy.Networks != tt.networks || r.Policy.Unmatched.Top != nil && tt.networks > 0 {
+				t.Errorf("%d of denied networks, %+v", r.Policy.Networks, r.Policy.Unmatched)
+			}
+			if told := strings.Contains(strings.Join(r.Notes, " "), "nothing is known of blocks"); told != (tt.networks > 0) {
+				t.Errorf("notes: %q", r.Notes)
 			}
 		})
 	}

@@ -135,6 +135,7 @@ type replayer struct {
 	agents  agents
 	first   int64
 	last    int64
+	refused int64 // requests that a network's denial or block refused live
 }
 
 func newReplayer(o Options) (*replayer, error) {
@@ -169,6 +170,9 @@ func (rp *replayer) add(r *logs.Record) {
 	rp.report.Requests++
 	rp.first, rp.last = min(rp.first, r.At), max(rp.last, r.At)
 	rp.addAgent(r)
+	if r.Own != nil && r.Own.DeniedNetwork {
+		rp.refused++
+	}
 
 	v := rp.policy.engine.decide(r)
 	client := rp.policy.add(r, &v)

@@ -68,8 +68,9 @@ type PolicyResult struct {
 	Name         string         `json:"name"`
 	Admitted     int64          `json:"admitted"`
 	Denied       int64          `json:"denied"`
-	DryRunDenied int64          `json:"dry_run_denied"` // admitted, but for dry_run
-	Maintenance  int64          `json:"maintenance"`    // answered 503 by a route's maintenance
+	DryRunDenied int64          `json:"dry_run_denied"`            // admitted, but for dry_run
+	Networks     int64          `json:"denied_networks,omitempty"` // answered 403 by server.deny
+	Maintenance  int64          `json:"maintenance"`               // answered 503 by a route's maintenance
 	Limits       []LimitResult  `json:"limits"`
 	Routes       []RouteResult  `json:"routes"`
 	CutOff       CutOff         `json:"cut_off"`

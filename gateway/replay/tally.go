@@ -64,7 +64,7 @@ func (t *tally) add(r *logs.Record, v *verdict) *client {
 	route := &nowhere
 	if v.route >= 0 {
 		route = &t.routes[v.route]
-	} else if v.outcome != passed {
+	} else if v.outcome != passed && v.outcome != deniedNetwork {
 		t.addUnmatched(r, v)
 	}
 	route.Requests++
@@ -133,6 +133,8 @@ func statusOf(o outcome) int {
 		return http.StatusMethodNotAllowed
 	case denied:
 		return http.StatusTooManyRequests
+	case deniedNetwork:
+		return http.StatusForbidden
 	case maintenance:
 		return http.StatusServiceUnavailable
 	}
@@ -169,6 +171,7 @@ func (t *tally) result() PolicyResult {
 		Admitted:     t.counts[passed],
 		Denied:       t.counts[denied],
 		DryRunDenied: t.dryRun,
+		Networks:     t.counts[deniedNetwork],
 		Maintenance:  t.counts[maintenance],
 		Limits:       t.limitResults(),
 		Routes:       t.routes,

@@ -77,6 +77,7 @@ func (t textReport) outcome(r *Report) {
 	add("admitted", p.Admitted)
 	add("denied", p.Denied)
 	add("denied, but for dry_run", p.DryRunDenied)
+	add("network of server.deny, 403", p.Networks)
 	add("under maintenance, 503", p.Maintenance)
 	add("no route, 404", p.Unmatched.NotFound)
 	add("no such method, 405", p.Unmatched.MethodNotAllowed)

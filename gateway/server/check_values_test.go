@@ -232,6 +232,7 @@ var checkedValues = map[string][]string{
 
 	"policies.Server.listen":                 {`"127.0.0.1:0"`, `":99999"`, `["127.0.0.1:0", "127.0.0.1:0"]`, `"127.0.0.1:0x"`},
 	"policies.Server.tls":                    {"off", "on", `{cert_file: "", key_file: ""}`, `{cert_file: "${KEY}", key_file: "${CERT}"}`},
+	"policies.Server.deny":                   {"192.0.2.0/24", "[192.0.2.1, 2001:db8::/32, 192.0.2.0/24, 192.0.2.1]", "10.0.0.0/33"},
 	"policies.Server.trusted_proxies":        {"10.0.0.0/8", "[10.1.2.3/8, ::1]", "nowhere"},
 	"policies.Server.client_ip_header":       {"forwarded", "x-real-ip", "cf-connecting-ip", "x-forwarded-fro", "X-Real-IP", `"x real ip"`, `""`},
 	"policies.Server.trusted_hops":           {"1", "0", "-1", "32", "33"},

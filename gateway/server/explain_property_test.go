@@ -42,7 +42,7 @@ func TestExplainSaysWhatServeDoes(t *testing.T) {
 func drawPolicy(t *rapid.T) string {
 	one := func(label string, of ...string) string { return rapid.SampledFrom(of).Draw(t, label) }
 	var b strings.Builder
-	fmt.Fprintf(&b, "version: 1\nserver: {max_body: 1KiB, rate_limit_headers: %s}\n", one("headers", "draft", "legacy", "off"))
+	fmt.Fprintf(&b, "version: 1\nserver: {max_body: 1KiB, deny: [192.0.2.66], rate_limit_headers: %s}\n", one("headers", "draft", "legacy", "off"))
 	b.WriteString("upstreams: {app: {servers: [\"http://app.test\"]}}\n")
 	b.WriteString("clients: {acme: {key_sha256: 5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8, plan: gold}}\n")
 	b.WriteString("session: {login_path: /login}\n")
@@ -160,7 +160,7 @@ func (w *explained) drawRequest(t *rapid.T) drawn {
 		target: one("target", "/", "/a", "/a/7", "/a/7?id=1", "/a/7?id=1&utm_source=x", "/a/../login", "/login", "/signin", "/signin", "/b/1/c", "/a//7", "/a/%2e%2e/x", "/a/..%2Fx", "/x%00", "/%7Ea/é"),
 		host:   one("host", "a.test", "A.test:80", "b.test.", "other", "", "bad host", "[::1]:8080"),
 		scheme: one("scheme", "http", "https"),
-		addr:   one("addr", "192.0.2.7", "192.0.2.8", "2001:db8::1"),
+		addr:   one("addr", "192.0.2.7", "192.0.2.8", "192.0.2.66", "2001:db8::1"),
 		header: http.Header{},
 	}
 	choices := map[string][]string{

@@ -33,6 +33,8 @@ func parseHeadgate(line []byte, r *Record, in *interner) error {
 			r.Took, err = parseMillis(v.bytes())
 		case "route":
 			own.Route = in.of(v.bytes())
+		case "denied_network":
+			own.DeniedNetwork = true
 		case "limit":
 			own.Limit = in.of(v.bytes())
 		case "client":

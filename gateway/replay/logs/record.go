@@ -24,6 +24,7 @@ type Record struct {
 // Own is what Headgate's access log says beyond others.
 type Own struct {
 	Route         string // the route that took the request
+	DeniedNetwork bool   // server.deny or a block refused its network
 	Limit         string // the limit that denied it
 	Client        string // the owner of the API key that the client sent
 	User          string // the user of the session that the client sent
