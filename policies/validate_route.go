@@ -2,6 +2,7 @@ package policies
 
 import (
 	"fmt"
+	"net/http"
 	"net/textproto"
 	"net/url"
 	"slices"
@@ -108,6 +109,8 @@ func (c *checker) matching(r *Route, path string) {
 			c.bad(at, "write it like GET", "%s is not a method", quote(method))
 		case method != strings.ToUpper(method):
 			c.bad(at, "write "+strings.ToUpper(method)+"; methods are case-sensitive", "no client sends the method %s", quote(method))
+		case method == http.MethodTrace || method == http.MethodConnect:
+			c.bad(at, "remove it", "the gateway answers %s with 405 on every path", method)
 		case slices.Contains(r.Methods[:i], method):
 			c.bad(at, "remove one", "%s stands twice", quote(method))
 		}

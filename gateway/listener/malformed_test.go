@@ -195,9 +195,15 @@ var malformedRequests = []malformed{
 	{"no Host in HTTP/1.0", "", "GET /attack HTTP/1.0\r\n\r\n", 200, "/attack", false},
 	{"absolute form, other Host", "", "GET http://b/attack HTTP/1.1\r\nHost: a\r\n\r\n", 200, "http://b/attack", true},
 
+	// RFC 9112 section 3.2: a target has no fragment.
+	{"fragment", "listener", "GET /attack#x HTTP/1.1\r\nHost: a\r\n\r\n", 400, "", false},
+	{"fragment in the query", "listener", "GET /attack?a#x HTTP/1.1\r\nHost: a\r\n\r\n", 400, "", false},
+	{"fragment in absolute form", "listener", "GET http://a/attack#x HTTP/1.1\r\nHost: a\r\n\r\n", 400, "", false},
+	{"nothing but a fragment", "", "GET # HTTP/1.1\r\nHost: a\r\n\r\n", 400, "", false},
+
 	// Sizes. The limits of this test are 8 KiB and 100 lines.
-	{"long request line", "net/http", "GET /attack" + strings.Repeat("a", 9000) + " HTTP/1.1\r\nHost: a\r\n\r\n", 431, "", false},
-	{"endless request line", "net/http", "GET /attack" + strings.Repeat("a", 100_000), 431, "", false},
+	{"long request line", "net/http", "GET /attack" + strings.Repeat("a", 9000) + " HTTP/1.1\r\nHost: a\r\n\r\n", 414, "", false},
+	{"endless request line", "net/http", "GET /attack" + strings.Repeat("a", 100_000), 414, "", false},
 	{"long header line", "net/http", get("X: " + strings.Repeat("a", 9000)), 431, "", false},
 	{"long header name", "net/http", get(strings.Repeat("X", 9000) + ": a"), 431, "", false},
 	{"long header together", "net/http", get(strings.Repeat("X: "+strings.Repeat("a", 100)+"\r\n", 90) + "Y: z"), 431, "", false},

@@ -12,7 +12,7 @@ import (
 // RequestError is why a request was refused, or its body cut off, before or
 // while the Handler dealt with it.
 type RequestError struct {
-	// Status is that of the answer: 400, 408, 417, 431, 501 or 505.
+	// Status is that of the answer: 400, 408, 414, 417, 431, 501 or 505.
 	Status int
 	// Reason says in half a sentence what is wrong. It repeats nothing that the
 	// client has sent.

@@ -67,7 +67,7 @@ func New(o Options) (*Server, error) {
 		if err != nil {
 			return nil, fmt.Errorf("listener: %w", err)
 		}
-		s.tls = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: cert.get}
+		s.tls = &tls.Config{MinVersion: tls.VersionTLS12, CipherSuites: cipherSuites(), GetCertificate: cert.get}
 		if o.HTTP2 {
 			s.tls.NextProtos = append(s.tls.NextProtos, protoHTTP2)
 		}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/headgate/headgate/internal/httpx"
+	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/policies"
 )
 
@@ -50,11 +51,17 @@ func normalise(r *Request) *Answer {
 	if r.Method == http.MethodConnect {
 		return refuse(http.StatusMethodNotAllowed, "This is not a forward proxy: CONNECT is not served here.").with("Allow", "")
 	}
+	if r.Method == http.MethodTrace { // RFC 9110 section 9.3.8: the app server would send back what the gateway has added
+		return refuse(http.StatusMethodNotAllowed, "TRACE is not forwarded.").with("Allow", "")
+	}
 	if r.Target == "*" { // RFC 9112 section 3.2.4: it asks about the server itself
 		if r.Method != http.MethodOptions {
 			return refuse(http.StatusBadRequest, "The target * is for OPTIONS alone.")
 		}
 		return r.answered(Answer{Status: http.StatusNoContent, Detail: "the gateway answers for itself", form: asBare})
+	}
+	if left, limited := proxy.MaxForwards(r.Method, r.Header); limited && left == 0 {
+		return r.answered(Answer{Status: http.StatusNoContent, Detail: "the gateway answers for itself, as Max-Forwards says", form: asBare})
 	}
 	path, err := httpx.NormalizePath(raw)
 	if err != nil {

@@ -278,6 +278,18 @@ func TestUnknownMethodsPass(t *testing.T) {
 	if a := g.raw("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\nConnection: close\r\n\r\n"); a.StatusCode != 405 {
 		t.Errorf("CONNECT: %d", a.StatusCode)
 	}
+	if a := g.raw("GET / HTTP/1.0\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"); a.StatusCode != 200 || a.field("Upgrade")+a.field("Connection") != "" {
+		t.Errorf("an upgrade of HTTP/1.0: %d %s", a.StatusCode, a.text)
+	}
+	if a := g.do("TRACE", "/"); a.StatusCode != 405 || a.Header.Get("Allow") != "" {
+		t.Errorf("TRACE: %d", a.StatusCode)
+	}
+	if a := g.do("OPTIONS", "/", "Max-Forwards", "0"); a.StatusCode != 204 || a.text != "" {
+		t.Errorf("OPTIONS that is not to be forwarded: %d %s", a.StatusCode, a.text)
+	}
+	if a := g.do("OPTIONS", "/", "Max-Forwards", "3"); a.StatusCode != 200 || a.field("Max-Forwards") != "2" {
+		t.Errorf("OPTIONS: %d %s", a.StatusCode, a.text)
+	}
 }
 
 func TestWhatARewriteMakesOfAPathIsNormalisedOrRefused(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 
 // Error is why a message is refused.
 type Error struct {
-	// Status is what a server answers such a request with: 400, 417, 431, 501 or 505. A client that is sent such a
+	// Status is what a server answers such a request with: 400, 414, 417, 431, 501 or 505. A client that is sent such a
 	// response has no use for it.
 	Status int
 	// Reason says in half a sentence what is wrong. It repeats nothing that the peer has sent.
@@ -20,6 +20,11 @@ func malformed(reason string) *Error { return &Error{http.StatusBadRequest, reas
 
 func tooLarge(reason string) *Error {
 	return &Error{http.StatusRequestHeaderFieldsTooLarge, reason}
+}
+
+// targetTooLong is the refusal of a request line of more than limit bytes.
+func targetTooLong(limit int) *Error {
+	return &Error{http.StatusRequestURITooLong, "the request line is larger than the " + strconv.Itoa(limit) + " bytes that are allowed"}
 }
 
 // HeadTooLarge is the refusal of a head of more than limit bytes.

@@ -58,6 +58,9 @@ func (h *RequestHead) requestLine(line string) *Error {
 	if !ok1 || !ok2 || !httpx.IsToken(method) || target == "" || len(proto) != len("HTTP/1.1") || !h.parseTarget(method, target) {
 		return malformed("the request line is malformed")
 	}
+	if strings.IndexByte(target, '#') >= 0 { // section 3.2 has no fragment; app servers cut it off, or take it for the path's
+		return malformed("the request target has a fragment")
+	}
 	h.Method, h.Target, h.Proto = constant(method), target, constant(proto)
 	h.Minor = int(proto[len(proto)-1] - '0')
 	return nil

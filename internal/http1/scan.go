@@ -30,13 +30,13 @@ func (s *HeadScanner) Next(data []byte, l Limits) (int, *Error) {
 		i := bytes.IndexByte(data[s.line:], '\n')
 		if i < 0 {
 			if len(data) > l.Head {
-				return 0, HeadTooLarge(l.Head)
+				return 0, s.tooLarge(l.Head)
 			}
 			return 0, nil
 		}
 		end := s.line + i + 1
 		if end > l.Head {
-			return 0, HeadTooLarge(l.Head)
+			return 0, s.tooLarge(l.Head)
 		}
 		line := data[s.line:end]
 		if len(line) < 2 || line[len(line)-2] != '\r' {
@@ -57,6 +57,14 @@ func (s *HeadScanner) Next(data []byte, l Limits) (int, *Error) {
 			return 0, tooLarge("there are too many header lines")
 		}
 	}
+}
+
+// tooLarge is the refusal of a head of more than limit bytes: 414 where they are all of the request's line.
+func (s *HeadScanner) tooLarge(limit int) *Error {
+	if s.lines == 0 && s.FirstLine == nil {
+		return targetTooLong(limit)
+	}
+	return HeadTooLarge(limit)
 }
 
 // Fields returns how many header lines a complete head has.

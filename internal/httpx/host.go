@@ -43,7 +43,7 @@ func NormalizeHost(raw, scheme string) (NormalHost, error) {
 			name, port = raw[:i], raw[i+1:]
 		}
 		name = strings.TrimSuffix(name, ".")
-		if !ValidHostName(name) {
+		if !isRegName(name) {
 			return NormalHost{}, ErrBadHost
 		}
 		name = strings.ToLower(name)
@@ -64,8 +64,19 @@ func NormalizeHost(raw, scheme string) (NormalHost, error) {
 	return NormalHost{name, name}, nil
 }
 
+// isRegName reports whether s is labels with dots between them, of what RFC 3986 section 3.2.2 allows in a name: that
+// is more than names in DNS have. An encoded octet is not taken, as it is another spelling; nor is a comma, which is
+// what some make of two Host lines.
+func isRegName(s string) bool {
+	return validLabels(s, func(c byte) bool { return isHostByte(c) || strings.IndexByte("~!$&'()*+;=", c) >= 0 })
+}
+
 // ValidHostName reports whether s is labels of letters, digits, - and _ with dots between them.
-func ValidHostName(s string) bool {
+func ValidHostName(s string) bool { return validLabels(s, isHostByte) }
+
+func isHostByte(c byte) bool { return IsAlnum(c) || c == '-' || c == '_' }
+
+func validLabels(s string, valid func(byte) bool) bool {
 	if s == "" || len(s) > 253 {
 		return false
 	}
@@ -77,8 +88,7 @@ func ValidHostName(s string) bool {
 			if before == '.' {
 				return false
 			}
-		case c|0x20 >= 'a' && c|0x20 <= 'z', c >= '0' && c <= '9', c == '-', c == '_':
-		default:
+		case !valid(c):
 			return false
 		}
 		before = c

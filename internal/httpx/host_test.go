@@ -23,6 +23,8 @@ func TestHostsAreBroughtIntoOneForm(t *testing.T) {
 		{"my_host:8080", "http", "my_host", "my_host:8080"},
 		{"xn--bcher-kva.example", "http", "xn--bcher-kva.example", "xn--bcher-kva.example"},
 		{"192.0.2.1:81", "http", "192.0.2.1", "192.0.2.1:81"},
+		{"0.0.0.0=5000", "http", "0.0.0.0=5000", "0.0.0.0=5000"}, // RFC 3986 section 3.2.2: a name
+		{"A~!$&'()*+;=.b:81", "http", "a~!$&'()*+;=.b", "a~!$&'()*+;=.b:81"},
 		{"[::1]", "http", "[::1]", "[::1]"},
 		{"[0:0:0:0:0:0:0:1]:8080", "http", "[::1]", "[::1]:8080"},
 		{"[2001:DB8::A]:443", "https", "[2001:db8::a]", "[2001:db8::a]"},

@@ -10,7 +10,8 @@ import (
 // parseNode reads an address as sockets and proxies write it: alone, or with a port; an
 // IPv6 address then in brackets, and with a zone perhaps. The form is RFC 7239's node
 // (section 6), with the brackets optional where there is no port. The result is
-// unmapped and has no zone; false is for all that names no address.
+// unmapped and has no zone; false is for all that names no address that a client can
+// have: :: and 0.0.0.0 mean that there is none, and multicast is for groups.
 func parseNode(s string) (netip.Addr, bool) {
 	host := s
 	switch {
@@ -37,7 +38,8 @@ func parseNode(s string) (netip.Addr, bool) {
 	if err != nil || zoned && (zone == "" || addr.Is4()) {
 		return netip.Addr{}, false
 	}
-	return addr.Unmap(), true
+	addr = addr.Unmap()
+	return addr, !addr.IsUnspecified() && !addr.IsMulticast()
 }
 
 // isPort accepts RFC 7239's node-port: one to five digits, or an obfuscated one such as

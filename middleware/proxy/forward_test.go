@@ -72,6 +72,34 @@ func TestUnknownMethodsAreForwarded(t *testing.T) {
 	if res.StatusCode != http.StatusNotImplemented {
 		t.Errorf("CONNECT: %d", res.StatusCode)
 	}
+	res = raw(t, gw, "TRACE / HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n")
+	if res.StatusCode != http.StatusNotImplemented {
+		t.Errorf("TRACE: %d", res.StatusCode)
+	}
+}
+
+// RFC 9110 section 7.6.2.
+func TestOptionsAreForwardedAsOftenAsTheClientSays(t *testing.T) {
+	t.Parallel()
+	app := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s %q", r.Method, r.Header["Max-Forwards"])
+	})
+	gw := gateway(t, proxy.Config{Servers: servers(app.URL)}, proxy.RouteOptions{})
+	for _, tt := range []struct{ method, send, want string }{
+		{"OPTIONS", "1", `OPTIONS ["0"]`},
+		{"OPTIONS", "10", `OPTIONS ["9"]`},
+		{"OPTIONS", "0", ""},
+		{"OPTIONS", "000", ""},
+		{"OPTIONS", "-1", `OPTIONS ["-1"]`},
+		{"OPTIONS", "many", `OPTIONS ["many"]`},
+		{"GET", "0", `GET ["0"]`},
+	} {
+		req, _ := http.NewRequest(tt.method, gw.URL, nil)
+		req.Header.Set("Max-Forwards", tt.send)
+		if got := do(t, req); got.body != tt.want || got.err != nil {
+			t.Errorf("%s with %s arrived as %q, %v", tt.method, tt.send, got.body, got.err)
+		}
+	}
 }
 
 func TestHostIsPreservedUnlessTheRouteRewritesIt(t *testing.T) {

@@ -89,6 +89,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+func (h *Handler) notImplemented(why string) *Error {
+	return &Error{Status: http.StatusNotImplemented, Kind: KindBadRequest, Upstream: h.upstream.name, Err: errors.New(why)}
+}
+
 // Forward forwards the request and passes the response on. A non-nil error is
 // an *Error, and nothing has been written then.
 //
@@ -97,9 +101,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // the client sees that the response is truncated. Middleware that recovers from
 // panics, or that stores responses, must let this one pass.
 func (h *Handler) Forward(w http.ResponseWriter, r *http.Request) error {
-	if r.Method == http.MethodConnect {
-		return &Error{Status: http.StatusNotImplemented, Kind: KindBadRequest, Upstream: h.upstream.name,
-			Err: errors.New("CONNECT is for forward proxies")}
+	switch r.Method {
+	case http.MethodConnect:
+		return h.notImplemented("CONNECT is for forward proxies")
+	case http.MethodTrace: // RFC 9110 section 9.3.8: what comes back has in it what the gateway has added
+		return h.notImplemented("TRACE is not forwarded")
+	}
+	if left, limited := MaxForwards(r.Method, r.Header); limited && left == 0 {
+		w.WriteHeader(http.StatusNoContent)
+		return nil
 	}
 	if looped := h.upstream.CameBack(r); looped != nil {
 		return looped

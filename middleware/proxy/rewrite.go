@@ -20,7 +20,10 @@ func (tx *transaction) rewrite() *Error {
 	if in.ContentLength == 0 {
 		out.Body, out.Trailer = nil, nil
 	}
-	upgrade := upgradeType(in.Header)
+	upgrade := ""
+	if in.ProtoAtLeast(1, 1) { // RFC 9110 section 7.8: in HTTP/1.0 it is ignored
+		upgrade = upgradeType(in.Header)
+	}
 	if !isPrintable(upgrade) {
 		return tx.newError(KindBadRequest, http.StatusBadRequest, fmt.Errorf("the protocol %q to switch to is malformed", upgrade))
 	}
@@ -32,6 +35,7 @@ func (tx *transaction) rewrite() *Error {
 		out.Header["Connection"], out.Header["Upgrade"] = connectionUpgrade, []string{upgrade}
 	}
 	appendVia(out.Header, in.ProtoMajor, in.ProtoMinor, cmp.Or(tx.up.options.Pseudonym, defaultPseudonym), &tx.values.via)
+	countForward(in.Method, out.Header)
 	if s := tx.pool.sticky; s != nil {
 		httpx.CutCookie(out.Header, s.name)
 	}
