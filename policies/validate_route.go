@@ -49,6 +49,7 @@ func (c *checker) routes() {
 	}
 	c.conflicts()
 	c.spellings()
+	c.logins()
 }
 
 // manyLimits reports more limits than one request can be asked about at once.
