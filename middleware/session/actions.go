@@ -27,7 +27,7 @@ type LogoutScope string
 const (
 	LogoutNone       LogoutScope = ""
 	LogoutSession    LogoutScope = "session"    // this session
-	LogoutEverywhere LogoutScope = "everywhere" // all of the user's
+	LogoutEverywhere LogoutScope = "everywhere" // all of the user's at this host, or in the cookie's domain
 )
 
 // ParseActions reads what the app server asks for on a route of this mode, as

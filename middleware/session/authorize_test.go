@@ -22,6 +22,9 @@ func decide(t testing.TB, m *session.Manager, b *browser, route session.Route, r
 }
 
 func newRequest(method, target string, headers ...string) *http.Request {
+	if strings.HasPrefix(target, "/") {
+		target = "http://shop.example" + target // where the browsers of the tests log in
+	}
 	r := httptest.NewRequest(method, target, nil)
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])

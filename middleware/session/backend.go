@@ -72,6 +72,7 @@ type swapped struct {
 // entry is a session in its user's index.
 type entry struct {
 	handle  string
-	created int64 // Unix milliseconds
-	seen    int64 // as in the record; 0: the session is about to end by itself
+	created int64  // Unix milliseconds
+	seen    int64  // as in the record; 0: the session is about to end by itself
+	host    string // as in the record; "": noted by a version whose records have none
 }

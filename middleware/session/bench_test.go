@@ -46,7 +46,7 @@ func BenchmarkRequest(b *testing.B) {
 	memoryUser.start(b, inMemory, login).mustAnswer(session.HeaderLogin, "42", session.HeaderMerge, `{"cart":{"items":[1,2,3],"total":10.50}}`)
 
 	request := func(by *browser) *http.Request {
-		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r := httptest.NewRequest(http.MethodGet, "http://shop.example/", nil)
 		if c := by.current(); c != nil {
 			r.AddCookie(c)
 		}

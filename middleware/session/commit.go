@@ -96,28 +96,27 @@ func (rs *RequestSession) commit(ctx context.Context, a Actions) (*http.Cookie, 
 	return nil, nil
 }
 
-// logout ends the session, and with it the one that it replaced or that
-// replaced it: a login's two cookies are one session to the user.
+// logout ends all sessions that the client has presented: one that it leaves would be the
+// client's again with the next request.
 func (rs *RequestSession) logout(ctx context.Context, scope LogoutScope) (*http.Cookie, error) {
 	if rs.err != nil {
 		return nil, rs.err // there may be a session, which would go on
 	}
-	if s := rs.session; s != nil {
-		ended := []string{s.Ref}
-		for _, handle := range []string{s.record.Replaces, s.record.Replaced} {
-			if handle != "" {
-				ended = append(ended, handle)
-			}
-		}
-		var err error
-		if scope == LogoutEverywhere && s.User != "" {
-			err = rs.m.endAll(ctx, s.User, ended)
-		} else {
-			err = rs.m.end(ctx, s.User, ended...)
-		}
-		if err != nil {
+	ended := ownedOf(rs.others)
+	everywhere := scope == LogoutEverywhere && rs.session != nil && rs.session.User != ""
+	if s := rs.session; s != nil && !everywhere {
+		ended = append(ended, s.record.owned(s.Ref))
+	}
+	if err := rs.m.endOwned(ctx, ended); err != nil {
+		return nil, err
+	}
+	if s := rs.session; everywhere { // the one that counts comes last, so that the client has one to try again with
+		if err := rs.m.endAll(ctx, s.User, rs.request.Host, s.record.owned(s.Ref).handles); err != nil {
 			return nil, err
 		}
+	}
+	rs.others = nil
+	if rs.session != nil {
 		rs.m.remember.Delete(rs.sum)
 		rs.session = nil
 	}
@@ -142,7 +141,7 @@ func (rs *RequestSession) begin(ctx context.Context, merge map[string]any) (*htt
 func (rs *RequestSession) newRecord(user string) *record {
 	now := rs.m.now().UnixMilli()
 	return &record{
-		User: user, Created: now, Seen: now,
+		User: user, Host: rs.m.boundTo(rs.request.Host), Created: now, Seen: now,
 		Addr: clientAddr(rs.request), Agent: clientAgent(rs.request),
 	}
 }

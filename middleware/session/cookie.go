@@ -9,11 +9,10 @@ import (
 	"github.com/headgate/headgate/internal/httpx"
 )
 
-// maxCandidates bounds how many cookies of our name are looked at. More than
-// one arrives where an operator has changed the cookie's domain or path, or
-// where a sibling host has planted one: the first that is a live session
-// counts.
-const maxCandidates = 3
+// maxPresented bounds the well-formed cookies of our name that are looked up for one request, in
+// bytes of their values: as much as most servers take of one header line. Cookies that are not
+// well-formed do not count, so that none of them can push out a live one.
+const maxPresented = 8 << 10
 
 const macLen = 43 // SHA-256 in base64url
 
@@ -66,9 +65,14 @@ type presented struct {
 // candidates returns the well-formed tokens among the request's cookies, and
 // whether any cookie has our name.
 func (s *Settings) candidates(h http.Header) (named bool, found []presented) {
+	left := maxPresented
 	for value := range httpx.CookieValues(h["Cookie"], s.Cookie.Name) {
 		named = true
-		if t, ok := s.verify(value); ok && len(found) < maxCandidates {
+		if len(value) > left {
+			continue
+		}
+		if t, ok := s.verify(value); ok {
+			left -= len(value)
 			found = append(found, presented{t, t.sum()})
 		}
 	}

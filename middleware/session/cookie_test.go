@@ -38,7 +38,7 @@ func TestCookieAttributes(t *testing.T) {
 		}
 
 		// Deleting it takes the same name, domain and path.
-		r := httptest.NewRequest(http.MethodPost, "/", nil)
+		r := httptest.NewRequest(http.MethodPost, "http://shop.example/", nil)
 		r.AddCookie(&http.Cookie{Name: b.current().Name, Value: b.value()})
 		rs := m.ForRequest(r, logout)
 		if err := rs.Load(t.Context()); err != nil {
@@ -137,7 +137,7 @@ func TestALiveSessionIsFoundAmongCookiesOfOneName(t *testing.T) {
 			"__Host-session=" + b.value() + "; __Host-session=" + dead,
 			"__Host-session=junk; a=b; __Host-session=\"" + b.value() + "\"",
 		} {
-			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r := httptest.NewRequest(http.MethodGet, "http://shop.example/", nil)
 			r.Header.Set("Cookie", line)
 			rs := f.instances[1].ForRequest(r, required)
 			if err := rs.Load(t.Context()); err != nil || rs.Session() == nil {
@@ -194,7 +194,7 @@ func FuzzCookie(f *testing.F) {
 	f.Add("s=" + strings.Repeat("A", 67))
 	f.Add("a=1; s=x;;s=; s")
 	f.Fuzz(func(t *testing.T, line string) {
-		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r := httptest.NewRequest(http.MethodGet, "http://shop.example/", nil)
 		r.Header["Cookie"] = []string{line}
 		rs := m.ForRequest(r, optional)
 		if err := rs.Load(t.Context()); err != nil || rs.Session() != nil {

@@ -38,7 +38,7 @@
 // [Save], [LogIn], [Renew] and [LogOut].
 //
 // The files in the order in which a request meets them: request.go, cookie.go,
-// token.go, record.go, authorize.go, csrf.go, forward.go, assertion.go,
+// token.go, open.go, record.go, binding.go, authorize.go, csrf.go, forward.go, assertion.go,
 // actions.go, commit.go, login.go, users.go, response.go. protocol.go has the headers
 // between gateway and app servers, echo.go and gorilla.go the two ways for an app
 // in the same process, backend.go, redis.go, redistrip.go and memory.go where records lie.
@@ -52,6 +52,12 @@
 //     request writes has one time, the Redis' write_timeout.
 //   - An ID that this package has not issued opens no session and becomes none
 //     (session fixation). A login begins another session, with another handle.
+//   - A session is valid at the host it was made at, whatever the port, or in the
+//     cookie's domain. Users of one name at two hosts are two users: a logout
+//     everywhere, and a login too many, end the sessions of one host alone.
+//   - Of several cookies of our name, the session that replaced another counts,
+//     else the later one. A logout ends all that were presented. The request waits
+//     for one round trip however many there are, of which 8 KiB are looked up.
 //   - The ID is renewed on demand, and once it is Settings.RotateEvery old. The
 //     old one ends 30 seconds after the new one was first presented, not after it
 //     was issued: a response that is lost logs no client out. Parallel requests

@@ -44,7 +44,7 @@ func TestWhatAClientSendsUnderOurNamesDoesNotArrive(t *testing.T) {
 		var b browser
 		b.start(t, f.instances[0], login).mustAnswer(session.HeaderLogin, "müller", session.HeaderMerge, `{"città":"Forlì","emoji":"🦆","del":"\u007f"}`)
 		for _, live := range []bool{false, true} {
-			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r := httptest.NewRequest(http.MethodGet, "http://shop.example/", nil)
 			r.Header["headgate_user"] = []string{"admin"}
 			r.Header["Headgate-User"] = []string{"admin", "root"}
 			r.Header["Headgate-Session-Ref"] = []string{"x"}
@@ -123,7 +123,7 @@ func TestAResponseIsCleaned(t *testing.T) {
 	m := newManager(t, session.Options{})
 	for mode, kept := range map[session.Mode]int{session.Optional: 1, session.Off: 2} {
 		h := http.Header{"Headgate-Login": {"42"}, "headgate_logout": {"session"}, "Set-Cookie": {"__Host-session=mine", "a=1"}}
-		m.ForRequest(httptest.NewRequest(http.MethodGet, "/", nil), session.Route{Mode: mode}).TakeActions(h)
+		m.ForRequest(httptest.NewRequest(http.MethodGet, "http://shop.example/", nil), session.Route{Mode: mode}).TakeActions(h)
 		if len(h) != 1 || len(h["Set-Cookie"]) != kept {
 			t.Errorf("%s: left %v", mode, h)
 		}

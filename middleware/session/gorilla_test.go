@@ -37,7 +37,7 @@ func bareStore(t *testing.T, server *redistest.Server) sessions.Store {
 // within runs one request against a store, as a handler would, and takes the
 // cookie.
 func (b *browser) within(s sessions.Store, handle func(r *http.Request, w http.ResponseWriter, s *sessions.Session) error) error {
-	r, w := httptest.NewRequest(http.MethodPost, "/", nil), httptest.NewRecorder()
+	r, w := httptest.NewRequest(http.MethodPost, "http://shop.example/", nil), httptest.NewRecorder()
 	if c := b.current(); c != nil {
 		r.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
 	}
@@ -294,7 +294,7 @@ func TestAnIDSetByTheAppIsNotTaken(t *testing.T) {
 			t.Fatal(err)
 		}
 		ref := victim.get(t, f.instances[0]).session().Ref
-		r, w := httptest.NewRequest(http.MethodGet, "/", nil), httptest.NewRecorder()
+		r, w := httptest.NewRequest(http.MethodGet, "http://shop.example/", nil), httptest.NewRecorder()
 		s := sessions.NewSession(f.instances[0], cookieName)
 		s.ID, s.Values["b"] = ref, 2
 		s.Options = &sessions.Options{MaxAge: 60}
@@ -314,7 +314,7 @@ func TestGorillaIsToldThatRedisIsAway(t *testing.T) {
 	var b browser
 	retry(t, func() error { return b.within(m, set("a", 1)) })
 	server.Stop()
-	r, w := httptest.NewRequest(http.MethodGet, "/", nil), httptest.NewRecorder()
+	r, w := httptest.NewRequest(http.MethodGet, "http://shop.example/", nil), httptest.NewRecorder()
 	r.AddCookie(b.current())
 	s, err := m.Get(r, cookieName)
 	if s == nil || !errors.Is(err, session.ErrUnavailable) {
@@ -329,7 +329,7 @@ func TestGorillaIsToldThatRedisIsAway(t *testing.T) {
 func TestAnotherCookieNameIsRefused(t *testing.T) {
 	t.Parallel()
 	m := newManager(t, session.Options{})
-	s, err := m.Get(httptest.NewRequest(http.MethodGet, "/", nil), "other")
+	s, err := m.Get(httptest.NewRequest(http.MethodGet, "http://shop.example/", nil), "other")
 	if s == nil || err == nil {
 		t.Fatalf("session %v, error %v", s, err)
 	}

@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -95,6 +96,7 @@ type browser struct {
 	mu     sync.Mutex
 	cookie *http.Cookie
 	ctx    context.Context // of its requests; nil: Background
+	host   string          // that it asks; "": shop.example
 }
 
 func (b *browser) current() *http.Cookie {
@@ -136,7 +138,7 @@ func (b *browser) start(t testing.TB, m *session.Manager, route session.Route) *
 	if route.Mode == session.Login || route.Mode == session.Logout {
 		method = http.MethodPost
 	}
-	r := httptest.NewRequest(method, "http://shop.example/cart", nil)
+	r := httptest.NewRequest(method, "http://"+cmp.Or(b.host, "shop.example")+"/cart", nil)
 	r.Header.Set("User-Agent", "Test/1.0")
 	r.RemoteAddr = "192.0.2.7:4711"
 	if c := b.current(); c != nil {

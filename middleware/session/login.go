@@ -63,7 +63,7 @@ func (b *beginning) taking(old *record) (*record, error) {
 
 // store makes the two round trips.
 func (b *beginning) store(ctx context.Context) error {
-	m, user := b.rs.m, b.actions.Login
+	m, user, host := b.rs.m, b.actions.Login, b.rs.request.Host
 	text, err := b.record.encode()
 	if err != nil {
 		return err
@@ -91,7 +91,7 @@ func (b *beginning) store(ctx context.Context) error {
 		return err
 	}
 	entered := m.enter(second, b.token.handle, b.record)
-	excess := m.excess(*listed, b.token.handle, b.record.Replaces)
+	excess := m.excess(*listed, host, b.token.handle, b.record.Replaces)
 	second.remove(excess...)
 	if m.backend.ordered() {
 		second.leave(user, excess...)
@@ -102,7 +102,7 @@ func (b *beginning) store(ctx context.Context) error {
 	if rewritten.ended || rewritten.present != nil {
 		return ErrEnded // revoked before its client had it
 	}
-	if more := m.excess(without(*entered, excess...), b.token.handle, b.record.Replaces); len(more) > 0 {
+	if more := m.excess(without(*entered, excess...), host, b.token.handle, b.record.Replaces); len(more) > 0 {
 		// The user has logged in elsewhere in between.
 		if err := m.end(ctx, user, more...); err != nil {
 			return err

@@ -201,7 +201,7 @@ func (b *memoryBackend) reindex(user string, ttl time.Duration, change func([]en
 		if until := now.Add(ttl); until.After(expires) {
 			expires = until
 		}
-		return keptIndex{entries, expires}, len(user) + len(entries)*(handleLen+32), expires, len(entries) > 0
+		return keptIndex{entries, expires}, len(user) + len(entries)*(handleLen+64), expires, len(entries) > 0
 	})
 	return entries
 }

@@ -9,8 +9,7 @@ import (
 // noted as seen, and an ID that arrives for the first time does not end the older ones.
 // A caller that explains what would become of a request uses it in Load's place.
 func (rs *RequestSession) Peek(ctx context.Context) error {
-	_, err := rs.read(ctx)
-	return err
+	return rs.read(ctx)
 }
 
 // Assume returns a RequestSession as if Load had found a live session of id, which has

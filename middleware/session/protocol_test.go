@@ -108,7 +108,7 @@ func TestWhatIsDueIsCommittedOnce(t *testing.T) {
 		}
 		wantUser(t, b.start(t, f.instances[1], optional), "-")
 		// What an app server has had committed is not committed again.
-		rs = f.instances[0].ForRequest(httptest.NewRequest(http.MethodPost, "/", nil), login)
+		rs = f.instances[0].ForRequest(httptest.NewRequest(http.MethodPost, "http://shop.example/", nil), login)
 		if _, err := rs.Commit(t.Context(), session.Actions{Login: "43"}); err != nil {
 			t.Fatal(err)
 		}

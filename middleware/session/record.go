@@ -21,7 +21,7 @@ const (
 	maxIDs = 32
 )
 
-// record is a session as it is stored, under its handle. User, Created and the
+// record is a session as it is stored, under its handle. User, Host, Created and the
 // handle never change; everything else does, by compare-and-swap on Revision.
 //
 // Version and Revision come first and in this order: the swap script compares
@@ -31,6 +31,7 @@ type record struct {
 	Version  int             `json:"v"`
 	Revision uint64          `json:"n"`
 	User     string          `json:"user,omitempty"` // empty: anonymous
+	Host     string          `json:"host,omitempty"` // where it is valid: see binding.go; empty: made before records had it, and valid nowhere
 	Created  int64           `json:"created"`
 	Seen     int64           `json:"seen"`               // at the last touch
 	Ends     int64           `json:"ends,omitempty"`     // set once the session of a later login has been presented
@@ -96,7 +97,7 @@ func (r *record) find(sum digest) int {
 
 // live reports whether the session is valid at now under these timeouts.
 func (r *record) live(now time.Time, s *Settings) bool {
-	return s.remaining(r, now) > 0
+	return r.Host != "" && s.remaining(r, now) > 0
 }
 
 // remaining is how much longer the session lives if it gets no more requests.

@@ -12,7 +12,7 @@ import (
 )
 
 // redisBackend keeps one string per session, and per user one sorted set of
-// handles by creation and one hash of when each was last seen. A user's keys lie in one
+// handles by creation and one hash of when each was last seen, and where it is valid. A user's keys lie in one
 // slot of a Cluster, and sessions in others, so no step spans both; the order of the steps
 // makes that safe: see users.go.
 type redisBackend struct {
@@ -66,7 +66,8 @@ return {redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES'), redis.call('HGETALL'
 
 // retireScript changes only what is there, which has an expiry.
 const retireScript = `
-if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then redis.call('HSET', KEYS[1], ARGV[1], '0') end
+local seen = redis.call('HGET', KEYS[1], ARGV[1])
+if seen then redis.call('HSET', KEYS[1], ARGV[1], (string.gsub(seen, '^%d+', '0'))) end
 return 0`
 
 func (b *redisBackend) key(handle string) string { return b.redis.Key("session", handle) }

@@ -224,7 +224,7 @@ func TestWithoutOurCookieRedisIsNotAsked(t *testing.T) {
 		"__Host-session=" + strings.Repeat("A", 67),                                 // well-formed, unsigned
 		"__Host-session=" + strings.Repeat("A", 67) + "." + strings.Repeat("A", 43), // badly signed
 	} {
-		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r := httptest.NewRequest(http.MethodGet, "http://shop.example/", nil)
 		r.Header.Set("Cookie", cookie)
 		rs := m.ForRequest(r, optional)
 		batch := redis.NewBatch()
@@ -260,7 +260,7 @@ func TestALiveSessionCostsOneCommandOnASharedRoundTrip(t *testing.T) {
 	before, others := server.CommandCount(t, "get"), commands(t, server)
 	const requests = 50
 	for i := range requests {
-		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r := httptest.NewRequest(http.MethodGet, "http://shop.example/", nil)
 		r.AddCookie(b.current())
 		rs := m.ForRequest(r, required)
 		if id, ok := rs.Remembered(); i > 0 && (!ok || id.User != "42") {
@@ -365,7 +365,7 @@ func TestASessionThatEndsBetweenReadingAndTouchingIsNone(t *testing.T) {
 	var b browser
 	b.login(t, m, "42")
 	c.Advance(2 * time.Minute) // a touch is due
-	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r := httptest.NewRequest(http.MethodGet, "http://shop.example/", nil)
 	r.AddCookie(b.current())
 	rs := m.ForRequest(r, required)
 	batch := redis.NewBatch()

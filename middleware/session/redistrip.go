@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -94,7 +95,7 @@ func (t *redisTrip) remove(handles ...string) {
 }
 
 func (t *redisTrip) enter(user string, e entry, ttl time.Duration) *[]entry {
-	return t.entries(t.b.add.Eval(t.b.userKeys(user), e.handle, e.created, e.seen, ttl.Milliseconds()))
+	return t.entries(t.b.add.Eval(t.b.userKeys(user), e.handle, e.created, strconv.FormatInt(e.seen, 10)+" "+e.host, ttl.Milliseconds()))
 }
 
 func (t *redisTrip) list(user string) *[]entry {
@@ -130,14 +131,19 @@ func (t *redisTrip) entries(call *store.Call) *[]entry {
 		if err != nil {
 			return unavailable(err)
 		}
-		seen := make(map[string]int64)
-		for handle, at := range pairs(reply[1]) {
-			seen[handle] = at
+		notes := make(map[string]string)
+		for handle, note := range pairs(reply[1]) {
+			notes[handle] = note
 		}
-		for handle, created := range pairs(reply[0]) {
-			e := entry{handle: handle, created: created, seen: created}
-			if at, ok := seen[handle]; ok { // else noted by a version that did not say when
-				e.seen = at
+		for handle, score := range pairs(reply[0]) {
+			created, err := strconv.ParseFloat(score, 64)
+			if err != nil {
+				continue
+			}
+			e := entry{handle: handle, created: int64(created), seen: int64(created)}
+			seen, host, _ := strings.Cut(notes[handle], " ")
+			if at, err := strconv.ParseInt(seen, 10, 64); err == nil { // else noted by a version that did not say when
+				e.seen, e.host = at, host
 			}
 			*list = append(*list, e)
 		}
@@ -147,14 +153,13 @@ func (t *redisTrip) entries(call *store.Call) *[]entry {
 }
 
 // pairs yields what a flat reply says of each handle.
-func pairs(reply any) iter.Seq2[string, int64] {
+func pairs(reply any) iter.Seq2[string, string] {
 	flat, _ := reply.([]any)
-	return func(yield func(string, int64) bool) {
+	return func(yield func(handle, said string) bool) {
 		for i := 0; i+1 < len(flat); i += 2 {
 			handle, _ := flat[i].(string)
-			text, _ := flat[i+1].(string)
-			at, err := strconv.ParseFloat(text, 64) // a score is a float
-			if err == nil && !yield(handle, int64(at)) {
+			said, _ := flat[i+1].(string)
+			if !yield(handle, said) {
 				return
 			}
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -93,8 +92,10 @@ type RequestSession struct {
 	session *Session // what Load found
 	token   token    // and what opened it
 	sum     digest
-	former  string // the handle that a login in this request has replaced
-	err     error  // what Load returned
+	others  []opened // the live sessions of other cookies, which do not count
+	unbound []opened // sessions from before records said where they are valid
+	former  string   // the handle that a login in this request has replaced
+	err     error    // what Load returned
 
 	named      bool         // a cookie of our name came, be it junk
 	touchLater bool         // the touch is left to Commit: a login, which replaces the session, needs none
@@ -154,9 +155,14 @@ func (rs *RequestSession) AddTo(batch *store.Batch) {
 // store did not answer, so that there may be a session or not. Authorize treats
 // that as the route wants, and Commit returns it, so that a caller may ignore it.
 func (rs *RequestSession) Load(ctx context.Context) error {
-	dead, err := rs.read(ctx)
-	for i := range rs.presented[:dead] {
-		rs.m.remember.Delete(rs.presented[i].sum)
+	if err := rs.read(ctx); err != nil {
+		return err
+	}
+	rs.endUnbound(ctx)
+	for i := range rs.presented {
+		if p := &rs.presented[i]; rs.session == nil || p.sum != rs.sum {
+			rs.m.remember.Delete(p.sum)
+		}
 	}
 	if rs.session != nil {
 		rs.remember()
@@ -164,7 +170,7 @@ func (rs *RequestSession) Load(ctx context.Context) error {
 			rs.touch(ctx)
 		}
 	}
-	return err
+	return nil
 }
 
 // remember notes whose the cookie is, for requests to come.
@@ -176,43 +182,6 @@ func (rs *RequestSession) remember() {
 			return id, len(id.User) + len(id.Ref), now.Add(rememberFor), true
 		})
 	}
-}
-
-// read reads the records of the request's cookies, and opens the first that is live.
-// dead is how many cookies before it, or in all, have no live session.
-func (rs *RequestSession) read(ctx context.Context) (dead int, err error) {
-	if !rs.HasToken() {
-		return 0, nil
-	}
-	rs.AddTo(nil)
-	texts, err := rs.fetch.done(ctx)
-	for err == nil && dead < len(texts) {
-		var found bool
-		if found, err = rs.open(dead, texts[dead]); found || err != nil {
-			break
-		}
-		dead++
-	}
-	rs.err = err
-	return dead, err
-}
-
-// open takes the record that was found for candidate i, if it opens it.
-func (rs *RequestSession) open(i int, text []byte) (bool, error) {
-	if text == nil {
-		return false, nil
-	}
-	r, err := decodeRecord(text)
-	if err != nil {
-		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	now := rs.m.now()
-	if !r.live(now, &rs.m.set) || !r.valid(r.find(rs.presented[i].sum), now) {
-		return false, nil
-	}
-	rs.token, rs.sum = rs.presented[i].token, rs.presented[i].sum
-	rs.take(r)
-	return true, nil
 }
 
 func (rs *RequestSession) take(r *record) {

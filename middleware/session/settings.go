@@ -55,7 +55,8 @@ type CookieOptions struct {
 	SameSite SameSite `yaml:"same_site"`
 	// Sent over TLS alone. Default true. Hazard: false lets anybody on the network take the session.
 	Insecure bool `yaml:"secure" config:"not"`
-	// The domain whose sub-domains get the cookie, too. Default "": this host alone.
+	// The domain whose sub-domains get the cookie, too, and where a session made in it is valid. Default "": this host alone.
+	// Hazard: each app in the domain can log its users in at all others. Sessions made under a domain end when it is changed or removed.
 	Domain string `yaml:"domain"`
 	// The path below which the cookie is sent. Default /.
 	Path string `yaml:"path"`

@@ -19,17 +19,17 @@ import (
 //     handles never come back. The next reader of the index removes it.
 //   - the index expires with the session that could live longest, and each
 //     touch enters the session again, should the index have been lost.
-//   - an entry says when its session was created and last seen, so that a login knows
-//     without reading them which sessions are one too many.
+//   - an entry says when its session was created and last seen, and where it is valid, so
+//     that a login knows without reading them which sessions are one too many.
 //
-// Logout everywhere thus removes what the index names: at most
+// Logout everywhere thus removes what the index names for the host: at most
 // Settings.MaxPerUser sessions and those in between, without a second key in
-// every request.
+// every request. Operators see and end the sessions of all hosts: see [Manager.RevokeUser].
 //
 // A login is two round trips, and what orders them is what needs the reply of the first: see
 // [RequestSession.login].
 
-// List returns a user's live sessions, newest first.
+// List returns a user's live sessions at all hosts, newest first.
 func (m *Manager) List(ctx context.Context, user string) ([]Info, error) {
 	entries, err := m.indexed(ctx, user)
 	if err != nil || len(entries) == 0 {
@@ -61,7 +61,7 @@ func (m *Manager) Revoke(ctx context.Context, ref string) (bool, error) {
 	return true, m.end(ctx, r.User, handle)
 }
 
-// RevokeUser ends all sessions of a user, from the next request on, on every
+// RevokeUser ends all sessions of a user at all hosts, from the next request on, on every
 // instance, and returns how many there were.
 func (m *Manager) RevokeUser(ctx context.Context, user string) (int, error) {
 	ctx = store.Writing(ctx)
@@ -88,33 +88,71 @@ func (m *Manager) indexed(ctx context.Context, user string) ([]entry, error) {
 	return *entries, nil
 }
 
-// end removes sessions and then their index entries: in the other order a
-// failure in between would leave a session that no list shows.
-func (m *Manager) end(ctx context.Context, user string, handles ...string) error {
-	t := m.backend.trip()
-	t.remove(handles...)
-	if user == "" {
-		return t.send(ctx)
+// owned is some sessions of one user; without a user they are anonymous.
+type owned struct {
+	user    string
+	handles []string
+}
+
+// owned returns the session with this handle and record, and with it the one that it replaced or
+// that replaced it: a login's two cookies are one session to the user.
+func (r *record) owned(handle string) owned {
+	o := owned{r.User, []string{handle}}
+	for _, other := range []string{r.Replaces, r.Replaced} {
+		if other != "" {
+			o.handles = append(o.handles, other)
+		}
 	}
-	if !m.backend.ordered() {
+	return o
+}
+
+func ownedOf(sessions []opened) (all []owned) {
+	for _, o := range sessions {
+		all = append(all, o.record.owned(o.token.handle))
+	}
+	return all
+}
+
+// end removes sessions of one user.
+func (m *Manager) end(ctx context.Context, user string, handles ...string) error {
+	return m.endOwned(ctx, []owned{{user, handles}})
+}
+
+// endOwned removes sessions and then their index entries: in the other order a
+// failure in between would leave a session that no list shows.
+func (m *Manager) endOwned(ctx context.Context, sessions []owned) error {
+	if len(sessions) == 0 {
+		return nil
+	}
+	t := m.backend.trip()
+	indexed := false
+	for _, o := range sessions {
+		t.remove(o.handles...)
+		indexed = indexed || o.user != ""
+	}
+	if indexed && !m.backend.ordered() {
 		if err := t.send(ctx); err != nil {
 			return err
 		}
 		t = m.backend.trip()
 	}
-	t.leave(user, handles...)
+	for _, o := range sessions {
+		if o.user != "" {
+			t.leave(o.user, o.handles...)
+		}
+	}
 	return t.send(ctx)
 }
 
-// endAll ends all sessions that a user's index names, and these, which are those of the
-// client that asks for it. They come last: should anything fail before, the client still has
-// one to try again with.
-func (m *Manager) endAll(ctx context.Context, user string, these []string) error {
+// endAll ends all sessions that a user's index names for this host, and these, which are those
+// of the client that asks for it. They come last: should anything fail before, the client still
+// has one to try again with.
+func (m *Manager) endAll(ctx context.Context, user, host string, these []string) error {
 	entries, err := m.indexed(ctx, user)
 	if err != nil {
 		return err
 	}
-	others := handlesOf(without(entries, these...))
+	others := handlesOf(without(m.sameUser(entries, host), these...))
 	if m.backend.ordered() || len(others) == 0 {
 		return m.end(ctx, user, append(others, these...)...)
 	}
@@ -134,12 +172,19 @@ func (m *Manager) endAll(ctx context.Context, user string, these []string) error
 	return t.send(ctx)
 }
 
-// excess returns the oldest sessions of a user that are too many beside those that are kept:
-// the one that begins, and the one that it replaces. A session that has been replaced is
+// sameUser returns those of the sessions under one user's name that are valid at host: the user
+// of that name at another host is another one. An entry that does not say where its session is
+// valid is of one that is valid nowhere.
+func (m *Manager) sameUser(entries []entry, host string) []entry {
+	return slices.DeleteFunc(slices.Clone(entries), func(e entry) bool { return e.host != "" && !m.isValidAt(e.host, host) })
+}
+
+// excess returns the oldest sessions of a user at host that are too many beside those that are
+// kept: the one that begins, and the one that it replaces. A session that has been replaced is
 // about to end by itself.
-func (m *Manager) excess(entries []entry, kept ...string) []string {
+func (m *Manager) excess(entries []entry, host string, kept ...string) []string {
 	now := m.now()
-	live := slices.DeleteFunc(without(entries, kept...), func(e entry) bool {
+	live := slices.DeleteFunc(without(m.sameUser(entries, host), kept...), func(e entry) bool {
 		return e.seen == 0 || m.set.remaining(&record{Created: e.created, Seen: e.seen}, now) <= 0
 	})
 	slices.SortStableFunc(live, func(a, b entry) int { return cmp.Compare(a.created, b.created) })
@@ -156,7 +201,7 @@ func (m *Manager) tidy(ctx context.Context, user string, entries []entry) {
 
 // enter adds the entry of a session in its user's index to a trip, or keeps it there.
 func (m *Manager) enter(t trip, handle string, r *record) *[]entry {
-	e := entry{handle: handle, created: r.Created, seen: r.Seen}
+	e := entry{handle: handle, created: r.Created, seen: r.Seen, host: r.Host}
 	if r.Ends != 0 {
 		e.seen = 0
 	}
