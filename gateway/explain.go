@@ -164,6 +164,9 @@ func writeExplanation(out io.Writer, e *pipeline.Explanation) error {
 
 func limitText(l pipeline.ExplainedLimit) string {
 	text := fmt.Sprintf("%s: %d per %s by %s (%s)", l.Name, l.Requests, l.Window, strings.Join(l.KeyedBy, "+"), l.Algorithm)
+	if l.Plan != "" {
+		text += ", plan " + l.Plan
+	}
 	if l.Burst > 0 {
 		text += fmt.Sprintf(", burst %d", l.Burst)
 	}

@@ -9,6 +9,8 @@ import (
 	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/middleware/problem"
 	"github.com/headgate/headgate/middleware/proxy"
+	"github.com/headgate/headgate/middleware/ratelimit"
+	"github.com/headgate/headgate/middleware/session"
 )
 
 func (c *checker) upstreams() {
@@ -44,14 +46,26 @@ func (c *checker) checkPace(path string, h *proxy.HealthCheck) {
 
 // limits checks each limit by itself, and for plans that no client is on.
 func (c *checker) limits() {
+	sessions := slices.ContainsFunc(c.p.Routes, func(r *Route) bool { return r.Session != "" && r.Session != session.Off })
 	for _, name := range names(c, "limits", c.p.Limits) {
 		l, path := c.p.Limits[name], problem.Key("limits", name)
 		c.problems(path, l.Validate())
 		for _, plan := range sortedKeys(l.Plans) {
-			if !slices.ContainsFunc(sortedKeys(c.p.Clients), func(name string) bool { return c.p.Clients[name].Plan == plan }) {
-				c.Warnf(c.at.KeyAt(problem.Key(path, "plans", plan)), "give a client this plan, or remove it", "no client is on the plan %s", quote(plan))
-			}
+			c.plan(problem.Key(path, "plans", plan), plan, sessions)
 		}
+	}
+}
+
+// plan reports a plan that nothing can be on: an app may put a session on any, where there are sessions.
+func (c *checker) plan(path, plan string, sessions bool) {
+	onIt := func(name string) bool { return c.p.Clients[name].Plan == plan }
+	switch {
+	case sessions:
+	case plan == ratelimit.PlanUser:
+		c.Warnf(c.at.KeyAt(path), "give the routes sessions, or remove it", "no route has sessions, so that no request has a user")
+	case slices.ContainsFunc(sortedKeys(c.p.Clients), onIt):
+	default:
+		c.Warnf(c.at.KeyAt(path), "give a client this plan, or remove it", "no client is on the plan %s", quote(plan))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/headgate/headgate/internal/suggest"
 	"github.com/headgate/headgate/middleware/clientip"
 	"github.com/headgate/headgate/middleware/problem"
+	"github.com/headgate/headgate/middleware/ratelimit"
 )
 
 // Validate says everything that is wrong with the listeners whose defaults are set.
@@ -180,7 +181,9 @@ func (c *checker) clients() {
 				owner[sum] = name
 			}
 		}
-		if client.Plan != "" {
+		if client.Plan == ratelimit.PlanUser {
+			c.bad(problem.Key(path, "plan"), "choose another name", "%s is the plan of users with a session, not of clients", quote(client.Plan))
+		} else if client.Plan != "" {
 			named(c, problem.Key(path, "plan"), client.Plan, "plans that limits know", plans)
 		}
 	}

@@ -67,7 +67,8 @@ type Question struct {
 	Header          http.Header
 	// User and Session say whose live session the request carries, where the
 	// caller knows: limits keyed by them use these. Session is the opaque reference.
-	User, Session string
+	// Plan is the one that the app has put it on.
+	User, Session, Plan string
 }
 
 func showPolicy(p Policy) echo.HandlerFunc {

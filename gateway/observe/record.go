@@ -30,6 +30,7 @@ type Record struct {
 	Client    string        // client: whose API key it carried
 	User      string        // user: whose session it carried
 	Session   string        // session: its opaque reference
+	Plan      string        // plan: the one that the app has put that session on
 	Login     bool          // login: true where the app logged its user in; else left out
 	UserAgent string        // user_agent
 	Referer   string        // referer
@@ -70,6 +71,7 @@ func (e *Record) AppendJSON(b []byte) []byte {
 	b = appendField(b, "client", e.Client)
 	b = appendField(b, "user", e.User)
 	b = appendField(b, "session", e.Session)
+	b = appendField(b, "plan", e.Plan)
 	if e.Login {
 		b = append(b, `,"login":true`...)
 	}

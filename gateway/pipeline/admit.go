@@ -76,23 +76,26 @@ func (r *Request) deny() *Answer {
 }
 
 func (b liveBackends) Remembered(r *Request) bool {
+	if r.Route.byPlan {
+		b.readCookies(r)
+		r.subject.NoSession = !r.Session.HasToken()
+	}
 	r.Limits = r.Route.limiter.Denied(&r.subject)
 	return r.Limits != nil
 }
 
 // Admit finds the session and asks the limits, in one round trip to Redis where that
-// can be: limits by user or session go by whom this instance remembers the cookie to
-// belong to. A wrong guess is refunded, and asked again.
+// can be: limits by user or session, and those with numbers for plans, go by whom this instance
+// remembers the cookie to belong to. A wrong guess is refunded, and asked again: so a plan that the
+// app has changed through another instance holds here from the next request on.
 func (b liveBackends) Admit(r *Request) bool {
-	rt := r.Route
-	if r.Session = rt.noSession; r.Session == nil {
-		r.Session = b.parts.Sessions.ForRequest(r.http, rt.session)
-	}
+	b.readCookies(r)
 	r.Limits = b.ask(r)
 	if live := r.Session.Session(); live != nil {
-		r.user, r.ref = live.User, live.Ref
+		r.user, r.ref, r.plan = live.User, live.Ref, live.Plan
 	} else if r.Limits != nil && !r.Limits.Allowed() {
-		r.user, r.ref = r.subject.User, r.subject.Session // as remembered: the session was not asked for
+		// As remembered: the session was not asked for.
+		r.user, r.ref, r.plan = r.subject.User, r.subject.Session, r.subject.SessionPlan
 	}
 	if r.Limits == nil {
 		return true
@@ -103,6 +106,16 @@ func (b liveBackends) Admit(r *Request) bool {
 		return true
 	}
 	return false
+}
+
+// readCookies makes the request's session of its cookies, which asks nothing.
+func (b liveBackends) readCookies(r *Request) {
+	if r.Session != nil {
+		return
+	}
+	if r.Session = r.Route.noSession; r.Session == nil {
+		r.Session = b.parts.Sessions.ForRequest(r.http, r.Route.session)
+	}
 }
 
 // ask returns what the limits decided, nil where the route has none.
@@ -121,11 +134,11 @@ func (b liveBackends) ask(r *Request) *ratelimit.Result {
 	guessed, sure := rs.Remembered()
 	if r.Route.byIdentity && rs.HasToken() && !sure {
 		_ = rs.Load(r)
-		countBySession(who, rs)
+		countBy(who, identityOf(rs))
 		return limiter.Check(r, who, nil)
 	}
 
-	who.User, who.Session = guessed.User, guessed.Ref
+	countBy(who, guessed)
 	outcome := limiter.Check(r, who, batch)
 	if !outcome.Allowed() && batch != nil && batch.Pending() {
 		return outcome // remembered as denied: the session does not matter
@@ -134,18 +147,24 @@ func (b liveBackends) ask(r *Request) *ratelimit.Result {
 	if !r.Route.byIdentity {
 		return outcome
 	}
-	countBySession(who, rs)
-	if who.User == guessed.User && who.Session == guessed.Ref {
+	found := identityOf(rs)
+	if found == guessed {
 		return outcome
 	}
 	outcome.Refund(r)
+	countBy(who, found)
 	return limiter.Check(r, who, nil)
 }
 
-// countBySession makes the limits count by a live session alone.
-func countBySession(who *ratelimit.Request, rs *session.RequestSession) {
-	who.User, who.Session = "", ""
+// countBy makes the limits count by whom a session speaks for, and by the plan that it is on.
+func countBy(who *ratelimit.Request, id session.Identity) {
+	who.User, who.Session, who.SessionPlan = id.User, id.Ref, id.Plan
+}
+
+// identityOf is whom the live session speaks for; the zero Identity where there is none.
+func identityOf(rs *session.RequestSession) (id session.Identity) {
 	if live := rs.Session(); live != nil {
-		who.User, who.Session = live.User, live.Ref
+		id = live.Identity()
 	}
+	return id
 }

@@ -46,6 +46,7 @@ type Pipeline struct {
 	matcher  *policies.Matcher
 	clients  apiClients
 	limits   map[string]ratelimit.Limit
+	plans    map[string]bool          // that limits have numbers for, and that of users
 	affinity map[string]string        // the cookie of an upstream that chooses servers by one
 	routes   []*Route                 // by the matcher's index
 	denied   networks.Table[struct{}] // of server.deny
@@ -56,7 +57,7 @@ type Pipeline struct {
 }
 
 // lines are those of the log that any request may cause.
-type lines struct{ panicked, failed seldom.Line }
+type lines struct{ panicked, failed, unknownPlan seldom.Line }
 
 // Route is one route of a policy, ready to be run.
 type Route struct {
@@ -68,7 +69,8 @@ type Route struct {
 	serve    func(*Request) error // cache and app server; nil where the policy answers
 
 	limiter                         *ratelimit.Limiter // nil: no limits
-	byIdentity                      bool               // a limit is keyed by user or session
+	byIdentity                      bool               // a limit is keyed by user or session, or has numbers for plans
+	byPlan                          bool               // a limit has numbers for plans
 	session                         session.Route
 	noSession                       *session.RequestSession // that of all requests, where the route has no sessions
 	cors                            *cors                   // nil: the app answers for itself
@@ -87,7 +89,7 @@ func New(policy *policies.Policy, parts Parts) (*Pipeline, error) {
 	if parts.Log == nil {
 		parts.Log = slog.Default()
 	}
-	p := &Pipeline{policy: policy, parts: parts, clients: newAPIClients(policy.Clients), limits: map[string]ratelimit.Limit{}, affinity: affinityCookies(policy)}
+	p := &Pipeline{policy: policy, parts: parts, clients: newAPIClients(policy.Clients), limits: map[string]ratelimit.Limit{}, plans: map[string]bool{ratelimit.PlanUser: true}, affinity: affinityCookies(policy)}
 	p.live = liveBackends{p}
 	var err error
 	if p.resolver, err = newResolver(policy.Server); err != nil {
@@ -100,6 +102,9 @@ func New(policy *policies.Policy, parts Parts) (*Pipeline, error) {
 	p.every = p.everyRequest()
 	for name, l := range policy.Limits {
 		p.limits[name] = *l
+		for plan := range l.Plans {
+			p.plans[plan] = true
+		}
 	}
 	for _, r := range policy.Routes {
 		rt, err := p.newRoute(r)
@@ -185,6 +190,7 @@ func (rt *Route) bindLimits() error {
 		if !ok {
 			return fmt.Errorf("there is no limit %q", name)
 		}
+		rt.byPlan = rt.byPlan || len(limit.Plans) > 0
 		for _, part := range limit.Key {
 			if part.Kind == ratelimit.KeyUser || part.Kind == ratelimit.KeySession {
 				rt.byIdentity = true
@@ -195,6 +201,7 @@ func (rt *Route) bindLimits() error {
 	if len(limits) == 0 {
 		return nil
 	}
+	rt.byIdentity = rt.byIdentity || rt.byPlan
 	o := ratelimit.Options{
 		Limits:   limits,
 		Counters: rt.pipeline.parts.Counters,

@@ -24,8 +24,8 @@ type Question struct {
 	Header      http.Header
 	// User and Session are whose live session the request carries, where the asker
 	// knows; Session is its opaque reference. Without them, the request's own cookie is
-	// looked up.
-	User, Session string
+	// looked up. Plan is the one that the app has put it on.
+	User, Session, Plan string
 }
 
 // ErrQuestion is a question that is not a request.
@@ -78,6 +78,7 @@ type ExplainedLimit struct {
 	KeyedBy    []string `json:"keyed_by"`
 	Key        []string `json:"key,omitempty"`
 	Requests   int64    `json:"requests,omitempty"`
+	Plan       string   `json:"plan,omitempty"`  // that Requests is for; empty: the limit's own
 	Burst      int64    `json:"burst,omitempty"` // of a token bucket, where it is not Requests
 	Remaining  int64    `json:"remaining"`
 	Admits     bool     `json:"admits"`
@@ -146,7 +147,7 @@ func (p *Pipeline) question(ctx context.Context, q Question) (*Request, error) {
 		header = http.Header{}
 	}
 	r := new(Request)
-	r.Begin(ctx, p, &peek{pipeline: p, user: q.User, session: q.Session})
+	r.Begin(ctx, p, &peek{pipeline: p, who: session.Identity{User: q.User, Ref: q.Session, Plan: q.Plan}})
 	r.attempts = new([]policies.Attempt)
 	r.Info = p.resolver.InfoFrom(addr, header)
 	r.Method, r.Authority, r.Scheme, r.Query = strings.ToUpper(q.Method), u.Host, u.Scheme, u.RawQuery
@@ -239,7 +240,7 @@ func explainLimits(r *Request, e *Explanation) {
 }
 
 func (l *ExplainedLimit) show(v ratelimit.Preview) {
-	l.Key, l.Requests, l.Remaining, l.Admits, l.Banned = v.Key, v.Requests, v.Remaining, v.Allowed, v.Banned
+	l.Key, l.Plan, l.Requests, l.Remaining, l.Admits, l.Banned = v.Key, v.Plan, v.Requests, v.Remaining, v.Allowed, v.Banned
 	if v.Burst != v.Requests {
 		l.Burst = v.Burst
 	}

@@ -8,8 +8,8 @@ import (
 // peek are the backends of one explanation: they look at counters and sessions as they
 // are, and consume, touch and forward nothing.
 type peek struct {
-	pipeline      *Pipeline
-	user, session string // as the asker knows
+	pipeline *Pipeline
+	who      session.Identity // whose session the request carries, as the asker knows
 
 	asked    bool // the limits were
 	previews []ratelimit.Preview
@@ -25,9 +25,7 @@ func (b *peek) Remembered(*Request) bool { return false }
 
 func (b *peek) Admit(r *Request) bool {
 	b.findSession(r)
-	if live := r.Session.Session(); live != nil {
-		r.subject.User, r.subject.Session = live.User, live.Ref
-	}
+	countBy(&r.subject, identityOf(r.Session))
 	if r.Route.limiter == nil {
 		return true
 	}
@@ -49,8 +47,8 @@ func (b *peek) findSession(r *Request) {
 	}
 	sessions := b.pipeline.parts.Sessions
 	req := r.asHTTP().WithContext(r)
-	if b.user != "" || b.session != "" {
-		r.Session = sessions.Assume(req, r.Route.session, session.Identity{User: b.user, Ref: b.session})
+	if b.who != (session.Identity{}) {
+		r.Session = sessions.Assume(req, r.Route.session, b.who)
 		return
 	}
 	r.Session = sessions.ForRequest(req, r.Route.session)

@@ -85,7 +85,7 @@ func (r *Request) describe(to *observe.Record, res *echo.Response) {
 	if r.cause != nil {
 		to.Error = r.cause.Error()
 	}
-	to.User, to.Session, to.SessionNeeded = r.user, r.ref, r.sessionNeeded
+	to.User, to.Session, to.Plan, to.SessionNeeded = r.user, r.ref, r.plan, r.sessionNeeded
 	switch {
 	case r.Limits == nil:
 	case r.Limits.Allowed():

@@ -71,6 +71,7 @@ type live struct {
 	cause  error     // why the gateway answered itself, for the access log
 
 	user, ref     string // of the session that was live when the request came, or that the limits denied it by
+	plan          string // that the app has put that session on
 	sessionNeeded bool   // refused, or sent to the login page, for want of a session
 
 	reserved    *ratelimit.Result      // to be settled by the answer

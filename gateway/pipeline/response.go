@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"errors"
+	"log/slog"
 	"net/http"
 
 	"github.com/headgate/headgate/middleware/proxy"
@@ -35,6 +36,7 @@ func (rt *Route) takeResponse(res *http.Response) error {
 			return &proxy.Error{Status: session.Status(err), Kind: proxy.KindRefused, Err: err}
 		}
 		r.loggedIn.Store(actions.Login != "")
+		rt.noteUnknownPlan(r, actions.Plan)
 	}
 	if rt.cors != nil {
 		removeCORS(res.Header)
@@ -49,6 +51,14 @@ func (rt *Route) takeResponse(res *http.Response) error {
 		r.Session.WriteHeaders(res.Header) // last, whatever app and policy say
 	}
 	return nil
+}
+
+// noteUnknownPlan logs that the app has put a session on a plan that no limit has a number for: it counts
+// as a user's then. That is no error: an app may sell plans that differ in other things than limits.
+func (rt *Route) noteUnknownPlan(r *Request, plan string) {
+	if p := rt.pipeline; plan != "" && !p.plans[plan] {
+		p.lines.unknownPlan.Log(r, p.parts.Log, slog.LevelWarn, "the app server puts a session on a plan that no limit knows", "plan", plan, "route", rt.Name)
+	}
 }
 
 // endSession does what is due on a request that no app server has answered: on a logout

@@ -34,7 +34,9 @@ func (e *engine) Identify(*pipeline.Request) *pipeline.APIClient {
 
 // Remembered implements pipeline.Backends.
 func (e *engine) Remembered(r *pipeline.Request) bool {
-	o := r.Route.Limiter().Denied(r.Subject())
+	who := r.Subject()
+	who.NoSession = e.record.Own == nil || e.record.Own.User == "" || r.Route.Policy.Session == session.Off
+	o := r.Route.Limiter().Denied(who)
 	if o == nil {
 		return false
 	}
@@ -52,7 +54,7 @@ func (e *engine) Admit(r *pipeline.Request) bool {
 	}
 	who, own := r.Subject(), e.record.Own
 	if own != nil && r.Route.Policy.Session != session.Off {
-		who.User, who.Session = own.User, own.Session
+		who.User, who.Session, who.SessionPlan = own.User, own.Session, own.Plan
 	}
 	r.Limits = limiter.Check(r, who, nil)
 	e.noteDecisions(r)

@@ -34,6 +34,9 @@ func (rp *replayer) notes() []string {
 	if unknown := rp.unknownKeys(ownOnly); len(unknown) > 0 {
 		n = append(n, "The log does not tell "+strings.Join(unknown, ", ")+"; what is keyed by that was counted by IP.")
 	}
+	if !ownOnly && slices.ContainsFunc(e.limits, func(name string) bool { _, ok := e.policy.Limits[name].Plans[ratelimit.PlanUser]; return ok }) {
+		n = append(n, "The log does not tell who was logged in: nothing was counted under the plan user.")
+	}
 	for _, r := range e.routes {
 		if len(r.Policy.Match.Headers) > 0 && !ownOnly {
 			n = append(n, "The log does not tell request headers: routes that ask for some match nothing, unless our own log names the route.")

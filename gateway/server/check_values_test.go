@@ -350,14 +350,14 @@ var checkedValues = map[string][]string{
 	"proxy.TLS.key_file":                {`"${KEY}"`, "no-such-file.pem"},
 
 	"policies.Client.key_sha256": {"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "short"},
-	"policies.Client.plan":       {"gold", "tin"},
+	"policies.Client.plan":       {"gold", "user", "tin"},
 
 	"ratelimit.Limit.algorithm":      {"token_bucket", "fixed_window", "sliding_window", "sliding_log", "leaky"},
 	"ratelimit.Limit.key":            {"ip", "[ip, route]", "header:X-A", `"header:a b"`, "[ip, ip]", "'cookie:'", "nobody", "host", "param:id", "'param:'", "query:q", `"query:a b"`, "[ip, query:q]"},
 	"ratelimit.Limit.requests":       {"10", "1", "0", "-1", "50000", "60000", "1000000000", "1000000001"},
 	"ratelimit.Limit.window":         {"1m", "1s", "366d", "367d", "1000000001ns", "999ms", "1500ms"},
 	"ratelimit.Limit.burst":          {"60", "0", "1000", "1000000000"},
-	"ratelimit.Limit.plans":          {"{gold: 20}", "{gold: 0}", "{gold: 60000}", "{gold: 1000000000}"},
+	"ratelimit.Limit.plans":          {"{gold: 20}", "{user: 20}", "{gold: 0}", "{gold: 60000}", "{gold: 1000000000}"},
 	"ratelimit.Limit.count":          {"failed", "all", "[401]", "[42]", "some"},
 	"ratelimit.Limit.cost":           {"1", "2", "0", "60"},
 	"ratelimit.Limit.dry_run":        {"true", "false"},

@@ -108,7 +108,7 @@ func keyed(l Limit, values []string) (items []item, plans []string, err error) {
 	all, tag := digests(b.Key, &r)
 	plans = append([]string{""}, slices.Sorted(maps.Keys(l.Plans))...)
 	for _, plan := range plans {
-		v := b.of(plan)
+		v := b.sizeFor(plan)
 		items = append(items, item{limit: b, variant: v, key: counterKey{v.id, all}, tag: tag, asks: true, source: FromRedis})
 	}
 	return items, plans, nil

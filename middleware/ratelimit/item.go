@@ -26,6 +26,7 @@ type variant struct {
 	id      uint64 // of its counters
 	denials uint64 // of its entries in the deny cache
 	bans    uint64 // of its bans, whatever its size
+	plan    string // whose size it is; empty: the limit's own
 	redis   string // its part of a Redis key
 	args    []any  // as check.lua takes them
 	needs   needs  // what its scripts must contain
@@ -43,6 +44,7 @@ func bind(l Limit) (*bound, error) {
 	b.base = l.variant(l.Requests)
 	for plan, requests := range l.Plans {
 		v := l.variant(requests)
+		v.plan = plan
 		b.plans[plan] = &v
 	}
 	b.needsSession = slices.ContainsFunc(l.Key, KeyPart.NeedsSession)
@@ -105,14 +107,21 @@ func (l Limit) variant(requests int64) variant {
 // mostBytes is the memory that a counter of the variant can take.
 func (v *variant) mostBytes() int64 { return counterBytes + v.algorithm.bytesPerRequest*v.requests }
 
-// of returns the limit's size for a client's plan.
-func (b *bound) of(plan string) *variant {
-	if plan != "" {
-		if v, ok := b.plans[plan]; ok {
-			return v
+// sizeFor returns the limit's size for the first of the plans that it has a number for. The empty plan is none.
+func (b *bound) sizeFor(plans ...string) *variant {
+	if len(b.plans) > 0 {
+		for _, plan := range plans {
+			if v, ok := b.plans[plan]; ok && plan != "" {
+				return v
+			}
 		}
 	}
 	return &b.base
+}
+
+// sizedBySession reports whether the limit's size depends on the session of a client on this plan.
+func (b *bound) sizedBySession(plan string) bool {
+	return len(b.plans) > 0 && (plan == "" || b.plans[plan] == nil)
 }
 
 func (b *bound) allows(a netip.Addr) bool {

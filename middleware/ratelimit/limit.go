@@ -53,8 +53,10 @@ type Limit struct {
 	Window time.Duration `yaml:"window" config:"tightens" required:"say how long a window is, like 1m"`
 	// For token_bucket: how many tokens the bucket holds. Default: as many as requests.
 	Burst int64 `yaml:"burst" config:"loosens"`
-	// Requests per window for clients on these plans, instead of requests; a token_bucket holds more or less in
-	// proportion. Default: none.
+	// Requests per window for who is on these plans, instead of requests; a token_bucket holds more or less in
+	// proportion. A client's plan stands in clients, a session is on the one that the app has put it on by Headgate-Plan, and the
+	// live session of every user is on the plan user. The first of these three that stands here counts. Sessions count on routes that
+	// have them: a limit of a route with session: off knows no user. Default: none.
 	Plans map[string]int64 `yaml:"plans" config:"loosens"`
 	// Which requests count: all; failed (answers of 400 and above; on a login route, those without Headgate-Login);
 	// or a list of statuses. Answers of the gateway's own count as well (a wrong API key's 401, a 403, a 413), but for its 5xx and

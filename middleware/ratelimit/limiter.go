@@ -71,15 +71,29 @@ func New(o Options) (*Limiter, error) {
 
 // Denied is the part of [Limiter.Check] that costs least: it returns a denial if
 // the deny cache has one for this request, and nil otherwise. It asks neither
-// Redis nor the counters, and leaves out limits by user or session, so that it can
-// stand before the session is loaded.
+// Redis nor the counters, and leaves out limits by user or session, so that it can stand before
+// the session is loaded. Where a limit has numbers for plans it leaves all to Check, unless
+// [Request.NoSession] is set: the session may be on one of these.
 func (l *Limiter) Denied(r *Request) *Result {
+	if !r.NoSession && l.sizedBySession(r.Plan) {
+		return nil
+	}
 	res := l.begin(r)
 	if !l.gather(res, r, true) || !l.denied(res, r) {
 		r.spare = res
 		return nil
 	}
 	return res
+}
+
+// sizedBySession reports whether the size of a limit depends on the session.
+func (l *Limiter) sizedBySession(plan string) bool {
+	for _, b := range l.limits {
+		if b.sizedBySession(plan) {
+			return true
+		}
+	}
+	return false
 }
 
 // begin makes a Result, or takes the one that Denied has left in the request: it
@@ -125,11 +139,12 @@ func (l *Limiter) Check(ctx context.Context, r *Request, batch *store.Batch) *Re
 // gather finds the limits that apply to the request, at which size, and the keys
 // of their counters. With early it leaves out limits by user or session.
 func (l *Limiter) gather(res *Result, r *Request, early bool) bool {
+	plans := r.plans()
 	for i, b := range l.limits {
 		if early && (b.needsSession || b.DryRun) || b.allows(r.Addr) {
 			continue
 		}
-		it := item{limit: b, variant: b.of(r.Plan), asks: true}
+		it := item{limit: b, variant: b.sizeFor(plans[:]...), asks: true}
 		it.key.limit = it.variant.id
 		known := false
 		if b.sameKeyAs < i {
@@ -231,7 +246,7 @@ func (l *Limiter) conclude(res *Result, r *Request) {
 		case !it.decided:
 		case it.vetoes():
 			if !it.unsettled {
-				c.denied.remember(it, now, c.hold(res.items), it.version)
+				c.denied.remember(it, now, min(c.hold(res.items), it.hold(r)), it.version)
 			}
 			l.noteDenial(it, r, now)
 			res.deniedBy(it)
@@ -256,6 +271,15 @@ func (c *Counters) hold(items []item) time.Duration {
 	}
 	scattered := c.redis.cluster && slices.ContainsFunc(items, func(it item) bool { return it.tag != items[0].tag })
 	if scattered || c.local.Load() || !c.listener.hears() {
+		return time.Second
+	}
+	return MaxWindow
+}
+
+// hold is a second for a denial at a size that goes by the session's plan: another instance may have
+// put the session on another one, which this one learns by reading the session.
+func (it *item) hold(r *Request) time.Duration {
+	if r.User != "" && it.limit.sizedBySession(r.Plan) {
 		return time.Second
 	}
 	return MaxWindow

@@ -11,8 +11,10 @@ type Preview struct {
 	// Key has the values that the request is counted by, in the order of the
 	// limit's key, as [Limit.RequestFor] takes them.
 	Key []string
-	// Requests per window for the client's plan, and the size of its bucket; Burst is
-	// 0 where the algorithm has no bucket.
+	// Plan is the plan that the numbers are for; empty: the limit's own numbers.
+	Plan string
+	// Requests per window, and the size of the bucket; Burst is 0 where the algorithm has
+	// no bucket.
 	Requests, Burst int64
 }
 
@@ -42,7 +44,7 @@ func (l *Limiter) Peek(ctx context.Context, r *Request) ([]Preview, error) {
 			}
 		}
 		p := Preview{Named: Named{Name: it.limit.Name, DryRun: it.limit.DryRun, Source: it.source, Decision: it.Decision}}
-		p.Requests, p.Burst = it.variant.requests, it.variant.burst
+		p.Plan, p.Requests, p.Burst = it.variant.plan, it.variant.requests, it.variant.burst
 		for _, part := range it.limit.Key {
 			p.Key = append(p.Key, part.shown(r))
 		}

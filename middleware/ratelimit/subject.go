@@ -13,10 +13,25 @@ import (
 // IP is counted instead, so that a client cannot get fresh counters by making up a key
 // or a cookie, or by having anonymous sessions made for it.
 type Subject struct {
-	Client  string // by API key
-	Plan    string // that client's plan
-	User    string // of the session
-	Session string // the session itself, by an opaque reference; without a User it counts by the IP
+	Client      string // by API key
+	Plan        string // that client's plan
+	User        string // of the session
+	Session     string // the session itself, by an opaque reference; without a User it counts by the IP
+	SessionPlan string // the plan that the app has put the session on; without a User it does not count
+}
+
+// PlanUser is the plan of every session that has a user.
+const PlanUser = "user"
+
+// plans are the plans that the subject is on, the one that counts most first: the plan of the
+// client, which the operator has given it, then the one of the session, then [PlanUser]. A limit
+// goes by the first that it has a number for.
+func (s *Subject) plans() (plans [3]string) {
+	plans[0] = s.Plan
+	if s.User != "" {
+		plans[1], plans[2] = s.SessionPlan, PlanUser
+	}
+	return plans
 }
 
 type subjectKey struct{}
@@ -49,6 +64,9 @@ type Request struct {
 	// Params has what key param counts. Nil means that no path parameter is known.
 	Params Params
 	Subject
+	// NoSession says that the request has no session, rather than that it is not known yet; see
+	// [Limiter.Denied].
+	NoSession bool
 
 	spare     *Result // of Denied, for Check
 	inspected bool    // an operator has named the values, of a session without its user

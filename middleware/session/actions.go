@@ -14,11 +14,12 @@ type Actions struct {
 	Merge  map[string]any // JSON merge patch, numbers as json.Number; nil: none
 	Renew  bool           // new ID
 	Logout LogoutScope
+	Plan   string // put the user's session on this plan; without a user it does nothing
 }
 
 // Any reports whether the app server asks for anything.
 func (a Actions) Any() bool {
-	return a.Login != "" || a.Merge != nil || a.Renew || a.Logout != LogoutNone
+	return a.Login != "" || a.Merge != nil || a.Renew || a.Logout != LogoutNone || a.Plan != ""
 }
 
 // LogoutScope is how much a logout ends.

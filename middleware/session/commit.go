@@ -173,11 +173,14 @@ func (rs *RequestSession) begun(t token, r *record) *http.Cookie {
 // change merges data into the live session and renews its ID where that is
 // asked for or due.
 func (rs *RequestSession) change(ctx context.Context, a Actions) (*http.Cookie, error) {
-	if a.Merge == nil && !a.Renew && !rs.rotationDue(rs.session.record) {
+	if a.Merge == nil && a.Plan == "" && !a.Renew && !rs.rotationDue(rs.session.record) {
 		return nil, nil
 	}
-	cookie, err := rs.write(ctx, a.Renew, func(r *record) error { return rs.m.mergeInto(r, a.Merge) })
-	if err != nil && a.Merge == nil && !a.Renew {
+	cookie, err := rs.write(ctx, a.Renew, func(r *record) error {
+		r.putOn(a.Plan)
+		return rs.m.mergeInto(r, a.Merge)
+	})
+	if err != nil && !a.Any() {
 		// The app did not ask for this rotation: the next request tries again, or finds
 		// that the session has ended.
 		if !errors.Is(err, ErrEnded) {
@@ -188,18 +191,18 @@ func (rs *RequestSession) change(ctx context.Context, a Actions) (*http.Cookie, 
 	return cookie, err
 }
 
-// write edits the data of the live session, as often as it takes to lose no
+// write edits the data and the plan of the live session, as often as it takes to lose no
 // other request's changes, and renews its ID where that is wanted or due.
 func (rs *RequestSession) write(ctx context.Context, renew bool, edit func(*record) error) (*http.Cookie, error) {
 	m := rs.m
 	var next *token
 	r, err := m.update(ctx, rs.token.handle, rs.session.record, func(r *record) (changed bool, err error) {
 		next = nil
-		before := r.Data
+		before, plan := r.Data, r.Plan
 		if err := edit(r); err != nil {
 			return false, err
 		}
-		changed = !bytes.Equal(r.Data, before)
+		changed = !bytes.Equal(r.Data, before) || r.Plan != plan
 		if at := r.find(rs.sum); at >= 0 && (renew || rs.rotationDue(r)) {
 			successor, added := r.renewed(at, rs.token, m.now())
 			next, changed = &successor, changed || added
@@ -210,6 +213,7 @@ func (rs *RequestSession) write(ctx context.Context, renew bool, edit func(*reco
 		return nil, err
 	}
 	rs.take(r)
+	rs.remember()
 	if next == nil {
 		return nil, nil
 	}

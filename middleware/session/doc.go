@@ -35,7 +35,7 @@
 // Where TakeActions or Commit fails, the client gets [Refuse] instead of the
 // response. Where the gateway answers by itself, [RequestSession.CommitDue] takes
 // the place of TakeActions and Commit. In an Echo app, handlers use [Get],
-// [Save], [LogIn], [Renew] and [LogOut].
+// [Save], [LogIn], [Renew], [PutOn] and [LogOut].
 //
 // The files in the order in which a request meets them: request.go, cookie.go,
 // token.go, open.go, record.go, binding.go, authorize.go, csrf.go, forward.go, assertion.go,

@@ -24,7 +24,7 @@ func Middleware(o Options, route Route) echo.MiddlewareFunc {
 }
 
 // Middleware applies a route's rule before the handler, which then has [Get],
-// [Current], [LogIn], [Renew] and [LogOut]. On a [Logout] route the session has
+// [Current], [LogIn], [Renew], [PutOn] and [LogOut]. On a [Logout] route the session has
 // ended when the handler runs.
 //
 // It panics where the route's mode is none of the known ones.
@@ -118,6 +118,16 @@ func Renew(c echo.Context) error { return commit(c, Actions{Renew: true}) }
 
 // LogOut ends this session, or all of its user's, and deletes the cookie.
 func LogOut(c echo.Context, scope LogoutScope) error { return commit(c, Actions{Logout: scope}) }
+
+// PutOn puts the session of a user on a plan, by which limits may have other numbers for it. Without a
+// user it does nothing.
+func PutOn(c echo.Context, plan string) error {
+	var a Actions
+	if _, err := parsePlan(plan, &a); err != nil {
+		return failed(c, err)
+	}
+	return commit(c, a)
+}
 
 // commit sets the cookie at once, for a handler that returns without writing a
 // response; the headers that it sets later are put right before these go out.

@@ -54,9 +54,10 @@ func (b *beginning) taking(old *record) (*record, error) {
 	if old != nil {
 		r.Replaces = b.rs.token.handle
 		if old.User == "" || old.User == r.User {
-			r.Data = old.Data
+			r.Data, r.Plan = old.Data, old.Plan
 		}
 	}
+	r.putOn(b.actions.Plan)
 	r.IDs = []issuedID{{Sum: b.token.sum(), Issued: r.Created, Used: r.Replaces == ""}}
 	return r, b.rs.m.mergeInto(r, b.actions.Merge)
 }

@@ -17,6 +17,6 @@ func (rs *RequestSession) Peek(ctx context.Context) error {
 // committed to it.
 func (m *Manager) Assume(r *http.Request, route Route, id Identity) *RequestSession {
 	rs := m.ForRequest(r, route)
-	rs.session = &Session{Info: Info{Ref: id.Ref, User: id.User}, record: &record{User: id.User}}
+	rs.session = &Session{Info: Info{Ref: id.Ref, User: id.User, Plan: id.Plan}, record: &record{User: id.User, Plan: id.Plan}}
 	return rs
 }

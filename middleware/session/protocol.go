@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/dunglas/httpsfv"
+
+	"github.com/headgate/headgate/middleware/problem"
 )
 
 // Headers of the protocol between gateway and app servers; [Protocol] describes
@@ -21,6 +23,7 @@ const (
 	HeaderMerge  = "Headgate-Session-Merge"
 	HeaderRenew  = "Headgate-Session-Renew"
 	HeaderLogout = "Headgate-Logout"
+	HeaderPlan   = "Headgate-Plan"
 )
 
 // Direction is which way a header of the protocol travels.
@@ -61,6 +64,7 @@ var protocol = [...]ProtocolHeader{
 	{HeaderMerge, FromApp, "JSON merge patch (RFC 7396)", "change the session's data", withSessions, parseMerge},
 	{HeaderRenew, FromApp, "?1 or ?0 (RFC 9651 boolean)", "give the session a new ID", withSessions, parseRenew},
 	{HeaderLogout, FromApp, "session or everywhere (RFC 9651 token)", "end this session, or all of its user's", withSessions, parseLogout},
+	{HeaderPlan, FromApp, "1 to 64 letters, digits, '.', '_' or '-'", "put the session on this plan of the limits; user is the one that all users are on", withSessions, parsePlan},
 }
 
 // parseInto reads the header, if it is there, on a route of this mode.
@@ -139,6 +143,16 @@ func parseLogout(value string, a *Actions) (bool, error) {
 		return true, nil
 	}
 	return false, fmt.Errorf("%w: it is not session or everywhere", ErrMalformed)
+}
+
+// parsePlan reads a plan's name. Whether a limit knows it is not a matter of sessions: an app may
+// have plans that no limit has a number for.
+func parsePlan(value string, a *Actions) (bool, error) {
+	if !problem.IsName(value) {
+		return false, fmt.Errorf("%w: a plan is 1 to 64 letters, digits, '.', '_' or '-', a letter or digit first", ErrMalformed)
+	}
+	a.Plan = value
+	return true, nil
 }
 
 func parseItem(value string) (any, error) {

@@ -17,6 +17,7 @@ func TestTheProtocolIsItsTable(t *testing.T) {
 	t.Parallel()
 	value := map[string]string{
 		session.HeaderLogin: "42", session.HeaderMerge: `{"a":1}`, session.HeaderRenew: "?1", session.HeaderLogout: "everywhere",
+		session.HeaderPlan: "gold",
 	}
 	table := session.Protocol()
 	m := newManager(t, session.Options{})

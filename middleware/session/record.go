@@ -32,6 +32,7 @@ type record struct {
 	Revision uint64          `json:"n"`
 	User     string          `json:"user,omitempty"` // empty: anonymous
 	Host     string          `json:"host,omitempty"` // where it is valid: see binding.go; empty: made before records had it, and valid nowhere
+	Plan     string          `json:"plan,omitempty"` // that the app has put the session on; empty: none
 	Created  int64           `json:"created"`
 	Seen     int64           `json:"seen"`               // at the last touch
 	Ends     int64           `json:"ends,omitempty"`     // set once the session of a later login has been presented
@@ -82,6 +83,14 @@ func (r *record) clone() *record {
 	c := *r
 	c.IDs = append([]issuedID(nil), r.IDs...)
 	return &c
+}
+
+// putOn puts a user's session on a plan, if one is given. An anonymous session, of which a client can
+// get any number, has none.
+func (r *record) putOn(plan string) {
+	if plan != "" && r.User != "" {
+		r.Plan = plan
+	}
 }
 
 // find returns the place among IDs of the presented token, or -1.

@@ -45,6 +45,7 @@ type Route struct {
 type Identity struct {
 	User string // empty: anonymous
 	Ref  string // see [Session.Ref]
+	Plan string // that the app has put the session on; may change, unlike the others
 }
 
 // Info describes a session to its owner and to operators.
@@ -53,6 +54,7 @@ type Info struct {
 	// It is not secret: it opens nothing as a cookie.
 	Ref     string    `json:"ref"`
 	User    string    `json:"user,omitempty"` // empty: anonymous
+	Plan    string    `json:"plan,omitempty"` // that the app has put the session on; empty: none
 	Created time.Time `json:"created"`        // at login, for a user
 	Seen    time.Time `json:"last_seen"`      // exact to the touch interval, a minute at most
 	Addr    string    `json:"address,omitempty"`
@@ -65,12 +67,15 @@ type Session struct {
 	record *record
 }
 
+// Identity is whom the session speaks for.
+func (s *Session) Identity() Identity { return Identity{User: s.User, Ref: s.Ref, Plan: s.Plan} }
+
 // Data is the session's data: one JSON object, in ASCII.
 func (s *Session) Data() json.RawMessage { return s.record.Data }
 
 func infoOf(handle string, r *record) Info {
 	return Info{
-		Ref: handle, User: r.User,
+		Ref: handle, User: r.User, Plan: r.Plan,
 		Created: time.UnixMilli(r.Created), Seen: time.UnixMilli(r.Seen),
 		Addr: r.Addr, Agent: r.Agent,
 	}
@@ -126,7 +131,8 @@ func (rs *RequestSession) HasToken() bool { return len(rs.presented) > 0 }
 
 // Remembered returns whom this instance last knew the cookie to speak for. It
 // is a guess, so that limits by user and session can share the session's round
-// trip: it is right as long as the session lives, which Load tells.
+// trip. Load tells whether it was right: the session may have ended, or another instance have
+// put it on another plan.
 func (rs *RequestSession) Remembered() (id Identity, ok bool) {
 	for i := range rs.presented {
 		if id, ok = rs.m.remember.Get(rs.presented[i].sum, rs.m.now()); ok {
@@ -176,10 +182,10 @@ func (rs *RequestSession) Load(ctx context.Context) error {
 // remember notes whose the cookie is, for requests to come.
 func (rs *RequestSession) remember() {
 	m, now := rs.m, rs.m.now()
-	id := Identity{User: rs.session.User, Ref: rs.token.handle}
+	id := rs.session.Identity()
 	if known, ok := m.remember.Get(rs.sum, now); !ok || known != id {
 		m.remember.Update(rs.sum, now, func(Identity, bool) (Identity, int, time.Time, bool) {
-			return id, len(id.User) + len(id.Ref), now.Add(rememberFor), true
+			return id, len(id.User) + len(id.Ref) + len(id.Plan), now.Add(rememberFor), true
 		})
 	}
 }

@@ -76,4 +76,5 @@ func ExampleProtocol() {
 	// Headgate-Session-Merge, from the app: JSON merge patch (RFC 7396). change the session's data
 	// Headgate-Session-Renew, from the app: ?1 or ?0 (RFC 9651 boolean). give the session a new ID
 	// Headgate-Logout, from the app: session or everywhere (RFC 9651 token). end this session, or all of its user's
+	// Headgate-Plan, from the app: 1 to 64 letters, digits, '.', '_' or '-'. put the session on this plan of the limits; user is the one that all users are on
 }

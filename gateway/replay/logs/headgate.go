@@ -43,6 +43,8 @@ func parseHeadgate(line []byte, r *Record, in *interner) error {
 			own.User = in.of(v.bytes())
 		case "session":
 			own.Session = in.of(v.bytes())
+		case "plan":
+			own.Plan = in.of(v.bytes())
 		case "upstream":
 			own.AnsweredByApp = true
 		case "login":

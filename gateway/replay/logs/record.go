@@ -29,6 +29,7 @@ type Own struct {
 	Client        string // the owner of the API key that the client sent
 	User          string // the user of the session that the client sent
 	Session       string // that session's reference
+	Plan          string // the plan that the app had put that session on
 	AnsweredByApp bool   // the request was forwarded to an app server
 	GatewayError  bool   // the gateway answered with an error in the app server's place
 	LoggedIn      bool   // the app server logged its user in
