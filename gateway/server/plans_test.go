@@ -99,7 +99,7 @@ func TestUsersHaveNumbersOfTheirOwn(t *testing.T) {
 		if a := all[0].do("GET", "/public", "Cookie", cookie); a.StatusCode != 429 {
 			t.Errorf("a route without sessions: %d, want 429: it knows no user", a.StatusCode)
 		}
-		if e := all[0].admin("GET", "/explain?method=GET&url=/x&header=Cookie:"+strings.ReplaceAll(cookie, "=", "%3D")); !strings.Contains(e.text, `"plan":"user"`) && !strings.Contains(e.text, `"plan": "user"`) {
+		if e := all[0].admin("GET", "/explain?method=GET&url=http://"+all[0].Addr()+"/x&header=Cookie:"+strings.ReplaceAll(cookie, "=", "%3D")); !strings.Contains(e.text, `"plan":"user"`) && !strings.Contains(e.text, `"plan": "user"`) {
 			t.Errorf("explain does not name the plan: %s", e.text)
 		}
 	})
