@@ -3,13 +3,12 @@ package main
 import (
 	"crypto/sha256"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 
+	"github.com/headgate/headgate/internal/filestate"
 	"github.com/headgate/headgate/policies"
 )
 
@@ -46,12 +45,8 @@ type reads struct {
 	matches  map[string]string // by pattern
 }
 
-// maxRead bounds what is read of a file. A policy's file may have 4 MiB; of a
-// larger one, the loader must see that it is too large.
-const maxRead = 8 << 20
-
 func (r *reads) file(path string) ([]byte, error) {
-	text, err := readFile(path)
+	text, err := filestate.Read(path)
 	r.contents[path] = describe(text, err)
 	return text, err
 }
@@ -65,7 +60,7 @@ func (r *reads) glob(pattern string) ([]string, error) {
 // changed reports whether a load would read something else now.
 func (r *reads) changed() bool {
 	for path, before := range r.contents {
-		if describe(readFile(path)) != before {
+		if describe(filestate.Read(path)) != before {
 			return true
 		}
 	}
@@ -92,15 +87,6 @@ func (r *reads) folders() []string {
 	}
 	slices.Sort(dirs)
 	return slices.Compact(dirs)
-}
-
-func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxRead))
 }
 
 func describe(text []byte, err error) string {

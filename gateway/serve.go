@@ -72,12 +72,22 @@ func serve(cmd *cobra.Command, files []string, watch bool) error {
 	if watch {
 		go watchFiles(ctx, loader, log, func() { _ = s.Reload("file change") }) // it has logged what is wrong
 	}
+	hangup := make(chan struct{}, 1)
+	defer close(hangup)
+	go func() { // SIGTERM does not wait for a reload
+		for range hangup {
+			_ = s.Reload("SIGHUP") // it has logged what is wrong
+		}
+	}()
 	var broken error
 	for running := true; running; {
 		select {
 		case sig := <-signals:
 			if sig == syscall.SIGHUP {
-				_ = s.Reload("SIGHUP")
+				select {
+				case hangup <- struct{}{}:
+				default: // the one that waits will read what is there by then
+				}
 				continue
 			}
 			running = false

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/headgate/headgate/internal/filestate"
 	"github.com/headgate/headgate/middleware/problem"
 	"github.com/headgate/headgate/middleware/session"
 	"github.com/headgate/headgate/middleware/store"
@@ -129,7 +130,7 @@ func (c *checker) spoolDir(path, folder string) {
 
 // read reads a file, and reports one that can't be read.
 func (c *checker) read(path, name string) (text []byte, ok bool) {
-	text, err := os.ReadFile(name)
+	text, err := filestate.Read(name)
 	if err != nil {
 		c.bad(path, mendFile, "can't read the file: %v", err)
 		return nil, false

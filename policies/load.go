@@ -2,11 +2,11 @@ package policies
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 
+	"github.com/headgate/headgate/internal/filestate"
 	"github.com/headgate/headgate/internal/yamlnode"
 )
 
@@ -67,7 +67,7 @@ func newLoader(o LoadOptions) *loader {
 		o.LookupEnv = os.LookupEnv
 	}
 	if o.ReadFile == nil {
-		o.ReadFile = readBounded
+		o.ReadFile = filestate.Read
 	}
 	if o.Glob == nil {
 		o.Glob = filepath.Glob
@@ -154,16 +154,6 @@ func (l *loader) finish() (*Policy, Diagnostics) {
 		return nil, ds
 	}
 	return l.policy, ds
-}
-
-// readBounded reads a file, but not more of it than a policy file may have.
-func readBounded(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, yamlnode.MaxFileBytes+1))
 }
 
 func relativeTo(dir, path string) string {

@@ -2,22 +2,21 @@ package admin
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
 )
 
+// maxPurged is the most bytes of a URL, a prefix or a tag: every instance keeps them for as long as what they name could be stored.
+const maxPurged = 8 << 10
+
 // purge answers POST /purge, once the purge is in force everywhere.
 func purge(do func(context.Context, Purge) error) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		var p Purge
-		in := json.NewDecoder(c.Request().Body)
-		in.DisallowUnknownFields()
-		if err := in.Decode(&p); err != nil {
-			return echo.NewHTTPError(http.StatusBadRequest,
-				fmt.Sprintf(`The body is not a purge (%v); send JSON such as {"tag": "products"}.`, err))
+		if err := readBody(c, &p, "a purge", `{"tag": "products"}`); err != nil {
+			return err
 		}
 		named := 0
 		for _, is := range []bool{p.URL != "", p.Prefix != "", p.Tag != "", p.All} {
@@ -27,6 +26,9 @@ func purge(do func(context.Context, Purge) error) echo.HandlerFunc {
 		}
 		if named != 1 {
 			return echo.NewHTTPError(http.StatusBadRequest, "Name exactly one of url, prefix, tag and all.")
+		}
+		if len(p.URL)+len(p.Prefix)+len(p.Tag) > maxPurged {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("No URL, prefix or tag has more than %d bytes.", maxPurged))
 		}
 		if err := do(c.Request().Context(), p); err != nil {
 			return err

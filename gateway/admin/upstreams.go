@@ -1,8 +1,6 @@
 package admin
 
 import (
-	"encoding/json"
-	"fmt"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
@@ -59,11 +57,8 @@ func restoreServer(u Upstreams) echo.HandlerFunc {
 }
 
 func serverChange(c echo.Context) (change ServerChange, err error) {
-	in := json.NewDecoder(c.Request().Body)
-	in.DisallowUnknownFields()
-	if err := in.Decode(&change); err != nil {
-		return change, echo.NewHTTPError(http.StatusBadRequest,
-			fmt.Sprintf(`The body does not name a server (%v); send JSON such as {"url": "http://127.0.0.1:9001"}.`, err))
+	if err := readBody(c, &change, "the name of a server", `{"url": "http://127.0.0.1:9001"}`); err != nil {
+		return change, err
 	}
 	if change.URL == "" {
 		return change, echo.NewHTTPError(http.StatusBadRequest, `Name the server, with a URL of GET /upstreams: {"url": "http://127.0.0.1:9001"}.`)

@@ -68,8 +68,20 @@ func (c *certificate) refresh() {
 	c.log.Info("the TLS certificate was loaded anew", "file", c.certFile, "expires", c.current.Load().Leaf.NotAfter)
 }
 
+func readKeyPair(certFile, keyFile string) (tls.Certificate, error) {
+	cert, err := filestate.Read(certFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	key, err := filestate.Read(keyFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(cert, key)
+}
+
 func (c *certificate) load() error {
-	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	pair, err := readKeyPair(c.certFile, c.keyFile)
 	if err != nil {
 		return fmt.Errorf("TLS certificate %s with key %s: %w", c.certFile, c.keyFile, err)
 	}

@@ -2,14 +2,13 @@ package policytest
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
+	"github.com/headgate/headgate/internal/filestate"
 	"github.com/headgate/headgate/internal/yamlnode"
 	"github.com/headgate/headgate/policies"
 	"go.yaml.in/yaml/v3"
@@ -28,20 +27,11 @@ var defaultClock = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // Load reads a file of tests. The file is nil if the diagnostics have an error.
 func Load(path string) (*File, policies.Diagnostics) {
-	f, err := os.Open(path)
+	data, err := filestate.Read(path) // of more than yamlnode.Parse accepts, which reports it
 	if err != nil {
 		return nil, policies.Diagnostics{{
 			Position: policies.Position{File: path, Line: 1, Column: 1},
 			Message:  fmt.Sprintf("the tests cannot be read: %v", err), Mend: "check the name and the permissions",
-		}}
-	}
-	defer f.Close()
-	const tooMuch = 16 << 20 // more than yamlnode.Parse accepts, which reports it
-	data, err := io.ReadAll(io.LimitReader(f, tooMuch))
-	if err != nil {
-		return nil, policies.Diagnostics{{
-			Position: policies.Position{File: path, Line: 1, Column: 1},
-			Message:  fmt.Sprintf("the tests cannot be read: %v", err), Mend: "check the file",
 		}}
 	}
 	return Parse(path, data)

@@ -5,11 +5,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
 
+	"github.com/headgate/headgate/internal/filestate"
 	"github.com/headgate/headgate/policies"
 )
 
@@ -69,7 +69,7 @@ func writeValue(w io.Writer, v reflect.Value, names bool) {
 	case reflect.String:
 		writePart(w, v.String()) // also of types whose String method masks a secret
 		if names && v.String() != "" {
-			text, err := os.ReadFile(v.String())
+			text, err := filestate.Read(v.String())
 			writePart(w, fmt.Sprint(err != nil)+string(text))
 		}
 	default:

@@ -67,3 +67,41 @@ func TestAPurgeNamesThePathThatWasAskedFor(t *testing.T) {
 		t.Error("a purge does not go by the path as it was sent")
 	}
 }
+
+func TestWhatIsNoPurgeIsRefused(t *testing.T) {
+	t.Parallel()
+	g := start(t, fmt.Sprintf(withCache, "", app(t, "a").URL))
+	for body, want := range map[string]int{
+		`{"tag": "products"}`:                             204,
+		`{"tag": "products"} ` + "\n":                     204,
+		`{"tag": "products"}{"all": true}`:                400,
+		`{"tag": "products"} x`:                           400,
+		`{"tag": "products", "all": true}`:                400,
+		`{"tags": "products"}`:                            400,
+		`["products"]`:                                    400,
+		`{"tag": "` + strings.Repeat("a", 100<<10) + `"}`: 400,
+		`{"tag": "` + strings.Repeat("a", 2<<20) + `"}`:   413,
+		``: 400,
+	} {
+		a := g.adminSend("POST", "/purge", strings.NewReader(body), "Authorization", "Bearer operator")
+		if a.StatusCode != want {
+			t.Errorf("%.60s: %d %s", body, a.StatusCode, a.text)
+		}
+	}
+}
+
+func TestAProfileTakesABoundedTime(t *testing.T) {
+	t.Parallel()
+	g := start(t, fmt.Sprintf(withCache, "", app(t, "a").URL))
+	for seconds, want := range map[string]int{"1000000": 400, "301": 400, "-1": 400, "0": 400, "NaN": 400, "many": 400, "0.001": 200} {
+		for _, kind := range []string{"profile", "trace", "heap"} {
+			if kind != "trace" && seconds == "0.001" {
+				continue // they take whole seconds, and 30 where there are none
+			}
+			a := g.adminSend("GET", "/debug/pprof/"+kind+"?seconds="+seconds, nil, "Authorization", "Bearer operator")
+			if a.StatusCode != want {
+				t.Errorf("%s of %s seconds: %d", kind, seconds, a.StatusCode)
+			}
+		}
+	}
+}

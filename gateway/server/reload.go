@@ -34,9 +34,11 @@ func (s *Server) reload(by string, endRollback bool) (changed bool, err error) {
 	if s.options.Load == nil {
 		return false, errors.New("this gateway was started without a way to load its policy again")
 	}
-	s.mu.Lock() // before Load: of two reloads, the one that reads last must win
+	s.loading.Lock() // of two reloads, the one that reads last must win
+	defer s.loading.Unlock()
+	p, err := s.options.Load() // without mu: Shutdown does not wait for slow files
+	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, err := s.options.Load()
 	if err != nil {
 		return false, s.rejected(err)
 	}
@@ -65,8 +67,8 @@ func (s *Server) Run(p *policies.Policy, by string) error {
 // files say something else than they say now: neither a reload
 // nor a secret that is replaced brings back what was rolled back.
 func (s *Server) Rollback(_ context.Context, number int, by string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.loading.Lock()
+	defer s.loading.Unlock()
 	p := s.revisions.policy(number)
 	if p == nil {
 		return fmt.Errorf("the history has no policy %d", number)
@@ -81,6 +83,8 @@ func (s *Server) Rollback(_ context.Context, number int, by string) error {
 			s.revisions.filed(filed)
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if _, err := s.run(p, e); err != nil {
 		return err
 	}

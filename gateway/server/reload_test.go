@@ -244,3 +244,27 @@ func TestShutdownFinishesWhatIsInFlight(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Issue 15, number 15: a mount that hangs under the policy's files must keep no gateway from ending.
+func TestShutdownDoesNotWaitForAReload(t *testing.T) {
+	t.Parallel()
+	begun, finish := make(chan bool), make(chan bool)
+	policy := parse(t, fmt.Sprintf(anyRoute, app(t, "a").URL))
+	g := start(t, fmt.Sprintf(anyRoute, app(t, "a").URL), func(o *server.Options) {
+		o.Load = func() (*policies.Policy, error) {
+			begun <- true
+			<-finish
+			return policy, nil
+		}
+	})
+	reloaded := make(chan error)
+	go func() { reloaded <- g.Reload("test") }()
+	<-begun
+	if err := g.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	close(finish)
+	if err := <-reloaded; err == nil || !strings.Contains(err.Error(), "shutting down") {
+		t.Errorf("a reload that ends behind a shutdown: %v", err)
+	}
+}

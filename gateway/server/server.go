@@ -79,7 +79,8 @@ type Server struct {
 
 	unheeded atomic.Pointer[unheeded]
 	evicts   atomic.Pointer[string] // a warning, where Redis could evict sessions
-	mu       sync.Mutex             // Start, Reload and Shutdown
+	loading  sync.Mutex             // held while the policy's files are read, and before mu
+	mu       sync.Mutex             // held while Start, Reload and Shutdown change what runs
 	draining atomic.Bool
 	serving  sync.WaitGroup
 	failed   chan error

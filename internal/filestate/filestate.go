@@ -1,4 +1,5 @@
-// Package filestate tells whether files have changed, without reading them.
+// Package filestate reads the files that a policy names, and tells without reading them whether they have changed. Neither waits for a
+// file system that does not answer.
 package filestate
 
 import "os"
@@ -10,7 +11,7 @@ type State []os.FileInfo
 func Of(names ...string) State {
 	s := make(State, len(names))
 	for i, name := range names {
-		if info, err := os.Stat(name); err == nil { // follows links
+		if info, err := stat(name); err == nil { // follows links
 			s[i] = info
 		}
 	}

@@ -8,10 +8,10 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"sync/atomic"
 	"time"
 
+	"github.com/headgate/headgate/internal/filestate"
 	"github.com/headgate/headgate/middleware/proxy/internal/http1client"
 )
 
@@ -46,7 +46,7 @@ func newTransportKey(c Config) (transportKey, error) {
 		if f.name == "" {
 			continue
 		}
-		text, err := os.ReadFile(f.name)
+		text, err := filestate.Read(f.name)
 		if err != nil {
 			return k, fmt.Errorf("reading for the upstream's TLS: %w", err)
 		}

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"os"
 	"time"
 
 	"github.com/rbcervilla/redisstore/v9"
 
 	"github.com/headgate/headgate/internal/boundedmap"
+	"github.com/headgate/headgate/internal/filestate"
 	"github.com/headgate/headgate/internal/seldom"
 	"github.com/headgate/headgate/middleware/store"
 )
@@ -113,7 +113,7 @@ func (sh *shared) manager(s Settings) (*Manager, error) {
 	}
 	m := &Manager{shared: sh, set: set, origins: origins}
 	if a := set.Assertion; a.KeyFile != "" {
-		pem, err := os.ReadFile(a.KeyFile)
+		pem, err := filestate.Read(a.KeyFile)
 		if err != nil {
 			return nil, fmt.Errorf("session: assertion.key_file: %w", err)
 		}

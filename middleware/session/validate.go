@@ -3,10 +3,10 @@ package session
 import (
 	"fmt"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
+	"github.com/headgate/headgate/internal/filestate"
 	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/problem"
 )
@@ -24,7 +24,7 @@ func (s Settings) complete() (Settings, error) {
 	s.Cookie.ResolveName()
 	if len(s.Secrets) == 0 {
 		for _, name := range s.SecretsFile {
-			text, err := os.ReadFile(name)
+			text, err := filestate.Read(name)
 			if err != nil {
 				return s, fmt.Errorf("session: secrets_file: %w", err)
 			}

@@ -8,11 +8,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/headgate/headgate/internal/filestate"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -159,7 +159,7 @@ func (f *files) tell(errs ...error) {
 }
 
 func readLine(name string) (string, error) {
-	text, err := os.ReadFile(name)
+	text, err := filestate.Read(name)
 	return strings.TrimRight(string(text), "\r\n"), err
 }
 
@@ -170,7 +170,7 @@ func (t TLS) load() (*tls.Config, error) {
 	}
 	config := new(tls.Config)
 	if t.CAFile != "" {
-		text, err := os.ReadFile(t.CAFile)
+		text, err := filestate.Read(t.CAFile)
 		if err != nil {
 			return nil, fmt.Errorf("tls.ca_file: %w", err)
 		}
@@ -180,11 +180,11 @@ func (t TLS) load() (*tls.Config, error) {
 		}
 	}
 	if t.CertFile != "" {
-		cert, err := os.ReadFile(t.CertFile)
+		cert, err := filestate.Read(t.CertFile)
 		if err != nil {
 			return nil, fmt.Errorf("tls.cert_file: %w", err)
 		}
-		key, err := os.ReadFile(t.KeyFile)
+		key, err := filestate.Read(t.KeyFile)
 		if err != nil {
 			return nil, fmt.Errorf("tls.key_file: %w", err)
 		}

@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/headgate/headgate/internal/filestate"
 	"github.com/headgate/headgate/internal/mask"
 	"github.com/headgate/headgate/internal/suggest"
 	"github.com/headgate/headgate/middleware/problem"
@@ -210,7 +210,7 @@ func validateURL(l *problem.List, path, url string) {
 func (o *Options) readURL() error {
 	switch {
 	case o.URL == "" && o.URLFile != "":
-		text, err := os.ReadFile(o.URLFile)
+		text, err := filestate.Read(o.URLFile)
 		if err != nil {
 			return fmt.Errorf("redis: url_file: %w", err)
 		}
