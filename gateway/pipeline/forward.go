@@ -49,7 +49,7 @@ func (r *Request) cameBack() error {
 // newForward returns the handler that has an upstream answer. The cache may call it
 // without a client, in a goroutine of its own.
 func (rt *Route) newForward(u *proxy.Upstream) echo.HandlerFunc {
-	h := u.Handler(proxy.RouteOptions{
+	o := proxy.RouteOptions{
 		RewriteHost:     !rt.Policy.PreserveHost,
 		Timeout:         rt.Policy.Timeout,
 		ReadTimeout:     rt.Policy.ReadTimeout,
@@ -61,7 +61,11 @@ func (rt *Route) newForward(u *proxy.Upstream) echo.HandlerFunc {
 		ModifyResponse: rt.takeResponse,
 		Filter:         session.StripReserved,
 		OnUpgrade:      upgraded,
-	})
+	}
+	if rt.session.Mode != session.Off {
+		o.OnStream = followStream
+	}
+	h := u.Handler(o)
 	return func(c echo.Context) error {
 		forwarded, err := c.Request(), error(nil)
 		if rt.Policy.StripPrefix != "" || rt.Policy.Rewrite != "" {

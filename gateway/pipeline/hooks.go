@@ -5,7 +5,9 @@ import (
 	"net/http"
 	"net/http/httputil"
 
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/clientip"
+	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/session"
 )
 
@@ -83,4 +85,24 @@ func (rt *Route) upstreamField(req *http.Request, name string) []string {
 // for days.
 func upgraded(req *http.Request) {
 	requestFrom(req.Context()).settle(http.StatusSwitchingProtocols, nil)
+}
+
+// followStream has a response that goes on end with the session that it was made for.
+func followStream(req *http.Request, h http.Header, s *proxy.Stream) (ended func()) {
+	r := requestFrom(req.Context())
+	if req.Context() != context.Context(r) && httpx.HasToken(h["Cache-Control"], "public") {
+		return nil // the cache has asked, and others may wait for it
+	}
+	return r.Session.Follow(sessionStream{s, r})
+}
+
+// sessionStream is a stream whose end is noted for the access log.
+type sessionStream struct {
+	*proxy.Stream
+	request *Request
+}
+
+func (s sessionStream) End() {
+	s.request.outlived.Store(true)
+	s.Stream.End()
 }

@@ -23,8 +23,8 @@ func (r *Request) finish() {
 			panicked = nil
 		}
 	}
-	if panicked == http.ErrAbortHandler && r.cause == nil {
-		r.cause = errors.New("the response broke off")
+	if r.cause == nil {
+		r.cause = r.cutOff(panicked == http.ErrAbortHandler)
 	}
 	if r.reserved != nil { // no answer has settled it
 		r.settle(0, nil)
@@ -33,6 +33,17 @@ func (r *Request) finish() {
 	if panicked != nil {
 		panic(http.ErrAbortHandler) // the listener closes the connection: the client sees that the answer is not whole
 	}
+}
+
+// cutOff says why a response is not whole, nil where it is.
+func (r *Request) cutOff(aborted bool) error {
+	switch {
+	case r.outlived.Load():
+		return errors.New("the session of an open response has ended")
+	case aborted:
+		return errors.New("the response broke off")
+	}
+	return nil
 }
 
 // observe hands what is known of the request to metrics, access log and observer.

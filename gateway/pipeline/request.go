@@ -79,6 +79,7 @@ type live struct {
 	newAffinity atomic.Pointer[string] // the line that sets it
 
 	loggedIn atomic.Bool             // the app has logged its user in
+	outlived atomic.Bool             // the response was still open when its session ended, and ended with it
 	upstream atomic.Pointer[url.URL] // of the server that was asked last
 }
 

@@ -67,6 +67,7 @@ func (s *Server) install(g *generation, e entry) {
 	s.parts.buffers.SetLimit(g.policy.Memory.Buffers)
 	s.parts.upstreams.adopt(g.upstreams, g.configs)
 	s.current.Store(g)
+	g.sessions.Govern()
 	s.revisions.add(g.policy, g.hash, e, s.options.Now())
 	s.metrics.PolicyLoaded()
 }

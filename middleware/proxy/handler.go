@@ -52,6 +52,11 @@ type RouteOptions struct {
 	// after ModifyResponse, and before the 101 is written. The connection may
 	// then last for days. Nil: nothing is called.
 	OnUpgrade func(*http.Request)
+	// OnStream is called when a response begins that may last for days: a
+	// WebSocket, or a body whose length is not known, once its header has been written.
+	// The header is not to be changed. The function that it returns is called when the
+	// stream has ended; it may be nil, as OnStream may.
+	OnStream func(*http.Request, http.Header, *Stream) (ended func())
 	// Unbuffered streams bodies in both directions: nothing is read ahead, and a slow
 	// client holds a server's connection. It is for an app that reads a request while it
 	// answers, or whose answers are a dialogue.

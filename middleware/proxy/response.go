@@ -29,6 +29,8 @@ func (tx *transaction) respond(res *http.Response) *Error {
 	case res.Body == http.NoBody:
 	case res.Body == io.ReadCloser(&tx.held):
 		_, tx.writeErr = tx.w.Write(tx.held.rest())
+	case streams(res):
+		tx.copyStream(res)
 	default:
 		tx.copyBody(res)
 	}
@@ -86,6 +88,15 @@ func addFields(dst, src http.Header) {
 	}
 }
 
+// copyStream is copyBody for a body that may last.
+func (tx *transaction) copyStream(res *http.Response) {
+	if tx.route.OnStream != nil {
+		tx.stream = &Stream{attempt: tx.current, body: &tx.body, read: tx.body.read.Load()}
+		defer tx.follow(res.Header, tx.stream)()
+	}
+	tx.copyBody(res)
+}
+
 // copyBody copies the response's body, and notes where it broke off.
 func (tx *transaction) copyBody(res *http.Response) {
 	flush := func() error { return nil }
@@ -104,6 +115,10 @@ func (tx *transaction) copyBody(res *http.Response) {
 	defer tx.up.buffers.Put(buf)
 	for {
 		n, err := body.Read(buf)
+		if tx.stream != nil && tx.stream.cut.Load() {
+			tx.readErr = errCut
+			return
+		}
 		if n > 0 {
 			if _, tx.writeErr = tx.w.Write(buf[:n]); tx.writeErr != nil {
 				return

@@ -33,7 +33,7 @@ func (tx *transaction) upgrade(res *http.Response) *Error {
 	if upgraded := tx.route.OnUpgrade; upgraded != nil {
 		upgraded(tx.in)
 	}
-	client := newUpgradedConn(conn, rw.Reader, tx.up.options.Upgrades)
+	client := newUpgradedConn(conn, rw.Reader, tx.up.options.Upgrades, server)
 	defer client.Close()
 	defer server.Close()
 	stop := context.AfterFunc(tx.in.Context(), func() { server.Close() })
@@ -44,6 +44,7 @@ func (tx *transaction) upgrade(res *http.Response) *Error {
 	if res.Write(rw) != nil || rw.Flush() != nil {
 		return nil // the client is gone
 	}
+	defer tx.follow(res.Header, &Stream{socket: client, server: server})()
 	join(client, server)
 	return nil
 }
@@ -77,8 +78,11 @@ func join(client *upgradedConn, server io.ReadWriteCloser) {
 		}
 	}()
 	_, _ = io.Copy(client, server)
-	client.Close()
 	server.Close()
+	if client.client.hasEnded() {
+		<-done // the client has a moment to answer the close frame: see Stream.End
+	}
+	client.Close()
 	<-done
 }
 

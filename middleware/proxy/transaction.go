@@ -30,6 +30,7 @@ type transaction struct {
 	body   requestBody
 	held   heldBody
 	answer *spool.Body // the response's body, if it may be read ahead; else nil
+	stream *Stream     // the response's body, if the route is told of it; else nil
 	clock  clock
 
 	hijacked    bool  // the client's connection carries WebSocket frames
@@ -122,6 +123,8 @@ func (tx *transaction) finish() {
 	kind := a.kind
 	switch {
 	case kind != "":
+	case tx.readErr == errCut:
+		kind = KindClientGone // it is no fault of the server either
 	case errors.Is(tx.readErr, http1client.ErrTimeout):
 		kind = KindTimeout
 	case tx.readErr != nil && tx.in.Context().Err() == nil:

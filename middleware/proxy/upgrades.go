@@ -40,7 +40,7 @@ func (u *Upgrades) Drain(ctx context.Context) error {
 	first := !u.draining
 	u.draining = true
 	for c := range u.conns {
-		go c.sendClose()
+		go c.sendClose(goingAway)
 	}
 	if first && len(u.conns) == 0 {
 		close(u.empty)
@@ -72,7 +72,7 @@ func (u *Upgrades) add(c *upgradedConn) {
 	defer u.mu.Unlock()
 	u.conns[c] = struct{}{}
 	if u.draining {
-		go c.sendClose()
+		go c.sendClose(goingAway)
 	}
 }
 
@@ -100,15 +100,16 @@ type upgradedConn struct {
 	early    *bufio.Reader // what the client sent ahead of the 101
 	registry *Upgrades
 	added    sync.Once
+	client   clientFrames
 
 	mu        sync.Mutex // held during writes
 	frames    frameScanner
-	closeDue  bool // the gateway's close frame is to be sent, or has been
-	closeSent bool // it has been sent
+	closing   uint16 // the status of the gateway's close frame, which is to be sent, or has been; 0: none
+	closeSent bool   // it has been sent
 }
 
-func newUpgradedConn(conn net.Conn, early *bufio.Reader, registry *Upgrades) *upgradedConn {
-	return &upgradedConn{Conn: conn, early: early, registry: registry}
+func newUpgradedConn(conn net.Conn, early *bufio.Reader, registry *Upgrades, server io.Writer) *upgradedConn {
+	return &upgradedConn{Conn: conn, early: early, registry: registry, client: clientFrames{server: server}}
 }
 
 // begin adds the connection to the registry. It runs when the copying begins,
@@ -128,12 +129,12 @@ func (c *upgradedConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// WriteTo and ReadFrom are the two directions of the copying. They exist to copy
-// with small buffers: there can be many WebSockets, and most are idle.
+// WriteTo and ReadFrom are the two directions of the copying: WriteTo to the server alone. They
+// exist to copy with small buffers: there can be many WebSockets, and most are idle.
 
-func (c *upgradedConn) WriteTo(dst io.Writer) (int64, error) {
+func (c *upgradedConn) WriteTo(io.Writer) (int64, error) {
 	c.begin()
-	return copyGrowing(dst, c)
+	return copyGrowing(&c.client, c)
 }
 
 func (c *upgradedConn) ReadFrom(src io.Reader) (int64, error) {
@@ -175,7 +176,7 @@ func (c *upgradedConn) Write(p []byte) (int, error) {
 	rest := p
 	for len(rest) > 0 && !c.closeSent {
 		n := len(rest)
-		if c.closeDue {
+		if c.closing != 0 {
 			n = c.frames.skipFrame(rest) // up to the end of the frame; then the close frame
 		} else {
 			c.frames.skip(rest)
@@ -192,19 +193,21 @@ func (c *upgradedConn) Write(p []byte) (int, error) {
 }
 
 // sendClose sends the close frame, or leaves it to Write if a frame is only
-// partly written.
-func (c *upgradedConn) sendClose() {
+// partly written. Only the first status is sent.
+func (c *upgradedConn) sendClose(status uint16) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.closeDue = true
+	if c.closing == 0 {
+		c.closing = status
+	}
 	_ = c.closeAtBoundary() // the copying gets the same error
 }
 
 func (c *upgradedConn) closeAtBoundary() error {
-	if !c.closeDue || c.closeSent || !c.frames.atBoundary() {
+	if c.closing == 0 || c.closeSent || !c.frames.atBoundary() {
 		return nil
 	}
 	c.closeSent = true
-	_, err := c.Conn.Write(goingAway())
+	_, err := c.Conn.Write(closeFrame(c.closing))
 	return err
 }

@@ -2,9 +2,29 @@ package proxy
 
 import "encoding/binary"
 
-// goingAway returns a WebSocket close frame with status 1001, unmasked as a
-// server's frames are (RFC 6455 sections 5.5.1 and 7.4.1).
-func goingAway() []byte { return []byte{0x88, 2, 1001 >> 8, 1001 & 0xff} }
+// Statuses of close frames (RFC 6455 section 7.4.1).
+const (
+	goingAway       uint16 = 1001
+	policyViolation uint16 = 1008
+)
+
+// Opcodes of frames (RFC 6455 section 5.2).
+const (
+	opcodeClose = 0x8
+	opcodePong  = 0xA
+)
+
+// closeFrame returns a close frame with a status, unmasked as a server's frames
+// are (RFC 6455 sections 5.1 and 5.5.1).
+func closeFrame(status uint16) []byte {
+	return []byte{0x80 | opcodeClose, 2, byte(status >> 8), byte(status)}
+}
+
+// maskedCloseFrame is a close frame as a client's frames are. Its mask is zero: masks protect
+// proxies from what a web page has chosen, which a status is not.
+func maskedCloseFrame(status uint16) []byte {
+	return []byte{0x80 | opcodeClose, 0x80 | 2, 0, 0, 0, 0, byte(status >> 8), byte(status)}
+}
 
 // frameScanner finds where the frames of a WebSocket stream end (RFC 6455
 // section 5.2). It does not look at their contents.
@@ -17,12 +37,23 @@ type frameScanner struct {
 // atBoundary reports whether the stream is between two frames.
 func (s *frameScanner) atBoundary() bool { return s.seen == 0 && s.payload == 0 }
 
-// skip follows all of p.
-func (s *frameScanner) skip(p []byte) {
+// skip follows all of p, and returns the kinds of frames that p has a part of.
+func (s *frameScanner) skip(p []byte) (kinds frameKinds) {
 	for len(p) > 0 {
-		p = p[s.skipFrame(p):]
+		n := s.skipFrame(p)
+		kinds |= 1 << (s.head[0] & 0xf)
+		p = p[n:]
 	}
+	return kinds
 }
+
+// frameKinds is a set of opcodes.
+type frameKinds uint16
+
+func (k frameKinds) has(opcode int) bool { return k&(1<<opcode) != 0 }
+
+// hasOther reports whether the set has another opcode than this one.
+func (k frameKinds) hasOther(opcode int) bool { return k&^(1<<opcode) != 0 }
 
 // skipFrame follows p to the end of the current frame at most, and returns
 // how much of it that was.

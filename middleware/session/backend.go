@@ -13,6 +13,9 @@ type backend interface {
 	// fetch begins to read records; see fetch.
 	fetch(batch *store.Batch, handles ...string) fetch
 
+	// gone reports of each handle whether it has no record.
+	gone(ctx context.Context, handles []string) ([]bool, error)
+
 	// trip begins a round trip.
 	trip() trip
 

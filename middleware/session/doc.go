@@ -37,9 +37,13 @@
 // the place of TakeActions and Commit. In an Echo app, handlers use [Get],
 // [Save], [LogIn], [Renew], [PutOn] and [LogOut].
 //
+// A response that stays open, a WebSocket or a stream of events, is given to
+// [RequestSession.Follow] or, in an Echo app, takes the context of [Until].
+//
 // The files in the order in which a request meets them: request.go, cookie.go,
 // token.go, open.go, record.go, binding.go, authorize.go, csrf.go, forward.go, assertion.go,
-// actions.go, commit.go, login.go, users.go, response.go. protocol.go has the headers
+// actions.go, commit.go, login.go, users.go, response.go, and of open streams streams.go and
+// ending.go. protocol.go has the headers
 // between gateway and app servers, echo.go and gorilla.go the two ways for an app
 // in the same process, backend.go, redis.go, redistrip.go and memory.go where records lie.
 //
@@ -65,6 +69,8 @@
 //   - The session that a login replaces stays what it was until its 30 seconds
 //     are over: an attacker may have planted it, but a response may be lost.
 //   - A response that changes a session is stored by no cache.
+//   - An open stream ends within two seconds of its session's end, on every instance. That
+//     costs Redis one command a second for each 512 sessions with open streams of an instance.
 //   - Everything in Redis has an expiry, written by the same command as the value.
 //
 // # When things fail
@@ -74,6 +80,7 @@
 //     the request passes as anonymous. The client keeps its cookie.
 //   - A login, logout or merge that could not be saved is an error (503), and so is
 //     a change of a session that has ended meanwhile ([ErrEnded], 409).
+//   - While Redis does not answer, open streams stay open.
 //   - A touch or a rotation that could not be saved is tried again by the next request.
 //   - Without Redis the same records live in a bounded map in this process;
 //     where it is full, sessions near their end make room, and anonymous

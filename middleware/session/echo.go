@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -107,6 +108,26 @@ func Current(c echo.Context) *Session {
 	}
 	return nil
 }
+
+// Until returns a context that ends with the session, wherever that is ended, and with the
+// request; its cause is then [ErrEnded]. It is for handlers that hold a WebSocket or send a stream
+// of events: see [RequestSession.Follow]. stop must be called. Where there is no live session,
+// the context is that of the request.
+func Until(c echo.Context) (ctx context.Context, stop context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(c.Request().Context())
+	ended := func() {}
+	if rs, ok := FromContext(ctx); ok {
+		ended = rs.Follow(&untilEnded{cancel})
+	}
+	return ctx, func() { ended(); cancel(context.Canceled) }
+}
+
+// untilEnded is the Stream of a handler that goes by its context.
+type untilEnded struct{ cancel context.CancelCauseFunc }
+
+func (*untilEnded) Used() bool { return false }
+
+func (u *untilEnded) End() { u.cancel(ErrEnded) }
 
 // LogIn begins a session of the user with a new ID, and sets its cookie. What
 // an anonymous session held comes along. It must be called before the response

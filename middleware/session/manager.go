@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/rbcervilla/redisstore/v9"
@@ -59,10 +60,13 @@ type shared struct {
 	now      func() time.Time
 	log      *slog.Logger
 	lines    lines
+
+	streams   openStreams
+	governing atomic.Pointer[Manager] // whose Settings open streams go by
 }
 
 // lines are those of the log that any request may cause.
-type lines struct{ notTouched, notRotated, tooLarge, notSigned seldom.Line }
+type lines struct{ notTouched, notRotated, tooLarge, notSigned, notLookedUp seldom.Line }
 
 const (
 	rememberBytes = 8 << 20
@@ -122,6 +126,7 @@ func (sh *shared) manager(s Settings) (*Manager, error) {
 		}
 	}
 	m.gorilla = m.newGorillaStore()
+	sh.governing.CompareAndSwap(nil, m)
 	return m, nil
 }
 

@@ -67,6 +67,15 @@ func (f memoryFetch) done(context.Context) ([][]byte, error) {
 	return texts, nil
 }
 
+func (b *memoryBackend) gone(_ context.Context, handles []string) ([]bool, error) {
+	gone := make([]bool, len(handles))
+	for i, handle := range handles {
+		_, ok := b.part(handle).Get(handle, b.now())
+		gone[i] = !ok
+	}
+	return gone, nil
+}
+
 // memoryTrip runs its steps one after another.
 type memoryTrip struct {
 	b     *memoryBackend

@@ -142,6 +142,41 @@ func (f *redisFetch) done(ctx context.Context) ([][]byte, error) {
 	return texts, nil
 }
 
+// gone asks about all of the handles in one command, where their keys lie on one server, and about
+// each of them only where some are gone. The commands are large: see [store.Redis.DoLarge].
+func (b *redisBackend) gone(ctx context.Context, handles []string) ([]bool, error) {
+	gone := make([]bool, len(handles))
+	if b.ordered() {
+		exist := redis.NewIntCmd(ctx, b.existsOf(handles...)...)
+		if err := asked(b.redis.DoLarge(ctx, exist), exist); err != nil {
+			return nil, err
+		}
+		if exist.Val() == int64(len(handles)) {
+			return gone, nil
+		}
+	}
+	each := make([]redis.Cmder, len(handles))
+	for i, handle := range handles {
+		each[i] = redis.NewIntCmd(ctx, b.existsOf(handle)...)
+	}
+	if err := asked(b.redis.DoLarge(ctx, each...), each...); err != nil {
+		return nil, err
+	}
+	for i := range each {
+		gone[i] = each[i].(*redis.IntCmd).Val() == 0
+	}
+	return gone, nil
+}
+
+func (b *redisBackend) existsOf(handles ...string) []any {
+	args := make([]any, 1, len(handles)+1)
+	args[0] = "exists"
+	for _, handle := range handles {
+		args = append(args, b.key(handle))
+	}
+	return args
+}
+
 // eviction goes by what Redis says of itself.
 func (b *redisBackend) eviction(ctx context.Context) (string, error) {
 	facts, err := b.redis.Ask(ctx)

@@ -200,9 +200,8 @@ func (rs *RequestSession) take(r *record) {
 func (rs *RequestSession) touch(ctx context.Context) {
 	ctx = store.Writing(context.WithoutCancel(ctx))
 	m, r, now := rs.m, rs.session.record, rs.m.now()
-	due := func(r *record) bool { return since(now.UnixMilli(), r.Seen) >= m.set.touchEvery() }
 	fresh := rs.fresh()
-	if !fresh && !due(r) {
+	if !fresh && !m.touchDue(r, now) {
 		return
 	}
 	var err error
@@ -214,7 +213,7 @@ func (rs *RequestSession) touch(ctx context.Context) {
 			if at := r.find(rs.sum); at >= 0 {
 				changed = r.presented(at, now)
 			}
-			if due(r) {
+			if m.touchDue(r, now) {
 				r.Seen, changed = now.UnixMilli(), true
 			}
 			return changed, nil
@@ -234,6 +233,11 @@ func (rs *RequestSession) touch(ctx context.Context) {
 		// at the next request.
 		m.lines.notTouched.Log(ctx, m.log, slog.LevelWarn, "session not touched", "ref", rs.token.handle, "error", err)
 	}
+}
+
+// touchDue reports whether use of the session is to be written.
+func (m *Manager) touchDue(r *record, now time.Time) bool {
+	return since(now.UnixMilli(), r.Seen) >= m.set.touchEvery()
 }
 
 // fresh reports whether the request is the first one with its ID.

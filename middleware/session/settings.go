@@ -26,7 +26,7 @@ type Settings struct {
 	Secrets [][]byte `yaml:"secrets" config:"secret" want:"a secret"`
 	// Files that hold one secret each, instead of secrets; one or a list.
 	SecretsFile []string `yaml:"secrets_file" config:"path" want:"a path"`
-	// How long a session lasts without a request of its client. Default 30m.
+	// How long a session lasts without a request of its client; what the client sends through a WebSocket counts as one. Default 30m.
 	IdleTimeout time.Duration `yaml:"idle_timeout"`
 	// How long a session lasts at most, used or not; also the cookie's Max-Age. Default 12h.
 	AbsoluteTimeout time.Duration `yaml:"absolute_timeout"`
