@@ -135,6 +135,13 @@ type Server struct {
 
 // Memory bounds what the gateway keeps in its own memory.
 type Memory struct {
+	// The counters of rate limits in this process: all of them without Redis, and with it those of an outage. What is
+	// remembered of denials and bans takes up to half as much besides. About 320,000 counters fit into 64MiB. Each limit
+	// has an equal share, and may take more while others leave theirs unused: counters of one limit never push out those of another that
+	// keeps to its share. Hazard: when it is full, counters that still count are dropped, those farthest from their limit
+	// first and those that deny last, and their clients start afresh; the log and headgate_limit_counters_dropped_total
+	// tell. Default: a 16th of what the machine, the container or GOMEMLIMIT gives the gateway, from 16MiB to 1GiB.
+	Counters int64 `yaml:"counters" config:"size"`
 	// All bodies that are read ahead of slow clients, together, and 4KiB for each beyond it. What does not fit goes to files,
 	// as an upstream's buffer says. Default 256MiB.
 	Buffers int64 `yaml:"buffers" config:"size"`

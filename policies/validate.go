@@ -33,6 +33,7 @@ func validate(p *Policy, s *yamlnode.Source, r *yamlnode.Report, files bool) {
 	c.problems("redis", p.Redis.Validate())
 	c.upstreams()
 	c.clients()
+	c.memory()
 	c.limits()
 	c.caches()
 	c.session()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/internal/httpx"
+	"github.com/headgate/headgate/internal/yamlnode"
 	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/middleware/problem"
 	"github.com/headgate/headgate/middleware/proxy"
@@ -41,6 +42,23 @@ func (c *checker) checkPace(path string, h *proxy.HealthCheck) {
 			at = problem.Key(path, "interval")
 		}
 		c.bad(at, "make timeout at most interval", "a check may take %v, and the next begins after %v", h.Timeout, h.Interval)
+	}
+}
+
+// memory checks what is given to counters, where the policy says it: the default heeds the limits.
+func (c *checker) memory() {
+	given := c.p.Memory.Counters
+	if given == 0 {
+		return
+	}
+	if given < 1<<20 {
+		c.bad("memory.counters", "give it 1MiB or more, or leave it out", "%s is too little for counters", yamlnode.FormatSize(given))
+		return
+	}
+	for _, name := range sortedKeys(c.p.Limits) {
+		if least, err := c.p.Limits[name].LeastMemory(); err == nil && least > given {
+			c.bad("memory.counters", "give it "+yamlnode.FormatSize((least>>20+1)<<20)+" or more, or lower the limit's requests", "a counter of the limit %s does not fit into it", quote(name))
+		}
 	}
 }
 

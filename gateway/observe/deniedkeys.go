@@ -13,8 +13,21 @@ type deniedKeys struct {
 	desc     *prometheus.Desc
 }
 
-// WatchCounters adds the metric of who is denied most.
-func (m *Metrics) WatchCounters(c *ratelimit.Counters) { m.Registry.MustRegister(newDeniedKeys(c)) }
+// WatchCounters adds the metrics of who is denied most, and of the memory that counters take.
+func (m *Metrics) WatchCounters(c *ratelimit.Counters) {
+	gauge := func(name, help string, value func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
+	}
+	m.Registry.MustRegister(newDeniedKeys(c),
+		gauge("headgate_limit_counters_bytes", "Memory of this instance that counters of limits take.", func() float64 {
+			used, _ := c.Memory()
+			return float64(used)
+		}),
+		gauge("headgate_limit_counters_limit_bytes", "The most that they may take: memory.counters.", func() float64 {
+			_, limit := c.Memory()
+			return float64(limit)
+		}))
+}
 
 func newDeniedKeys(c *ratelimit.Counters) deniedKeys {
 	return deniedKeys{c, prometheus.NewDesc("headgate_limit_top_denied_keys",

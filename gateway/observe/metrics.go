@@ -25,6 +25,7 @@ type Metrics struct {
 	UntrustedForwarded prometheus.Counter // requests whose peer names a client and is not trusted
 
 	decisions    *series[decided, prometheus.Counter]
+	dropped      *series[string, prometheus.Counter] // by limit
 	checks       prometheus.Histogram
 	checksFailed prometheus.Counter
 	attempts     *series[attempted, prometheus.Counter]
@@ -67,6 +68,10 @@ func NewMetrics(version string) *Metrics {
 		Name: "headgate_limit_decisions_total",
 		Help: "Decisions by limit, outcome (admitted, denied, dry_run_denied, error) and who decided (redis, memory, local while Redis is away, deny_cache).",
 	}, []string{"limit", "outcome", "source"})
+	dropped := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "headgate_limit_counters_dropped_total",
+		Help: "Counters and bans that this instance dropped while they still counted, by limit, as memory.counters was used up: their clients start afresh.",
+	}, []string{"limit"})
 	attempts := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "headgate_upstream_attempts_total",
 		Help: "Attempts at app servers, by result: ok, or what kept the server's answer from being passed on.",
@@ -89,6 +94,7 @@ func NewMetrics(version string) *Metrics {
 		decisions: newSeries(func(d decided) prometheus.Counter {
 			return decisions.WithLabelValues(d.limit, string(d.event), string(d.source))
 		}),
+		dropped: newSeries(func(limit string) prometheus.Counter { return dropped.WithLabelValues(limit) }),
 		attempts: newSeries(func(a attempted) prometheus.Counter {
 			return attempts.WithLabelValues(a.upstream, a.server, a.result)
 		}),
@@ -143,7 +149,7 @@ func NewMetrics(version string) *Metrics {
 	})
 	info.Set(1)
 	m.Registry.MustRegister(requests, duration, m.InFlight, m.LogDropped, m.DeniedNetwork, m.UntrustedForwarded,
-		decisions, m.checks, m.checksFailed, attempts, attemptTime, waiting, m.waitsRefused,
+		decisions, dropped, m.checks, m.checksFailed, attempts, attemptTime, waiting, m.waitsRefused,
 		m.reloads, m.reloadFailed, m.policyLoaded, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m

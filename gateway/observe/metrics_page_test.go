@@ -24,7 +24,7 @@ func TestMetricsPageIsUpToDate(t *testing.T) {
 	m := NewMetrics("test")
 	m.WatchRedis(nil) // which nothing is asked of here
 	NewCacheMetrics().Register(m.Registry, func() cache.Stats { return cache.Stats{} })
-	m.Registry.MustRegister(newDeniedKeys(nil))
+	m.WatchCounters(nil)
 	m.WatchUpstreams(nil)
 
 	described := make(chan *prometheus.Desc)

@@ -14,6 +14,9 @@ func (m *Metrics) Decided(limit string, event ratelimit.Event, source ratelimit.
 	m.decisions.of(decided{limit, event, source}).Inc()
 }
 
+// Dropped implements ratelimit.Observer.
+func (m *Metrics) Dropped(limit string) { m.dropped.of(limit).Inc() }
+
 // RoundTrip implements ratelimit.Observer.
 func (m *Metrics) RoundTrip(took time.Duration, err error) {
 	m.checks.Observe(took.Seconds())

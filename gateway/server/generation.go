@@ -44,7 +44,9 @@ func (s *Server) compile(p *policies.Policy) (*generation, error) {
 	if g.upstreams, err = s.parts.upstreams.prepare(g.configs); err != nil {
 		return nil, err
 	}
+	undo := s.growMemory(p)
 	if g.Pipeline, err = pipeline.New(p, s.pipelineParts(g)); err != nil {
+		undo()
 		g.upstreams.discard()
 		return nil, err
 	}
@@ -64,7 +66,7 @@ func (s *Server) pipelineParts(g *generation) pipeline.Parts {
 
 // install makes a generation the one that requests begin with from now on.
 func (s *Server) install(g *generation, e entry) {
-	s.parts.buffers.SetLimit(g.policy.Memory.Buffers)
+	s.boundMemory(g.policy)
 	s.parts.upstreams.adopt(g.upstreams, g.configs)
 	s.current.Store(g)
 	g.sessions.Govern()

@@ -18,6 +18,7 @@ import (
 // parts is what outlives a policy.
 type parts struct {
 	redis     *store.Connections // nil: everything lives in this process
+	shared    bool               // counters, sessions and cache are another's: Options.Shared
 	counters  *ratelimit.Counters
 	sessions  *session.Manager
 	cache     atomic.Pointer[cache.Cache] // nil until a policy caches something
@@ -99,7 +100,7 @@ func (s *Server) openParts() (*parts, error) {
 		p.redis = redis
 		s.metrics.WatchRedis(redis)
 	} else if shared := s.options.Shared; shared != nil {
-		p.counters, p.sessions = shared.counters, shared.sessions
+		p.shared, p.counters, p.sessions = true, shared.counters, shared.sessions
 		p.cache.Store(shared.cache)
 		return p, nil
 	}
@@ -110,7 +111,7 @@ func (s *Server) openParts() (*parts, error) {
 		forLimits, forSessions = p.redis.Limits, p.redis.Sessions
 	}
 	p.counters, err = ratelimit.NewCounters(ratelimit.CountersOptions{
-		Redis: forLimits, Observer: s.metrics, Logger: s.log, Now: s.options.Now,
+		Redis: forLimits, MemoryBytes: countersMemory(policy), Observer: s.metrics, Logger: s.log, Now: s.options.Now,
 	})
 	if err != nil {
 		return nil, err

@@ -5,7 +5,9 @@ package boundedmap
 import (
 	"errors"
 	"hash/maphash"
+	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,19 +19,24 @@ type Options struct {
 	// Shards is how many independently locked parts there are, rounded up to a
 	// power of two. Zero means 64.
 	Shards int
+	// Dropped is called with the name of the part of each entry that makes room
+	// before it has expired, under a lock: it must not call the Map. Nil is not called.
+	Dropped func(part string)
 }
 
 // Map is an in-process map whose entries expire and whose memory is bounded.
 //
 // It is made of shards, so that callers seldom wait for each other. Where a shard
 // is full, the entry that would expire first among a few neighbours makes room.
+// Entries may be kept in parts ([Map.UpdateIn]), which share the memory equally.
 //
 // Time is the caller's, for tests and for replays. A Map is safe for concurrent use.
 type Map[K comparable, V any] struct {
 	seed     maphash.Seed
 	shards   []lockedShard[K, V]
-	maxBytes int64 // per shard
-	overhead int64 // per entry
+	maxBytes atomic.Int64 // per shard
+	overhead int64        // per entry
+	dropped  func(part string)
 }
 
 type lockedShard[K comparable, V any] struct {
@@ -47,11 +54,25 @@ func New[K comparable, V any](o Options) *Map[K, V] {
 	for want := max(o.Shards, 1); shards < want || (o.Shards == 0 && shards < 64); {
 		shards *= 2
 	}
-	return &Map[K, V]{
+	m := &Map[K, V]{
 		seed:     maphash.MakeSeed(),
 		shards:   make([]lockedShard[K, V], shards),
-		maxBytes: max(o.MaxBytes/int64(shards), 1),
 		overhead: Overhead[K, V](),
+		dropped:  o.Dropped,
+	}
+	m.maxBytes.Store(max(o.MaxBytes/int64(shards), 1))
+	return m
+}
+
+// SetMaxBytes changes Options.MaxBytes, and drops at once what does not fit any more.
+func (m *Map[K, V]) SetMaxBytes(n int64, now time.Time) {
+	perShard := max(n/int64(len(m.shards)), 1)
+	m.maxBytes.Store(perShard)
+	for i := range m.shards {
+		s := &m.shards[i]
+		s.mu.Lock()
+		s.Trim(now.UnixNano(), perShard, m.dropped)
+		s.mu.Unlock()
 	}
 }
 
@@ -78,6 +99,23 @@ func (m *Map[K, V]) Get(k K, now time.Time) (V, bool) {
 //
 // An entry larger than a whole shard is not kept.
 func (m *Map[K, V]) Update(k K, now time.Time, fn func(v V, ok bool) (nv V, size int, expires time.Time, keep bool)) {
+	m.UpdateIn("", k, now, func(v V, ok bool) (kept Kept[V], keep bool) {
+		kept.Value, kept.Size, kept.Expires, keep = fn(v, ok)
+		return kept, keep
+	})
+}
+
+// Kept is an entry as [Map.UpdateIn] is to keep it.
+type Kept[V any] struct {
+	Value   V
+	Size    int // bytes that Value holds beyond its own struct
+	Expires time.Time
+	Rank    uint8 // entries of a lower rank make room before it
+}
+
+// UpdateIn is Update, and keeps a new entry in the named part: entries of one part never
+// push out those of another that takes its share of the memory at most.
+func (m *Map[K, V]) UpdateIn(part string, k K, now time.Time, fn func(v V, ok bool) (kept Kept[V], keep bool)) {
 	at := now.UnixNano()
 	s := m.shard(k)
 	s.mu.Lock()
@@ -89,17 +127,18 @@ func (m *Map[K, V]) Update(k K, now time.Time, fn func(v V, ok bool) (nv V, size
 	if live {
 		old = e.Value
 	}
-	value, size, expires, keep := fn(old, live)
-	total := int64(size) + m.overhead
-	if !keep || expires.UnixNano() <= at || total > m.maxBytes {
+	kept, keep := fn(old, live)
+	expires, total := kept.Expires.UnixNano(), int64(kept.Size)+m.overhead
+	maxBytes := m.maxBytes.Load()
+	if !keep || expires <= at || total > min(maxBytes, math.MaxUint32) {
 		s.Remove(k)
 		return
 	}
 	if e == nil {
-		e = s.Add(k)
+		e = s.Add(part, k)
 	}
-	e.Value, e.Expires = value, expires.UnixNano()
-	s.Wrote(e, total, at, m.maxBytes)
+	e.Value, e.Expires, e.Rank = kept.Value, expires, kept.Rank
+	s.Wrote(e, total, at, maxBytes, m.dropped)
 }
 
 // Delete removes k.

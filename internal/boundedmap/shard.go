@@ -6,12 +6,16 @@ import "unsafe"
 // sweeps: each write looks at two further entries and drops them if they have expired, so expired entries go at the
 // pace at which new ones come. The zero value is an empty one.
 //
+// Its entries belong to parts, which the caller names, and which have equal shares of the memory: see makeRoom. A part
+// without entries takes nothing.
+//
 // Time is a number in the caller's unit.
 type Shard[K comparable, V any] struct {
 	index   map[K]int32
 	entries []Entry[K, V]
-	hand    int // the entry that is looked at next
+	hand    int // the entry that is looked at next for whether it has expired
 	bytes   int64
+	parts   parts
 }
 
 // Entry is one key with its value. A pointer to it is valid until the shard's next change.
@@ -19,7 +23,12 @@ type Entry[K comparable, V any] struct {
 	key     K
 	Value   V
 	Expires int64
-	size    int64
+	size    uint32
+	prev    int32 // in the ring of its part's entries
+	next    int32
+	part    uint16
+	// Rank says which entries of a part make room first: those of the lowest.
+	Rank uint8
 }
 
 // Overhead is what an entry takes beyond what its value points to, in bytes: the entry itself, and its place in the
@@ -38,27 +47,41 @@ func (s *Shard[K, V]) Find(k K) *Entry[K, V] {
 	return nil
 }
 
-// Add returns the entry of k, and makes one where there is none. The caller fills it in and calls Wrote.
-func (s *Shard[K, V]) Add(k K) *Entry[K, V] {
+// Add returns the entry of k, and makes one in the named part where there is none. The caller fills it in and calls Wrote.
+func (s *Shard[K, V]) Add(part string, k K) *Entry[K, V] {
 	if e := s.Find(k); e != nil {
 		return e
 	}
 	if s.index == nil {
 		s.index = make(map[K]int32)
 	}
-	s.index[k] = int32(len(s.entries))
-	s.entries = append(s.entries, Entry[K, V]{key: k})
-	return &s.entries[len(s.entries)-1]
+	i := int32(len(s.entries))
+	s.index[k] = i
+	s.entries = append(s.entries, Entry[K, V]{key: k, part: s.parts.named(part)})
+	s.link(i)
+	return &s.entries[i]
 }
 
-// Wrote accounts for an entry that was changed and now takes size bytes. It drops some of what has expired,
-// and then, of what would expire first, as much as is needed to stay within maxBytes; the entry itself stays.
-func (s *Shard[K, V]) Wrote(e *Entry[K, V], size, now, maxBytes int64) {
+// Wrote accounts for an entry that was changed and now takes size bytes, at most 4 GiB. It drops some of what has
+// expired, and makes room to stay within maxBytes; the entry itself stays. dropped is called with the name of the part
+// of each entry that had not expired; nil is not called.
+func (s *Shard[K, V]) Wrote(e *Entry[K, V], size, now, maxBytes int64, dropped func(part string)) {
 	k := e.key
-	s.bytes += size - e.size
-	e.size = size
+	if size != int64(e.size) {
+		s.resize(e, size)
+	}
 	s.dropExpired(now)
-	for s.bytes > maxBytes && s.evict(k) {
+	for s.bytes > maxBytes {
+		kept := s.index[k]
+		if !s.makeRoom(kept, now, maxBytes, dropped) {
+			return
+		}
+	}
+}
+
+// Trim drops entries until they take maxBytes at most, as Wrote does.
+func (s *Shard[K, V]) Trim(now, maxBytes int64, dropped func(part string)) {
+	for s.bytes > maxBytes && s.makeRoom(none, now, maxBytes, dropped) {
 	}
 }
 
@@ -75,17 +98,38 @@ func (s *Shard[K, V]) Len() int { return len(s.entries) }
 // Bytes returns the memory of all entries, as accounted for.
 func (s *Shard[K, V]) Bytes() int64 { return s.bytes }
 
+func (s *Shard[K, V]) resize(e *Entry[K, V], size int64) {
+	change := size - int64(e.size)
+	e.size = uint32(size)
+	s.bytes += change
+	s.parts.list[e.part].bytes += change
+}
+
 // removeAt takes an entry out and fills the gap with the last one.
 func (s *Shard[K, V]) removeAt(i int32) {
-	last := int32(len(s.entries) - 1)
-	s.bytes -= s.entries[i].size
+	s.resize(&s.entries[i], 0)
+	s.unlink(i)
 	delete(s.index, s.entries[i].key)
+	last := int32(len(s.entries) - 1)
 	if i != last {
 		s.entries[i] = s.entries[last]
 		s.index[s.entries[i].key] = i
+		s.relink(last, i)
 	}
 	s.entries[last] = Entry[K, V]{}
 	s.entries = s.entries[:last]
+	if last >= 64 && int(last) < cap(s.entries)/4 {
+		s.shrink()
+	}
+}
+
+// shrink gives back the memory of entries that are no more. Neither slices nor maps do so by themselves.
+func (s *Shard[K, V]) shrink() {
+	s.entries = append(make([]Entry[K, V], 0, 2*len(s.entries)), s.entries...)
+	s.index = make(map[K]int32, len(s.entries))
+	for i := range s.entries {
+		s.index[s.entries[i].key] = int32(i)
+	}
 }
 
 // dropExpired looks at the next two entries, and drops them if they have expired.
@@ -100,24 +144,4 @@ func (s *Shard[K, V]) dropExpired(now int64) {
 			s.hand++
 		}
 	}
-}
-
-// evict drops, of the next eight entries, the one that would expire first, but never keep, which was just written. It
-// is false where there is no other one.
-func (s *Shard[K, V]) evict(keep K) bool {
-	victim := -1
-	for range min(8, len(s.entries)) {
-		if s.hand >= len(s.entries) {
-			s.hand = 0
-		}
-		if s.entries[s.hand].key != keep && (victim < 0 || s.entries[s.hand].Expires < s.entries[victim].Expires) {
-			victim = s.hand
-		}
-		s.hand++
-	}
-	if victim < 0 {
-		return false
-	}
-	s.removeAt(int32(victim))
-	return true
 }

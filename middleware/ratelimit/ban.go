@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"context"
+	"math"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ type bans struct {
 
 	mu     sync.Mutex
 	dirty  map[counterKey]*banFlush
+	keys   map[uint64]int // in dirty, by the limit's banIdentity
 	timer  *time.Timer
 	closed bool
 }
@@ -37,17 +39,18 @@ type banFlush struct {
 	n    int64
 }
 
-// maxFlush is how many keys one flush carries at most. Denials of further keys
-// count in this instance alone.
+// maxFlush is how many keys of one limit a flush carries at most. Denials of further
+// keys count in this instance alone.
 const maxFlush = 4096
 
 const flushEvery = time.Second
 
-func newBans(c *Counters, maxBytes int64) *bans {
+func newBans(c *Counters, maxBytes int64, dropped func(limit string)) *bans {
 	return &bans{
 		counters: c,
-		counts:   boundedmap.New[counterKey, banCount](boundedmap.Options{MaxBytes: maxBytes}),
+		counts:   boundedmap.New[counterKey, banCount](boundedmap.Options{MaxBytes: maxBytes, Dropped: dropped}),
 		dirty:    make(map[counterKey]*banFlush),
+		keys:     make(map[uint64]int),
 	}
 }
 
@@ -55,13 +58,14 @@ func newBans(c *Counters, maxBytes int64) *bans {
 // Retry-After is then the ban's end.
 func (b *bans) note(it *item, now int64) {
 	full := false
-	b.counts.Update(it.banKey(), time.UnixMicro(now), func(c banCount, ok bool) (banCount, int, time.Time, bool) {
+	b.counts.UpdateIn(it.limit.Name, it.banKey(), time.UnixMicro(now), func(c banCount, ok bool) (boundedmap.Kept[banCount], bool) {
 		if !ok || now-c.start >= it.window {
 			c = banCount{start: now}
 		}
 		c.n++
 		full = c.n >= it.limit.Ban.After
-		return c, 0, time.UnixMicro(c.start + it.window), !full
+		nearness := uint8(c.n * math.MaxUint8 / it.limit.Ban.After)
+		return boundedmap.Kept[banCount]{Value: c, Expires: time.UnixMicro(c.start + it.window), Rank: nearness}, !full
 	})
 	if full {
 		b.begin(it, it.limit.Ban.For, now, b.counters.denied.version(it.key))
@@ -96,9 +100,10 @@ func (b *bans) share(it *item, full bool) {
 	}
 	f := b.dirty[it.banKey()]
 	if f == nil {
-		if len(b.dirty) >= maxFlush {
+		if b.keys[it.variant.bans] >= maxFlush {
 			return
 		}
+		b.keys[it.variant.bans]++
 		f = &banFlush{item: *it}
 		b.dirty[it.banKey()] = f
 	}
@@ -116,7 +121,7 @@ func (b *bans) share(it *item, full bool) {
 func (b *bans) flush() {
 	b.mu.Lock()
 	dirty := b.dirty
-	b.dirty, b.timer = make(map[counterKey]*banFlush), nil
+	b.dirty, b.keys, b.timer = make(map[counterKey]*banFlush), make(map[uint64]int), nil
 	b.mu.Unlock()
 
 	c := b.counters
@@ -166,8 +171,11 @@ func (b *bans) learn(flushes []*banFlush, calls []*store.Call) {
 func (b *bans) forget(k counterKey) {
 	b.counts.Delete(k)
 	b.mu.Lock()
-	delete(b.dirty, k)
-	b.mu.Unlock()
+	defer b.mu.Unlock()
+	if _, ok := b.dirty[k]; ok {
+		delete(b.dirty, k)
+		b.keys[k.limit]--
+	}
 }
 
 func (b *bans) close() {

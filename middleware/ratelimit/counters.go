@@ -14,10 +14,16 @@ type CountersOptions struct {
 	// Redis holds the counters, for all instances together. Nil means that they
 	// live in this process.
 	Redis *store.Redis
-	// MemoryBytes bounds the counters in this process. Zero means 64 MiB, about
-	// 300,000 counters.
+	// MemoryBytes bounds the counters in this process: all of them without Redis, and
+	// with it those of an outage. Each limit that has counters has an equal share of it,
+	// and may take more while others leave theirs unused; counters of one limit never
+	// push out those of another that takes its share at most. When it is full, counters
+	// far from their limit are dropped first, and Observer and Logger are told. Zero means
+	// 64 MiB, about 320,000 counters.
 	MemoryBytes int64
-	// DenyCacheBytes bounds what is remembered of denials. Zero means 16 MiB.
+	// DenyCacheBytes bounds what is remembered of denials and bans, and apart from it the
+	// counts of denials that lead to bans, with shares as above. Zero means a quarter of
+	// MemoryBytes.
 	DenyCacheBytes int64
 	// Now is the clock of this process, for tests and replays; nil means
 	// time.Now. Redis counts by its own.
@@ -58,7 +64,7 @@ func NewCounters(o CountersOptions) (*Counters, error) {
 		o.MemoryBytes = 64 << 20
 	}
 	if o.DenyCacheBytes == 0 {
-		o.DenyCacheBytes = 16 << 20
+		o.DenyCacheBytes = denyCacheBytes(o.MemoryBytes)
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -72,13 +78,18 @@ func NewCounters(o CountersOptions) (*Counters, error) {
 	c := &Counters{
 		now:      o.Now,
 		base:     o.Now(),
-		memory:   newMemory(o.MemoryBytes),
-		denied:   newDenyCache(o.DenyCacheBytes),
 		top:      newTopDenied(),
 		observer: o.Observer,
 		log:      o.Logger,
 	}
-	c.bans = newBans(c, o.DenyCacheBytes)
+	drops := newDrops(o.Observer, o.Logger)
+	c.memory = newMemory(o.MemoryBytes, drops)
+	banDropped := drops.note
+	if o.Redis != nil {
+		banDropped = nil // Redis has the bans, and the counts that lead to them
+	}
+	c.denied = newDenyCache(o.DenyCacheBytes, banDropped)
+	c.bans = newBans(c, o.DenyCacheBytes, banDropped)
 	if o.Redis != nil {
 		c.redis = newRedisCounters(o.Redis)
 		c.listener = listen(c)
@@ -89,6 +100,25 @@ func NewCounters(o CountersOptions) (*Counters, error) {
 		})
 	}
 	return c, nil
+}
+
+// denyCacheBytes is the default of CountersOptions.DenyCacheBytes.
+func denyCacheBytes(memoryBytes int64) int64 { return max(memoryBytes/4, 1) }
+
+// SetMemory changes CountersOptions.MemoryBytes, which must be positive, and gives
+// DenyCacheBytes its default. What does not fit any more is dropped at once; the rest
+// stays as it is.
+func (c *Counters) SetMemory(bytes int64) {
+	now := c.clock()
+	c.memory.setMaxBytes(bytes, now)
+	c.denied.entries.SetMaxBytes(denyCacheBytes(bytes), time.UnixMicro(now))
+	c.bans.counts.SetMaxBytes(denyCacheBytes(bytes), time.UnixMicro(now))
+}
+
+// Memory is what the counters in this process take, in bytes, and may take.
+func (c *Counters) Memory() (used, limit int64) {
+	_, used = c.memory.size()
+	return used, c.memory.maxBytes.Load() * shardCount
 }
 
 // Close ends the background work. Limiters may still be used, but instances no

@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -8,8 +9,9 @@ import (
 )
 
 // denyCache keeps, in this instance, the keys that are over a limit until they could
-// next be admitted, so that an attack costs Redis nothing. It is bounded in bytes,
-// and drops first the entry that would end first.
+// next be admitted, so that an attack costs Redis nothing. It is bounded in bytes. Each
+// limit's denials, and its bans, have shares of their own, within which the entry that
+// would end first is dropped first.
 //
 // An entry is never stale for long: it is keyed by the limit's identity, so that an
 // edited limit is checked afresh; an operator's reset removes the entry in this
@@ -33,9 +35,22 @@ type denial struct {
 	banned  bool
 }
 
-func newDenyCache(maxBytes int64) *denyCache {
-	return &denyCache{entries: boundedmap.New[counterKey, denial](boundedmap.Options{MaxBytes: maxBytes})}
+// newDenyCache returns an empty deny cache. banDropped is told of bans that were dropped
+// for want of memory; nil is not called.
+func newDenyCache(maxBytes int64, banDropped func(limit string)) *denyCache {
+	o := boundedmap.Options{MaxBytes: maxBytes}
+	if banDropped != nil {
+		o.Dropped = func(part string) {
+			if limit, ok := strings.CutSuffix(part, bansPart); ok {
+				banDropped(limit)
+			}
+		}
+	}
+	return &denyCache{entries: boundedmap.New[counterKey, denial](o)}
 }
+
+// bansPart is what the part of a limit's bans is called, behind the limit's name.
+const bansPart = " bans"
 
 // find decides an item if the deny cache has a denial for it at now.
 func (c *denyCache) find(it *item, now int64) bool {
@@ -71,19 +86,19 @@ func (c *denyCache) remember(it *item, now int64, hold time.Duration, version ui
 		resetAt: now + it.Reset.Microseconds(),
 		banned:  it.Banned,
 	}
-	key := it.key
+	key, part := it.key, it.limit.Name
 	if it.Banned {
-		key = it.banKey()
+		key, part = it.banKey(), part+bansPart
 	}
 	until := min(d.retryAt, now+hold.Microseconds())
-	c.entries.Update(key, time.UnixMicro(now), func(old denial, ok bool) (denial, int, time.Time, bool) {
+	c.entries.UpdateIn(part, key, time.UnixMicro(now), func(old denial, ok bool) (boundedmap.Kept[denial], bool) {
 		switch {
 		case c.version(key) != version: // the denial may no longer be true
-			return old, 0, time.UnixMicro(old.retryAt), ok && old.banned
+			return boundedmap.Kept[denial]{Value: old, Expires: time.UnixMicro(old.retryAt)}, ok && old.banned
 		case ok && old.banned && old.retryAt > d.retryAt:
-			return old, 0, time.UnixMicro(old.retryAt), true // a ban outlasts a shorter one
+			return boundedmap.Kept[denial]{Value: old, Expires: time.UnixMicro(old.retryAt)}, true // a ban outlasts a shorter one
 		}
-		return d, 0, time.UnixMicro(until), true
+		return boundedmap.Kept[denial]{Value: d, Expires: time.UnixMicro(until)}, true
 	})
 }
 

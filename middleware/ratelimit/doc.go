@@ -46,7 +46,8 @@
 //     disconnecting would make retries free.
 //   - All instances count by the clock of Redis; their own clocks may differ.
 //   - Every key in Redis expires. Memory in this process is bounded in bytes: under a
-//     flood of keys it drops counters, which errs towards admitting.
+//     flood of keys it drops counters, which errs towards admitting. Each limit has a
+//     share of its own, within which counters that are near their limit go last.
 //   - The deny cache holds no denial longer than it would last by itself. An edited
 //     limit starts clean. An operator's reset takes effect in this instance at once
 //     and in the others within a second.

@@ -1,6 +1,9 @@
 package ratelimit
 
-import "net/netip"
+import (
+	"log/slog"
+	"net/netip"
+)
 
 // SetRedisClock replaces Redis' clock by the test's, in microseconds.
 func (c *Counters) SetRedisClock(now func() int64) { c.redis.clock = now }
@@ -32,7 +35,7 @@ func NewBareDecision(l Limit) (*BareDecision, error) {
 	it := item{limit: b, variant: &b.base, asks: true}
 	it.key.limit = b.base.id
 	it.key.digest, it.tag = digests(b.Key, &Request{Addr: netip.MustParseAddr("192.0.2.1")})
-	return &BareDecision{m: newMemory(64 << 20), items: []item{it}}, nil
+	return &BareDecision{m: newMemory(64<<20, newDrops(noObserver{}, slog.New(slog.DiscardHandler))), items: []item{it}}, nil
 }
 
 func (d *BareDecision) Take(now int64) bool {

@@ -31,6 +31,8 @@ type variant struct {
 	args    []any  // as check.lua takes them
 	needs   needs  // what its scripts must contain
 	header  fieldItem
+
+	rankScale int64
 }
 
 func bind(l Limit) (*bound, error) {
@@ -101,11 +103,32 @@ func (l Limit) variant(requests int64) variant {
 		needs:   needsOf(counts, l.Count),
 		args:    []any{string(counts.word), q.requests, q.window, q.burst, l.Cost, flags},
 		header:  newFieldItem(l, q),
+
+		rankScale: rankScale(q.capacity()),
 	}
 }
 
 // mostBytes is the memory that a counter of the variant can take.
 func (v *variant) mostBytes() int64 { return counterBytes + v.algorithm.bytesPerRequest*v.requests }
+
+// mostBytes is the memory that a counter of the limit can take, at any of its sizes.
+func (b *bound) mostBytes() int64 {
+	most := b.base.mostBytes()
+	for _, v := range b.plans {
+		most = max(most, v.mostBytes())
+	}
+	return most
+}
+
+// LeastMemory returns the least CountersOptions.MemoryBytes in which a counter of the
+// limit fits, or all that is wrong with the limit.
+func (l Limit) LeastMemory() (int64, error) {
+	b, err := bind(l)
+	if err != nil {
+		return 0, err
+	}
+	return b.mostBytes() * shardCount, nil
+}
 
 // sizeFor returns the limit's size for the first of the plans that it has a number for. The empty plan is none.
 func (b *bound) sizeFor(plans ...string) *variant {

@@ -304,11 +304,7 @@ func (c *Counters) noteDryRun(it *item, r *Request) {
 func (c *Counters) canHold(limits []*bound) error {
 	var errs []error
 	for _, b := range limits {
-		most := b.base.mostBytes()
-		for _, v := range b.plans {
-			most = max(most, v.mostBytes())
-		}
-		if most > c.memory.maxBytes {
+		if b.mostBytes() > c.memory.maxBytes.Load() {
 			errs = append(errs, errors.New("limit \""+b.Name+"\": its counter is too large for the memory given to counters; raise CountersOptions.MemoryBytes, lower its requests or use sliding_window"))
 		}
 	}

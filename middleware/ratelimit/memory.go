@@ -1,8 +1,12 @@
 package ratelimit
 
 import (
+	"encoding/binary"
+	"math"
 	"math/bits"
+	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 
 	"github.com/headgate/headgate/internal/boundedmap"
 )
@@ -14,15 +18,22 @@ import (
 // shards of all its limits, in ascending order, so that it is all-or-nothing
 // without a deadlock; the limits of one client are mostly in one shard.
 //
-// Where a shard is full, the counter that would expire first among a few
-// neighbours goes, and its client starts afresh: under a flood of keys, limits
-// err on the side of admitting, and memory stays bounded.
+// Where a shard is full, a counter is dropped, and its client starts afresh: under a
+// flood of keys, limits err on the side of admitting, and memory stays bounded. Limits
+// that have counters share the memory equally, and one that takes its share at most
+// loses none to the others (boundedmap.Shard). Among the counters of one limit, the one
+// that is farthest from its limit goes first, and one that has denied a request last.
 type memory struct {
 	shards   [shardCount]memoryShard
-	maxBytes int64 // per shard
+	seed     uint64       // secret, so that no client can choose the shard that its keys fill
+	maxBytes atomic.Int64 // per shard
+	drops    *drops
 }
 
-const shardCount = 64 // as many as a uint64 has bits: see lock
+const (
+	shardBits  = 6
+	shardCount = 1 << shardBits // as many as a uint64 has bits: see lock
+)
 
 type memoryShard struct {
 	mu sync.Mutex
@@ -40,16 +51,38 @@ type storedCounter struct {
 // counterBytes is what a counter takes, but for its log.
 var counterBytes = boundedmap.Overhead[counterKey, storedCounter]()
 
-func newMemory(maxBytes int64) *memory {
-	return &memory{maxBytes: max(maxBytes/shardCount, 16*counterBytes)}
+func newMemory(maxBytes int64, d *drops) *memory {
+	m := &memory{seed: rand.Uint64() | 1, drops: d}
+	m.maxBytes.Store(perShard(maxBytes))
+	return m
 }
 
-func (m *memory) shard(k counterKey) *memoryShard { return &m.shards[k.digest[0]%shardCount] }
+// perShard is a shard's part of so many bytes, in which a few counters fit in any case.
+func perShard(maxBytes int64) int64 { return max(maxBytes/shardCount, 16*counterBytes) }
+
+// setMaxBytes changes the bound, and drops at once what does not fit any more.
+func (m *memory) setMaxBytes(n, now int64) {
+	m.maxBytes.Store(perShard(n))
+	for i := range m.shards {
+		s := &m.shards[i]
+		s.mu.Lock()
+		s.Trim(now, perShard(n), m.drops.note)
+		s.mu.Unlock()
+	}
+	m.drops.report()
+}
+
+// shardOf hashes a key's digest by the seed.
+func (m *memory) shardOf(k counterKey) uint64 {
+	return binary.LittleEndian.Uint64(k.digest[:]) * m.seed >> (64 - shardBits)
+}
+
+func (m *memory) shard(k counterKey) *memoryShard { return &m.shards[m.shardOf(k)] }
 
 // lock locks the shards of all items, each once, in ascending order.
 func (m *memory) lock(items []item) (locked uint64) {
 	for i := range items {
-		locked |= 1 << (items[i].key.digest[0] % shardCount)
+		locked |= 1 << m.shardOf(items[i].key)
 	}
 	for set := locked; set != 0; set &= set - 1 {
 		m.shards[bits.TrailingZeros64(set)].mu.Lock()
@@ -67,6 +100,11 @@ func (m *memory) unlock(locked uint64) {
 // lua/check.lua does the same in Redis. With peek nothing is consumed in any
 // case. It allocates nothing for up to four items, but a log's growth.
 func (m *memory) take(items []item, now int64, peek bool) {
+	m.decide(items, now, peek)
+	m.drops.report()
+}
+
+func (m *memory) decide(items []item, now int64, peek bool) {
 	locked := m.lock(items)
 	defer m.unlock(locked)
 	views := m.views(locked, len(items))
@@ -94,17 +132,22 @@ func (m *memory) take(items []item, now int64, peek bool) {
 		}
 	}
 	for i := range items {
-		it := &items[i]
+		it, v := &items[i], &views[i]
 		if !it.asks {
 			continue
 		}
-		if admitted && it.status == fits && !peek {
-			it.charged = true
-			it.mark = views[i].algorithm.admit(&views[i], it.limit.Cost)
-			it.pendingMark = m.shard(it.key).save(it, &views[i], now, m.maxBytes)
+		it.charged = admitted && it.status == fits && !peek
+		if it.charged {
+			it.mark = v.algorithm.admit(v, it.limit.Cost)
 		}
-		it.decide(views[i].decision(it.status == fits, it.limit.Cost))
-		views[i].log = nil // the shard's views must not keep a log that is evicted
+		it.decide(v.decision(it.status == fits, it.limit.Cost))
+		switch {
+		case it.charged:
+			it.pendingMark = m.save(it, v, now)
+		case it.status == exhausted && !peek:
+			m.shard(it.key).denied(it.key)
+		}
+		v.log = nil // the shard's views must not keep a log that is evicted
 	}
 }
 
@@ -127,6 +170,8 @@ func (m *memory) settle(items []item, now int64) {
 			it.pure.view(v, &counter.state, now)
 			if v.algorithm.giveBack(v, it.mark, it.limit.Cost) {
 				counter.state = v.state
+				remaining, _ := v.algorithm.left(v)
+				e.Rank = it.rank(remaining)
 			}
 			v.log = nil
 		}
@@ -205,18 +250,39 @@ func (s *memoryShard) at(k counterKey) *storedCounter {
 	return &unused
 }
 
+// denied notes that the key's counter has denied a request.
+func (s *memoryShard) denied(k counterKey) {
+	if e := s.Find(k); e != nil {
+		e.Rank = rankDenied
+	}
+}
+
+// rankDenied is the rank of a counter that has denied a request since it last admitted one.
+const rankDenied = math.MaxUint8
+
+// rank is that of a counter with so much remaining: the nearer to its limit, the higher.
+func (v *variant) rank(remaining int64) uint8 {
+	return uint8((v.capacity() - max(remaining, 0)) * v.rankScale >> rankShift)
+}
+
+const rankShift = 32
+
+// rankScale makes a rank below rankDenied, shifted by rankShift, of what is consumed of a capacity.
+func rankScale(capacity int64) int64 { return (rankDenied - 1) << rankShift / max(capacity, 1) }
+
 // save stores an admitted item's counter, and returns the mark of its reservation.
-func (s *memoryShard) save(it *item, v *view, now, maxBytes int64) (pendingMark int64) {
-	e := s.Add(it.key)
+func (m *memory) save(it *item, v *view, now int64) (pendingMark int64) {
+	s := m.shard(it.key)
+	e := s.Add(it.limit.Name, it.key)
 	counter := &e.Value
 	counter.state = v.state
-	e.Expires = v.algorithm.expires(v)
+	e.Expires, e.Rank = v.algorithm.expires(v), it.rank(it.Remaining)
 	if it.settles() {
 		q := it.pendingQuota()
 		p, mark := pendingAt(counter.pending, q, now).admit(it.limit.Cost)
 		counter.pending, pendingMark = p.words(), mark
 		e.Expires = max(e.Expires, p.expires(q))
 	}
-	s.Wrote(e, counterBytes+v.bytes(), now, maxBytes)
+	s.Wrote(e, counterBytes+v.bytes(), now, m.maxBytes.Load(), m.drops.note)
 	return pendingMark
 }

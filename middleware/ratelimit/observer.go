@@ -28,6 +28,9 @@ const (
 type Observer interface {
 	// Decided is called once for each limit that decided about a request.
 	Decided(limit string, event Event, source Source)
+	// Dropped is called for each counter or ban of a limit that this process drops for want
+	// of memory while it still counts: its client starts afresh.
+	Dropped(limit string)
 	// RoundTrip is called with the time that a check in Redis took, and its error.
 	RoundTrip(took time.Duration, err error)
 }
@@ -36,4 +39,5 @@ type Observer interface {
 type noObserver struct{}
 
 func (noObserver) Decided(string, Event, Source)  {}
+func (noObserver) Dropped(string)                 {}
 func (noObserver) RoundTrip(time.Duration, error) {}

@@ -30,6 +30,15 @@ func (o *tally) Decided(limit string, e ratelimit.Event, s ratelimit.Source) {
 	o.events[fmt.Sprint(limit, " ", e, " ", s)]++
 }
 
+func (o *tally) Dropped(limit string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.events == nil {
+		o.events = make(map[string]int)
+	}
+	o.events[limit+" dropped"]++
+}
+
 func (o *tally) RoundTrip(_ time.Duration, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
