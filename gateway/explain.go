@@ -14,6 +14,7 @@ import (
 	"github.com/headgate/headgate/gateway/admin"
 	"github.com/headgate/headgate/gateway/pipeline"
 	"github.com/headgate/headgate/gateway/server"
+	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/spf13/cobra"
 )
 
@@ -180,6 +181,8 @@ func limitText(l pipeline.ExplainedLimit) string {
 		text += fmt.Sprintf("; banned, for %d s more", l.RetryAfter)
 	case l.Admits:
 		text += fmt.Sprintf("; %d remain", l.Remaining)
+	case l.Waits:
+		text += fmt.Sprintf("; waits up to %v for the answers to others, then denied", ratelimit.MaxWait)
 	default:
 		text += fmt.Sprintf("; denied, retry after %d s", l.RetryAfter)
 	}

@@ -52,6 +52,12 @@ func newRequestBody(c *http1Conn, h *http1.RequestHead) *requestBody {
 	return b
 }
 
+// arrived reports whether all of the body lies in the connection's buffer: to read it, nothing more is read from the
+// connection. It is called before the handler.
+func (b *requestBody) arrived() bool {
+	return b.data.Left() > 0 && b.data.Left() <= int64(b.conn.w-b.conn.r)
+}
+
 // ask asks the client for the body, unless that has been done, or the answer
 // has begun. What is sent for it must not come to lie within the answer.
 func (b *requestBody) ask(send func()) {

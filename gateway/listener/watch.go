@@ -10,7 +10,7 @@ import (
 // watch notices that a client leaves while its request is being answered. It
 // does so by reading on, and only where the handler needs it: when the request's
 // context is asked for its Done channel, and the request has been read to its
-// end. An answer that comes at once costs nothing.
+// end or lies in the buffer with its body. An answer that comes at once costs nothing.
 //
 // A read that is under way when the answer is complete goes on: what it brings is
 // the next request's beginning.
@@ -20,7 +20,8 @@ type watch struct {
 
 	mu      sync.Mutex
 	x       *servedRequest // that is watched for; nil while no handler runs
-	allowed bool           // its body has been read
+	allowed bool           // its body has been read, or has arrived
+	arrived bool           // its body has, and lies in the buffer, which must stay where it is
 	wanted  bool
 	active  bool // a read is under way, or its outcome has not been taken
 
@@ -32,7 +33,8 @@ type watch struct {
 func (w *watch) begin(x *servedRequest) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.x, w.allowed, w.wanted = x, x.body == nil, false
+	w.arrived = x.body != nil && x.body.arrived()
+	w.x, w.allowed, w.wanted = x, x.body == nil || w.arrived, false
 }
 
 func (w *watch) end() {
@@ -55,7 +57,7 @@ func (w *watch) leave() {
 func (w *watch) allow() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.allowed = true
+	w.allowed, w.arrived = true, false
 	w.start()
 }
 
@@ -76,10 +78,16 @@ func (w *watch) start() {
 		return
 	}
 	c := w.x.conn
-	if c.r == 0 && c.w == len(c.buf) {
-		return
+	if w.arrived { // the handler may be reading it
+		if c.w == len(c.buf) {
+			return
+		}
+	} else {
+		if c.r == 0 && c.w == len(c.buf) {
+			return
+		}
+		c.makeRoom()
 	}
-	c.makeRoom()
 	w.active, w.n = true, 0
 	go w.read(c, w.x)
 }

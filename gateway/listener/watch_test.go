@@ -248,3 +248,28 @@ func TestRequestSentAheadOfAWatchedOneIsServed(t *testing.T) {
 		}
 	}
 }
+
+// TestClientIsWatchedWhileItsBodyWaitsToBeRead: a body that has arrived with the head is in the way of nothing.
+func TestClientIsWatchedWhileItsBodyWaitsToBeRead(t *testing.T) {
+	t.Parallel()
+	waits, left := make(chan bool, 1), make(chan string, 1)
+	addr, _ := start(t, listener.Options{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		done := r.Context().Done()
+		waits <- true
+		<-done
+		body, _ := io.ReadAll(r.Body)
+		left <- string(body)
+	})})
+	c := dial(t, addr)
+	send(t, c, post("Content-Length: 3")+"abc")
+	<-waits
+	c.Close()
+	select {
+	case body := <-left:
+		if body != "abc" {
+			t.Errorf("the body is %q", body)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the context outlives its client")
+	}
+}

@@ -28,6 +28,8 @@ type Metrics struct {
 	dropped      *series[string, prometheus.Counter] // by limit
 	checks       prometheus.Histogram
 	checksFailed prometheus.Counter
+	limitWaiting prometheus.Gauge
+	limitWaits   *prometheus.CounterVec // limit, outcome
 	attempts     *series[attempted, prometheus.Counter]
 	attemptTime  *series[string, prometheus.Observer] // by upstream
 
@@ -66,7 +68,7 @@ func NewMetrics(version string) *Metrics {
 	}, []string{"route"})
 	decisions := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "headgate_limit_decisions_total",
-		Help: "Decisions by limit, outcome (admitted, denied, dry_run_denied, error) and who decided (redis, memory, local while Redis is away, deny_cache).",
+		Help: "Decisions by limit, outcome (admitted, denied, dry_run_denied, error) and who decided (redis, memory, local while Redis is away, deny_cache, wait where it joined others that waited).",
 	}, []string{"limit", "outcome", "source"})
 	dropped := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "headgate_limit_counters_dropped_total",
@@ -129,6 +131,14 @@ func NewMetrics(version string) *Metrics {
 			Name: "headgate_limit_check_errors_total",
 			Help: "Checks of limits that Redis did not answer.",
 		}),
+		limitWaiting: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "headgate_limit_waiting_requests",
+			Help: "Requests that wait because a limit that counts by the answer has as many without an answer as it admits.",
+		}),
+		limitWaits: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "headgate_limit_waits_total",
+			Help: "Requests that have waited for the answers to others, by limit and outcome: admitted, denied (those counted), timeout (after 5 s), full (too many waited already), left (the client disconnected), shutdown.",
+		}, []string{"limit", "outcome"}),
 		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "headgate_policy_reloads_total",
 			Help: "Changes of the running policy, by result: ok or error. A reload of files that have not changed is not counted.",
@@ -149,7 +159,7 @@ func NewMetrics(version string) *Metrics {
 	})
 	info.Set(1)
 	m.Registry.MustRegister(requests, duration, m.InFlight, m.LogDropped, m.DeniedNetwork, m.UntrustedForwarded,
-		decisions, dropped, m.checks, m.checksFailed, attempts, attemptTime, waiting, m.waitsRefused,
+		decisions, dropped, m.checks, m.checksFailed, m.limitWaiting, m.limitWaits, attempts, attemptTime, waiting, m.waitsRefused,
 		m.reloads, m.reloadFailed, m.policyLoaded, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m

@@ -25,6 +25,14 @@ func (m *Metrics) RoundTrip(took time.Duration, err error) {
 	}
 }
 
+// LimitWait counts the requests that wait for the responses to those that are counted by them.
+func (m *Metrics) LimitWait(w ratelimit.Wait) {
+	m.limitWaiting.Add(float64(w.Change))
+	if w.End != "" {
+		m.limitWaits.WithLabelValues(w.Limit, string(w.End)).Inc()
+	}
+}
+
 // Attempt counts one try at one app server.
 func (m *Metrics) Attempt(a proxy.Attempt) {
 	result := "ok"

@@ -26,6 +26,7 @@ type Record struct {
 	Denied    netip.Prefix  // denied_network: the network that refuses the client, of server.deny or of a block
 	Limit     string        // limit: the limit that denied it
 	DryRun    string        // dry_run: the limit that would have denied it
+	Waited    time.Duration // limit_wait_ms: for the answers to other requests, by which a limit counts; left out where it has not
 	Cache     string        // cache: hit, miss, stale, ...
 	Client    string        // client: whose API key it carried
 	User      string        // user: whose session it carried
@@ -67,6 +68,10 @@ func (e *Record) AppendJSON(b []byte) []byte {
 	}
 	b = appendField(b, "limit", e.Limit)
 	b = appendField(b, "dry_run", e.DryRun)
+	if e.Waited > 0 {
+		b = append(b, `,"limit_wait_ms":`...)
+		b = strconv.AppendFloat(b, float64(e.Waited.Microseconds())/1000, 'f', -1, 64)
+	}
 	b = appendField(b, "cache", e.Cache)
 	b = appendField(b, "client", e.Client)
 	b = appendField(b, "user", e.User)

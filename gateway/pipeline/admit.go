@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"errors"
 	"net/http"
 
@@ -70,6 +71,8 @@ func (r *Request) deny() *Answer {
 		a.Detail = r.answer.Detail
 	} else if r.Limits.Unavailable() {
 		a.Status, a.Detail, a.Cause = http.StatusServiceUnavailable, "Rate limits cannot be checked at the moment.", errNoRedis
+	} else if r.Limits.Waited() > 0 && r.Err() != nil {
+		a.Cause = context.Cause(r) // it has left the line
 	}
 	r.answer = a
 	return &r.answer

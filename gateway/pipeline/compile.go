@@ -30,6 +30,10 @@ type Parts struct {
 	// Unheeded is called for each request whose peer names a client in that header and is not in trusted_proxies; may be nil.
 	Unheeded func(peer netip.Addr, header string)
 
+	// Ending is closed when the gateway begins to shut down: no request waits for others any
+	// longer. Nil: never.
+	Ending <-chan struct{}
+
 	Metrics   *observe.Metrics      // nil counts nothing
 	AccessLog *observe.LogWriter    // nil logs nothing
 	Observe   func(*observe.Record) // called for each request when its response is complete; may be nil
@@ -206,6 +210,7 @@ func (rt *Route) bindLimits() error {
 		Limits:   limits,
 		Counters: rt.pipeline.parts.Counters,
 		Headers:  rt.pipeline.policy.Server.RateLimitHeaders,
+		Ending:   rt.pipeline.parts.Ending,
 	}
 	if rt.session.Mode == session.Login {
 		o.Succeeded = loggedIn

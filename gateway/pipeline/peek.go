@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"fmt"
+
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/session"
 )
@@ -34,6 +36,9 @@ func (b *peek) Admit(r *Request) bool {
 	for _, v := range b.previews {
 		if !v.Allowed && !v.DryRun {
 			r.answer.Detail = "limit " + v.Name + " denies"
+			if v.Unsettled {
+				r.answer.Detail += fmt.Sprintf(", unless the answers to others admit it within %v", ratelimit.MaxWait)
+			}
 			return false
 		}
 	}

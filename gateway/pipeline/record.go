@@ -97,11 +97,12 @@ func (r *Request) describe(to *observe.Record, res *echo.Response) {
 		to.Error = r.cause.Error()
 	}
 	to.User, to.Session, to.Plan, to.SessionNeeded = r.user, r.ref, r.plan, r.sessionNeeded
-	switch {
-	case r.Limits == nil:
-	case r.Limits.Allowed():
+	if r.Limits == nil {
+		return
+	}
+	if to.Waited = r.Limits.Waited(); r.Limits.Allowed() {
 		to.DryRun = r.Limits.DryRunDeniedBy()
-	default:
+	} else {
 		to.Limit = r.Limits.DeniedBy()
 	}
 }

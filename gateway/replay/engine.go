@@ -91,6 +91,7 @@ func newEngine(p *policies.Policy, o Options) (*engine, error) {
 	e.counters, err = ratelimit.NewCounters(ratelimit.CountersOptions{
 		MemoryBytes:    counterBytes,
 		DenyCacheBytes: denialBytes,
+		SettleNext:     e.settleNext,
 		Now:            func() time.Time { return time.UnixMicro(e.now) },
 	})
 	if err != nil {
@@ -237,6 +238,16 @@ func (e *engine) settleUntil(at int64) {
 	for len(e.pending) > 0 && e.pending[0].at <= at {
 		e.settle(e.pending.pop().v)
 	}
+}
+
+// settleNext settles the reservation whose response is complete next, where that is soon enough for a request that
+// waits for it. Other requests may find it settled a moment too early, for which they would have waited as well.
+func (e *engine) settleNext() bool {
+	if len(e.pending) == 0 || e.pending[0].at > e.now+ratelimit.MaxWait.Microseconds() {
+		return false
+	}
+	e.settle(e.pending.pop().v)
+	return true
 }
 
 func (e *engine) settle(s settlement) { s.result.Settle(context.Background(), s.response) }

@@ -43,6 +43,12 @@ limits: {l: {algorithm: fixed_window, requests: 1, window: 1m, count: failed}}
 routes: [{path: /*, upstream: shop, limits: l}]`,
 			lines:  []string{own(0, "GET", "/", 502, `,"error":"no server"`), own(s, "GET", "/", 502, byApp), own(2*s, "GET", "/", 502, byApp)},
 			denied: map[string]int64{"l": 1}},
+		{name: "honest logins at once wait for each other's answers", policy: `
+limits: {l: {algorithm: fixed_window, requests: 1, window: 1m, count: failed}}
+routes: [{path: /*, upstream: shop, limits: l, session: login}]`,
+			lines: []string{own(0, "POST", "/", 200, byApp+`,"login":true`), own(0, "POST", "/", 200, byApp+`,"login":true`), own(0, "POST", "/", 200, byApp+`,"login":true`),
+				own(0, "POST", "/", 200, byApp), own(0, "POST", "/", 200, byApp)},
+			denied: map[string]int64{"l": 1}},
 		{name: "a preflight that the gateway answered is not counted, one that was forwarded is", policy: `
 limits: {l: {algorithm: fixed_window, requests: 1, window: 1m}}
 routes: [{path: /*, upstream: shop, limits: l, cors: {allow_origins: ["https://b.example"]}}]`,

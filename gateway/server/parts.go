@@ -111,7 +111,8 @@ func (s *Server) openParts() (*parts, error) {
 		forLimits, forSessions = p.redis.Limits, p.redis.Sessions
 	}
 	p.counters, err = ratelimit.NewCounters(ratelimit.CountersOptions{
-		Redis: forLimits, MemoryBytes: countersMemory(policy), Observer: s.metrics, Logger: s.log, Now: s.options.Now,
+		Redis: forLimits, MemoryBytes: countersMemory(policy), Observer: s.metrics, WaitObserver: s.metrics.LimitWait,
+		Logger: s.log, Now: s.options.Now,
 	})
 	if err != nil {
 		return nil, err

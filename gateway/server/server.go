@@ -82,6 +82,8 @@ type Server struct {
 	loading  sync.Mutex             // held while the policy's files are read, and before mu
 	mu       sync.Mutex             // held while Start, Reload and Shutdown change what runs
 	draining atomic.Bool
+	ending   chan struct{} // closed when the instance takes no more requests
+	endOnce  sync.Once
 	serving  sync.WaitGroup
 	failed   chan error
 	teardown teardown
@@ -99,7 +101,7 @@ func New(o Options) (_ *Server, err error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Server{log: o.Logger, options: o, failed: make(chan error, 1), metrics: observe.NewMetrics(o.Version)}
+	s := &Server{log: o.Logger, options: o, failed: make(chan error, 1), ending: make(chan struct{}), metrics: observe.NewMetrics(o.Version)}
 	defer func() {
 		if err != nil {
 			s.teardown.run()
@@ -244,6 +246,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		go func() {
 			defer close(drained)
 			s.awaitShutdownDelay(ctx) // whoever comes back at once must not come here again
+			s.endOnce.Do(func() { close(s.ending) })
 			s.parts.upgrades.Drain(ctx)
 		}()
 		if err = s.public.Shutdown(ctx); err != nil {

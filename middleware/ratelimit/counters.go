@@ -30,6 +30,13 @@ type CountersOptions struct {
 	Now func() time.Time
 	// Observer is told of decisions and round trips, for metrics. Nil means none.
 	Observer Observer
+	// WaitObserver is told when a request begins to wait for reservations to be settled, and
+	// how that has ended. It must not block. Nil means none.
+	WaitObserver func(Wait)
+	// SettleNext is for replays, on whose clock no time passes during a wait: it settles the
+	// reservation that is due next, if it is due within MaxWait, and reports whether there was
+	// one. Nil means that requests wait in real time.
+	SettleNext func() bool
 	// Logger is told what an operator should know: that Redis cannot be reached, bans,
 	// denials by limits in dry run. Nil means no log.
 	Logger *slog.Logger
@@ -46,6 +53,9 @@ type Counters struct {
 	denied                     *denyCache
 	bans                       *bans
 	top                        *topDenied
+	lines                      *lines
+	waitObserver               func(Wait)
+	settleNext                 func() bool
 	listener                   *listener
 	observer                   Observer
 	log                        *slog.Logger
@@ -72,6 +82,9 @@ func NewCounters(o CountersOptions) (*Counters, error) {
 	if o.Observer == nil {
 		o.Observer = noObserver{}
 	}
+	if o.WaitObserver == nil {
+		o.WaitObserver = func(Wait) {}
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -79,8 +92,11 @@ func NewCounters(o CountersOptions) (*Counters, error) {
 		now:      o.Now,
 		base:     o.Now(),
 		top:      newTopDenied(),
+		lines:    newLines(),
 		observer: o.Observer,
 		log:      o.Logger,
+
+		waitObserver: o.WaitObserver, settleNext: o.SettleNext,
 	}
 	drops := newDrops(o.Observer, o.Logger)
 	c.memory = newMemory(o.MemoryBytes, drops)
@@ -122,8 +138,9 @@ func (c *Counters) Memory() (used, limit int64) {
 }
 
 // Close ends the background work. Limiters may still be used, but instances no
-// longer share bans, and this one no longer receives resets.
+// longer share bans, this one no longer receives resets, and no request waits.
 func (c *Counters) Close() {
+	c.lines.close()
 	c.bans.close()
 	if c.listener != nil {
 		c.listener.close()

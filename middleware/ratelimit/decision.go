@@ -21,10 +21,9 @@ type Decision struct {
 	RetryAfter time.Duration
 	// Banned reports that the denial is a ban's.
 	Banned bool
-
-	// unsettled: the request would have passed without the reservations that are not
-	// settled yet, so that the decision may change at any moment.
-	unsettled bool
+	// Unsettled reports that the denial is due to reservations that are not settled yet
+	// alone, so that it may end at any moment; RetryAfter is then a second. See [MaxWait].
+	Unsettled bool
 }
 
 func micros(us int64) time.Duration { return time.Duration(us) * time.Microsecond }

@@ -19,6 +19,8 @@
 //     once, in the memory of this process (memory.go) or by the scripts of the lua
 //     folder in Redis: each algorithm brings its state forward to now and says
 //     whether the cost fits; if all limits agree, all are charged, otherwise none.
+//     A request that only reservations of others deny, which count by their responses,
+//     waits in line for those (wait.go).
 //  3. A denial stays in the deny cache until the client could next be admitted, and
 //     counts towards a ban. [Result.Deny] writes it: 429, Retry-After and the
 //     RateLimit fields.
@@ -44,6 +46,10 @@
 //     is lost.
 //   - A client that disconnects before the response is still charged; otherwise
 //     disconnecting would make retries free.
+//   - A request that would be admitted if all reservations were given back is not denied
+//     before it has waited [MaxWait] for that, or too many wait: a hundred for one counter
+//     of this instance, ten thousand in all. In an instance those who wait are admitted in
+//     their order. What waits has consumed nothing.
 //   - All instances count by the clock of Redis; their own clocks may differ.
 //   - Every key in Redis expires. Memory in this process is bounded in bytes: under a
 //     flood of keys it drops counters, which errs towards admitting. Each limit has a
@@ -54,7 +60,7 @@
 //
 // # When Redis fails
 //
-//   - Each limit does as its [OnRedisError] says, and no request waits longer than
+//   - Each limit does as its [OnRedisError] says, and no request waits for Redis longer than
 //     the store's timeout.
 //   - Local counters are dropped once Redis has decided for a second.
 //   - In a Cluster, limits of one request that have different keys lie in different

@@ -54,3 +54,6 @@ func (c *Counters) StopListening() { c.listener.close() }
 func (c *Counters) DenialBytes() (denied, bans int64) {
 	return c.denied.entries.Bytes(), c.bans.counts.Bytes()
 }
+
+// MaxInLine is how many requests may wait for one counter.
+const MaxInLine = maxInLine

@@ -202,7 +202,7 @@ func (it *item) pendingQuota() *quota {
 func (it *item) decide(d Decision) {
 	switch it.status {
 	case unsettled:
-		d.unsettled = true
+		d.Unsettled = true
 		d.RetryAfter = time.Second
 	case banned:
 		d.Banned = true

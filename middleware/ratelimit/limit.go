@@ -60,7 +60,8 @@ type Limit struct {
 	Plans map[string]int64 `yaml:"plans" config:"loosens"`
 	// Which requests count: all; failed (answers of 400 and above; on a login route, those without Headgate-Login);
 	// or a list of statuses. Answers of the gateway's own count as well (a wrong API key's 401, a 403, a 413), but for its 5xx and
-	// 429. What doesn't count is given back when the answer is known. Default all.
+	// 429. What doesn't count is given back when the answer is known; a request that only those without an answer yet deny
+	// waits for these, up to 5s, and then gets 429 with Retry-After: 1. Default all.
 	Count Count `yaml:"count" want:"all, failed, or a list of statuses"`
 	// What one request consumes. Default 1.
 	Cost int64 `yaml:"cost" config:"tightens"`

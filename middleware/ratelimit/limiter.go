@@ -26,6 +26,9 @@ type Options struct {
 	// is a success: on a login route, whether the app has logged a user in. Nil
 	// means a status below 400.
 	Succeeded func(status int, h http.Header) bool
+	// Ending is closed when this instance begins to shut down: no request waits for
+	// reservations any longer. Nil means never.
+	Ending <-chan struct{}
 }
 
 // Limiter checks requests under a set of limits. It holds no state of its own,
@@ -35,6 +38,7 @@ type Limiter struct {
 	counters  *Counters
 	headers   HeaderStyle
 	succeeded func(int, http.Header) bool
+	ending    <-chan struct{}
 	byParam   bool                     // a limit is keyed by a path's parameter
 	denials   []*httpx.RenderedProblem // per limit: the body of a denial by it alone
 	policy    []string                 // RateLimit-Policy where all limits apply, at their usual size
@@ -58,7 +62,7 @@ func New(o Options) (*Limiter, error) {
 	if err := o.Counters.canHold(limits); err != nil {
 		return nil, err
 	}
-	l := &Limiter{limits: limits, counters: o.Counters, headers: o.Headers, succeeded: o.Succeeded}
+	l := &Limiter{limits: limits, counters: o.Counters, headers: o.Headers, succeeded: o.Succeeded, ending: o.Ending}
 	usual := make([]item, 0, len(limits))
 	for _, b := range limits {
 		l.denials = append(l.denials, problemBody(b.Name))
@@ -79,10 +83,11 @@ func (l *Limiter) Denied(r *Request) *Result {
 		return nil
 	}
 	res := l.begin(r)
-	if !l.gather(res, r, true) || !l.denied(res, r) {
+	if !l.gather(res, r, true) || !l.remembered(res) {
 		r.spare = res
 		return nil
 	}
+	l.conclude(res, r)
 	return res
 }
 
@@ -116,21 +121,21 @@ func (l *Limiter) begin(r *Request) *Result {
 // left as it is. A check goes on when ctx ends, so that a client that disconnects
 // is counted; it takes as long as the store's timeout at most.
 //
+// A request that reservations alone deny waits for them, [MaxWait] at most, but not when
+// ctx has ended: it has consumed nothing. Where too many wait already it is denied at once.
+//
 // A Result that is allowed must be settled once the response is known, where
 // [Result.NeedsResponse] says so; see [Result.Settle].
 func (l *Limiter) Check(ctx context.Context, r *Request, batch *store.Batch) *Result {
 	res := l.begin(r)
-	l.gather(res, r, false)
-	if len(res.items) == 0 || l.denied(res, r) {
+	if !l.gather(res, r, false) {
 		return res
 	}
-	for i := range res.items {
-		res.items[i].version = l.counters.denied.version(res.items[i].key)
+	if !l.remembered(res) && !l.counters.lines.joins(res) {
+		l.ask(ctx, res, batch)
 	}
-	if l.counters.redis == nil {
-		l.inMemory(res, FromMemory)
-	} else if !l.inRedis(ctx, res, batch) {
-		l.withoutRedis(res)
+	if res.waits() {
+		l.wait(ctx, res, batch)
 	}
 	l.conclude(res, r)
 	return res
@@ -163,23 +168,35 @@ func (l *Limiter) gather(res *Result, r *Request, early bool) bool {
 	return len(res.items) > 0
 }
 
-// denied looks for denials in the deny cache.
-func (l *Limiter) denied(res *Result, r *Request) bool {
+// remembered looks for denials in the deny cache.
+func (l *Limiter) remembered(res *Result) bool {
 	now := l.counters.clock()
 	found := false
 	for i := range res.items {
 		it := &res.items[i]
-		if !it.limit.DryRun && l.counters.denied.find(it, now) {
-			found = true
-			l.noteDenial(it, r, now)
-			res.deniedBy(it)
-			l.counters.observer.Decided(it.limit.Name, Denied, FromDenyCache)
-		}
+		it.decided = !it.limit.DryRun && l.counters.denied.find(it, now)
+		found = found || it.decided
 	}
-	if found {
-		res.allowed = false
-	}
+	res.allowed = !found
 	return found
+}
+
+// ask has the counters decide.
+func (l *Limiter) ask(ctx context.Context, res *Result, batch *store.Batch) {
+	res.allowed, res.unavailable = true, false
+	for i := range res.items {
+		it := &res.items[i]
+		it.asks = true
+		it.version = l.counters.denied.version(it.key)
+	}
+	if l.counters.redis == nil {
+		l.inMemory(res, FromMemory)
+	} else if !l.inRedis(ctx, res, batch) {
+		l.withoutRedis(res)
+	}
+	for i := range res.items {
+		res.allowed = res.allowed && !res.items[i].vetoes()
+	}
 }
 
 // inMemory asks the counters of this process.
@@ -232,20 +249,17 @@ func (l *Limiter) withoutRedis(res *Result) {
 	l.inMemory(res, FromLocal)
 }
 
-// conclude decides the request from what the limits decided, reports it to the
-// observer, and puts denials into the deny cache.
+// conclude reports to the observer what the limits decided, and puts denials into the
+// deny cache.
 func (l *Limiter) conclude(res *Result, r *Request) {
 	c := l.counters
 	now := c.clock()
-	for i := range res.items {
-		res.allowed = res.allowed && !res.items[i].vetoes()
-	}
 	for i := range res.items {
 		it := &res.items[i]
 		switch {
 		case !it.decided:
 		case it.vetoes():
-			if !it.unsettled {
+			if !it.Unsettled && it.source != FromDenyCache {
 				c.denied.remember(it, now, min(c.hold(res.items), it.hold(r)), it.version)
 			}
 			l.noteDenial(it, r, now)
@@ -269,8 +283,7 @@ func (c *Counters) hold(items []item) time.Duration {
 	if c.redis == nil {
 		return MaxWindow
 	}
-	scattered := c.redis.cluster && slices.ContainsFunc(items, func(it item) bool { return it.tag != items[0].tag })
-	if scattered || c.local.Load() || !c.listener.hears() {
+	if c.scattered(items) || c.local.Load() || !c.listener.hears() {
 		return time.Second
 	}
 	return MaxWindow
@@ -285,10 +298,15 @@ func (it *item) hold(r *Request) time.Duration {
 	return MaxWindow
 }
 
+// scattered reports whether the limits of a request lie in several slots of a Cluster.
+func (c *Counters) scattered(items []item) bool {
+	return c.redis != nil && c.redis.cluster && slices.ContainsFunc(items, func(it item) bool { return it.tag != items[0].tag })
+}
+
 // noteDenial counts a denial towards a ban, and for the list of most denied keys.
 func (l *Limiter) noteDenial(it *item, r *Request, now int64) {
 	l.counters.top.note(it, r, now)
-	if it.limit.bans() && !it.Banned && !it.unsettled {
+	if it.limit.bans() && !it.Banned && !it.Unsettled {
 		l.counters.bans.note(it, now)
 	}
 }

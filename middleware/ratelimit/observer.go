@@ -21,6 +21,7 @@ const (
 	FromMemory    Source = "memory"     // there is no Redis
 	FromLocal     Source = "local"      // Redis is away: this instance's own counters
 	FromDenyCache Source = "deny_cache" // an earlier denial
+	FromWait      Source = "wait"       // that others wait already
 )
 
 // Observer is told what the limiter does, for metrics. It is called on the

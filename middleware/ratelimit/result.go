@@ -17,6 +17,7 @@ type Result struct {
 	denying     int           // how many limits deny the request
 	first       *item         // of those, in the order of Options.Limits
 	retryAfter  time.Duration // after which all of them would admit it
+	waited      time.Duration // for reservations to be settled
 	field       [1]string     // RateLimit's value: an http.Header wants a slice
 }
 
@@ -26,6 +27,9 @@ func (r *Result) Allowed() bool { return r.allowed }
 // Unavailable reports that the request is denied because Redis does not reply and
 // a limit is Closed: the response is 503.
 func (r *Result) Unavailable() bool { return r.unavailable }
+
+// Waited returns how long the request has waited for reservations to be settled.
+func (r *Result) Waited() time.Duration { return r.waited }
 
 // Named is the decision of the limit of that name.
 type Named struct {
@@ -172,9 +176,13 @@ func (r *Result) settle(ctx context.Context) {
 		}
 	}
 	for i := range r.items {
-		if it := &r.items[i]; it.charged && it.back {
+		it := &r.items[i]
+		if !it.charged {
+			continue
+		}
+		if it.charged = false; it.back {
 			c.denied.forget(it.key)
 		}
-		r.items[i].charged = false
+		c.lines.settled(it.key)
 	}
 }

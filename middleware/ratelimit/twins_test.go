@@ -51,15 +51,16 @@ func TestMemoryAndRedisGiveTheSameAnswers(t *testing.T) {
 	s := redistest.Start(t)
 	shared := openStore(t, s.URL)
 	run := 0
+	nothing := func() bool { return false } // is settled while a request would wait
 	rapid.Check(t, func(t *rapid.T) {
 		run++
 		clk := newClock()
-		inMemory, err := ratelimit.NewCounters(ratelimit.CountersOptions{Now: clk.now})
+		inMemory, err := ratelimit.NewCounters(ratelimit.CountersOptions{Now: clk.now, SettleNext: nothing})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer inMemory.Close()
-		inRedis, err := ratelimit.NewCounters(ratelimit.CountersOptions{Redis: shared, Now: clk.now})
+		inRedis, err := ratelimit.NewCounters(ratelimit.CountersOptions{Redis: shared, Now: clk.now, SettleNext: nothing})
 		if err != nil {
 			t.Fatal(err)
 		}
