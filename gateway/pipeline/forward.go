@@ -61,6 +61,7 @@ func (rt *Route) newForward(u *proxy.Upstream) echo.HandlerFunc {
 		ModifyResponse: rt.takeResponse,
 		Filter:         session.StripReserved,
 		OnUpgrade:      upgraded,
+		BrokeOff:       brokeOff,
 	}
 	if rt.session.Mode != session.Off {
 		o.OnStream = followStream
@@ -87,6 +88,11 @@ func (rt *Route) newForward(u *proxy.Upstream) echo.HandlerFunc {
 		}
 		return asAnswer(err)
 	}
+}
+
+// brokeOff notes for the log who has ended a response before it was complete.
+func brokeOff(req *http.Request, by *proxy.Error) {
+	requestFrom(req.Context()).broken.Store(by)
 }
 
 // refusalOf returns why the listener has cut off the request's body, if that

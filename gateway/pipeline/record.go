@@ -2,11 +2,13 @@ package pipeline
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
 
 	"github.com/headgate/headgate/gateway/observe"
+	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/labstack/echo/v4"
 )
 
@@ -35,15 +37,23 @@ func (r *Request) finish() {
 	}
 }
 
-// cutOff says why a response is not whole, nil where it is.
+// cutOff says why a response is not whole, and who ended it; nil where it is whole. How much
+// of it was sent, and when, the log says in fields of their own.
 func (r *Request) cutOff(aborted bool) error {
+	broken := r.broken.Load()
 	switch {
 	case r.outlived.Load():
 		return errors.New("the session of an open response has ended")
-	case aborted:
+	case !aborted:
+		return nil
+	case r.http.Context().Err() != nil || broken != nil && broken.Kind == proxy.KindClientGone:
+		return errors.New("the client left before the response was complete")
+	case broken == nil:
 		return errors.New("the response broke off")
+	case broken.Kind == proxy.KindTimeout:
+		return fmt.Errorf("the app server stopped sending within its response: %w", broken)
 	}
-	return nil
+	return fmt.Errorf("the app server broke off its response: %w", broken)
 }
 
 // observe hands what is known of the request to metrics, access log and observer.

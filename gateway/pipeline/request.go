@@ -11,6 +11,7 @@ import (
 
 	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/clientip"
+	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/session"
 	"github.com/headgate/headgate/middleware/store"
@@ -78,9 +79,10 @@ type live struct {
 	affinity    []string               // the values of the cookie that names a server of the route's upstream
 	newAffinity atomic.Pointer[string] // the line that sets it
 
-	loggedIn atomic.Bool             // the app has logged its user in
-	outlived atomic.Bool             // the response was still open when its session ended, and ended with it
-	upstream atomic.Pointer[url.URL] // of the server that was asked last
+	loggedIn atomic.Bool                 // the app has logged its user in
+	outlived atomic.Bool                 // the response was still open when its session ended, and ended with it
+	upstream atomic.Pointer[url.URL]     // of the server that was asked last
+	broken   atomic.Pointer[proxy.Error] // why its response ended before it was complete
 }
 
 // NewContext returns a Request as the context of an HTTP request. The listener calls

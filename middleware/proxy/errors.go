@@ -78,6 +78,8 @@ func (e *Error) Detail() string {
 		return "The request is malformed, or cannot be forwarded."
 	case KindSlowRequest:
 		return "The request body did not arrive in time."
+	case KindClientGone:
+		return "The client left before it was answered."
 	case KindLoop:
 		return "The request has come back to the gateway that forwarded it: the upstream leads to the gateway itself."
 	case KindRefused:

@@ -61,6 +61,9 @@ type RouteOptions struct {
 	// client holds a server's connection. It is for an app that reads a request while it
 	// answers, or whose answers are a dialogue.
 	Unbuffered bool
+	// BrokeOff is called when a response has ended before it was complete, before Forward panics: by the
+	// client (KindClientGone), or by the server (KindTruncated, KindTimeout). Nil: nothing is called.
+	BrokeOff func(*http.Request, *Error)
 	// ErrorHandler answers a request that got no response; nothing has been
 	// written then. It is not called when the client is gone. Nil: ServeHTTP
 	// answers with the status and its text as text/plain, Echo returns an

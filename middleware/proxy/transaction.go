@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"net/netip"
@@ -133,6 +134,9 @@ func (tx *transaction) finish() {
 		kind = KindClientGone
 	}
 	a.settle(kind, tx.readErr)
+	if broken := cmp.Or(tx.readErr, tx.writeErr); broken != nil && tx.route.BrokeOff != nil {
+		tx.route.BrokeOff(tx.in, tx.newError(kind, a.status, broken))
+	}
 	if rec := recordFrom(tx.in.Context()); rec != nil {
 		rec.Server, rec.Attempts, rec.Kind, rec.Header = a.server.name, tx.attempts, kind, a.header
 	}
