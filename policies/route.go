@@ -136,7 +136,8 @@ type CORS struct {
 	AllowMethods []string `yaml:"allow_methods"`
 	// Request headers. Default: none beyond those that need no permission.
 	AllowHeaders []string `yaml:"allow_headers"`
-	// Response headers that scripts may read. Default: none beyond those that need no permission.
+	// Response headers that scripts may read, besides Retry-After and the RateLimit fields of the gateway's own refusals.
+	// Default: none beyond those that need no permission.
 	ExposeHeaders []string `yaml:"expose_headers"`
 	// Whether cookies may go along; not with the origin "*". Default false.
 	AllowCredentials bool `yaml:"allow_credentials"`

@@ -87,6 +87,36 @@ func (cs *cors) grant(h http.Header, origin string) {
 	}
 }
 
+// ownFields are the fields by which answers of the gateway's own tell clients when to come back, and what
+// remains of their limits.
+var ownFields = []struct{ key, name string }{
+	{"Retry-After", "Retry-After"},
+	{"Ratelimit", "RateLimit"}, {"Ratelimit-Policy", "RateLimit-Policy"},
+	{"X-Ratelimit-Limit", "X-RateLimit-Limit"}, {"X-Ratelimit-Remaining", "X-RateLimit-Remaining"}, {"X-Ratelimit-Reset", "X-RateLimit-Reset"},
+}
+
+// exposeOwn lets a page that may read an answer of the gateway's own read those of its fields as well,
+// besides what policy or app expose.
+func exposeOwn(h http.Header) {
+	if h["Access-Control-Allow-Origin"] == nil {
+		return
+	}
+	exposed := h["Access-Control-Expose-Headers"]
+	list := strings.Join(exposed, ", ")
+	for _, f := range ownFields {
+		if h[f.key] == nil || httpx.HasToken(exposed, f.name) {
+			continue
+		}
+		if list != "" {
+			list += ", "
+		}
+		list += f.name
+	}
+	if list != "" {
+		h["Access-Control-Expose-Headers"] = []string{list}
+	}
+}
+
 // isPreflight reports whether a request asks for permission only (the Fetch standard,
 // CORS-preflight request).
 func isPreflight(r *Request) bool {

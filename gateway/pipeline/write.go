@@ -21,6 +21,9 @@ func (a *Answer) write(r *Request) {
 	for name, values := range a.Header {
 		h[name] = append(h[name], values...)
 	}
+	if r.Header["Origin"] != nil {
+		res.Before(func() { exposeOwn(h) })
+	}
 	if a.form == asDenial && !listener.IsGRPC(r.http) {
 		r.repeatCORS()
 		a.limits.Deny(res, r.http)
