@@ -88,6 +88,43 @@ func CutSetCookie(h http.Header, name string) {
 	h["Set-Cookie"] = kept
 }
 
+// MarkPrivate says of a response that it is for one client, so that no shared cache stores it,
+// unless Cache-Control or Cdn-Cache-Control (RFC 9213) says already who may: public, private or no-store.
+func MarkPrivate(h http.Header) {
+	cdn := h["Cdn-Cache-Control"]
+	if saysWhoMayStore(h["Cache-Control"]) || saysWhoMayStore(cdn) {
+		return
+	}
+	addPrivate(h, "Cache-Control")
+	if len(cdn) > 0 {
+		addPrivate(h, "Cdn-Cache-Control")
+	}
+	h.Del("Surrogate-Control") // which has no such word, and goes before Cache-Control in a CDN
+}
+
+// saysWhoMayStore looks for public, no-store, or private without field names.
+func saysWhoMayStore(lines []string) bool {
+	for directive := range Members(lines) {
+		if EqualFold(directive, "public") || EqualFold(directive, "private") || EqualFold(directive, "no-store") {
+			return true
+		}
+	}
+	return false
+}
+
+// addPrivate puts the directive first: behind a quote that does not end it would not be read.
+func addPrivate(h http.Header, name string) {
+	lines := []string{"private"}
+	for i, line := range h[name] {
+		if i == 0 && line != "" {
+			lines[0] += ", " + line
+		} else if i > 0 {
+			lines = append(lines, line)
+		}
+	}
+	h[name] = lines
+}
+
 // KeepPrivate keeps a response out of every cache, whatever the app said:
 // Cdn-Cache-Control (RFC 9213) and Surrogate-Control would go before
 // Cache-Control in a CDN.

@@ -10,11 +10,13 @@ import (
 // Actions are what an app server asks for in a response's headers, or an app in
 // the same process by calls. The zero value asks for nothing.
 type Actions struct {
-	Login  string         // this user is now logged in
+	Login  string         // this user is now logged in; UTF-8
 	Merge  map[string]any // JSON merge patch, numbers as json.Number; nil: none
 	Renew  bool           // new ID
 	Logout LogoutScope
 	Plan   string // put the user's session on this plan; without a user it does nothing
+
+	latin1 bool // the app server sent Login in Latin-1
 }
 
 // Any reports whether the app server asks for anything.
@@ -56,16 +58,20 @@ func ParseActions(h http.Header, mode Mode) (Actions, error) {
 	return a, nil
 }
 
-// maxUser bounds a user's name, in bytes.
+// maxUser bounds a user's name, in bytes as the app server sends it.
 const maxUser = 256
 
 // validUser accepts what travels unchanged in a header and in JSON.
-func validUser(user string) error {
+func (a *Actions) validUser() error {
+	user, size := a.Login, len(a.Login)
+	if a.latin1 {
+		size = utf8.RuneCountInString(user)
+	}
 	switch {
 	case user == "":
 		return fmt.Errorf("%w: no user", ErrMalformed)
-	case len(user) > maxUser:
-		return fmt.Errorf("%w: the user has %d bytes; the most is %d", ErrMalformed, len(user), maxUser)
+	case size > maxUser:
+		return fmt.Errorf("%w: the user has %d bytes; the most is %d", ErrMalformed, size, maxUser)
 	case !utf8.ValidString(user):
 		return fmt.Errorf("%w: the user is not valid UTF-8", ErrMalformed)
 	case user[0] == ' ' || user[len(user)-1] == ' ':

@@ -98,13 +98,16 @@ func (rs *RequestSession) challenge() Verdict {
 	r, login := rs.request, rs.m.set.LoginPath
 	loginPath, _, _ := strings.Cut(login, "?")
 	// Where the login page itself requires a session, a redirect would never end.
-	if login == "" || !toLogin(r) || r.URL.Path == loginPath {
+	if login == "" || !httpx.IsBrowser(r.Header) || r.URL.Path == loginPath {
 		d := verdict(http.StatusUnauthorized, "a session is required")
 		d.Header.Set("WWW-Authenticate", `Cookie cookie-name="`+rs.m.set.Cookie.Name+`"`)
 		return d
 	}
 	d := verdict(http.StatusSeeOther, "a session is required")
-	d.Header.Set("Location", withReturn(login, r.URL))
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		login = withReturn(login, r.URL)
+	} // a form's body is lost on the way there and back: nothing could be repeated
+	d.Header.Set("Location", login)
 	return d
 }
 
@@ -114,12 +117,6 @@ func verdict(status int, reason string) Verdict {
 		d.Header.Set("Retry-After", retryAfter)
 	}
 	return d
-}
-
-// toLogin reports whether a request without a session is sent to the login page: a browser's that can be repeated
-// there and back. A form's body would be lost on the way; its sender is told.
-func toLogin(r *http.Request) bool {
-	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && httpx.IsBrowser(r.Header)
 }
 
 // maxReturn bounds the return path, in bytes: a URL above some kilobytes is

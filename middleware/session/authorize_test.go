@@ -64,7 +64,10 @@ func TestWhatRoutesWant(t *testing.T) {
 		{"required, nobody, anything", &nobody, required, "GET", "*/*", 401},
 		{"required, nobody, says nothing", &nobody, required, "GET", "", 401},
 		{"required, nobody, not HTML", &nobody, required, "GET", "text/html;q=0, application/json", 401},
-		{"required, nobody, post of a form", &nobody, required, "POST", html, 401},
+		{"required, nobody, post of a form", &nobody, required, "POST", html, 303},
+		{"required, dead session, post of a form", &dead, required, "POST", html, 303},
+		{"required, anonymous, put", &anonymous, required, "PUT", html, 303},
+		{"required, nobody, post of a program", &nobody, required, "POST", "application/json", 401},
 		{"login, nobody", &nobody, login, "POST", html, 0},
 		{"logout, nobody", &nobody, logout, "POST", html, 0},
 	} {
@@ -80,11 +83,42 @@ func TestWhatRoutesWant(t *testing.T) {
 		if !d.Pass() && d.Header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: could be cached: %v", c.name, d.Header)
 		}
-		if want := "/login?next=%2Forders%3Fpage%3D2"; d.Status == 303 && d.Header.Get("Location") != want {
+		want := "/login" // a form's body is lost there: nothing to come back to
+		if c.method == "GET" || c.method == "HEAD" {
+			want = "/login?next=%2Forders%3Fpage%3D2"
+		}
+		if d.Status == 303 && d.Header.Get("Location") != want {
 			t.Errorf("%s: to %q, want %q", c.name, d.Header.Get("Location"), want)
 		}
 		if d.Status == 401 && d.Header.Get("WWW-Authenticate") == "" {
 			t.Errorf("%s: no WWW-Authenticate", c.name)
+		}
+	}
+}
+
+// Number 16 of issue 14: a browser's form whose session has ended goes to the login page, as a
+// link does. A script's request does not: it could not show the page.
+func TestAFormWithAnEndedSessionGoesToTheLoginPage(t *testing.T) {
+	t.Parallel()
+	m := newManager(t, session.Options{Settings: session.Settings{LoginPath: "/login?from=form"}})
+	dead := browser{cookie: &http.Cookie{Name: cookieName, Value: strings.Repeat("A", 67)}}
+	for name, c := range map[string]struct {
+		target  string
+		headers []string
+		status  int
+	}{
+		"a browser":                           {"/orders", []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Sec-Fetch-Site", "same-origin", "Accept", html}, 303},
+		"an old browser":                      {"/orders", []string{"Accept", html, "Origin", "https://shop.example"}, 303},
+		"another site's form":                 {"/orders", []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site", "cross-site", "Accept", html}, 303},
+		"a script":                            {"/orders", []string{"Sec-Fetch-Mode", "cors", "Sec-Fetch-Site", "same-origin", "Accept", html}, 401},
+		"a program":                           {"/orders", []string{"Accept", "*/*"}, 401},
+		"to the login page":                   {"/login", []string{"Accept", html}, 401},
+		"a WebSocket":                         {"/orders", []string{"Sec-Fetch-Mode", "websocket", "Upgrade", "websocket"}, 401},
+		"a program that asks for JSON rather": {"/orders", []string{"Accept", "application/json, text/html;q=0.5"}, 401},
+	} {
+		d := decide(t, m, &dead, required, newRequest("POST", c.target, c.headers...))
+		if d.Status != c.status || d.Status == 303 && d.Header.Get("Location") != "/login?from=form" {
+			t.Errorf("%s: %d to %q, want %d", name, d.Status, d.Header.Get("Location"), c.status)
 		}
 	}
 }

@@ -54,7 +54,7 @@ func (c *client) Set(ctx context.Context, key string, value any, _ time.Duration
 		return cmd
 	}
 	handle := strings.TrimPrefix(key, clientKeyPrefix)
-	cookie, err := save.request.saveValues(ctx, handle, changes(save.before, after))
+	cookie, err := save.request.saveValues(ctx, handle, changes(save.before, after), save.lifetime)
 	if err != nil {
 		cmd.SetErr(err)
 		return cmd

@@ -167,7 +167,7 @@ func (rs *RequestSession) create(ctx context.Context, t token, r *record) (*http
 func (rs *RequestSession) begun(t token, r *record) *http.Cookie {
 	rs.token, rs.sum, rs.named, rs.touchLater = t, t.sum(), true, false
 	rs.take(r)
-	return rs.m.set.cookie(t, rs.m.set.AbsoluteTimeout)
+	return rs.m.set.cookie(t, rs.m.set.longest(r, rs.m.now()))
 }
 
 // change merges data into the live session and renews its ID where that is
@@ -198,14 +198,17 @@ func (rs *RequestSession) write(ctx context.Context, renew bool, edit func(*reco
 	var next *token
 	r, err := m.update(ctx, rs.token.handle, rs.session.record, func(r *record) (changed bool, err error) {
 		next = nil
-		before, plan := r.Data, r.Plan
+		before, plan, expires := r.Data, r.Plan, r.Expires
 		if err := edit(r); err != nil {
 			return false, err
 		}
-		changed = !bytes.Equal(r.Data, before) || r.Plan != plan
-		if at := r.find(rs.sum); at >= 0 && (renew || rs.rotationDue(r)) {
+		changed = !bytes.Equal(r.Data, before) || r.Plan != plan || r.Expires != expires
+		at := r.find(rs.sum)
+		if at >= 0 && (renew || rs.rotationDue(r)) {
 			successor, added := r.renewed(at, rs.token, m.now())
 			next, changed = &successor, changed || added
+		} else if r.Expires != expires && at >= 0 && r.newest(at) {
+			next = &rs.token // again, for another time
 		}
 		return changed, nil
 	})
@@ -217,7 +220,7 @@ func (rs *RequestSession) write(ctx context.Context, renew bool, edit func(*reco
 	if next == nil {
 		return nil, nil
 	}
-	return m.set.cookie(*next, m.set.AbsoluteTimeout-since(m.now().UnixMilli(), r.Created)), nil
+	return m.set.cookie(*next, m.set.longest(r, m.now())), nil
 }
 
 // rotationDue reports whether the ID that was presented is the newest and old
@@ -244,8 +247,8 @@ func (m *Manager) setData(r *record, data map[string]any) error {
 	if err != nil {
 		return fmt.Errorf("session data: %w", err)
 	}
-	if len(text) > m.set.MaxData {
-		return fmt.Errorf("%w: %d bytes of JSON, and the most is %d; keep large things elsewhere and their names in the session", ErrTooLarge, len(text), m.set.MaxData)
+	if size := lenBeforeEscaping(text); size > m.set.MaxData {
+		return fmt.Errorf("%w: %d bytes of JSON, and the most is %d; keep large things elsewhere and their names in the session", ErrTooLarge, size, m.set.MaxData)
 	}
 	r.Data = text
 	return nil

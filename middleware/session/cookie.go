@@ -89,9 +89,12 @@ func (m *Manager) CutCookie(h http.Header) { httpx.CutCookie(h, m.set.Cookie.Nam
 func (s *Settings) cookie(t token, left time.Duration) *http.Cookie {
 	c := s.blank()
 	c.Value = s.value(t)
-	c.MaxAge = max(int((left+time.Second-1)/time.Second), 1)
+	c.MaxAge = max(seconds(left), 1)
 	return c
 }
+
+// seconds is a duration in seconds, rounded up.
+func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
 
 // deletion returns the cookie that makes browsers forget ours: the same name,
 // domain and path, already expired.

@@ -93,7 +93,7 @@ func failed(c echo.Context, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrEnded):
+	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrEnded), errors.Is(err, ErrContended):
 		refusal := Refuse(err)
 		refusal.WriteHeaders(c.Response().Header())
 		return echo.NewHTTPError(refusal.Status, refusal.Reason).SetInternal(err)

@@ -6,7 +6,7 @@ import (
 	"net/http"
 )
 
-// maxHeaderData is the most that [HeaderSession] carries, in bytes.
+// maxHeaderData is the most that [HeaderSession] carries, in bytes before they are escaped.
 const maxHeaderData = 4 << 10
 
 // ForwardHeaders prepares the request's headers for the app server, after
@@ -16,7 +16,7 @@ const maxHeaderData = 4 << 10
 // than 4 KiB, which Settings.MaxData may allow: then that one header is left
 // out and a warning is logged.
 //
-// It changes h alone and may be called again, for another attempt.
+// It may be called again, for another attempt.
 func (rs *RequestSession) ForwardHeaders(h http.Header) {
 	StripReserved(h)
 	if _, ok := h["Cookie"]; ok {
@@ -26,10 +26,11 @@ func (rs *RequestSession) ForwardHeaders(h http.Header) {
 	if s == nil {
 		return
 	}
+	rs.shown.Store(true)
 	if s.User != "" {
-		h.Set(HeaderUser, s.User)
+		h.Set(HeaderUser, s.record.userAsSent())
 	}
-	if data := s.Data(); len(data) <= maxHeaderData {
+	if data := s.Data(); lenBeforeEscaping(data) <= maxHeaderData {
 		h.Set(HeaderSession, string(data))
 	} else {
 		rs.m.lines.tooLarge.Log(rs.request.Context(), rs.m.log, slog.LevelWarn, "session data left out of the request: above 4 KiB", "ref", s.Ref, "bytes", len(data))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"sync"
 	"time"
@@ -75,6 +76,8 @@ func (m *Manager) New(r *http.Request, name string) (*sessions.Session, error) {
 	session.ID, session.Values, session.Options, session.IsNew = s.ID, s.Values, s.Options, s.IsNew
 	if session.IsNew {
 		session.ID = ""
+	} else {
+		session.Options.MaxAge = m.maxAge(rs.session.record)
 	}
 	setBaseline(r, session)
 	return session, err
@@ -82,8 +85,9 @@ func (m *Manager) New(r *http.Request, name string) (*sessions.Session, error) {
 
 // Save stores what has changed since the session was read, top-level value by
 // value, so that requests in parallel lose nothing of each other's, and writes
-// the cookie of a new session. MaxAge of zero or less ends the session. Values
-// must have string keys and be JSON; they come back as JSON's types, numbers as
+// the cookie of a new session. A MaxAge that the app has set is how many seconds
+// the session may last from now on, at most Settings.AbsoluteTimeout in all, and the
+// cookie with it; of zero or less it ends the session. Values must have string keys and be JSON; they come back as JSON's types, numbers as
 // json.Number.
 //
 // It fails with [ErrEnded] where the session has ended meanwhile: saving does
@@ -96,9 +100,13 @@ func (m *Manager) Save(r *http.Request, w http.ResponseWriter, s *sessions.Sessi
 	if rs.err != nil {
 		return rs.err
 	}
-	save := &saving{request: rs, before: baseline(r, s)}
+	read := baseline(r, s)
+	save := &saving{request: rs, before: read.data}
 	if s.Options == nil {
-		s.Options = &sessions.Options{MaxAge: int(m.set.AbsoluteTimeout / time.Second)}
+		s.Options = &sessions.Options{MaxAge: m.maxAge(new(record))}
+	}
+	if s.Options.MaxAge != read.maxAge {
+		save.lifetime = min(time.Duration(min(s.Options.MaxAge, math.MaxInt32))*time.Second, m.set.AbsoluteTimeout)
 	}
 	if save.before != nil && rs.session != nil && (s.ID == "" || s.ID == rs.former) {
 		s.ID = rs.session.Ref // the user has logged in since s was read
@@ -153,20 +161,35 @@ func (rs *RequestSession) loadForApp(ctx context.Context) error {
 	return err
 }
 
+// maxAge is how many seconds more the session may last, as New says and Save takes it where
+// the app leaves it alone.
+func (m *Manager) maxAge(r *record) int {
+	if r.Expires == 0 {
+		return int(m.set.AbsoluteTimeout / time.Second)
+	}
+	return seconds(m.set.longest(r, m.now()))
+}
+
 // saving is one Save, on its way through redisstore to the client.
 type saving struct {
-	request *RequestSession
-	before  map[string]json.RawMessage // nil: not a session that we read
-	cookie  *http.Cookie
+	request  *RequestSession
+	before   map[string]json.RawMessage // nil: not a session that we read
+	lifetime time.Duration              // that the app wants from now on; 0: as it was
+	cookie   *http.Cookie
 }
 
-// baselines holds what each session's data was when it was read or saved last.
+// baselines holds what each session was when it was read or saved last.
 type baselines struct {
 	mu   sync.Mutex
-	data map[*sessions.Session]map[string]json.RawMessage
+	read map[*sessions.Session]state
 }
 
-// setBaseline keeps the session's present data, in the request's context, as the
+type state struct {
+	data   map[string]json.RawMessage // nil: not a session that we read
+	maxAge int
+}
+
+// setBaseline keeps what the session is at present, in the request's context, as the
 // baseline of the next Save.
 func setBaseline(r *http.Request, s *sessions.Session) {
 	data, err := encodeValues(s.Values)
@@ -175,22 +198,24 @@ func setBaseline(r *http.Request, s *sessions.Session) {
 	}
 	all, ok := r.Context().Value(baselinesKey{}).(*baselines)
 	if !ok {
-		all = &baselines{data: make(map[*sessions.Session]map[string]json.RawMessage)}
+		all = &baselines{read: make(map[*sessions.Session]state)}
 		*r = *r.WithContext(context.WithValue(r.Context(), baselinesKey{}, all))
 	}
 	all.mu.Lock()
 	defer all.mu.Unlock()
-	all.data[s] = data
+	all.read[s] = state{data, s.Options.MaxAge}
 }
 
-func baseline(r *http.Request, s *sessions.Session) map[string]json.RawMessage {
+// baseline returns what setBaseline has kept. A session that the app has made by itself has
+// asked for whatever its MaxAge says.
+func baseline(r *http.Request, s *sessions.Session) state {
 	all, ok := r.Context().Value(baselinesKey{}).(*baselines)
 	if !ok {
-		return nil
+		return state{}
 	}
 	all.mu.Lock()
 	defer all.mu.Unlock()
-	return all.data[s]
+	return all.read[s]
 }
 
 // changes returns what turns before into after, as top-level values; nil
@@ -212,9 +237,15 @@ func changes(before, after map[string]json.RawMessage) map[string]json.RawMessag
 
 // saveValues writes changes into the request's session, or a new one under this
 // handle, and returns the cookie to send.
-func (rs *RequestSession) saveValues(ctx context.Context, handle string, diff map[string]json.RawMessage) (*http.Cookie, error) {
+func (rs *RequestSession) saveValues(ctx context.Context, handle string, diff map[string]json.RawMessage, lifetime time.Duration) (*http.Cookie, error) {
 	ctx = store.Writing(context.WithoutCancel(ctx))
-	edit := func(r *record) error { return rs.m.setValues(r, diff) }
+	expires := rs.m.now().Add(lifetime).UnixMilli()
+	edit := func(r *record) error {
+		if lifetime > 0 {
+			r.Expires = expires
+		}
+		return rs.m.setValues(r, diff)
+	}
 	if rs.session != nil && rs.session.Ref == handle {
 		return rs.write(ctx, false, edit)
 	}

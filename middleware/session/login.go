@@ -26,10 +26,11 @@ type beginning struct {
 // and what other sessions the user has. The second one enters the session into the user's
 // index, and ends the oldest ones where there are now too many.
 func (rs *RequestSession) login(ctx context.Context, a Actions) (*http.Cookie, error) {
-	if err := validUser(a.Login); err != nil {
+	if err := a.validUser(); err != nil {
 		return nil, err
 	}
 	b := &beginning{rs: rs, actions: a, token: newToken(), blank: rs.newRecord(a.Login)}
+	b.blank.Latin1 = a.latin1
 	if rs.session != nil {
 		b.old = rs.session.record
 	}
@@ -53,7 +54,7 @@ func (b *beginning) taking(old *record) (*record, error) {
 	r := b.blank.clone()
 	if old != nil {
 		r.Replaces = b.rs.token.handle
-		if old.User == "" || old.User == r.User {
+		if old.User == "" || old.User == r.User && old.Latin1 == r.Latin1 {
 			r.Data, r.Plan = old.Data, old.Plan
 		}
 	}

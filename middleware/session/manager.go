@@ -27,6 +27,10 @@ var (
 	// ended meanwhile, so that a change of it could not be saved.
 	ErrEnded = errors.New("the session has ended")
 
+	// ErrContended means that a change of a session could not be saved because other
+	// requests changed it all the time.
+	ErrContended = errors.New("other requests change the session at the same time")
+
 	// ErrTooLarge means that data would exceed Settings.MaxData.
 	ErrTooLarge = errors.New("session data too large")
 
@@ -143,10 +147,11 @@ func (m *Manager) CheckEviction(ctx context.Context) (warning string, err error)
 	return m.backend.eviction(ctx)
 }
 
-// A change gives up once it has tried for conflictsFor and conflictsMax times
-// while other requests change the same session. Each failed attempt means that
-// another change was written, so that with fewer than conflictsMax requests at
-// once none fails, however slow Redis is.
+// A change gives up, with ErrContended, once it has tried for conflictsFor and
+// conflictsMax times while other requests change the same session, or has waited for Redis
+// as long as one request may. Each failed attempt means that another change was written,
+// so that with fewer than conflictsMax requests at once none fails on a Redis that answers
+// them in that time.
 const (
 	conflictsFor = 2 * time.Second
 	conflictsMax = 100
@@ -179,6 +184,8 @@ func (m *Manager) update(ctx context.Context, handle string, base *record, chang
 		}
 		also = nil
 		switch err := t.send(ctx); {
+		case attempt > 1 && store.Waited(err): // Redis has answered, and each time it was a conflict
+			return nil, fmt.Errorf("%w: %d attempts; %v", ErrContended, attempt-1, err)
 		case err != nil:
 			return nil, err
 		case result.ended:
@@ -190,7 +197,7 @@ func (m *Manager) update(ctx context.Context, handle string, base *record, chang
 			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 		if attempt >= conflictsMax && time.Now().After(deadline) {
-			return nil, fmt.Errorf("%w: %d attempts to change one session met other changes", ErrUnavailable, attempt)
+			return nil, fmt.Errorf("%w: %d attempts", ErrContended, attempt)
 		}
 		time.Sleep(rand.N(time.Duration(min(attempt, 16)) * 100 * time.Microsecond))
 	}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -64,6 +66,32 @@ func encodeObject(object map[string]any) ([]byte, error) {
 		return nil, err
 	}
 	return escapeASCII(bytes.TrimSuffix(buf.Bytes(), []byte("\n"))), nil
+}
+
+// lenBeforeEscaping is how many bytes encodeObject's text has where escapeASCII's \u escapes are
+// the letters that they stand for, in UTF-8.
+func lenBeforeEscaping(data []byte) int {
+	n := len(data)
+	for i := 0; i+1 < len(data); i++ {
+		if data[i] != '\\' {
+			continue
+		}
+		if i++; data[i] != 'u' || i+4 >= len(data) {
+			continue
+		}
+		r, err := strconv.ParseUint(string(data[i+1:i+5]), 16, 16)
+		i += 4
+		switch {
+		case err != nil || r < 0x7f: // a control character, which JSON escapes
+		case r == 0x7f:
+			n -= len(`\u007f`) - 1
+		case r < 0x800, utf16.IsSurrogate(rune(r)):
+			n -= len(`\u00e9`) - 2 // a surrogate is half of a letter of four bytes
+		default:
+			n -= len(`\u20ac`) - 3
+		}
+	}
+	return n
 }
 
 // escapeASCII replaces what is not ASCII by \u escapes. In valid JSON such

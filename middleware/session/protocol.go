@@ -7,6 +7,7 @@ import (
 
 	"github.com/dunglas/httpsfv"
 
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/problem"
 )
 
@@ -95,20 +96,23 @@ type loginElsewhere struct{ error }
 
 func (l loginElsewhere) Unwrap() error { return l.error }
 
+// parseLogin takes a name that is not UTF-8 for Latin-1, in which Node's setHeader writes. The
+// app server gets the name back in the octets that it sent.
 func parseLogin(value string, a *Actions) (bool, error) {
-	a.Login = value
-	return true, validUser(value)
+	a.Login, a.latin1 = httpx.FieldText(value)
+	return true, a.validUser()
 }
 
-// maxMerge bounds a merge patch as it is received, in bytes. What it leads to is
-// bounded by Settings.MaxData.
+// maxMerge bounds a merge patch, in bytes before letters in it were escaped. What it leads to
+// is bounded by Settings.MaxData.
 const maxMerge = 8 << 10
 
 func parseMerge(value string, a *Actions) (bool, error) {
-	if len(value) > maxMerge {
-		return false, fmt.Errorf("%w: %d bytes; the most is %d", ErrMalformed, len(value), maxMerge)
+	text, _ := httpx.FieldText(value)
+	if size := lenBeforeEscaping([]byte(text)); size > maxMerge {
+		return false, fmt.Errorf("%w: %d bytes; the most is %d", ErrMalformed, size, maxMerge)
 	}
-	patch, err := decodeObject([]byte(value))
+	patch, err := decodeObject([]byte(text))
 	if err != nil {
 		return false, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 const (
@@ -31,10 +33,12 @@ type record struct {
 	Version  int             `json:"v"`
 	Revision uint64          `json:"n"`
 	User     string          `json:"user,omitempty"` // empty: anonymous
+	Latin1   bool            `json:"l1,omitempty"`   // the app server writes the user's name in Latin-1
 	Host     string          `json:"host,omitempty"` // where it is valid: see binding.go; empty: made before records had it, and valid nowhere
 	Plan     string          `json:"plan,omitempty"` // that the app has put the session on; empty: none
 	Created  int64           `json:"created"`
 	Seen     int64           `json:"seen"`               // at the last touch
+	Expires  int64           `json:"exp,omitempty"`      // as the app's Options.MaxAge says, if it does
 	Ends     int64           `json:"ends,omitempty"`     // set once the session of a later login has been presented
 	Replaced string          `json:"replaced,omitempty"` // the handle of that session
 	Replaces string          `json:"replaces,omitempty"` // the handle of the session that this login replaces
@@ -78,6 +82,15 @@ func (r *record) head() string {
 	return fmt.Sprintf(`{"v":%d,"n":%d,`, envelopeVersion, r.Revision)
 }
 
+// userAsSent is the user's name in the octets in which the app server has sent it. It gets no
+// others back: to an app that reads Latin-1, UTF-8 would be the name of another user.
+func (r *record) userAsSent() string {
+	if r.Latin1 {
+		return httpx.Latin1(r.User)
+	}
+	return r.User
+}
+
 // clone returns a copy whose fields and IDs can be changed freely.
 func (r *record) clone() *record {
 	c := *r
@@ -112,9 +125,18 @@ func (r *record) live(now time.Time, s *Settings) bool {
 // remaining is how much longer the session lives if it gets no more requests.
 func (s *Settings) remaining(r *record, now time.Time) time.Duration {
 	ms := now.UnixMilli()
-	left := min(s.IdleTimeout-since(ms, r.Seen), s.AbsoluteTimeout-since(ms, r.Created))
+	left := min(s.IdleTimeout-since(ms, r.Seen), s.longest(r, now))
 	if r.Ends != 0 {
 		left = min(left, time.Duration(r.Ends-ms)*time.Millisecond)
+	}
+	return left
+}
+
+// longest is how much longer the session may live at most: for as long, browsers keep its cookie.
+func (s *Settings) longest(r *record, now time.Time) time.Duration {
+	left := s.AbsoluteTimeout - since(now.UnixMilli(), r.Created)
+	if r.Expires != 0 {
+		left = min(left, time.Duration(r.Expires-now.UnixMilli())*time.Millisecond)
 	}
 	return left
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/headgate/headgate/middleware/store"
@@ -106,6 +107,7 @@ type RequestSession struct {
 	touchLater bool         // the touch is left to Commit: a login, which replaces the session, needs none
 	committed  bool         // Commit has been called
 	private    bool         // the response is about a change of this client's session
+	shown      atomic.Bool  // the app has been shown the session, by ForwardHeaders or FromContext
 	cookie     *http.Cookie // what the client is given
 }
 
@@ -296,9 +298,13 @@ func NewContext(ctx context.Context, rs *RequestSession) context.Context {
 	return context.WithValue(ctx, contextKey{}, rs)
 }
 
-// FromContext returns what NewContext put there.
+// FromContext returns what NewContext put there. Who asks for it is shown the session: the
+// response is then made for it.
 func FromContext(ctx context.Context) (*RequestSession, bool) {
 	rs, ok := ctx.Value(contextKey{}).(*RequestSession)
+	if ok {
+		rs.shown.Store(true)
+	}
 	return rs, ok
 }
 

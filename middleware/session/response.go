@@ -25,13 +25,18 @@ func (rs *RequestSession) TakeActions(h http.Header) (Actions, error) {
 
 // WriteHeaders writes what the client is told of Commit: the cookie, instead of
 // an earlier one of ours, and that no cache may store the response where it is
-// about a change of this client's session. To have the last word it is called
+// about a change of this client's session. A response made for a live session is
+// private unless it says public, private or no-store itself: the app server never sees
+// the cookie, and can't name it in Vary. To have the last word WriteHeaders is called
 // after everything else that sets headers. A second call writes the same again.
 func (rs *RequestSession) WriteHeaders(h http.Header) {
-	if rs.cookie != nil {
+	switch {
+	case rs.cookie != nil:
 		rs.m.SetCookie(h, rs.cookie)
-	} else if rs.private {
+	case rs.private:
 		httpx.KeepPrivate(h)
+	case rs.session != nil && (rs.route.Mode == Required || rs.shown.Load()):
+		httpx.MarkPrivate(h)
 	}
 }
 
@@ -49,12 +54,12 @@ func (m *Manager) SetCookie(h http.Header, cookie *http.Cookie) {
 
 // Status is the HTTP status for an error of TakeActions or Commit: 502 where the
 // app server asked for something that can't be, 409 where the session has ended since
-// the request came, 503 where it could not be saved.
+// the request came or others change it all the time, 503 where it could not be saved.
 func Status(err error) int {
 	switch {
 	case errors.Is(err, ErrMalformed), errors.Is(err, ErrTooLarge):
 		return http.StatusBadGateway
-	case errors.Is(err, ErrEnded):
+	case errors.Is(err, ErrEnded), errors.Is(err, ErrContended):
 		return http.StatusConflict
 	}
 	return http.StatusServiceUnavailable
@@ -69,6 +74,8 @@ func Refuse(err error) Verdict {
 		reason = "The app server sent headers that the gateway cannot follow."
 	case errors.Is(err, ErrEnded):
 		reason = "The session has ended meanwhile, and nothing was saved in it."
+	case errors.Is(err, ErrContended):
+		reason = "Other requests change the session at the same time, and nothing was saved in it."
 	case errors.Is(err, errNotEnded):
 		reason = "The session could not be ended."
 	}

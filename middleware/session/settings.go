@@ -34,14 +34,14 @@ type Settings struct {
 	RotateEvery time.Duration `yaml:"rotate_every" config:"none"`
 	// How many sessions a user may have at once, 1 to 1000; the oldest ends when there are more. Default 10.
 	MaxPerUser int `yaml:"max_per_user"`
-	// Where a browser is sent when a session is required, with ?next=/local/path added; API clients get 401. Default /login.
+	// Where a browser is sent when a session is required, from a GET with ?next=/local/path added; API clients get 401. Default /login.
 	LoginPath string `yaml:"login_path"`
 	// Protection from cross-site requests: on, unless this is off. Default: on, with no trusted origins.
 	CSRF CSRFOptions `yaml:"csrf" config:"optional,protects"`
 	// Tell the app server who is logged in with a signed token, too. Default: off.
 	Assertion AssertionOptions `yaml:"assertion" config:"optional"`
 
-	// MaxData bounds a session's data, in bytes of its ASCII JSON. Zero means
+	// MaxData bounds a session's data, in bytes of its JSON in UTF-8. Zero means
 	// 4096, which is also the most that [HeaderSession] carries: a larger
 	// session goes to app servers without that header.
 	MaxData int `yaml:"-"`
