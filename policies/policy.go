@@ -142,6 +142,11 @@ type Memory struct {
 	// first and those that deny last, and their clients start afresh; the log and headgate_limit_counters_dropped_total
 	// tell. Default: a 16th of what the machine, the container or GOMEMLIMIT gives the gateway, from 16MiB to 1GiB.
 	Counters int64 `yaml:"counters" config:"size"`
+	// Cached answers in this process: all of them without Redis, and with it those that are answered without asking it.
+	// Answers on their way into the cache take up to a quarter as much besides, and 16MiB at least. Each rule of caches that has
+	// stored something has an equal share, and may take more while others leave theirs unused. Default: a 16th of what the
+	// machine, the container or GOMEMLIMIT gives the gateway, from 16MiB to 1GiB.
+	Cache int64 `yaml:"cache" config:"size"`
 	// All bodies that are read ahead of slow clients, together, and 4KiB for each beyond it. What does not fit goes to files,
 	// as an upstream's buffer says. Default 256MiB.
 	Buffers int64 `yaml:"buffers" config:"size"`

@@ -45,8 +45,11 @@ func (c *checker) checkPace(path string, h *proxy.HealthCheck) {
 	}
 }
 
-// memory checks what is given to counters, where the policy says it: the default heeds the limits.
+// memory checks what is given to cache and counters, where the policy says it: the default heeds the limits.
 func (c *checker) memory() {
+	if given := c.p.Memory.Cache; given != 0 && given < 1<<20 {
+		c.bad("memory.cache", "give it 1MiB or more, or leave it out", "%s is too little for a cache", yamlnode.FormatSize(given))
+	}
 	given := c.p.Memory.Counters
 	if given == 0 {
 		return

@@ -54,6 +54,7 @@ func (m *CacheMetrics) Register(r *prometheus.Registry, stats func() cache.Stats
 	r.MustRegister(m.lookups, m.collapsed, m.unstored, m.stored, m.bytes, m.purges, m.evictions,
 		gauge("headgate_cache_local_entries", "Resources in the local tier.", func(s cache.Stats) float64 { return float64(s.LocalEntries) }),
 		gauge("headgate_cache_local_bytes", "Bytes that the local tier takes.", func(s cache.Stats) float64 { return float64(s.LocalBytes) }),
+		gauge("headgate_cache_local_limit_bytes", "The most that it may take: memory.cache.", func(s cache.Stats) float64 { return float64(s.LocalLimit) }),
 		gauge("headgate_cache_redis_bytes", "Bytes of Redis' memory that cached responses take, over all instances, as this one knows.", func(s cache.Stats) float64 { return float64(s.RedisBytes) }),
 		gauge("headgate_cache_redis_limit_bytes", "The most that they may take: redis.cache_bytes; 0 without Redis.", func(s cache.Stats) float64 { return float64(s.RedisLimit) }),
 		gauge("headgate_cache_filling_bytes", "Bytes of responses on their way into the cache.", func(s cache.Stats) float64 { return float64(s.FillingBytes) }),

@@ -260,6 +260,7 @@ var checkedValues = map[string][]string{
 	"policies.ServerTLS.cert_file":           {`"${CERT}"`, "no-such-file.pem"},
 	"policies.ServerTLS.key_file":            {`"${KEY}"`, "no-such-file.pem"},
 	"policies.Memory.buffers":                {"64MiB", "0"},
+	"policies.Memory.cache":                  {"64MiB", "0", "1KiB", "1MiB"},
 	"policies.Memory.counters":               {"64MiB", "0", "1KiB", "1MiB"},
 
 	"store.Options.url":           {`"${REDIS_URL}"`, "redis://h/abc", "http://h", "redis+sentinel://a:1/", "redis+sentinel://127.0.0.1:1/m", "redis://u:p@127.0.0.1:1"},

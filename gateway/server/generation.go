@@ -31,7 +31,7 @@ func (s *Server) compile(p *policies.Policy) (*generation, error) {
 		return nil, err
 	}
 	if len(p.Caches) > 0 {
-		if err := s.openCache(); err != nil {
+		if err := s.openCache(p); err != nil {
 			return nil, err
 		}
 	}

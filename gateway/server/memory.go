@@ -29,6 +29,14 @@ func countersMemory(p *policies.Policy) int64 {
 	return bytes
 }
 
+// cacheMemory is what the policy gives to cached answers.
+func cacheMemory(p *policies.Policy) int64 {
+	if given := p.Memory.Cache; given > 0 {
+		return given
+	}
+	return memoryShare()
+}
+
 // growMemory makes room for a policy's limits before they are compiled, which fails for those that do not fit. undo takes
 // it back.
 func (s *Server) growMemory(p *policies.Policy) (undo func()) {
@@ -44,7 +52,11 @@ func (s *Server) growMemory(p *policies.Policy) (undo func()) {
 // boundMemory bounds the memory as the policy that runs says. What is kept stays, as far as it fits.
 func (s *Server) boundMemory(p *policies.Policy) {
 	s.parts.buffers.SetLimit(p.Memory.Buffers)
-	if !s.parts.shared {
-		s.parts.counters.SetMemory(countersMemory(p))
+	if s.parts.shared {
+		return
+	}
+	s.parts.counters.SetMemory(countersMemory(p))
+	if c := s.parts.cache.Load(); c != nil {
+		c.SetMemory(cacheMemory(p))
 	}
 }

@@ -93,3 +93,34 @@ func TestAReloadChangesTheMemoryOfCounters(t *testing.T) {
 		t.Error("the bound is not that of the policy that runs")
 	}
 }
+
+// The bound changes with the policy, and what is stored stays.
+func TestAReloadChangesTheMemoryOfTheCache(t *testing.T) {
+	t.Parallel()
+	shop := app(t, "shop")
+	policy := func(bound string) string {
+		return fmt.Sprintf(`
+memory: {cache: %s}
+upstreams: {shop: {servers: [%q]}}
+caches: {pages: {ttl: 1h}}
+routes: [{name: all, path: /*, upstream: shop, cache: pages}]
+`, bound, shop.URL)
+	}
+	next := policy("4MiB")
+	g := start(t, next, func(o *server.Options) {
+		o.Load = func() (*policies.Policy, error) { return parse(t, next), nil }
+	})
+	g.do("GET", "/page")
+	for _, tc := range []struct{ bound, metric string }{{"2MiB", "2.097152e+06"}, {"8MiB", "8.388608e+06"}} {
+		next = policy(tc.bound)
+		if err := g.Reload("test"); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(g.admin("GET", "/metrics").text, "headgate_cache_local_limit_bytes "+tc.metric+"\n") {
+			t.Errorf("the cache's bound is not %s after a reload", tc.bound)
+		}
+		if a := g.do("GET", "/page"); !strings.Contains(a.Header.Get("Cache-Status"), "hit") {
+			t.Errorf("with %s: %s", tc.bound, a.Header.Get("Cache-Status"))
+		}
+	}
+}

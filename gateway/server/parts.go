@@ -13,6 +13,7 @@ import (
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/session"
 	"github.com/headgate/headgate/middleware/store"
+	"github.com/headgate/headgate/policies"
 )
 
 // parts is what outlives a policy.
@@ -126,7 +127,7 @@ func (s *Server) openParts() (*parts, error) {
 
 // openCache opens the cache with the first policy that needs it: without one
 // there is nothing for it to follow in Redis.
-func (s *Server) openCache() error {
+func (s *Server) openCache(p *policies.Policy) error {
 	if s.parts.cache.Load() != nil {
 		return nil
 	}
@@ -135,7 +136,7 @@ func (s *Server) openCache() error {
 	if s.parts.redis != nil {
 		redis = s.parts.redis.Cache
 	}
-	c, err := cache.New(cache.Options{Redis: redis, RedisBytes: s.options.Policy.Redis.CacheBytes, Logger: s.log, Observer: observer, Now: s.options.Now})
+	c, err := cache.New(cache.Options{Redis: redis, LocalBytes: cacheMemory(p), RedisBytes: s.options.Policy.Redis.CacheBytes, Logger: s.log, Observer: observer, Now: s.options.Now})
 	if err != nil {
 		return fmt.Errorf("cache: %w", err)
 	}

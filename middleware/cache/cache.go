@@ -24,7 +24,9 @@ type Options struct {
 	// local tier alone, with the same behaviour.
 	Redis *store.Redis
 
-	// LocalBytes bounds the local tier, in bytes. 0: 64 MiB.
+	// LocalBytes bounds the local tier, in bytes: bodies, headers, keys and what it takes
+	// to keep them. Each rule that has stored something has an equal share of it, and
+	// may take more while others leave theirs unused. 0: 64 MiB.
 	LocalBytes int64
 
 	// RedisBytes is the most that the cache keeps in Redis, in bytes of Redis'
@@ -121,7 +123,7 @@ func New(o Options) (*Cache, error) {
 		o.RedisBytes = 256 << 20
 	}
 	if o.FillBytes == 0 {
-		o.FillBytes = max(o.LocalBytes/4, 16<<20)
+		o.FillBytes = fillBytes(o.LocalBytes)
 	}
 	if o.Lease == 0 {
 		o.Lease = 3 * time.Second
@@ -152,14 +154,12 @@ func New(o Options) (*Cache, error) {
 	for _, recent := range []**collapse.Recent[flightKey]{&c.hitForMiss, &c.asSent, &c.unstorable, &c.unreachable} {
 		*recent = collapse.NewRecent[flightKey](recentBytes, o.Now)
 	}
+	c.local = newLocalTier(o.LocalBytes, o.Now, o.Observer.Evicted)
 	var err error
-	if c.local, err = newLocalTier(o.LocalBytes, o.Now, o.Observer.Evicted); err != nil {
-		return nil, fmt.Errorf("cache: the local tier: %w", err)
-	}
 	if c.resolver, err = clientip.New(clientip.Options{}); err != nil {
 		return nil, fmt.Errorf("cache: %w", err)
 	}
-	c.shares = newClientShares(o.Now, func() int64 { return c.clientShare(o.LocalBytes) })
+	c.shares = newClientShares(o.Now, c.clientShare)
 	c.alive, c.stop = context.WithCancel(context.Background())
 	if o.Redis != nil {
 		account := fleet.NewAccount(fleet.AccountOptions{Redis: o.Redis, Logger: o.Logger, Limit: o.RedisBytes})
@@ -171,11 +171,21 @@ func New(o Options) (*Cache, error) {
 	return c, nil
 }
 
+// fillBytes is the default of Options.FillBytes.
+func fillBytes(localBytes int64) int64 { return max(localBytes/4, 16<<20) }
+
+// SetMemory changes Options.LocalBytes, which must be positive, and gives FillBytes its
+// default. What does not fit any more is evicted at once; the rest stays as it is.
+func (c *Cache) SetMemory(localBytes int64) {
+	c.local.setLimit(localBytes)
+	c.filling.SetLimit(fillBytes(localBytes))
+}
+
 // clientShare is the most bytes that one client may add through this instance,
 // by queries that rules do not list: a part of the local tier, and over all
 // instances that part of what the cache keeps in Redis.
-func (c *Cache) clientShare(localBytes int64) int64 {
-	share := localBytes / sharePart
+func (c *Cache) clientShare() int64 {
+	share := c.local.limit.Load() / sharePart
 	if c.shared != nil {
 		account := c.shared.account
 		share = min(share, account.Limit()/sharePart/int64(max(1, account.State().Instances)))
@@ -195,7 +205,7 @@ func (c *Cache) Close() error {
 	if c.shared != nil {
 		c.shared.account.Close()
 	}
-	c.local.cache.StopAllGoroutines()
+	c.local.close()
 	return nil
 }
 
@@ -224,6 +234,7 @@ func (c *Cache) spawn(f func()) bool {
 type Stats struct {
 	LocalEntries int   // resources in the local tier
 	LocalBytes   int64 // what they take
+	LocalLimit   int64 // the most that they may take
 	RedisBytes   int64 // what all instances together keep in Redis, as this one knows
 	RedisLimit   int64 // Options.RedisBytes; 0 without Redis
 	Instances    int   // that share the Redis, as this one knows; 0 without Redis
@@ -236,13 +247,13 @@ type Stats struct {
 // Stats gives the current state, for gauges.
 func (c *Cache) Stats() Stats {
 	s := Stats{
-		LocalEntries: c.local.cache.EstimatedSize(),
-		LocalBytes:   int64(c.local.cache.WeightedSize()),
+		LocalLimit:   c.local.limit.Load(),
 		FillingBytes: c.filling.Used(),
 		Fetches:      c.flights.Len(),
 		Waiting:      c.flights.Users(),
 		PurgeLog:     c.purges.Size(),
 	}
+	s.LocalEntries, s.LocalBytes = c.local.size()
 	if c.shared != nil {
 		account := c.shared.account.State()
 		s.RedisBytes, s.RedisLimit, s.Instances = account.Bytes, c.shared.account.Limit(), account.Instances

@@ -33,9 +33,13 @@ type body struct {
 // loaded reports whether the body is here, and not in Redis alone.
 func (b *body) loaded() bool { return b.size == 0 || len(b.chunks) > 0 }
 
+// entryBytes is what an entry takes besides what it points to, with the bookkeeping of the
+// local tier and of otter.
+const entryBytes = 768
+
 // weight is what the entry takes of the local tier's bytes, near enough.
 func (e *entry) weight() int64 {
-	n := int64(512) + int64(len(e.keyText)) + int64(len(e.tags))*16
+	n := int64(entryBytes) + int64(len(e.keyText)) + int64(len(e.tags))*16
 	for name, values := range e.Header {
 		n += int64(len(name)) + 64
 		for _, v := range values {

@@ -1,8 +1,9 @@
 package cache
 
 import (
-	"math"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -19,34 +20,22 @@ type resource struct {
 	bytes    int64
 }
 
-// localTier holds entries in this process, bounded in bytes. Safe for
-// concurrent use.
+// localTier holds entries in this process, bounded in bytes. Each rule has a part of it:
+// see tierPart. Safe for concurrent use.
 type localTier struct {
-	cache *otter.Cache[keyHash, *resource]
-	clock func() time.Time
+	clock   func() time.Time
+	evicted func(bytes int64)
+	parts   atomic.Pointer[map[string]*tierPart] // by the rule's name; a new map for each new part
+
+	limit atomic.Int64 // bytes
+	mu    sync.Mutex   // of changes of parts, and of who may take how much
 }
 
-func newLocalTier(maxBytes int64, now func() time.Time, evicted func(bytes int64)) (*localTier, error) {
-	t := &localTier{clock: now}
-	c, err := otter.New(&otter.Options[keyHash, *resource]{
-		MaximumWeight: uint64(maxBytes),
-		Weigher: func(_ keyHash, r *resource) uint32 {
-			return uint32(min(r.bytes, math.MaxUint32))
-		},
-		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[keyHash, *resource]) time.Duration {
-			return t.keepFor(e.Value)
-		}),
-		OnDeletion: func(e otter.DeletionEvent[keyHash, *resource]) {
-			if e.WasEvicted() {
-				evicted(e.Value.bytes)
-			}
-		},
-	})
-	if err != nil {
-		return nil, err
-	}
-	t.cache = c
-	return t, nil
+func newLocalTier(maxBytes int64, now func() time.Time, evicted func(bytes int64)) *localTier {
+	t := &localTier{clock: now, evicted: evicted}
+	t.limit.Store(maxBytes)
+	t.parts.Store(&map[string]*tierPart{})
+	return t
 }
 
 // keepFor bounds the memory of what no client asks for any more. Whether an entry
@@ -59,55 +48,68 @@ func (t *localTier) keepFor(r *resource) time.Duration {
 	return keep
 }
 
-// get returns the resource of a key, whose text is compared: a hash alone is
+// get returns the resource of a rule's key, whose text is compared: a hash alone is
 // not trusted.
-func (t *localTier) get(hash keyHash, text []byte) *resource {
-	r, ok := t.cache.GetIfPresent(hash)
+func (t *localTier) get(rule string, hash keyHash, text []byte) *resource {
+	p := (*t.parts.Load())[rule]
+	if p == nil {
+		return nil
+	}
+	r, ok := p.cache.GetIfPresent(hash)
 	if !ok || r.keyText != string(text) {
 		return nil
 	}
 	return r
 }
 
-// put stores entries, each in place of the one it selects like.
-func (t *localTier) put(hash keyHash, entries ...*entry) {
+// put stores a rule's entries, each in place of the one it selects like.
+func (t *localTier) put(rule string, hash keyHash, entries ...*entry) {
 	if len(entries) == 0 {
 		return
 	}
-	t.cache.Compute(hash, func(old *resource, found bool) (*resource, otter.ComputeOp) {
-		r := &resource{keyText: entries[0].keyText, variants: slices.Clone(entries)}
-		if found && old.keyText == r.keyText {
+	p := t.part(rule)
+	t.mayGrow(p)
+	p.cache.Compute(hash, func(old *resource, found bool) (*resource, otter.ComputeOp) {
+		variants := slices.Clone(entries)
+		if found && old.keyText == entries[0].keyText {
 			now := t.clock()
 			for _, e := range old.variants {
 				replaced := slices.ContainsFunc(entries, func(n *entry) bool { return n.SameVariant(&e.Response) })
-				if !replaced && e.KeepUntil().After(now) && len(r.variants) < maxVariants {
-					r.variants = append(r.variants, e)
+				if !replaced && e.KeepUntil().After(now) && len(variants) < maxVariants {
+					variants = append(variants, e)
 				}
 			}
 		}
-		sortNewestFirst(r.variants)
-		for _, e := range r.variants {
-			r.bytes += e.weight()
-		}
-		return r, otter.WriteOp
+		sortNewestFirst(variants)
+		return newResource(variants), otter.WriteOp
 	})
+	t.hasGrown(p)
+}
+
+// newResource makes a resource of at least one entry.
+func newResource(variants []*entry) *resource {
+	r := &resource{keyText: variants[0].keyText, variants: variants}
+	for _, e := range variants {
+		r.bytes += e.weight()
+	}
+	return r
 }
 
 // remove takes an entry out, if it is still there.
-func (t *localTier) remove(hash keyHash, e *entry) {
-	t.cache.ComputeIfPresent(hash, func(old *resource) (*resource, otter.ComputeOp) {
+func (t *localTier) remove(rule string, hash keyHash, e *entry) {
+	p := (*t.parts.Load())[rule]
+	if p == nil {
+		return
+	}
+	p.cache.ComputeIfPresent(hash, func(old *resource) (*resource, otter.ComputeOp) {
 		kept := slices.DeleteFunc(slices.Clone(old.variants), func(v *entry) bool { return v == e })
-		if len(kept) == len(old.variants) {
+		switch len(kept) {
+		case len(old.variants):
 			return old, otter.CancelOp
-		}
-		if len(kept) == 0 {
+		case 0:
 			return nil, otter.InvalidateOp
 		}
-		r := &resource{keyText: old.keyText, variants: kept}
-		for _, v := range kept {
-			r.bytes += v.weight()
-		}
-		return r, otter.WriteOp
+		return newResource(kept), otter.WriteOp
 	})
 }
 

@@ -12,22 +12,19 @@ import (
 // other, nor does what is stored for one keep what is stored for the other.
 func TestLocalTierComparesTheTextOfTheKey(t *testing.T) {
 	t.Parallel()
-	tier, err := newLocalTier(1<<20, time.Now, func(int64) {})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tier.cache.StopAllGoroutines()
+	tier := newLocalTier(1<<20, time.Now, func(int64) {})
+	defer tier.close()
 	hash := keyHash(sha256.Sum256([]byte("collision")))
 	mine := &entry{Response: rfc9111.Response{Received: time.Now(), Lifetime: time.Minute}, keyText: "mine"}
-	tier.put(hash, mine)
-	if r := tier.get(hash, []byte("mine")); r == nil || r.variants[0] != mine {
+	tier.put("rule", hash, mine)
+	if r := tier.get("rule", hash, []byte("mine")); r == nil || r.variants[0] != mine {
 		t.Fatal("not stored")
 	}
-	if tier.get(hash, []byte("other's")) != nil {
+	if tier.get("rule", hash, []byte("other's")) != nil {
 		t.Error("a key of the same hash was answered")
 	}
-	tier.put(hash, &entry{Response: rfc9111.Response{Received: time.Now(), Lifetime: time.Minute}, keyText: "other's"})
-	if r := tier.get(hash, []byte("other's")); r == nil || len(r.variants) != 1 {
+	tier.put("rule", hash, &entry{Response: rfc9111.Response{Received: time.Now(), Lifetime: time.Minute}, keyText: "other's"})
+	if r := tier.get("rule", hash, []byte("other's")); r == nil || len(r.variants) != 1 {
 		t.Errorf("%+v", r)
 	}
 }

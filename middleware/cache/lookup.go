@@ -18,7 +18,7 @@ func (x *request) fromLocal(text []byte) (served bool, err error) {
 	if !c.mayUseLocal() {
 		return false, nil
 	}
-	res := c.local.get(x.hash, text)
+	res := c.local.get(x.route.rule.Name, x.hash, text)
 	if res == nil {
 		return false, nil
 	}
@@ -68,7 +68,7 @@ func (c *Cache) look(ctx context.Context, j *job) found {
 		r.redisFailed = c.fleet.Sync(ctx) != nil
 	}
 	if c.mayUseLocal() {
-		if res := c.local.get(j.hash, []byte(j.storing.keyText)); res != nil {
+		if res := c.local.get(j.rule.Name, j.hash, []byte(j.storing.keyText)); res != nil {
 			r.variants, r.tier = res.variants, TierLocal
 			r.entry, r.verdict, r.otherVariants = c.choose(res.variants, &j.want, c.now())
 		}
@@ -115,7 +115,7 @@ func (c *Cache) lookRemote(ctx context.Context, j *job, r found) found {
 	}
 	e.body = b
 	r.variants, r.entry, r.verdict, r.tier = entries, e, verdict, TierRedis
-	c.local.put(j.hash, e)
+	c.local.put(j.rule.Name, j.hash, e)
 	return r
 }
 

@@ -168,7 +168,7 @@ func (t *fetch) onResponse(a *rfc9111.Arrival) {
 		t.c.asSent.Add(t.f.Key(), asSentTTL)
 	}
 	if e == nil && a.Status < 500 && t.base != nil && why != rfc9111.ReasonRequestNoStore {
-		t.c.forget(t.j.hash, t.base) // RFC 9111 section 4: it has been superseded
+		t.c.forget(t.j, t.base) // RFC 9111 section 4: it has been superseded
 	}
 	o := outcome{
 		kind: responseShared, entry: e, stream: t.stream, arrival: a, why: why,

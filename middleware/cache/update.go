@@ -36,7 +36,7 @@ func (t *fetch) onUnstorableNotModified(a *rfc9111.Arrival, status outcomeStatus
 	forLeader := t.base.clone()
 	forLeader.Response = *t.base.UpdatedFor(a)
 	if !why.Personal() {
-		t.c.forget(t.j.hash, t.base)
+		t.c.forget(t.j, t.base)
 	}
 	t.c.flights.Remove(t.f) // a request that comes from here on is to begin a validation of its own
 	t.resolve(outcome{kind: validatedForLeader, entry: forLeader, status: status, why: why})
@@ -68,7 +68,7 @@ func (t *fetch) updatedToo(e *entry, a *rfc9111.Arrival) (here, elsewhere []*ent
 // one would be chosen for ever.
 func (t *fetch) supersede(e *entry) {
 	if t.base != nil && !e.SameVariant(&t.base.Response) {
-		t.c.forget(t.j.hash, t.base)
+		t.c.forget(t.j, t.base)
 	}
 }
 
@@ -82,7 +82,7 @@ func (t *fetch) onHeadResponse(a *rfc9111.Arrival) {
 		if e := t.headUpdate(a); e != nil {
 			t.c.shareUpdates(t.j, t.c.keep(t.j, e))
 		} else {
-			t.c.forget(t.j.hash, t.base)
+			t.c.forget(t.j, t.base)
 		}
 	}
 	t.stream = collapse.NewStream(t.c.filling, 0, -1, false)
@@ -105,7 +105,7 @@ func (c *Cache) keep(j *job, entries ...*entry) (kept []*entry) {
 			c.observer.Stored(j.rule.Name, e.body.size)
 		}
 	}
-	c.local.put(j.hash, kept...)
+	c.local.put(j.rule.Name, j.hash, kept...)
 	return kept
 }
 
@@ -140,9 +140,9 @@ func (c *Cache) noteShared(j *job, room bool, err error) {
 }
 
 // forget removes an entry that has been superseded by one that is not stored.
-func (c *Cache) forget(hash keyHash, e *entry) {
-	c.local.remove(hash, e)
+func (c *Cache) forget(j *job, e *entry) {
+	c.local.remove(j.rule.Name, j.hash, e)
 	if c.shared != nil {
-		c.shared.remove(c.alive, hash, e)
+		c.shared.remove(c.alive, j.hash, e)
 	}
 }
