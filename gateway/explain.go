@@ -181,6 +181,8 @@ func limitText(l pipeline.ExplainedLimit) string {
 		text += fmt.Sprintf("; banned, for %d s more", l.RetryAfter)
 	case l.Admits:
 		text += fmt.Sprintf("; %d remain", l.Remaining)
+	case l.Closed:
+		return text + "; admits none"
 	case l.Waits:
 		text += fmt.Sprintf("; waits up to %v for the answers to others, then denied", ratelimit.MaxWait)
 	default:

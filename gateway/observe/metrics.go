@@ -68,7 +68,7 @@ func NewMetrics(version string) *Metrics {
 	}, []string{"route"})
 	decisions := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "headgate_limit_decisions_total",
-		Help: "Decisions by limit, outcome (admitted, denied, dry_run_denied, error) and who decided (redis, memory, local while Redis is away, deny_cache, wait where it joined others that waited).",
+		Help: "Decisions by limit, outcome (admitted, denied, dry_run_denied, error) and who decided (redis, memory, local while Redis is away, deny_cache, wait where it joined others that waited, policy where the limit admits none).",
 	}, []string{"limit", "outcome", "source"})
 	dropped := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "headgate_limit_counters_dropped_total",

@@ -3,7 +3,6 @@ package pipeline
 import (
 	"context"
 	"errors"
-	"net/http"
 
 	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/ratelimit"
@@ -64,13 +63,18 @@ var errNoRedis = errors.New("rate limits cannot be checked without Redis")
 // deny is the answer to a request that the limits do not admit.
 func (r *Request) deny() *Answer {
 	a := Answer{
-		Status: http.StatusTooManyRequests, form: asDenial, limits: r.Limits,
+		form: asDenial, limits: r.Limits,
 		Detail: "Request cannot be satisfied as assigned quota has been exceeded.",
 	}
 	if r.Limits == nil { // an explanation, which has no Result
-		a.Detail = r.answer.Detail
+		a.Status, a.Detail = r.answer.Status, r.answer.Detail
+		r.answer = a
+		return &r.answer
+	}
+	if a.Status = r.Limits.Status(); r.Limits.Closed() {
+		a.Detail = r.Limits.Reason()
 	} else if r.Limits.Unavailable() {
-		a.Status, a.Detail, a.Cause = http.StatusServiceUnavailable, "Rate limits cannot be checked at the moment.", errNoRedis
+		a.Detail, a.Cause = "Rate limits cannot be checked at the moment.", errNoRedis
 	} else if r.Limits.Waited() > 0 && r.Err() != nil {
 		a.Cause = context.Cause(r) // it has left the line
 	}
@@ -143,8 +147,8 @@ func (b liveBackends) ask(r *Request) *ratelimit.Result {
 
 	countBy(who, guessed)
 	outcome := limiter.Check(r, who, batch)
-	if !outcome.Allowed() && batch != nil && batch.Pending() {
-		return outcome // remembered as denied: the session does not matter
+	if !outcome.Allowed() && batch != nil && batch.Pending() && !(outcome.Closed() && r.Route.byPlan) {
+		return outcome // remembered as denied: the session does not matter, but for the plan that it is on
 	}
 	_ = rs.Load(r)
 	if !r.Route.byIdentity {

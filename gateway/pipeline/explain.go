@@ -84,7 +84,8 @@ type ExplainedLimit struct {
 	Admits     bool     `json:"admits"`
 	RetryAfter int64    `json:"retry_after_seconds,omitempty"`
 	Banned     bool     `json:"banned,omitempty"`
-	Waits      bool     `json:"waits,omitempty"` // it would wait for the answers to the requests that are counted by them
+	Closed     bool     `json:"closed,omitempty"` // it admits no requests at all
+	Waits      bool     `json:"waits,omitempty"`  // it would wait for the answers to the requests that are counted by them
 	DryRun     bool     `json:"dry_run,omitempty"`
 	From       string   `json:"counted_in,omitempty"` // redis or memory
 	// Unknown is why what remains is not known, or why the limit does not apply.
@@ -242,6 +243,7 @@ func explainLimits(r *Request, e *Explanation) {
 
 func (l *ExplainedLimit) show(v ratelimit.Preview) {
 	l.Key, l.Plan, l.Requests, l.Remaining, l.Admits, l.Banned = v.Key, v.Plan, v.Requests, v.Remaining, v.Allowed, v.Banned
+	l.Closed = v.Closed
 	l.Waits = v.Unsettled && !v.DryRun
 	if v.Burst != v.Requests {
 		l.Burst = v.Burst

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"net/http"
 
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/session"
@@ -35,8 +36,10 @@ func (b *peek) Admit(r *Request) bool {
 	b.previews, b.err = r.Route.limiter.Peek(r, &r.subject)
 	for _, v := range b.previews {
 		if !v.Allowed && !v.DryRun {
-			r.answer.Detail = "limit " + v.Name + " denies"
-			if v.Unsettled {
+			r.answer.Status, r.answer.Detail = http.StatusTooManyRequests, "limit "+v.Name+" denies"
+			if v.Closed {
+				r.answer.Status, r.answer.Detail = http.StatusForbidden, "limit "+v.Name+" admits no requests"
+			} else if v.Unsettled {
 				r.answer.Detail += fmt.Sprintf(", unless the answers to others admit it within %v", ratelimit.MaxWait)
 			}
 			return false

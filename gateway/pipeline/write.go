@@ -74,7 +74,9 @@ func (a *Answer) writeProblem(r *Request) {
 		if a.form == asDenial {
 			h := r.echo.Response().Header()
 			a.limits.WriteHeaders(h)
-			h.Set("Retry-After", strconv.FormatInt(a.limits.RetryAfter(), 10))
+			if seconds := a.limits.RetryAfter(); seconds > 0 {
+				h.Set("Retry-After", strconv.FormatInt(seconds, 10))
+			}
 		}
 		a.writeGRPC(r)
 		return

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -36,6 +37,11 @@ func (rp *replayer) notes() []string {
 	}
 	if !ownOnly && slices.ContainsFunc(e.limits, func(name string) bool { _, ok := e.policy.Limits[name].Plans[ratelimit.PlanUser]; return ok }) {
 		n = append(n, "The log does not tell who was logged in: nothing was counted under the plan user.")
+	}
+	for _, name := range e.limits {
+		if l := e.policy.Limits[name]; l.Requests == 0 || slices.Contains(slices.Collect(maps.Values(l.Plans)), 0) {
+			n = append(n, "The limit "+name+" admits no requests, or none of a plan: what it denies for that gets 403, not 429.")
+		}
 	}
 	for _, r := range e.routes {
 		if len(r.Policy.Match.Headers) > 0 && !ownOnly {

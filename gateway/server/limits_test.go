@@ -366,3 +366,51 @@ routes: [{name: all, path: /known, methods: [POST], upstream: shop}]
 		}
 	}
 }
+
+// TestAPlanOfZeroIsRefusedWithTheReason, by the client's key or by the session's plan, which the app may change
+// through another instance.
+func TestAPlanOfZeroIsRefusedWithTheReason(t *testing.T) {
+	t.Parallel()
+	shop := appFunc(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/login":
+			w.Header().Set("Headgate-Login", "42")
+			w.Header().Set("Headgate-Plan", "free")
+		case "/upgrade":
+			w.Header().Set("Headgate-Plan", "gold")
+		}
+	})
+	policy := `
+server: {listen: "127.0.0.1:0", admin: {listen: "127.0.0.1:0"}}
+redis: {url: "` + redistest.Start(t).URL + `", timeout: 10s}
+upstreams: {shop: {servers: [` + shop.URL + `]}}
+limits: {api: {requests: 5, window: 1h, plans: {free: 0, gold: 50}}}
+session: {cookie: {secure: false}}
+defaults: {upstream: shop}
+routes:
+  - {path: /login, session: login, methods: [POST]}
+  - {path: /upgrade, session: required, methods: [POST]}
+  - {path: /*, session: optional, limits: api}
+`
+	g, other := start(t, policy), start(t, policy)
+	cookie, _, _ := strings.Cut(g.do("POST", "/login").Header.Get("Set-Cookie"), ";")
+	for range 3 {
+		a := g.do("GET", "/", "Cookie", cookie)
+		p := a.problem(t)
+		if a.StatusCode != 403 || p.Detail != `The limit "api" admits no requests on the plan "free".` || a.Header.Get("Retry-After") != "" || a.Header.Get("RateLimit") != `"api";r=0` {
+			t.Errorf("%d %+v %v", a.StatusCode, p, a.Header)
+		}
+	}
+	eventually(t, "the log says so", func() bool {
+		return strings.Contains(g.log.String(), `"status":403`) && strings.Contains(g.log.String(), `"limit":"api"`)
+	})
+	if a := g.do("GET", "/"); a.StatusCode != 200 {
+		t.Errorf("without a plan: %d", a.StatusCode)
+	}
+	if a := other.do("POST", "/upgrade", "Cookie", cookie, "Sec-Fetch-Site", "same-origin"); a.StatusCode != 200 {
+		t.Fatalf("%d %s", a.StatusCode, a.text)
+	}
+	if a := g.do("GET", "/", "Cookie", cookie); a.StatusCode != 200 {
+		t.Errorf("on another plan: %d %s", a.StatusCode, a.text)
+	}
+}

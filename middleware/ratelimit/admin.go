@@ -32,6 +32,7 @@ func (c *Counters) Inspect(ctx context.Context, l Limit, values ...string) ([]St
 		one := items[i : i+1]
 		now := c.clock()
 		switch {
+		case one[0].closes():
 		case c.denied.find(&one[0], now) && one[0].Banned:
 		case c.redis == nil:
 			c.memory.take(one, now, true)

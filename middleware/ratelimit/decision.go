@@ -21,6 +21,9 @@ type Decision struct {
 	RetryAfter time.Duration
 	// Banned reports that the denial is a ban's.
 	Banned bool
+	// Closed reports that the limit admits no requests at all, at the size that holds for
+	// the request: the response is 403.
+	Closed bool
 	// Unsettled reports that the denial is due to reservations that are not settled yet
 	// alone, so that it may end at any moment; RetryAfter is then a second. See [MaxWait].
 	Unsettled bool

@@ -24,29 +24,38 @@ var unavailable = httpx.Problem{
 }.Render()
 
 // RetryAfter returns the seconds after which every limit that denies the
-// request would admit it, if no other request consumes meanwhile.
+// request would admit it, if no other request consumes meanwhile; 0 where one is closed.
 func (r *Result) RetryAfter() int64 {
-	if r.unavailable {
+	switch {
+	case r.unavailable:
 		return 1
+	case r.closed:
+		return 0
 	}
 	return Seconds(r.retryAfter)
 }
 
 // Deny writes the response to a request that is not allowed: 429 with the limits'
-// fields, or 503 where Redis is away and a limit is Closed. Header fields that w
+// fields, 403 where a limit is closed, or 503 where Redis is away and a limit is Closed. Header fields that w
 // has already, such as those of CORS, stay.
 func (r *Result) Deny(w http.ResponseWriter, req *http.Request) {
-	body, retryAfter := r.body(), r.RetryAfter()
+	body, retryAfter := r.body(), ""
+	if seconds := r.RetryAfter(); seconds > 0 {
+		retryAfter = strconv.FormatInt(seconds, 10)
+	}
 	h := w.Header()
 	delete(h, "Cache-Control") // an earlier handler meant it for another response
 	r.WriteHeaders(h)
-	body.SetHeader(h, strconv.FormatInt(retryAfter, 10))
+	body.SetHeader(h, retryAfter)
 	body.Send(w, req)
 }
 
 func (r *Result) body() *httpx.RenderedProblem {
 	if r.unavailable {
 		return unavailable
+	}
+	if r.closed {
+		return r.first.variant.refusal
 	}
 	if r.denying == 1 {
 		for i, b := range r.limiter.limits {

@@ -50,6 +50,7 @@
 //     before it has waited [MaxWait] for that, or too many wait: a hundred for one counter
 //     of this instance, ten thousand in all. In an instance those who wait are admitted in
 //     their order. What waits has consumed nothing.
+//   - A limit of zero requests denies always, with 403, and asks no counter (closed.go).
 //   - All instances count by the clock of Redis; their own clocks may differ.
 //   - Every key in Redis expires. Memory in this process is bounded in bytes: under a
 //     flood of keys it drops counters, which errs towards admitting. Each limit has a

@@ -41,7 +41,7 @@ func newFieldItem(l Limit, q quota) fieldItem {
 	policy := httpsfv.NewItem(l.Name)
 	policy.Params.Add("q", q.requests)
 	policy.Params.Add("w", Seconds(l.Window))
-	if q.burst > 0 && q.burst != q.requests {
+	if q.requests > 0 && q.burst > 0 && q.burst != q.requests {
 		policy.Params.Add("burst", q.burst)
 	}
 	if l.DryRun {
@@ -65,8 +65,10 @@ func (f fieldItem) appendTo(b []byte, d *Decision) []byte {
 	b = append(b, f.name...)
 	b = append(b, ";r="...)
 	b = strconv.AppendInt(b, d.Remaining, 10)
-	b = append(b, ";t="...)
-	b = strconv.AppendInt(b, Seconds(max(d.Reset, d.RetryAfter)), 10)
+	if !d.Closed { // which never ends
+		b = append(b, ";t="...)
+		b = strconv.AppendInt(b, Seconds(max(d.Reset, d.RetryAfter)), 10)
+	}
 	if f.dryRun {
 		b = append(b, ";dry-run"...)
 	}
@@ -155,10 +157,12 @@ func (r *Result) writeLegacy(h http.Header) {
 	if tightest == nil {
 		return
 	}
-	reset := r.limiter.counters.now().Add(tightest.Reset + time.Second - 1).Unix()
 	addField(h, "X-Ratelimit-Limit", strconv.FormatInt(tightest.Limit, 10))
 	addField(h, "X-Ratelimit-Remaining", strconv.FormatInt(tightest.Remaining, 10))
-	addField(h, "X-Ratelimit-Reset", strconv.FormatInt(reset, 10))
+	if !tightest.Closed {
+		reset := r.limiter.counters.now().Add(tightest.Reset + time.Second - 1).Unix()
+		addField(h, "X-Ratelimit-Reset", strconv.FormatInt(reset, 10))
+	}
 }
 
 // addField is Header.Add for a name in canonical form.

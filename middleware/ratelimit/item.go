@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/problem"
 )
 
@@ -31,6 +32,8 @@ type variant struct {
 	args    []any  // as check.lua takes them
 	needs   needs  // what its scripts must contain
 	header  fieldItem
+	reason  string                 // of a closed limit's denials
+	refusal *httpx.RenderedProblem // these
 
 	rankScale int64
 }
@@ -44,8 +47,10 @@ func bind(l Limit) (*bound, error) {
 	l.Allow = slices.Clone(l.Allow)
 	b := &bound{Limit: l, plans: make(map[string]*variant, len(l.Plans))}
 	b.base = l.variant(l.Requests)
+	b.base.close(l.Name, "")
 	for plan, requests := range l.Plans {
 		v := l.variant(requests)
+		v.close(l.Name, plan)
 		v.plan = plan
 		b.plans[plan] = &v
 	}
@@ -105,6 +110,14 @@ func (l Limit) variant(requests int64) variant {
 		header:  newFieldItem(l, q),
 
 		rankScale: rankScale(q.capacity()),
+	}
+}
+
+// close prepares the denials of a limit of zero requests.
+func (v *variant) close(limit, plan string) {
+	if v.requests == 0 {
+		v.reason = closedReason(limit, plan)
+		v.refusal = closedBody(v.reason)
 	}
 }
 

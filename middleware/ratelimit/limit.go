@@ -47,7 +47,8 @@ type Limit struct {
 	// as a missing one. A path's parameter counts without its ;parameters, and in lower case where the route ignores case.
 	// Default ip. Hazard: a key that only the client chooses (a header, a cookie, a query) is no limit, as it may choose a new one each time.
 	Key []KeyPart `yaml:"key"`
-	// How many requests are admitted per window. Required, at least 1.
+	// How many requests are admitted per window. 0 admits none, but for allow and for plans with a number: 403 with the reason,
+	// no Retry-After, and no ban. Required.
 	Requests int64 `yaml:"requests" config:"loosens" required:"say how many requests a window admits"`
 	// The window, from 1s to 366d: for token_bucket, the time in which requests tokens return. Required.
 	Window time.Duration `yaml:"window" config:"tightens" required:"say how long a window is, like 1m"`
@@ -56,7 +57,7 @@ type Limit struct {
 	// Requests per window for who is on these plans, instead of requests; a token_bucket holds more or less in
 	// proportion. A client's plan stands in clients, a session is on the one that the app has put it on by Headgate-Plan, and the
 	// live session of every user is on the plan user. The first of these three that stands here counts. Sessions count on routes that
-	// have them: a limit of a route with session: off knows no user. Default: none.
+	// have them: a limit of a route with session: off knows no user. 0 is as in requests. Default: none.
 	Plans map[string]int64 `yaml:"plans" config:"loosens"`
 	// Which requests count: all; failed (answers of 400 and above; on a login route, those without Headgate-Login);
 	// or a list of statuses. Answers of the gateway's own count as well (a wrong API key's 401, a 403, a 413), but for its 5xx and

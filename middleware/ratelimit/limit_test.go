@@ -17,12 +17,17 @@ func TestLimitsThatCannotWorkAreRefusedWithTheMend(t *testing.T) {
 		change func(*ratelimit.Limit)
 		want   string // "" where the limit is fine
 	}{
-		"as it is":               {func(*ratelimit.Limit) {}, ""},
-		"no name":                {func(l *ratelimit.Limit) { l.Name = "" }, "the name must be"},
-		"a name with a brace":    {func(l *ratelimit.Limit) { l.Name = "a{b}" }, "the name must be"},
-		"a long name":            {func(l *ratelimit.Limit) { l.Name = strings.Repeat("a", 65) }, "the name must be"},
-		"no requests":            {func(l *ratelimit.Limit) { l.Requests = 0 }, "requests: a limit of 0 requests can never admit"},
-		"too many requests":      {func(l *ratelimit.Limit) { l.Requests = ratelimit.MaxRequests + 1 }, "choose one from 1 to 1000000000"},
+		"as it is":            {func(*ratelimit.Limit) {}, ""},
+		"no name":             {func(l *ratelimit.Limit) { l.Name = "" }, "the name must be"},
+		"a name with a brace": {func(l *ratelimit.Limit) { l.Name = "a{b}" }, "the name must be"},
+		"a long name":         {func(l *ratelimit.Limit) { l.Name = strings.Repeat("a", 65) }, "the name must be"},
+		"no requests":         {func(l *ratelimit.Limit) { l.Requests = 0 }, ""},
+		"a negative number":   {func(l *ratelimit.Limit) { l.Requests = -1 }, "requests: -1 is out of bounds"},
+		"a plan without any":  {func(l *ratelimit.Limit) { l.Cost = 5; l.Plans = map[string]int64{"free": 0} }, ""},
+		"zero, and a plan's bucket that never fills": {func(l *ratelimit.Limit) {
+			l.Algorithm, l.Requests, l.Window, l.Burst, l.Plans = ratelimit.TokenBucket, 0, 7*24*time.Hour, 1000, map[string]int64{"gold": 1}
+		}, "takes longer than"},
+		"too many requests":      {func(l *ratelimit.Limit) { l.Requests = ratelimit.MaxRequests + 1 }, "choose one from 0 to 1000000000"},
 		"an unknown algorithm":   {func(l *ratelimit.Limit) { l.Algorithm = "leaky" }, `unknown algorithm "leaky"`},
 		"no window":              {func(l *ratelimit.Limit) { l.Window = 0 }, "the window is out of bounds"},
 		"a window of half a µs":  {func(l *ratelimit.Limit) { l.Window = time.Second + 500 }, "whole microseconds"},

@@ -39,6 +39,7 @@ type Limiter struct {
 	headers   HeaderStyle
 	succeeded func(int, http.Header) bool
 	ending    <-chan struct{}
+	closes    bool                     // a limit is closed, at one of its sizes
 	byParam   bool                     // a limit is keyed by a path's parameter
 	denials   []*httpx.RenderedProblem // per limit: the body of a denial by it alone
 	policy    []string                 // RateLimit-Policy where all limits apply, at their usual size
@@ -67,6 +68,10 @@ func New(o Options) (*Limiter, error) {
 	for _, b := range limits {
 		l.denials = append(l.denials, problemBody(b.Name))
 		usual = append(usual, item{limit: b, variant: &b.base})
+		l.closes = l.closes || b.base.requests == 0
+		for _, v := range b.plans {
+			l.closes = l.closes || v.requests == 0
+		}
 		l.byParam = l.byParam || slices.ContainsFunc(b.Key, func(p KeyPart) bool { return p.Kind == KeyParam })
 	}
 	l.policy = []string{policyOf(usual)}
@@ -83,7 +88,7 @@ func (l *Limiter) Denied(r *Request) *Result {
 		return nil
 	}
 	res := l.begin(r)
-	if !l.gather(res, r, true) || !l.remembered(res) {
+	if !l.gather(res, r, true) || !l.closed(res) && !l.remembered(res) {
 		r.spare = res
 		return nil
 	}
@@ -131,7 +136,7 @@ func (l *Limiter) Check(ctx context.Context, r *Request, batch *store.Batch) *Re
 	if !l.gather(res, r, false) {
 		return res
 	}
-	if !l.remembered(res) && !l.counters.lines.joins(res) {
+	if !l.closed(res) && !l.remembered(res) && !l.counters.lines.joins(res) {
 		l.ask(ctx, res, batch)
 	}
 	if res.waits() {
@@ -174,6 +179,9 @@ func (l *Limiter) remembered(res *Result) bool {
 	found := false
 	for i := range res.items {
 		it := &res.items[i]
+		if it.Closed { // in a dry run
+			continue
+		}
 		it.decided = !it.limit.DryRun && l.counters.denied.find(it, now)
 		found = found || it.decided
 	}
@@ -184,10 +192,15 @@ func (l *Limiter) remembered(res *Result) bool {
 // ask has the counters decide.
 func (l *Limiter) ask(ctx context.Context, res *Result, batch *store.Batch) {
 	res.allowed, res.unavailable = true, false
+	asks := false
 	for i := range res.items {
 		it := &res.items[i]
-		it.asks = true
+		it.asks = !it.Closed
 		it.version = l.counters.denied.version(it.key)
+		asks = asks || it.asks
+	}
+	if !asks {
+		return
 	}
 	if l.counters.redis == nil {
 		l.inMemory(res, FromMemory)
@@ -214,7 +227,9 @@ func (l *Limiter) inRedis(ctx context.Context, res *Result, batch *store.Batch) 
 	c := l.counters
 	begin := c.now()
 	for i := range res.items {
-		res.items[i].source = FromRedis
+		if it := &res.items[i]; it.asks {
+			it.source = FromRedis
+		}
 	}
 	err := c.redis.take(ctx, res.items, batch, false)
 	c.observer.RoundTrip(c.now().Sub(begin), err)
@@ -232,6 +247,9 @@ func (l *Limiter) withoutRedis(res *Result) {
 	local := false
 	for i := range res.items {
 		it := &res.items[i]
+		if it.Closed {
+			continue
+		}
 		it.decided, it.charged = false, false
 		it.asks = it.limit.OnRedisError == Local
 		local = local || it.asks
@@ -259,7 +277,7 @@ func (l *Limiter) conclude(res *Result, r *Request) {
 		switch {
 		case !it.decided:
 		case it.vetoes():
-			if !it.Unsettled && it.source != FromDenyCache {
+			if !it.Unsettled && !it.Closed && it.source != FromDenyCache {
 				c.denied.remember(it, now, min(c.hold(res.items), it.hold(r)), it.version)
 			}
 			l.noteDenial(it, r, now)
@@ -306,7 +324,7 @@ func (c *Counters) scattered(items []item) bool {
 // noteDenial counts a denial towards a ban, and for the list of most denied keys.
 func (l *Limiter) noteDenial(it *item, r *Request, now int64) {
 	l.counters.top.note(it, r, now)
-	if it.limit.bans() && !it.Banned && !it.Unsettled {
+	if it.limit.bans() && !it.Banned && !it.Unsettled && !it.Closed {
 		l.counters.bans.note(it, now)
 	}
 }

@@ -21,6 +21,7 @@ const (
 	FromMemory    Source = "memory"     // there is no Redis
 	FromLocal     Source = "local"      // Redis is away: this instance's own counters
 	FromDenyCache Source = "deny_cache" // an earlier denial
+	FromPolicy    Source = "policy"     // the limit is closed
 	FromWait      Source = "wait"       // that others wait already
 )
 

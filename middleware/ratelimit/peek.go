@@ -32,6 +32,7 @@ func (l *Limiter) Peek(ctx context.Context, r *Request) ([]Preview, error) {
 		one := res.items[i : i+1]
 		it, now := &one[0], c.clock()
 		switch {
+		case it.closes():
 		case c.denied.find(it, now) && it.Banned:
 			it.source = FromDenyCache
 		case c.redis == nil:

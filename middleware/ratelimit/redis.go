@@ -110,12 +110,12 @@ func (rc *redisCounters) settle(ctx context.Context, items []item) error {
 func (rc *redisCounters) calls(calls []call, items []item, makeCall func(members uint64) *store.Call) []call {
 	var done uint64
 	for i := range items {
-		if done&(1<<i) != 0 {
+		if done&(1<<i) != 0 || !items[i].asks {
 			continue
 		}
 		members := uint64(1) << i
 		for j := i + 1; j < len(items); j++ {
-			if !rc.cluster || items[j].tag == items[i].tag {
+			if items[j].asks && (!rc.cluster || items[j].tag == items[i].tag) {
 				members |= 1 << j
 			}
 		}

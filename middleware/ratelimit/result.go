@@ -14,6 +14,7 @@ type Result struct {
 	space       [2]item // items, in most cases
 	allowed     bool
 	unavailable bool
+	closed      bool          // a limit of zero requests denies it
 	denying     int           // how many limits deny the request
 	first       *item         // of those, in the order of Options.Limits
 	retryAfter  time.Duration // after which all of them would admit it

@@ -46,13 +46,10 @@ func (l *Limit) Validate() []problem.Problem {
 	return ps
 }
 
-// validateNumbers finds limits that can never admit, or that the arithmetic can't hold.
+// validateNumbers finds limits that can never admit by mistake, or that the arithmetic can't hold. Zero
+// requests are meant.
 func (l *Limit) validateNumbers(ps *problem.List) {
-	if l.Requests == 0 {
-		ps.Add("requests", "write 1 or more; to close a route, use respond or maintenance on it", "a limit of 0 requests can never admit")
-	} else {
-		problem.Between(ps, "requests", l.Requests, 1, MaxRequests)
-	}
+	problem.Between(ps, "requests", l.Requests, 0, MaxRequests)
 	if l.Window < MinWindow || l.Window > MaxWindow {
 		ps.Add("window", "choose one from 1s to 366d", "the window is out of bounds")
 	} else if l.Window%time.Microsecond != 0 {
@@ -77,23 +74,30 @@ func (l *Limit) validateSizes(ps *problem.List) {
 	if l.Burst > 0 {
 		of = "burst"
 	}
-	if l.Cost > q.capacity() {
+	if l.Requests > 0 && l.Cost > q.capacity() {
 		ps.Add("cost", "make cost at most "+of, "a limit with cost %d and %s %d can never admit", l.Cost, of, q.capacity())
 	}
 	l.validateLog(ps, "requests", l.Requests)
-	// It fills in burst * window / requests, which may be too large for an integer.
-	if l.Window > 0 && float64(q.burst)*float64(q.window) > float64(MaxWindow.Microseconds())*float64(q.requests) {
-		ps.Add("burst", "lower the burst or raise the rate", "an empty bucket of %d takes longer than 366d to fill", q.burst)
-	}
+	l.validateFill(ps, q)
 	for _, plan := range slices.Sorted(maps.Keys(l.Plans)) {
 		path, n := problem.Key("plans", plan), l.Plans[plan]
-		if !problem.Between(ps, path, n, 1, MaxRequests) {
+		if !problem.Between(ps, path, n, 0, MaxRequests) || n == 0 {
 			continue
+		}
+		if l.Requests == 0 { // else the plan's bucket is in proportion
+			l.validateFill(ps, l.quota(n))
 		}
 		if size := l.quota(n).capacity(); l.Cost > size {
 			ps.Add(path, "make it at least cost", "with cost %d, %d requests can never admit", l.Cost, size)
 		}
 		l.validateLog(ps, path, n)
+	}
+}
+
+// validateFill bounds the time in which a bucket fills, burst * window / requests, which may be too large for an integer.
+func (l *Limit) validateFill(ps *problem.List, q quota) {
+	if l.Window > 0 && q.requests > 0 && float64(q.burst)*float64(q.window) > float64(MaxWindow.Microseconds())*float64(q.requests) {
+		ps.Add("burst", "lower the burst or raise the rate", "an empty bucket of %d takes longer than 366d to fill", q.burst)
 	}
 }
 
