@@ -37,6 +37,8 @@ type Options struct {
 	Gatherer prometheus.Gatherer
 	// Limits inspects and resets rate limits.
 	Limits Limits
+	// Blocks lists, adds and removes networks that are refused.
+	Blocks Blocks
 	// Purge removes what is cached. It returns when the purge is in force on every
 	// instance.
 	Purge func(context.Context, Purge) error
@@ -109,6 +111,11 @@ func New(o Options) http.Handler {
 	if o.Limits != nil {
 		e.GET("/limits/:name", inspectLimit(o.Limits))
 		e.DELETE("/limits/:name", resetLimit(o.Limits))
+	}
+	if o.Blocks != nil {
+		e.GET("/blocks", func(c echo.Context) error { return show(c, o.Blocks.List()) })
+		e.POST("/blocks", addBlock(o.Blocks))
+		e.DELETE("/blocks/*", removeBlock(o.Blocks))
 	}
 	if o.KeySet != nil {
 		e.GET("/.well-known/jwks.json", func(c echo.Context) error {

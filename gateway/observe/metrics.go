@@ -21,7 +21,8 @@ type Metrics struct {
 	InFlight   prometheus.Gauge                     // requests being answered now
 	LogDropped prometheus.Counter                   // access log lines that were lost
 
-	DeniedNetwork      prometheus.Counter // requests from networks that are denied
+	DeniedNetwork      prometheus.Counter // requests from networks that the policy denies
+	BlockedNetwork     prometheus.Counter // requests from networks that operators have blocked
 	UntrustedForwarded prometheus.Counter // requests whose peer names a client and is not trusted
 
 	decisions    *series[decided, prometheus.Counter]
@@ -87,6 +88,10 @@ func NewMetrics(version string) *Metrics {
 		Name: "headgate_upstream_waiting_requests",
 		Help: "Requests that wait because every app server has max_connections in flight.",
 	}, []string{"upstream"})
+	deniedNetworks := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "headgate_denied_network_requests_total",
+		Help: "Requests answered 403 because the client's address is in a network of server.deny (by=deny), or in one that is blocked (by=block).",
+	}, []string{"by"})
 	m := &Metrics{
 		Registry: prometheus.NewRegistry(),
 		requests: newSeries(func(a answered) prometheus.Counter {
@@ -110,10 +115,8 @@ func NewMetrics(version string) *Metrics {
 			Name: "headgate_requests_in_flight",
 			Help: "Requests being answered now.",
 		}),
-		DeniedNetwork: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "headgate_denied_network_requests_total",
-			Help: "Requests answered 403 because server.deny or a block holds the client's address.",
-		}),
+		DeniedNetwork:  deniedNetworks.WithLabelValues("deny"),
+		BlockedNetwork: deniedNetworks.WithLabelValues("block"),
 		UntrustedForwarded: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "headgate_untrusted_forwarded_total",
 			Help: "Requests with X-Forwarded-For or Forwarded from a peer that is not in trusted_proxies; behind a proxy that is missing there, all clients share one limit.",
@@ -158,11 +161,19 @@ func NewMetrics(version string) *Metrics {
 		ConstLabels: prometheus.Labels{"version": version},
 	})
 	info.Set(1)
-	m.Registry.MustRegister(requests, duration, m.InFlight, m.LogDropped, m.DeniedNetwork, m.UntrustedForwarded,
+	m.Registry.MustRegister(requests, duration, m.InFlight, m.LogDropped, deniedNetworks, m.UntrustedForwarded,
 		decisions, dropped, m.checks, m.checksFailed, m.limitWaiting, m.limitWaits, attempts, attemptTime, waiting, m.waitsRefused,
 		m.reloads, m.reloadFailed, m.policyLoaded, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// WatchBlocks adds the metric of how many blocks are in force.
+func (m *Metrics) WatchBlocks(inForce func() int) {
+	m.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "headgate_blocks",
+		Help: "Networks that operators have blocked.",
+	}, func() float64 { return float64(inForce()) }))
 }
 
 // WatchRedis adds the metrics of the connections to Redis.

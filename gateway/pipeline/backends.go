@@ -1,11 +1,16 @@
 package pipeline
 
+import "net/netip"
+
 // Backends tell the stages what the request alone does not. There are three: live asks
 // Redis and the app servers, peek (of explain) looks without consuming, and replay's
 // knows what a log tells.
 //
 // A Backends is used by many requests at once, unless its constructor says otherwise.
 type Backends interface {
+	// Blocked returns the network by which an operator has blocked the client; false where
+	// none has.
+	Blocked(*Request) (netip.Prefix, bool)
 	// Preflight reports whether the request is a CORS preflight, on a route whose
 	// policy answers them.
 	Preflight(*Request) bool

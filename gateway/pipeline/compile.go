@@ -9,6 +9,7 @@ import (
 	"github.com/headgate/headgate/gateway/observe"
 	"github.com/headgate/headgate/internal/networks"
 	"github.com/headgate/headgate/internal/seldom"
+	"github.com/headgate/headgate/middleware/blocklist"
 	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/middleware/clientip"
 	"github.com/headgate/headgate/middleware/proxy"
@@ -26,6 +27,9 @@ type Parts struct {
 	Cache     *cache.Cache               // nil: the policy caches nothing
 	Upstreams map[string]*proxy.Upstream // by name; nil where nothing is ever forwarded, as in a replay
 	CORS      *LearnedCORS               // nil where nothing is ever answered
+
+	// Blocks are the networks that operators have blocked; nil where there are none, as in a replay.
+	Blocks *blocklist.List
 
 	// Unheeded is called for each request whose peer names a client in that header and is not in trusted_proxies; may be nil.
 	Unheeded func(peer netip.Addr, header string)

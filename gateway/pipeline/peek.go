@@ -3,6 +3,7 @@ package pipeline
 import (
 	"fmt"
 	"net/http"
+	"net/netip"
 
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/session"
@@ -17,6 +18,15 @@ type peek struct {
 	asked    bool // the limits were
 	previews []ratelimit.Preview
 	err      error // why the counters could not be read
+}
+
+func (b *peek) Blocked(r *Request) (netip.Prefix, bool) {
+	blocks := b.pipeline.parts.Blocks
+	if blocks == nil {
+		return netip.Prefix{}, false
+	}
+	_ = blocks.Ready(r) // without Redis, those that are known count, as in a live gateway
+	return blocks.Blocks(r.Info)
 }
 
 func (b *peek) Preflight(r *Request) bool { return isPreflight(r) }

@@ -72,10 +72,14 @@ func (r *Request) observe(res *echo.Response) {
 	}
 	if m := parts.Metrics; m != nil {
 		m.InFlight.Dec()
+		switch {
+		case !r.Denied.IsValid():
+		case r.blocked:
+			m.BlockedNetwork.Inc()
+		default:
+			m.DeniedNetwork.Inc()
+		}
 		m.Request(record.Route, record.Method, record.Status, record.Duration)
-	}
-	if r.Denied.IsValid() && parts.Metrics != nil {
-		parts.Metrics.DeniedNetwork.Inc()
 	}
 	if parts.AccessLog != nil {
 		parts.AccessLog.Line(record.AppendJSON)

@@ -41,6 +41,7 @@ type Request struct {
 
 	// What the stages found, in their order.
 	Denied   netip.Prefix     // denied network: that refuses the client; the zero Prefix where none does
+	blocked  bool             // denied network: it is one that operators have blocked, not one of the policy's
 	Path     httpx.NormalPath // normalise
 	Host     string           // normalise: without port, what routes are matched by
 	asked    policies.Request

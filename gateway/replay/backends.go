@@ -2,6 +2,7 @@ package replay
 
 import (
 	"net/http"
+	"net/netip"
 
 	"github.com/headgate/headgate/gateway/pipeline"
 	"github.com/headgate/headgate/middleware/session"
@@ -9,6 +10,9 @@ import (
 
 // The engine implements pipeline.Backends: what a stage needs beyond the request, it takes from the log's record.
 // It runs one request at a time.
+
+// Blocked implements pipeline.Backends: a log does not tell which networks were blocked.
+func (e *engine) Blocked(*pipeline.Request) (netip.Prefix, bool) { return netip.Prefix{}, false }
 
 // Preflight implements pipeline.Backends. Logs other than Headgate's do not have the request's headers: every OPTIONS request
 // in them is taken for a preflight, as other uses are rare.

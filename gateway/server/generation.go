@@ -58,7 +58,7 @@ func (s *Server) pipelineParts(g *generation) pipeline.Parts {
 	return pipeline.Parts{
 		Counters: s.parts.counters, Redis: s.parts.sharedRedis(), Sessions: g.sessions,
 		Cache: s.parts.cache.Load(), Upstreams: g.upstreams.byName, CORS: s.parts.cors,
-		Unheeded: s.noteUnheeded, Ending: s.ending,
+		Blocks: s.parts.blocks, Unheeded: s.noteUnheeded, Ending: s.ending,
 		Metrics: s.metrics, AccessLog: s.accessLog, Observe: s.options.Observe,
 		Log: s.log, Now: s.options.Now,
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/headgate/headgate/gateway/observe"
 	"github.com/headgate/headgate/gateway/pipeline"
+	"github.com/headgate/headgate/middleware/blocklist"
 	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/ratelimit"
@@ -27,6 +28,7 @@ type parts struct {
 	buffers   *proxy.Buffers
 	upgrades  *proxy.Upgrades
 	cors      *pipeline.LearnedCORS
+	blocks    *blocklist.List
 }
 
 // sharedRedis is the connection by which limits and sessions are asked in one round trip.
@@ -38,12 +40,13 @@ func (p *parts) sharedRedis() *store.Redis {
 }
 
 // Shared is what several gateways in one process have in common where there is
-// no Redis: counters, sessions and cached responses. Policies that name a
+// no Redis: counters, sessions, cached responses and blocks. Policies that name a
 // Redis do not use it.
 type Shared struct {
 	counters *ratelimit.Counters
 	sessions *session.Manager
 	cache    *cache.Cache
+	blocks   *blocklist.List
 }
 
 // NewShared returns an empty Shared. Close ends it.
@@ -62,7 +65,13 @@ func NewShared() (*Shared, error) {
 		counters.Close()
 		return nil, err
 	}
-	return &Shared{counters: counters, sessions: sessions, cache: responses}, nil
+	blocks, err := blocklist.New(blocklist.Options{})
+	if err != nil {
+		counters.Close()
+		responses.Close()
+		return nil, err
+	}
+	return &Shared{counters: counters, sessions: sessions, cache: responses, blocks: blocks}, nil
 }
 
 // Close ends what NewShared began. The gateways that use it must have been shut down.
@@ -101,7 +110,7 @@ func (s *Server) openParts() (*parts, error) {
 		p.redis = redis
 		s.metrics.WatchRedis(redis)
 	} else if shared := s.options.Shared; shared != nil {
-		p.shared, p.counters, p.sessions = true, shared.counters, shared.sessions
+		p.shared, p.counters, p.sessions, p.blocks = true, shared.counters, shared.sessions, shared.blocks
 		p.cache.Store(shared.cache)
 		return p, nil
 	}
@@ -119,6 +128,9 @@ func (s *Server) openParts() (*parts, error) {
 		return nil, err
 	}
 	s.teardown.push(p.counters.Close)
+	if p.blocks, err = blocklist.New(blocklist.Options{Redis: forLimits, Logger: s.log, Now: s.options.Now}); err != nil {
+		return nil, err
+	}
 	p.sessions, err = session.New(session.Options{
 		Redis: forSessions, Settings: policy.Session, Logger: s.log, Now: s.options.Now,
 	})

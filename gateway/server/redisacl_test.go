@@ -42,8 +42,13 @@ func (g *gateway) allFeatures() {
 		t.Errorf("a purge: %d %s", a.StatusCode, a.text)
 	}
 	g.cached("/top/1")
+	for _, body := range []string{`{"network": "192.0.2.0/24"}`, `{"network": "192.0.2.1", "for": "1h"}`} {
+		if a := g.adminSend("POST", "/blocks", strings.NewReader(body)); a.StatusCode != 200 {
+			t.Errorf("a block: %d %s", a.StatusCode, a.text)
+		}
+	}
 	for _, ask := range [][2]string{
-		{"GET", "/sessions?user=42"}, {"GET", "/limits/per-user?key=42"}, {"DELETE", "/limits/per-user?key=42"}, {"DELETE", "/sessions?user=42"},
+		{"GET", "/blocks"}, {"DELETE", "/blocks/192.0.2.0%2F24"}, {"GET", "/sessions?user=42"}, {"GET", "/limits/per-user?key=42"}, {"DELETE", "/limits/per-user?key=42"}, {"DELETE", "/sessions?user=42"},
 	} {
 		if a := g.admin(ask[0], ask[1]); a.StatusCode/100 != 2 {
 			t.Errorf("%s %s: %d %s", ask[0], ask[1], a.StatusCode, a.text)

@@ -118,6 +118,7 @@ func New(o Options) (_ *Server, err error) {
 		return nil, err
 	}
 	s.metrics.WatchCounters(s.parts.counters)
+	s.metrics.WatchBlocks(s.parts.blocks.Len)
 	s.watchEviction()
 	gen, err := s.compile(o.Policy)
 	if err != nil {
@@ -159,6 +160,7 @@ func (s *Server) Start() error {
 	case len(s.listeners) > 0:
 		return errors.New("the gateway has been started already")
 	}
+	s.followBlocks()
 	p := s.options.Policy.Server
 	for _, addr := range p.Listen {
 		l, err := net.Listen("tcp", addr)
@@ -183,6 +185,19 @@ func (s *Server) Start() error {
 	s.addr.Store(new(s.listeners[0].Addr().String()))
 	s.log.Info("the gateway is listening", "addr", s.Addr(), "admin", s.AdminAddr(), "policy", s.current.Load().hash)
 	return nil
+}
+
+// followBlocks keeps blocks up to date from now on, and has those that Redis has in force before the first
+// request, where Redis answers.
+func (s *Server) followBlocks() {
+	ctx, cancel := context.WithCancel(context.Background())
+	var following sync.WaitGroup
+	s.teardown.push(func() {
+		cancel()
+		following.Wait()
+	})
+	_ = s.parts.blocks.Ready(ctx) // Follow tells of an outage
+	following.Go(func() { s.parts.blocks.Follow(ctx) })
 }
 
 func (s *Server) closeListeners() {
@@ -312,6 +327,7 @@ func (s *Server) buildAdmin() {
 		Health:    s.health,
 		Gatherer:  s.metrics.Registry,
 		Limits:    limitsAdmin{s},
+		Blocks:    blocksAdmin{s},
 		Purge:     s.purge,
 		Sessions:  sessionsAdmin{s},
 		KeySet:    s.keySet,

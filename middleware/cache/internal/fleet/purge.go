@@ -83,20 +83,21 @@ func (m *Member) writePiece(ctx context.Context, tags []Tag, soft bool) (at Stam
 // awaitAcknowledgements returns when every instance has acknowledged a position
 // in the log, or its lease has ended.
 func (m *Member) awaitAcknowledgements(ctx context.Context, at Stamp) error {
+	presence := store.Presence{Redis: m.Redis, Key: m.logKeys()[2]}
 	pause := time.Millisecond
 	for {
-		call := awaitScript.Call(m.logKeys()[2:], at.Log.text(), at.Epoch)
-		if err := m.Redis.Do(ctx, call); err != nil {
+		behind, err := presence.Behind(ctx, at.Log.text(), at.Epoch, 0)
+		if err != nil {
 			return fmt.Errorf("cache: the purge is in the log, but not known to be in force everywhere: %w", err)
 		}
-		left, err := call.Int64()
-		if err != nil {
-			return err
+		var left time.Duration
+		for _, b := range behind {
+			left = max(left, b.Left)
 		}
 		if left == 0 {
 			return nil
 		}
-		if err := sleep(ctx, min(pause, time.Duration(left)*time.Millisecond)); err != nil {
+		if err := sleep(ctx, min(pause, left)); err != nil {
 			return fmt.Errorf("cache: the purge is in the log, but not known to be in force everywhere: %w", err)
 		}
 		pause = min(2*pause, 50*time.Millisecond)

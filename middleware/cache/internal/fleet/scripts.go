@@ -42,11 +42,7 @@ return 1
 // holds the identity. The identity changes if either key is not what it was
 // when they were last written together, or the server is another one or was
 // restarted: purges may then be lost, and everything stored is void.
-const logPrologue = `
-local function now_ms()
-  local t = redis.call('TIME')
-  return t[1] * 1000 + math.floor(t[2] / 1000)
-end
+const logPrologue = store.PresenceLua + `
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or '?'
 local head = redis.call('HMGET', KEYS[1], 'id', 'epoch', 'floor', 'run')
 local id, epoch, floor = head[1], tonumber(head[2] or 0), tonumber(head[3] or 0)
@@ -76,8 +72,7 @@ if redis.call('EXISTS', KEYS[3]) == 0 then
   -- Lost: an instance that it named may still have a lease. Purges wait for that one.
   redis.call('HSET', KEYS[3], '?', (now_ms() + lease) .. ' 0 ?')
 end
-redis.call('HSET', KEYS[3], instance, (now_ms() + lease) .. ' ' .. acked .. ' ' .. id)
-redis.call('PEXPIRE', KEYS[3], 60000)
+be_present(KEYS[3], instance, lease, acked, id)
 return {id, epoch, floor, records}
 `)
 
@@ -100,25 +95,6 @@ redis.call('PUBLISH', channel, epoch)
 local unsure = reset
 if redis.call('HEXISTS', KEYS[3], instance) == 0 then unsure = 1 end
 return {id, epoch, unsure}
-`)
-
-// awaitScript gives the milliseconds until the last lease ends of an instance
-// that has not acknowledged an epoch; 0: the purge is in force everywhere.
-var awaitScript = store.NewScript(`
-local id, epoch = ARGV[1], tonumber(ARGV[2])
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local all, longest = redis.call('HGETALL', KEYS[1]), 0
-for i = 1, #all, 2 do
-  local ends, acked, log = string.match(all[i + 1], '^(%d+) (%d+) (.*)$')
-  local left = tonumber(ends) - now
-  if left <= 0 then
-    redis.call('HDEL', KEYS[1], all[i])
-  elseif log ~= id or tonumber(acked) < epoch then
-    longest = math.max(longest, left)
-  end
-end
-return longest
 `)
 
 // accountScript applies an instance's report to the account, once, and renews
