@@ -75,17 +75,16 @@ func (a *Answer) Error() string {
 
 func (a *Answer) Unwrap() error { return a.Cause }
 
-// As shows as an echo.HTTPError what is wrong with an upstream rather than with
-// the request at hand. So the cache, which knows Echo's errors and not ours,
-// gives it to all who wait for the same answer.
-func (a *Answer) As(target any) bool {
-	he, ok := target.(**echo.HTTPError)
+// upstreamStatus is the status of an error that says what is wrong with an upstream rather
+// than with the request at hand, which is what the cache may give to all who wait for the same
+// answer. That of any other error is 500.
+func upstreamStatus(err error) int {
+	var a *Answer
 	var failure *proxy.Error
-	if !ok || !errors.As(a.Cause, &failure) || failure.Kind == proxy.KindRefused {
-		return false
+	if !errors.As(err, &a) || !errors.As(a.Cause, &failure) || failure.Kind == proxy.KindRefused {
+		return http.StatusInternalServerError
 	}
-	*he = echo.NewHTTPError(a.Status)
-	return true
+	return a.Status
 }
 
 // Is tells the cache that the app has answered, and that its answer was refused:

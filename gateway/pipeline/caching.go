@@ -35,6 +35,7 @@ func (rt *Route) bindCache() (err error) {
 		UpstreamField: rt.upstreamField,
 		Scheme:        schemeOf,
 		PurgeTags:     rt.Policy.Purge,
+		ErrorStatus:   upstreamStatus,
 	})
 	return err
 }

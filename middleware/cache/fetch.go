@@ -25,6 +25,7 @@ type job struct {
 
 	rule          *rule
 	origin        echo.HandlerFunc
+	errorStatus   func(error) int // MiddlewareOptions.ErrorStatus
 	echo          *echo.Echo
 	req           *http.Request // a copy of its own
 	head          bool          // its method is HEAD

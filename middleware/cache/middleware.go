@@ -48,6 +48,12 @@ type MiddlewareOptions struct {
 	// Nil: no others.
 	Unstored []string
 
+	// ErrorStatus gives the status that a client is given for an error of the next handler:
+	// of 500 or more, a stored response may stand in for it, and 502, 503 and 504 are given to
+	// all requests that wait. Nil: what the app's HTTPErrorHandler writes, which is called
+	// with a response that goes nowhere before it is called for the client.
+	ErrorStatus func(error) int
+
 	// PurgeTags are purged when an unsafe request succeeds, on every instance
 	// and before its client is answered. Nil: its URL alone is invalidated.
 	PurgeTags []string

@@ -120,6 +120,7 @@ type outcome struct {
 	arrival *rfc9111.Arrival
 
 	err      error // of failed
+	shared   bool  // err is for all requests that wait
 	panicked any   // of handlerPanicked
 
 	status outcomeStatus  // the Cache-Status of the leader's response

@@ -224,7 +224,7 @@ func (x *request) newJob(ctx context.Context, mode fetchMode) *job {
 	field := r.fieldsOf(req)
 	return &job{
 		mode: mode, mustValidate: !mode.shared() && x.want.Obey && x.validatesAlone(),
-		rule: r.rule, origin: x.origin, echo: c.Echo(), req: req, head: x.head,
+		rule: r.rule, origin: x.origin, errorStatus: r.options.ErrorStatus, echo: c.Echo(), req: req, head: x.head,
 		path: c.Path(), names: slices.Clone(c.ParamNames()), values: slices.Clone(c.ParamValues()),
 		hash: x.hash, client: x.client(), unlisted: x.queryUnlisted(),
 		want: rfc9111.Request{Class: x.want.Class, Field: field},

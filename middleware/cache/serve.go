@@ -196,7 +196,7 @@ func (x *request) takeAsFollower(o *outcome) (step, error) {
 // takeFailure passes an error on to the request that caused it, and to all that
 // waited if the error is about the origin and not about that request.
 func (x *request) takeFailure(o *outcome, leads bool) (step, error) {
-	if !leads && !sharedFailure(o.err) {
+	if !leads && !o.shared {
 		return bypassCollapse, nil
 	}
 	x.note(Result{Forward: o.status.fwd, Detail: "error", Collapsed: !leads})
