@@ -67,7 +67,8 @@ func TestREADMEs429IsWhatTheGatewaySends(t *testing.T) {
 	want := block(t, "http")
 	app := testApp(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusUnauthorized) })
 	policy := strings.Replace(block(t, "yaml"), `["http://127.0.0.1:9001", "http://127.0.0.1:9002"]`, `["`+app+`"]`, 1)
-	p := startProcess(t, strings.TrimPrefix(policy, "version: 1\n"))
+	policy = regexp.MustCompile(`(?m)^(version|server):.*\n`).ReplaceAllString(policy, "")
+	p := startProcess(t, policy)
 	for i := range 5 {
 		if s, _, _ := p.do("POST", "/login"); s != http.StatusUnauthorized {
 			t.Fatalf("failed login %d: %d", i+1, s)

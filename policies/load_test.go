@@ -125,6 +125,7 @@ func TestRoutesInheritFromDefaultsAndGroups(t *testing.T) {
 	t.Parallel()
 	p := parse(t, `
 version: 1
+server: {public_scheme: https}
 upstreams:
   shop: {servers: [http://127.0.0.1:9001], timeout: 5s}
   other: {servers: [http://127.0.0.1:9002]}

@@ -50,6 +50,7 @@ func (c *checker) routes() {
 	c.conflicts()
 	c.spellings()
 	c.logins()
+	c.plainLogin()
 }
 
 // manyLimits reports more limits than one request can be asked about at once.

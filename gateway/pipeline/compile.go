@@ -65,7 +65,7 @@ type Pipeline struct {
 }
 
 // lines are those of the log that any request may cause.
-type lines struct{ panicked, failed, unknownPlan seldom.Line }
+type lines struct{ panicked, failed, unknownPlan, plainLogin seldom.Line }
 
 // Route is one route of a policy, ready to be run.
 type Route struct {

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/session"
@@ -35,7 +36,10 @@ func (rt *Route) takeResponse(res *http.Response) error {
 		if _, err := r.Session.Commit(r, actions); err != nil {
 			return &proxy.Error{Status: session.Status(err), Kind: proxy.KindRefused, Err: err}
 		}
-		r.loggedIn.Store(actions.Login != "")
+		if actions.Login != "" {
+			r.loggedIn.Store(true)
+			r.warnOfPlainLogin()
+		}
 		rt.noteUnknownPlan(r, actions.Plan)
 	}
 	if rt.cors != nil {
@@ -59,6 +63,17 @@ func (rt *Route) noteUnknownPlan(r *Request, plan string) {
 	if p := rt.pipeline; plan != "" && !p.plans[plan] {
 		p.lines.unknownPlan.Log(r, p.parts.Log, slog.LevelWarn, "the app server puts a session on a plan that no limit knows", "plan", plan, "route", rt.Name)
 	}
+}
+
+// warnOfPlainLogin logs a login that does not last: over plain HTTP browsers drop the session's Secure
+// cookie, and the user is not told.
+func (r *Request) warnOfPlainLogin() {
+	p := r.pipeline
+	if r.Scheme == "https" || p.policy.Session.Cookie.Insecure || httpx.IsLoopback(r.Host) {
+		return
+	}
+	p.lines.plainLogin.Log(r, p.parts.Log, slog.LevelWarn, "a user has logged in over plain HTTP, where browsers drop the session's Secure cookie; "+
+		"use https, name the proxy that ends TLS in server.trusted_proxies, or write server.public_scheme: https", "host", r.Authority, "id", r.id)
 }
 
 // endSession does what is due on a request that no app server has answered: on a logout

@@ -106,6 +106,17 @@ func HostName(raw string) string {
 	return host.Name
 }
 
+// IsLoopback reports whether a host name, without a port, is one that a machine calls itself by: localhost, a
+// name below it, or a loopback address. Browsers trust these without TLS.
+func IsLoopback(name string) bool {
+	name = strings.TrimSuffix(strings.ToLower(name), ".")
+	if name == "localhost" || strings.HasSuffix(name, ".localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(strings.Trim(name, "[]"))
+	return err == nil && addr.Unmap().IsLoopback()
+}
+
 // ValidPort reports whether a URL's port is one from 1 to 65535, or left out.
 func ValidPort(port string) bool {
 	n, err := strconv.ParseUint(port, 10, 16)
