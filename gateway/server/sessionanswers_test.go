@@ -218,3 +218,22 @@ routes:
 		}
 	}
 }
+
+// What a Node app sets as a user's name it reads back as the same letters.
+func TestALoginFromNode(t *testing.T) {
+	t.Parallel()
+	const app = `require("http").createServer((req, res) => {
+		if (req.url.startsWith("/login")) {
+			res.setHeader("Headgate-Login", "Müller");
+			res.setHeader("Headgate-Session-Merge", JSON.stringify({city: "Köln"}));
+			return res.end();
+		}
+		const same = req.headers["headgate-user"] === "Müller" && JSON.parse(req.headers["headgate-session"]).city === "Köln";
+		res.end(same ? "Müller of Köln" : JSON.stringify(req.headers));
+	}).listen(Number(process.argv[1]), "127.0.0.1")`
+	node := runOrigin(t, program(t, "node"), func(_, port string) []string { return []string{"-e", app, port} })
+	g := start(t, fmt.Sprintf(withSessions, "", "http://"+node))
+	if a := g.do("GET", "/private/x", "Cookie", g.login("")); a.text != "Müller of Köln" {
+		t.Errorf("%d %s", a.StatusCode, a.text)
+	}
+}

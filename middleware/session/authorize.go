@@ -104,9 +104,10 @@ func (rs *RequestSession) challenge() Verdict {
 		return d
 	}
 	d := verdict(http.StatusSeeOther, "a session is required")
+	// A form's body is lost on the way there and back: there is nothing to come back to.
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		login = withReturn(login, r.URL)
-	} // a form's body is lost on the way there and back: nothing could be repeated
+	}
 	d.Header.Set("Location", login)
 	return d
 }

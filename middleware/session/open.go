@@ -48,8 +48,8 @@ func (rs *RequestSession) read(ctx context.Context) error {
 // open takes what was found for the cookies. An error says that one of the records can't be
 // read: which session counts is then not known.
 func (rs *RequestSession) open(texts [][]byte) error {
-	var live []opened
-	now, best := rs.m.now(), 0
+	var best opened
+	now := rs.m.now()
 	for i, text := range texts {
 		if text == nil {
 			continue
@@ -63,16 +63,18 @@ func (rs *RequestSession) open(texts [][]byte) error {
 		case !r.valid(r.find(o.sum), now):
 		case r.Host == "":
 			rs.unbound = append(rs.unbound, o)
-		case r.live(now, &rs.m.set) && rs.m.isValidAt(r.Host, rs.request.Host):
-			if live = append(live, o); o.supersedes(&live[best]) {
-				best = len(live) - 1
-			}
+		case !r.live(now, &rs.m.set) || !rs.m.isValidAt(r.Host, rs.request.Host):
+		case best.record == nil:
+			best = o
+		case o.supersedes(&best):
+			rs.others, best = append(rs.others, best), o
+		default:
+			rs.others = append(rs.others, o)
 		}
 	}
-	if len(live) > 0 {
-		rs.token, rs.sum = live[best].token, live[best].sum
-		rs.take(live[best].record)
-		rs.others = append(live[:best], live[best+1:]...)
+	if best.record != nil {
+		rs.token, rs.sum = best.token, best.sum
+		rs.take(best.record)
 	}
 	return nil
 }

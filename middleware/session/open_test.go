@@ -148,9 +148,9 @@ func TestAGorillaAppsLogoutEndsAllSessionsThatArePresented(t *testing.T) {
 	})
 }
 
-// Any number of dead cookies before the live one lock nobody out, up to 8 KiB of them; what is
-// no cookie of ours at all does not count. All are looked up in one round trip.
-func TestDeadCookiesBeforeTheLiveOneLockNobodyOut(t *testing.T) {
+// Dead cookies before the live one do not lock the user out, up to 8 KiB of them; what is no
+// cookie of ours at all does not count. All are looked up in one round trip.
+func TestDeadCookiesBeforeTheLiveOneDoNotLockTheUserOut(t *testing.T) {
 	t.Parallel()
 	for _, signed := range []bool{false, true} {
 		settings := session.Settings{}

@@ -55,6 +55,7 @@ type Info struct {
 	// It is not secret: it opens nothing as a cookie.
 	Ref     string    `json:"ref"`
 	User    string    `json:"user,omitempty"` // empty: anonymous
+	Host    string    `json:"host,omitempty"` // where it is valid: a host, or a domain with a dot before it
 	Plan    string    `json:"plan,omitempty"` // that the app has put the session on; empty: none
 	Created time.Time `json:"created"`        // at login, for a user
 	Seen    time.Time `json:"last_seen"`      // exact to the touch interval, a minute at most
@@ -76,7 +77,7 @@ func (s *Session) Data() json.RawMessage { return s.record.Data }
 
 func infoOf(handle string, r *record) Info {
 	return Info{
-		Ref: handle, User: r.User, Plan: r.Plan,
+		Ref: handle, User: r.User, Host: r.Host, Plan: r.Plan,
 		Created: time.UnixMilli(r.Created), Seen: time.UnixMilli(r.Seen),
 		Addr: r.Addr, Agent: r.Agent,
 	}
