@@ -36,6 +36,7 @@ func (s *Server) SetDefaults() {
 		MaxBody:           10 << 20,
 		MaxHeaderBytes:    64 << 10,
 		ReadHeaderTimeout: seconds(10),
+		MaxStreams:        100,
 		IdleTimeout:       seconds(120),
 		MinBodyRate:       1 << 10,
 		WriteTimeout:      seconds(60),

@@ -112,7 +112,8 @@ type Server struct {
 	// which min_body_rate does not. It does not hold for gRPC. 0s is no bound. Default 0s.
 	BodyTimeout time.Duration `yaml:"body_timeout"`
 	// How long a client may take nothing of its answer before its connection is closed; at least 1s.
-	// An answer that has nothing to send does not count. 0s is no bound. Default 1m.
+	// An answer that has nothing to send does not count. Over HTTP/2 an answer that is taken at less than 64 bytes a second
+	// has this time in all, and it is the answer that is cut off. 0s is no bound. Default 1m.
 	WriteTimeout time.Duration `yaml:"write_timeout"`
 	// The folder of the files into which bodies go that do not fit into memory, see an upstream's buffer. They have
 	// no name and mode 0600. Default: the system's temporary folder.
@@ -120,6 +121,9 @@ type Server struct {
 	// How many connections one client address may hold at once, by its ipv6_prefix.
 	// Those of trusted proxies are not counted. 0 is no bound. Default 0.
 	MaxConnectionsPerIP int `yaml:"max_connections_per_ip"`
+	// How many requests an HTTP/2 connection may have in flight, from 1 to 10000; a client waits with the next one. A request
+	// that the client has cancelled counts until its app server has answered. Default 100.
+	MaxStreams int `yaml:"max_streams"`
 	// How long after SIGTERM the gateway goes on as before, but with /readyz at 503 and every answer
 	// telling its connection to end, so that load balancers notice and no request is lost. It is part of
 	// shutdown_grace. HAProxy needs its inter times fall, Kubernetes about 5s. Default 0s.

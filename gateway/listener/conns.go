@@ -6,40 +6,64 @@ import (
 	"time"
 )
 
-// conns are the HTTP/1 connections that are being served.
+// conns are the connections that are being served.
 type conns struct {
 	mu   sync.Mutex
-	open map[*http1Conn]time.Time // since when
-	ends time.Time                // no more are taken since then
+	open map[tracked]time.Time // since when
+	ends time.Time             // no more are taken since then
+}
+
+// tracked is a connection of either protocol.
+type tracked interface {
+	// drain closes the connection when nothing is under way on it: it was accepted then, and the server has been going
+	// since ends. It is called until it says that the connection is closed.
+	drain(since, ends time.Time) (closed bool)
+	// abort closes the connection at once.
+	abort()
 }
 
 // add takes a connection, unless the server is being closed.
-func (s *conns) add(c *http1Conn) bool {
+func (s *conns) add(c tracked) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.ends.IsZero() {
 		return false
 	}
 	if s.open == nil {
-		s.open = map[*http1Conn]time.Time{}
+		s.open = map[tracked]time.Time{}
 	}
 	s.open[c] = time.Now()
 	return true
 }
 
-// remove forgets a connection: it has ended, or was handed to HTTP/2 or a hijacker.
-func (s *conns) remove(c *http1Conn) {
+// remove forgets a connection: it has ended, or was handed to HTTP/2 or to a hijacker.
+func (s *conns) remove(c tracked) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.open, c)
+}
+
+// drain implements tracked: it closes a connection between two requests, one that lingers after a moment.
+func (c *http1Conn) drain(since, ends time.Time) (closed bool) {
+	if c.state.CompareAndSwap(connIdle, connClosed) ||
+		time.Since(since) > patience && c.state.CompareAndSwap(connNew, connClosed) ||
+		time.Since(ends) > lingerPause && c.state.CompareAndSwap(connLingering, connClosed) {
+		go c.Conn.Close() // over TLS it says goodbye, which may take a while
+	}
+	return c.state.Load() == connClosed
+}
+
+// abort implements tracked.
+func (c *http1Conn) abort() {
+	c.socket.Close() // not c.Conn: TLS would say goodbye first, and wait for a write under way
+	c.watch.leave()
 }
 
 // patience is how long a connection that has said nothing yet is given to, when the
 // server goes: a request may be on its way.
 const patience = 5 * time.Second
 
-// closeIdle closes connections between two requests, those that linger after a moment, and reports
-// whether there are no others.
+// closeIdle closes the connections on which nothing is under way, and reports whether there are no others.
 func (s *conns) closeIdle() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,12 +71,7 @@ func (s *conns) closeIdle() bool {
 		s.ends = time.Now()
 	}
 	for c, since := range s.open {
-		if c.state.CompareAndSwap(connIdle, connClosed) ||
-			time.Since(since) > patience && c.state.CompareAndSwap(connNew, connClosed) ||
-			time.Since(s.ends) > lingerPause && c.state.CompareAndSwap(connLingering, connClosed) {
-			go c.Conn.Close() // over TLS it says goodbye, which may take a while
-		}
-		if c.state.Load() == connClosed {
+		if c.drain(since, s.ends) {
 			delete(s.open, c)
 		}
 	}
@@ -77,7 +96,6 @@ func (s *conns) close() {
 	defer s.mu.Unlock()
 	s.ends = time.Now()
 	for c := range s.open {
-		c.socket.Close() // not c.Conn: TLS would say goodbye first, and wait for a write under way
-		c.watch.leave()
+		c.abort()
 	}
 }

@@ -342,26 +342,3 @@ var continueMessage = []byte("HTTP/1.1 100 Continue\r\n\r\n")
 func (c *http1Conn) sendContinue() {
 	_, _ = c.Conn.Write(continueMessage) // a failure shows when the body is read
 }
-
-// replayed is a connection whose beginning has been read already.
-type replayed struct {
-	net.Conn
-	rest []byte
-}
-
-func (r *replayed) Read(p []byte) (int, error) {
-	if len(r.rest) == 0 {
-		return r.Conn.Read(p)
-	}
-	n := copy(p, r.rest)
-	r.rest = r.rest[n:]
-	return n, nil
-}
-
-// CloseWrite ends our side.
-func (r *replayed) CloseWrite() error {
-	if w, ok := r.Conn.(interface{ CloseWrite() error }); ok {
-		return w.CloseWrite()
-	}
-	return errors.ErrUnsupported
-}

@@ -278,8 +278,7 @@ func TestFloodOfPingsEndsTheConnection(t *testing.T) {
 	alive(t, addr)
 }
 
-// net/http acknowledges as many SETTINGS as have come with one frame, so that
-// nothing piles up, and the connection need not end.
+// Whether and when the connection ends is another test's business.
 func TestFloodOfSettingsHurtsNobodyElse(t *testing.T) {
 	t.Parallel()
 	addr, _ := start(t, listener.Options{HTTP1: true, H2C: true, Handler: &recorder{}, WriteStall: 500 * time.Millisecond})

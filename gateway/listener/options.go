@@ -19,7 +19,7 @@ type Options struct {
 	Handler http.Handler
 
 	// Context wraps a request's context, so that the Handler need not copy the
-	// request to give it another one. Over HTTP/2 it is not called. Nil: the context stays as it is.
+	// request to give it another one. Nil: the context stays as it is.
 	Context func(context.Context) context.Context
 
 	// HTTP1, HTTP2 and H2C are the protocols that are spoken. HTTP2 is spoken
@@ -62,7 +62,7 @@ type Options struct {
 	// MaxHeaderFields bounds the number of header lines: 431. Default: 256.
 	MaxHeaderFields int
 	// MaxStreams is how many requests one HTTP/2 connection may have at a time.
-	// Default: 250.
+	// Default: 100.
 	MaxStreams int
 	// MaxHandshakes is how many TLS handshakes may be under way. One more cuts
 	// off the oldest, which honest clients have long finished. Default: 1024.
@@ -125,7 +125,7 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.LingerTimeout, 30*time.Second)
 	setDefault(&o.MaxHeaderBytes, 64<<10)
 	setDefault(&o.MaxHeaderFields, 256)
-	setDefault(&o.MaxStreams, 250)
+	setDefault(&o.MaxStreams, 100)
 	setDefault(&o.MaxHandshakes, 1024)
 	if o.Peer == nil {
 		o.Peer = func(a netip.AddrPort) (netip.Addr, bool) { return a.Addr().Unmap().WithZone(""), true }

@@ -45,12 +45,3 @@ func (e *RequestError) message(now time.Time) []byte {
 		"Cache-Control: no-store\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
 		e.Status, http.StatusText(e.Status), now.UTC().Format(http.TimeFormat), len(body), body)
 }
-
-// write answers a request that net/http has passed to the handler.
-func (e *RequestError) write(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
-	if r.ProtoMajor == 1 {
-		h.Set("Connection", "close")
-	}
-	httpx.WriteProblem(w, r, e.problem())
-}

@@ -1,10 +1,8 @@
 package listener
 
 import (
-	"context"
+	"net"
 	"net/http"
-	"sync"
-	"time"
 
 	"github.com/headgate/headgate/internal/http1"
 )
@@ -24,7 +22,7 @@ type servedRequest struct {
 func (x *servedRequest) begin() {
 	c, h := x.conn, &x.head
 	last := h.Close || h.Minor == 0 && !h.KeepAlive
-	x.ctx.x = x
+	x.ctx.owner = x
 	x.response = responseWriter{
 		x: x, conn: c, header: c.header,
 		toHEAD: h.Method == http.MethodHead, minor: h.Minor,
@@ -50,91 +48,16 @@ func (x *servedRequest) begin() {
 	x.request = r
 }
 
-// requestContext is a request's context. It ends with the answer, or when the client
-// leaves; that is watched for from when Done is first called.
-type requestContext struct {
-	x *servedRequest
+// watchClient implements contextOwner: from here on the context ends when the client leaves.
+func (x *servedRequest) watchClient() { x.conn.watch.want(x) }
 
-	mu     sync.Mutex
-	inner  context.Context // made when it is needed
-	cancel context.CancelFunc
-	ended  bool
-}
+// localAddr implements contextOwner.
+func (x *servedRequest) localAddr() net.Addr { return x.conn.LocalAddr() }
 
-type connKey struct{}
-
-// Refusal returns why the body of the request with this context has been cut
-// off: it was malformed, or too slow. It is nil as long as there is no such reason. A
-// handler asks when reading the body has failed, to answer with the right
-// status.
-func Refusal(ctx context.Context) *RequestError {
-	if x, _ := ctx.Value(connKey{}).(*servedRequest); x != nil && x.body != nil {
-		return x.body.refusal.Load()
-	}
-	return nil
-}
-
-// lazily returns the context that does the work. It is one of package
-// context's, which knows its own kind: contexts derived from ours need no
-// goroutine then.
-func (c *requestContext) lazily() context.Context {
-	if c.inner == nil {
-		c.inner, c.cancel = context.WithCancel(context.Background())
-		if c.ended {
-			c.cancel()
-		}
-	}
-	return c.inner
-}
-
-// Done implements context.Context.
-func (c *requestContext) Done() <-chan struct{} {
-	c.mu.Lock()
-	inner, ended := c.lazily(), c.ended
-	c.mu.Unlock()
-	if !ended {
-		c.x.conn.watch.want(c.x)
-	}
-	return inner.Done()
-}
-
-// Err implements context.Context.
-func (c *requestContext) Err() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ended {
-		return context.Canceled
-	}
-	return nil
-}
-
-// Deadline implements context.Context: there is none.
-func (c *requestContext) Deadline() (deadline time.Time, ok bool) { return time.Time{}, false }
-
-// Value implements context.Context. It knows what net/http's does.
-func (c *requestContext) Value(key any) any {
-	switch key {
-	case connKey{}:
-		return c.x
-	case http.LocalAddrContextKey:
-		return c.x.conn.LocalAddr()
-	case http.ServerContextKey:
-		return c.x.conn.server.http
-	}
-	c.mu.Lock()
-	inner := c.inner
-	c.mu.Unlock()
-	if inner == nil {
+// bodyRefusal implements contextOwner.
+func (x *servedRequest) bodyRefusal() *RequestError {
+	if x.body == nil {
 		return nil
 	}
-	return inner.Value(key)
-}
-
-// end cancels the context.
-func (c *requestContext) end() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ended = true; c.cancel != nil {
-		c.cancel()
-	}
+	return x.body.refusal.Load()
 }

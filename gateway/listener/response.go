@@ -37,7 +37,7 @@ type responseWriter struct {
 	open     bool  // the head has no end yet
 	length   int64 // of the body, by length
 	written  int64 // of the body, by the handler
-	trailers []string
+	trailers trailerNames
 	out      *[]byte // what is to be sent next
 	held     *[]byte // what comes behind that, of a body that is undecided, or of a chunk
 	err      error   // of a write
@@ -83,7 +83,7 @@ func (a *responseWriter) WriteHeader(status int) {
 	if httpx.HasToken(a.header["Connection"], "close") {
 		a.close = true
 	}
-	a.announce(a.header["Trailer"])
+	a.trailers.announce(a.header["Trailer"])
 	switch {
 	case !bodyAllowed(status):
 		a.decide(withoutBody)
@@ -289,7 +289,7 @@ func (a *responseWriter) finish() error {
 	switch {
 	case a.open && a.toHEAD && (a.written == 0 || a.written > heldMost):
 		a.decide(withoutBody) // what GET would get is not known, or has no length either
-	case a.open && (a.minor == 0 || !a.hasTrailer()):
+	case a.open && (a.minor == 0 || !a.trailers.expected(a.header)):
 		a.length = a.written
 		a.decide(byLength)
 	case a.open:
@@ -297,7 +297,7 @@ func (a *responseWriter) finish() error {
 	}
 	sendHeld(a, "")
 	if a.mode == byChunks {
-		*a.out = http1.AppendLastChunk(*a.out, a.trailer())
+		*a.out = http1.AppendLastChunk(*a.out, a.trailers.section(a.header))
 	}
 	a.flush()
 	putBuffer(a.out)

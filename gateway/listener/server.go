@@ -1,12 +1,10 @@
 package listener
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -19,11 +17,11 @@ import (
 // Server is a public listener. All methods are safe for concurrent use.
 type Server struct {
 	options    *Options
-	http       *http.Server // for HTTP/2
-	tls        *tls.Config  // nil without
+	tls        *tls.Config // nil without
 	peers      *peers
 	handshakes handshakes
-	conns      conns // of HTTP/1
+	conns      conns
+	workers    workers
 	date       dates
 
 	draining atomic.Bool // answers end their connection
@@ -75,23 +73,6 @@ func New(o Options) (*Server, error) {
 			s.tls.NextProtos = append(s.tls.NextProtos, protoHTTP1)
 		}
 	}
-	protocols := new(http.Protocols)
-	protocols.SetHTTP2(o.HTTP2 && s.tls != nil)
-	protocols.SetUnencryptedHTTP2(o.H2C)
-	s.http = &http.Server{
-		Handler:                      &http2Handler{next: o.Handler, options: s.options, draining: &s.draining},
-		DisableGeneralOptionsHandler: true,
-		ReadHeaderTimeout:            o.ReadHeaderTimeout,
-		IdleTimeout:                  o.IdleTimeout,
-		MaxHeaderBytes:               2 * o.MaxHeaderBytes, // the handler keeps to the limit itself, and has a better answer
-		Protocols:                    protocols,
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: o.MaxStreams,
-			SendPingTimeout:      pingAfter,
-			PingTimeout:          pingTimeout,
-		},
-		ErrorLog: slog.NewLogLogger(clientFaults{o.Logger.Handler()}, slog.LevelDebug),
-	}
 	return s, nil
 }
 
@@ -104,13 +85,6 @@ func (s *Server) Serve(l net.Listener) error {
 		return http.ErrServerClosed
 	}
 	defer s.untrack(l)
-	h2 := newHandover(l.Addr())
-	var work sync.WaitGroup
-	if s.options.HTTP2 || s.options.H2C {
-		work.Go(func() { _ = s.http.Serve(h2) }) // it ends when h2 is closed, by itself or below
-		defer work.Wait()
-		defer h2.Close()
-	}
 	a := &acceptor{Listener: l, peers: s.peers, stall: s.options.WriteStall, log: s.options.Logger, closed: s.closed}
 	for {
 		sock, err := a.accept()
@@ -120,15 +94,15 @@ func (s *Server) Serve(l net.Listener) error {
 		case err != nil:
 			return err
 		case s.tls != nil:
-			go s.serveTLS(sock, h2)
+			go s.serveTLS(sock)
 		default:
-			go s.serveHTTP1(sock, sock, h2)
+			go s.serveHTTP1(sock, sock)
 		}
 	}
 }
 
 // serveTLS serves a connection once TLS is spoken on it.
-func (s *Server) serveTLS(sock *socket, h2 *handover) {
+func (s *Server) serveTLS(sock *socket) {
 	c, err := s.handshake(sock)
 	if err != nil {
 		s.options.Logger.Debug("no TLS connection", "peer", sock.RemoteAddr(), "error", err)
@@ -136,24 +110,38 @@ func (s *Server) serveTLS(sock *socket, h2 *handover) {
 		return
 	}
 	if c.ConnectionState().NegotiatedProtocol == protoHTTP2 {
-		h2.give(c)
+		s.serveHTTP2(c, sock, nil)
 		return
 	}
-	s.serveHTTP1(c, sock, h2)
+	s.serveHTTP1(c, sock)
 }
 
 // serveHTTP1 serves a connection on which HTTP/1 is spoken, unless it turns out
 // to be HTTP/2.
-func (s *Server) serveHTTP1(c net.Conn, sock *socket, h2 *handover) {
+func (s *Server) serveHTTP1(c net.Conn, sock *socket) {
+	if hc, err := s.tryHTTP1(c, sock); errors.Is(err, errNotHTTP1) {
+		s.serveHTTP2(c, sock, hc.buf[hc.r:hc.w])
+	}
+}
+
+func (s *Server) tryHTTP1(c net.Conn, sock *socket) (*http1Conn, error) {
 	hc := newHTTP1Conn(c, sock, s)
+	if !s.conns.add(hc) {
+		c.Close()
+		return hc, nil
+	}
+	defer s.conns.remove(hc)
+	return hc, hc.serve()
+}
+
+// serveHTTP2 serves a connection on which HTTP/2 is spoken, and whose beginning may have been read.
+func (s *Server) serveHTTP2(c net.Conn, sock *socket, read []byte) {
+	hc := newHTTP2Conn(c, sock, s, read)
 	if !s.conns.add(hc) {
 		c.Close()
 		return
 	}
-	defer s.conns.remove(hc)
-	if err := hc.serve(); errors.Is(err, errNotHTTP1) {
-		h2.give(&replayed{Conn: c, rest: hc.buf[hc.r:hc.w]})
-	}
+	hc.serve()
 }
 
 // track notes a listener that is to be closed with the server.
@@ -199,17 +187,17 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		}
 	}
 	s.stopAccepting()
-	http2 := make(chan error, 1)
-	go func() { http2 <- s.http.Shutdown(ctx) }()
 	err := s.conns.drain(ctx)
-	return cmp.Or(err, <-http2)
+	s.workers.close()
+	return err
 }
 
 // Close closes the listeners and all connections but upgraded ones.
 func (s *Server) Close() error {
 	s.stopAccepting()
 	s.conns.close()
-	return s.http.Close()
+	s.workers.close()
+	return nil
 }
 
 func (s *Server) stopAccepting() {
@@ -220,12 +208,4 @@ func (s *Server) stopAccepting() {
 		l.Close()
 	}
 	s.handshakes.close()
-}
-
-// clientFaults passes everything on as debug output: what net/http logs is the
-// fault of clients, and there is no end to it.
-type clientFaults struct{ slog.Handler }
-
-func (h clientFaults) Enabled(ctx context.Context, _ slog.Level) bool {
-	return h.Handler.Enabled(ctx, slog.LevelDebug)
 }

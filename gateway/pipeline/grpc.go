@@ -1,10 +1,8 @@
 package pipeline
 
 import (
-	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/headgate/headgate/internal/httpx"
@@ -15,46 +13,6 @@ import (
 // "unexpected content-type"; a body they do not read. So the answer is one that
 // the protocol has for it: Trailers-Only, a header section with grpc-status.
 
-// The codes of https://grpc.io/docs/guides/status-codes/ that the gateway answers with.
-const (
-	grpcUnknown           = 2
-	grpcResourceExhausted = 8
-	grpcUnimplemented     = 12
-	grpcInternal          = 13
-	grpcUnavailable       = 14
-	grpcUnauthenticated   = 16
-	grpcPermissionDenied  = 7
-	grpcDeadlineExceeded  = 4
-)
-
-// grpcStatus is gRPC's own mapping of HTTP statuses (http-grpc-status-mapping.md
-// in grpc/grpc), so that clients see what they would have concluded by
-// themselves. Where it has nothing but UNKNOWN we know better.
-func grpcStatus(status int) int {
-	switch status {
-	case http.StatusBadRequest:
-		return grpcInternal
-	case http.StatusUnauthorized:
-		return grpcUnauthenticated
-	case http.StatusForbidden:
-		return grpcPermissionDenied
-	case http.StatusNotFound:
-		return grpcUnimplemented
-	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return grpcUnavailable
-
-	case http.StatusMethodNotAllowed:
-		return grpcUnimplemented
-	case http.StatusRequestTimeout:
-		return grpcDeadlineExceeded
-	case http.StatusRequestEntityTooLarge, http.StatusRequestHeaderFieldsTooLarge:
-		return grpcResourceExhausted
-	case http.StatusInternalServerError:
-		return grpcInternal
-	}
-	return grpcUnknown
-}
-
 // writeGRPC sends the answer to a gRPC client. Access log and metrics go by the
 // answer's HTTP status all the same: an outage is to be seen there whatever is spoken.
 func (a *Answer) writeGRPC(r *Request) {
@@ -62,34 +20,21 @@ func (a *Answer) writeGRPC(r *Request) {
 	h := r.echo.Response().Header()
 	h.Del("Content-Encoding")
 	h.Set("Content-Type", "application/grpc")
-	code := grpcStatus(a.Status)
-	if code == grpcUnavailable && r.pastGRPCDeadline() {
-		code = grpcDeadlineExceeded // the app server ended the call at the client's own deadline
+	code := httpx.GRPCStatus(a.Status)
+	if code == httpx.GRPCUnavailable && r.pastGRPCDeadline() {
+		code = httpx.GRPCDeadlineExceeded // the app server ended the call at the client's own deadline
 	}
 	h.Set("Grpc-Status", strconv.Itoa(code))
 	message := a.Detail
 	if message == "" {
 		message = httpx.StatusText(a.Status)
 	}
-	h.Set("Grpc-Message", grpcMessage(message))
+	h.Set("Grpc-Message", httpx.GRPCMessage(message))
 	// gRFC A6: clients that retry wait for this long, and not as they see fit.
 	if seconds, err := strconv.ParseInt(h.Get("Retry-After"), 10, 32); err == nil {
 		h.Set("Grpc-Retry-Pushback-Ms", strconv.FormatInt(1000*seconds, 10))
 	}
 	r.echo.Response().WriteHeader(http.StatusOK)
-}
-
-// grpcMessage percent-encodes as the protocol wants it for grpc-message.
-func grpcMessage(s string) string {
-	var b strings.Builder
-	for i := range len(s) {
-		if c := s[i]; c >= ' ' && c <= '~' && c != '%' {
-			b.WriteByte(c)
-		} else {
-			fmt.Fprintf(&b, "%%%02X", c)
-		}
-	}
-	return b.String()
 }
 
 // pastGRPCDeadline reports whether the time is over that the client has given the call

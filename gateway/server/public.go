@@ -30,6 +30,7 @@ func (s *Server) buildPublic() error {
 		BodyTimeout:         p.BodyTimeout,
 		WriteStall:          orNone(p.WriteTimeout),
 		MaxConnectionsPerIP: p.MaxConnectionsPerIP,
+		MaxStreams:          p.MaxStreams,
 		DrainDelay:          p.ShutdownDelay,
 		Peer:                s.peer,
 		Refused:             s.refused,

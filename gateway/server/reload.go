@@ -194,6 +194,7 @@ func restartNeeded(old, new *policies.Policy) error {
 	differs("server.write_timeout", a.WriteTimeout == b.WriteTimeout)
 	differs("server.spool_dir", a.SpoolDir == b.SpoolDir)
 	differs("server.max_connections_per_ip", a.MaxConnectionsPerIP == b.MaxConnectionsPerIP)
+	differs("server.max_streams", a.MaxStreams == b.MaxStreams)
 	differs("server.shutdown_delay", a.ShutdownDelay == b.ShutdownDelay)
 	differs("server.access_log", a.AccessLog == b.AccessLog)
 	differs("redis", sameRedis(old.Redis, new.Redis))

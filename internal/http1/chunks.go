@@ -126,7 +126,7 @@ func (c *chunks) trailerLine(line string) *Error {
 	if err != nil {
 		return malformed("a trailer line is malformed")
 	}
-	if !trailerAllowed(name) {
+	if !TrailerAllowed(name) {
 		return malformed("a trailer line would change how the message is framed or routed")
 	}
 	if c.fields == nil {

@@ -12,6 +12,7 @@
 //	body.go      a body's data out of any of the framings
 //	reader.go    responses from a connection
 //	write.go     heads and chunks on their way out
+//	check.go     the fields of a request over another version of HTTP
 //	lexis.go     characters
 //	error.go     why a message is refused
 //

@@ -74,8 +74,8 @@ func splitField(line string) (name, value string, err *Error) {
 	return name, value, nil
 }
 
-// announcedTrailer takes Trailer out of the header of a chunked message, and makes ready for the fields that are to come.
-func announcedTrailer(h http.Header) (http.Header, *Error) {
+// AnnouncedTrailer takes Trailer out of the header of a message that may have a trailer section, and makes ready for the fields that are to come.
+func AnnouncedTrailer(h http.Header) (http.Header, *Error) {
 	lines, ok := h["Trailer"]
 	if !ok {
 		return nil, nil
@@ -83,7 +83,7 @@ func announcedTrailer(h http.Header) (http.Header, *Error) {
 	delete(h, "Trailer")
 	trailer := http.Header{}
 	for name := range httpx.Tokens(lines) {
-		if !trailerAllowed(name) {
+		if !TrailerAllowed(name) {
 			return nil, malformed("Trailer announces a field that would change how the message is framed or routed")
 		}
 		trailer[textproto.CanonicalMIMEHeaderKey(name)] = nil
@@ -91,9 +91,9 @@ func announcedTrailer(h http.Header) (http.Header, *Error) {
 	return trailer, nil
 }
 
-// trailerAllowed: RFC 9110 section 6.5.1: a trailer must not have a say in
+// TrailerAllowed reports whether a field may stand in a trailer: RFC 9110 section 6.5.1: a trailer must not have a say in
 // framing or routing.
-func trailerAllowed(name string) bool {
+func TrailerAllowed(name string) bool {
 	for _, forbidden := range []string{"transfer-encoding", "content-length", "host", "trailer"} {
 		if resembles(name, forbidden) {
 			return false
@@ -102,8 +102,8 @@ func trailerAllowed(name string) bool {
 	return true
 }
 
-// pragmaMeansNoCache gives the old Pragma: no-cache the form that caches look for, RFC 9111 section 5.4.
-func pragmaMeansNoCache(h http.Header) {
+// PragmaMeansNoCache gives the old Pragma: no-cache the form that caches look for, RFC 9111 section 5.4.
+func PragmaMeansNoCache(h http.Header) {
 	if pragma := h["Pragma"]; len(pragma) > 0 && pragma[0] == "no-cache" && h["Cache-Control"] == nil {
 		h["Cache-Control"] = []string{"no-cache"}
 	}

@@ -81,24 +81,30 @@ func constant(s string) string {
 
 // parseTarget understands a request's target as net/http does.
 func (h *RequestHead) parseTarget(method, target string) bool {
-	if h.plainURL.Path, h.plainURL.RawQuery = plainTarget(target); h.plainURL.Path != "" {
-		h.URL = &h.plainURL
-		return true
+	if method != http.MethodConnect || target[0] == '/' {
+		h.URL = ParseTarget(target, &h.plainURL)
+		return h.URL != nil
 	}
-	text := target
-	authority := method == http.MethodConnect && target[0] != '/'
-	if authority { // RFC 9112 section 3.2.3
-		text = "http://" + target
-	}
-	u, err := url.ParseRequestURI(text)
+	u, err := url.ParseRequestURI("http://" + target) // RFC 9112 section 3.2.3
 	if err != nil {
 		return false
 	}
-	if authority {
-		u.Scheme = ""
-	}
+	u.Scheme = ""
 	h.URL = u
 	return true
+}
+
+// ParseTarget understands a target that is no CONNECT's, as net/http does, or returns nil. Most targets go into room, which
+// must be empty, and need no allocation.
+func ParseTarget(target string, room *url.URL) *url.URL {
+	if room.Path, room.RawQuery = plainTarget(target); room.Path != "" {
+		return room
+	}
+	u, err := url.ParseRequestURI(target)
+	if err != nil {
+		return nil
+	}
+	return u
 }
 
 // plainTarget is the quick way for most targets: a path that needs no
@@ -130,18 +136,20 @@ func (h *RequestHead) interpret() *Error {
 	if h.Body == Chunked {
 		delete(h.Header, "Transfer-Encoding")
 		var err *Error
-		if h.Trailer, err = announcedTrailer(h.Header); err != nil {
+		if h.Trailer, err = AnnouncedTrailer(h.Header); err != nil {
 			return err
 		}
 	}
 	connection := h.Header["Connection"]
 	h.Close = httpx.HasToken(connection, "close")
 	h.KeepAlive = httpx.HasToken(connection, "keep-alive")
-	pragmaMeansNoCache(h.Header)
+	PragmaMeansNoCache(h.Header)
 	if upgrade := h.Header["Upgrade"]; upgrade != nil {
 		dropH2CUpgrade(h.Header, upgrade)
 	}
-	return h.expectation()
+	expected, err := Expectation(h.Header)
+	h.Expect = expected && h.Minor > 0 && h.Body != 0
+	return err
 }
 
 // findHost takes the only Host out of the header, RFC 9112 section 3.2.
@@ -162,19 +170,6 @@ func (h *RequestHead) findHost() *Error {
 	if h.URL.Host != "" { // section 3.2.2: the target's wins
 		h.Host = h.URL.Host
 	}
-	return nil
-}
-
-// expectation reads Expect, RFC 9110 section 10.1.1.
-func (h *RequestHead) expectation() *Error {
-	lines := h.Header["Expect"]
-	if len(lines) == 0 || lines[0] == "" {
-		return nil
-	}
-	if !httpx.HasToken(lines, "100-continue") {
-		return &Error{http.StatusExpectationFailed, "of the expectations, only \"100-continue\" is supported"}
-	}
-	h.Expect = h.Minor > 0 && h.Body != 0
 	return nil
 }
 

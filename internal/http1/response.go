@@ -47,14 +47,14 @@ func (h *ResponseHead) Parse(data []byte, fields int, method string) *Error {
 	}
 	if f.te { // also of a response to HEAD, which has no body
 		delete(h.Header, "Transfer-Encoding")
-		if h.Trailer, err = announcedTrailer(h.Header); err != nil {
+		if h.Trailer, err = AnnouncedTrailer(h.Header); err != nil {
 			return err
 		}
 	}
 	connection := h.Header["Connection"]
 	h.Close = h.Body == UntilClose || httpx.HasToken(connection, "close") ||
 		h.Minor == 0 && !httpx.HasToken(connection, "keep-alive")
-	pragmaMeansNoCache(h.Header)
+	PragmaMeansNoCache(h.Header)
 	return nil
 }
 

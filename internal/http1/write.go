@@ -43,24 +43,22 @@ func AppendField(b []byte, name, value string) []byte {
 
 func appendField(b []byte, name, value string) []byte {
 	b = append(append(b, name...), ": "...)
-	if value = httpx.TrimOWS(value); IsClean(value) {
-		b = append(b, value...)
-	} else {
-		b = appendBlanked(b, value)
-	}
-	return append(b, "\r\n"...)
+	return append(append(b, CleanValue(value)...), "\r\n"...)
 }
 
-// appendBlanked appends a value with spaces for its control characters.
-func appendBlanked(b []byte, v string) []byte {
-	for i := range len(v) {
-		c := v[i]
-		if c < ' ' && c != '\t' || c == 0x7f {
-			c = ' '
-		}
-		b = append(b, c)
+// CleanValue returns a field's value as it may be sent, RFC 9110 section 5.5: without blanks around it, and with spaces
+// for control characters.
+func CleanValue(v string) string {
+	if v = httpx.TrimOWS(v); IsClean(v) {
+		return v
 	}
-	return b
+	b := []byte(v)
+	for i, c := range b {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			b[i] = ' '
+		}
+	}
+	return string(b)
 }
 
 // field is a header field on its way out.
