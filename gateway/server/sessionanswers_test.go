@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/headgate/headgate/internal/redistest"
 )
 
 // Number 14 of issue 14: a prefetch of a logout route, and another site's link or form to it, are 403, and neither
@@ -235,5 +237,36 @@ func TestALoginFromNode(t *testing.T) {
 	g := start(t, fmt.Sprintf(withSessions, "", "http://"+node))
 	if a := g.do("GET", "/private/x", "Cookie", g.login("")); a.text != "Müller of Köln" {
 		t.Errorf("%d %s", a.StatusCode, a.text)
+	}
+}
+
+// Number 12 of issue 14: of several cookies of one name the one of the later login counts, for limits by user too, at
+// one round trip; the app gets none of them, and a logout ends all.
+func TestSeveralSessionCookies(t *testing.T) {
+	t.Parallel()
+	g := start(t, fmt.Sprintf(withSessions, redistest.Start(t).URL, shopApp(t).URL))
+	old := g.login("old")
+	later := g.login("later", "Cookie", old)
+	dead := strings.Repeat("session="+strings.Repeat("A", 67)+"; ", 10)
+	all := dead + old + "; other=1; " + later
+	ask := func() {
+		t.Helper()
+		if a := g.do("GET", "/private/x", "Cookie", all); a.text != "user=later session={} cookie=other=1" {
+			t.Errorf("the app sees %d %s", a.StatusCode, a.text)
+		}
+	}
+	ask()
+	before := g.metric("headgate_redis_pipelines_total")
+	for range 10 {
+		ask()
+	}
+	if n := g.metric("headgate_redis_pipelines_total") - before; n != 10 {
+		t.Errorf("10 requests made %v round trips", n)
+	}
+	g.do("POST", "/logout", "Cookie", all)
+	for _, cookie := range []string{old, later, all} {
+		if a := g.do("GET", "/private/x", "Cookie", cookie); a.StatusCode != 401 {
+			t.Errorf("after the logout: %d %s", a.StatusCode, a.text)
+		}
 	}
 }
