@@ -165,6 +165,9 @@ func writeExplanation(out io.Writer, e *pipeline.Explanation) error {
 
 func limitText(l pipeline.ExplainedLimit) string {
 	text := fmt.Sprintf("%s: %d per %s by %s (%s)", l.Name, l.Requests, l.Window, strings.Join(l.KeyedBy, "+"), l.Algorithm)
+	if l.Concurrent > 0 {
+		text = fmt.Sprintf("%s: %d at once by %s", l.Name, l.Concurrent, strings.Join(l.KeyedBy, "+"))
+	}
 	if l.Plan != "" {
 		text += ", plan " + l.Plan
 	}

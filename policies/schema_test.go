@@ -66,6 +66,7 @@ func schemaOf(list []*section) *jsonschema.Schema {
 }
 
 func objectOf(s *section) *jsonschema.Schema {
+	instead := map[string][]string{} // by a key: those that it may be there in the place of
 	o := &jsonschema.Schema{Type: "object", Description: s.comment, Properties: jsonschema.NewProperties(), AdditionalProperties: jsonschema.FalseSchema}
 	for _, k := range s.keys {
 		p := schemaOfType(k.Type, k.Options)
@@ -74,9 +75,15 @@ func objectOf(s *section) *jsonschema.Schema {
 			p.Default = defaultValue(k, text)
 		}
 		o.Properties.Set(k.Name, p)
-		if k.required {
+		switch {
+		case k.required && k.Unless == "":
 			o.Required = append(o.Required, k.Name)
+		case k.required:
+			instead[k.Unless] = append(instead[k.Unless], k.Name)
 		}
+	}
+	for key, these := range instead {
+		o.AnyOf = append(o.AnyOf, &jsonschema.Schema{Required: these}, &jsonschema.Schema{Required: []string{key}})
 	}
 	return o
 }

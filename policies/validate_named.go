@@ -70,10 +70,22 @@ func (c *checker) limits() {
 	sessions := slices.ContainsFunc(c.p.Routes, func(r *Route) bool { return r.Session != "" && r.Session != session.Off })
 	for _, name := range names(c, "limits", c.p.Limits) {
 		l, path := c.p.Limits[name], problem.Key("limits", name)
-		c.problems(path, l.Validate())
+		c.inFlight(problem.Key(path, "concurrent"), path, l)
 		for _, plan := range sortedKeys(l.Plans) {
 			c.plan(problem.Key(path, "plans", plan), plan, sessions)
 		}
+	}
+}
+
+// inFlight checks a limit by itself, and what of a limit of requests in flight only its text tells.
+func (c *checker) inFlight(at, path string, l *ratelimit.Limit) {
+	if c.at.Has(at) && l.Concurrent == 0 {
+		c.bad(at, "write 1 or more; requests: 0 with a window denies always", "a limit of no request in flight can never admit")
+		return
+	}
+	c.problems(path, l.Validate())
+	if algorithm := problem.Key(path, "algorithm"); l.Concurrent > 0 && l.Algorithm == ratelimit.SlidingWindow && c.at.Has(algorithm) {
+		c.bad(algorithm, "remove it, or write requests and window instead of concurrent", "algorithm means nothing to a limit of requests in flight")
 	}
 }
 

@@ -97,7 +97,7 @@ func (b liveBackends) Remembered(r *Request) bool {
 // app has changed through another instance holds here from the next request on.
 func (b liveBackends) Admit(r *Request) bool {
 	b.readCookies(r)
-	r.Limits = b.ask(r)
+	b.ask(r)
 	if live := r.Session.Session(); live != nil {
 		r.user, r.ref, r.plan = live.User, live.Ref, live.Plan
 	} else if r.Limits != nil && !r.Limits.Allowed() {
@@ -125,8 +125,9 @@ func (b liveBackends) readCookies(r *Request) {
 	}
 }
 
-// ask returns what the limits decided, nil where the route has none.
-func (b liveBackends) ask(r *Request) *ratelimit.Result {
+// ask leaves in the request what the limits decided, nil where the route has none. It does so before anything else
+// can fail: an admitted request may hold what must be given back.
+func (b liveBackends) ask(r *Request) {
 	limiter, rs, who := r.Route.limiter, r.Session, &r.subject
 	var batch *store.Batch
 	if redis := b.parts.Redis; redis != nil && rs.HasToken() {
@@ -134,33 +135,35 @@ func (b liveBackends) ask(r *Request) *ratelimit.Result {
 		rs.AddTo(batch)
 	}
 	if limiter == nil {
+		r.Limits = nil
 		_ = rs.Load(r) // Authorize knows what an error means on this route
-		return nil
+		return
 	}
 
 	guessed, sure := rs.Remembered()
 	if r.Route.byIdentity && rs.HasToken() && !sure {
 		_ = rs.Load(r)
 		countBy(who, identityOf(rs))
-		return limiter.Check(r, who, nil)
+		r.Limits = limiter.Check(r, who, nil)
+		return
 	}
 
 	countBy(who, guessed)
-	outcome := limiter.Check(r, who, batch)
-	if !outcome.Allowed() && batch != nil && batch.Pending() && !(outcome.Closed() && r.Route.byPlan) {
-		return outcome // remembered as denied: the session does not matter, but for the plan that it is on
+	r.Limits = limiter.Check(r, who, batch)
+	if !r.Limits.Allowed() && batch != nil && batch.Pending() && !(r.Limits.Closed() && r.Route.byPlan) {
+		return // remembered as denied: the session does not matter, but for the plan that it is on
 	}
 	_ = rs.Load(r)
 	if !r.Route.byIdentity {
-		return outcome
+		return
 	}
 	found := identityOf(rs)
 	if found == guessed {
-		return outcome
+		return
 	}
-	outcome.Refund(r)
+	r.Limits.Refund(r)
 	countBy(who, found)
-	return limiter.Check(r, who, nil)
+	r.Limits = limiter.Check(r, who, nil)
 }
 
 // countBy makes the limits count by whom a session speaks for, and by the plan that it is on.

@@ -37,6 +37,9 @@ type Parts struct {
 	// Ending is closed when the gateway begins to shut down: no request waits for others any
 	// longer. Nil: never.
 	Ending <-chan struct{}
+	// Release is handed what gives back the places that a request holds under limits of requests in flight, when its
+	// response is complete; nil: it is done at once. A test of a policy says how long a response lasts.
+	Release func(release func())
 
 	Metrics   *observe.Metrics      // nil counts nothing
 	AccessLog *observe.LogWriter    // nil logs nothing

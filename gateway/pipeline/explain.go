@@ -74,12 +74,13 @@ type OtherRoute struct {
 type ExplainedLimit struct {
 	Name       string   `json:"name"`
 	Algorithm  string   `json:"algorithm"`
-	Window     string   `json:"window"`
+	Window     string   `json:"window,omitempty"` // none where requests in flight are counted
 	KeyedBy    []string `json:"keyed_by"`
 	Key        []string `json:"key,omitempty"`
 	Requests   int64    `json:"requests,omitempty"`
-	Plan       string   `json:"plan,omitempty"`  // that Requests is for; empty: the limit's own
-	Burst      int64    `json:"burst,omitempty"` // of a token bucket, where it is not Requests
+	Plan       string   `json:"plan,omitempty"`       // that Requests is for; empty: the limit's own
+	Concurrent int64    `json:"concurrent,omitempty"` // in the place of Requests, where requests in flight are counted
+	Burst      int64    `json:"burst,omitempty"`      // of a token bucket, where it is not Requests
 	Remaining  int64    `json:"remaining"`
 	Admits     bool     `json:"admits"`
 	RetryAfter int64    `json:"retry_after_seconds,omitempty"`
@@ -226,6 +227,9 @@ func explainLimits(r *Request, e *Explanation) {
 			Name: name, Algorithm: string(p.Algorithm), Window: p.Window.String(), KeyedBy: ratelimit.KeyWords(p.Key),
 			Requests: int64(p.Requests), DryRun: p.DryRun, Unknown: "this client is in the limit's allow list",
 		}
+		if p.Concurrent > 0 {
+			l.Algorithm, l.Window, l.Concurrent = "concurrent", "", p.Concurrent
+		}
 		switch {
 		case !b.asked:
 			l.Unknown = "it is not asked"
@@ -242,7 +246,12 @@ func explainLimits(r *Request, e *Explanation) {
 }
 
 func (l *ExplainedLimit) show(v ratelimit.Preview) {
-	l.Key, l.Plan, l.Requests, l.Remaining, l.Admits, l.Banned = v.Key, v.Plan, v.Requests, v.Remaining, v.Allowed, v.Banned
+	l.Key, l.Plan, l.Remaining, l.Admits, l.Banned = v.Key, v.Plan, v.Remaining, v.Allowed, v.Banned
+	if l.Concurrent > 0 {
+		l.Concurrent = v.Requests
+	} else {
+		l.Requests = v.Requests
+	}
 	l.Closed = v.Closed
 	l.Waits = v.Unsettled && !v.DryRun
 	if v.Burst != v.Requests {

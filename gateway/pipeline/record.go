@@ -13,7 +13,7 @@ import (
 )
 
 // finish does what remains when the response is complete, or a stage has panicked: it
-// settles what no answer has, and makes the record.
+// settles what no answer has, gives back the request's places, and makes the record.
 func (r *Request) finish() {
 	panicked := recover()
 	res := r.echo.Response()
@@ -31,6 +31,7 @@ func (r *Request) finish() {
 	if r.reserved != nil { // no answer has settled it
 		r.settle(0, nil)
 	}
+	r.release()
 	r.observe(res)
 	if panicked != nil {
 		panic(http.ErrAbortHandler) // the listener closes the connection: the client sees that the answer is not whole

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -17,7 +18,8 @@ import (
 //	the cache                 stores the clean answer (see caching.go)
 //	just before the header    settle what the limits reserved, by the status that the client is given
 //	                          purge what a successful unsafe request has made invalid
-//	the end                   the Record, for access log and metrics
+//	the end                   give back the places under limits of requests in flight
+//	                          the Record, for access log and metrics
 //
 // The session is saved first, as a failure makes another answer: a 503, by which the
 // limits settle.
@@ -120,4 +122,18 @@ func (r *Request) settle(status int, h http.Header) {
 	own := r.cause != nil && !errors.Is(r.cause, session.ErrLoginElsewhere)
 	r.reserved.Settle(r, ratelimit.Response{Status: status, Header: h, Own: own})
 	r.reserved = nil
+}
+
+// release gives back the places that the request holds under limits of requests in flight: its response is complete, the
+// WebSocket closed, the client gone, or a stage has panicked.
+func (r *Request) release() {
+	if r.Limits == nil || !r.Limits.Holds() {
+		return
+	}
+	limits := r.Limits
+	if later := r.pipeline.parts.Release; later != nil {
+		later(func() { limits.Release(context.Background()) })
+		return
+	}
+	limits.Release(r)
 }

@@ -72,8 +72,9 @@ type Step struct {
 	Body   string
 	Times  int
 	Over   time.Duration
-	App    *Answer // in place of the file's answers for the upstream
-	Expect []Phase // together as many as Times; empty: anything may happen
+	Lasts  time.Duration // how long the response lasts, for limits of requests in flight
+	App    *Answer       // in place of the file's answers for the upstream
+	Expect []Phase       // together as many as Times; empty: anything may happen
 }
 
 // Phase is an expectation of several requests of a step in a row.

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -64,6 +65,35 @@ type harness struct {
 	jars    map[string]*cookies // by client
 	begun   time.Time
 	record  observe.Record // of the last request
+	lasts   time.Duration  // of its response
+	open    []openResponse
+}
+
+// openResponse is a response that is not complete yet, to limits of requests in flight.
+type openResponse struct {
+	until   time.Time
+	release func()
+}
+
+// setClock moves the clock, and completes the responses that have ended by then.
+func (h *harness) setClock(t time.Time) {
+	h.clock.set(t)
+	h.open = slices.DeleteFunc(h.open, func(o openResponse) bool {
+		if o.until.After(t) {
+			return false
+		}
+		o.release()
+		return true
+	})
+}
+
+// release completes a response, now or when it has lasted as long as its step says.
+func (h *harness) release(release func()) {
+	if h.lasts == 0 {
+		release()
+		return
+	}
+	h.open = append(h.open, openResponse{h.clock.Now().Add(h.lasts), release})
 }
 
 // run runs one test.
@@ -77,6 +107,7 @@ func (f *File) run(ctx context.Context, p *policies.Policy, t *Test) (*Result, e
 		Logger:    slog.New(slog.DiscardHandler),
 		Now:       h.clock.Now,
 		Transport: h.apps.transport,
+		Release:   h.release,
 		Observe:   func(o *observe.Record) { h.record = *o },
 	})
 	if err != nil {
@@ -101,7 +132,7 @@ func (f *File) run(ctx context.Context, p *policies.Policy, t *Test) (*Result, e
 func (h *harness) step(ctx context.Context, s *Step, result *Result) error {
 	begin := h.clock.Now()
 	if s.Method == "" {
-		h.clock.set(begin.Add(s.Wait))
+		h.setClock(begin.Add(s.Wait))
 		return nil
 	}
 	phase, left := -1, 0
@@ -110,7 +141,7 @@ func (h *harness) step(ctx context.Context, s *Step, result *Result) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		h.clock.set(begin.Add(s.offset(i)))
+		h.setClock(begin.Add(s.offset(i)))
 		got := h.send(ctx, s)
 		result.Requests++
 		if len(s.Expect) == 0 {
@@ -138,7 +169,7 @@ func (h *harness) step(ctx context.Context, s *Step, result *Result) error {
 			failed.More++
 		}
 	}
-	h.clock.set(begin.Add(s.Over))
+	h.setClock(begin.Add(s.Over))
 	return nil
 }
 
@@ -183,7 +214,7 @@ func (h *harness) send(ctx context.Context, s *Step) *observed {
 		got.requestHeader.Set("Cookie", line)
 	}
 	h.apps.beginStep(s.App)
-	h.record = observe.Record{}
+	h.record, h.lasts = observe.Record{}, s.Lasts
 	rec := newRecorder()
 	got.truncated = serve(h.gateway, rec, s.request(ctx, got))
 	h.gateway.WaitForFetches()

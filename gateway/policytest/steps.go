@@ -59,6 +59,7 @@ func (d *decoder) step(n *yaml.Node) *Step {
 		"body":    ofRequest("body", func(n *yaml.Node) { s.Body, _ = d.text(n) }),
 		"times":   ofRequest("times", func(n *yaml.Node) { s.Times = d.number(n, 1, maxTimes) }),
 		"over":    ofRequest("over", func(n *yaml.Node) { s.Over = d.duration(n) }),
+		"lasts":   ofRequest("lasts", func(n *yaml.Node) { s.Lasts = d.duration(n) }),
 		"app":     ofRequest("app", func(n *yaml.Node) { a := d.answer(n, false); s.App = &a }),
 		"expect":  ofRequest("expect", func(n *yaml.Node) { expect = n }),
 	})

@@ -65,7 +65,7 @@ func (e *engine) Admit(r *pipeline.Request) bool {
 	if !r.Limits.Allowed() {
 		return false
 	}
-	if r.Limits.NeedsResponse() {
+	if r.Limits.NeedsResponse() || r.Limits.Holds() {
 		e.settleLater(r.Route.Policy, e.record, r.Limits)
 	}
 	return true

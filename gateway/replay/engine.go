@@ -26,6 +26,7 @@ type engine struct {
 	routes   []*pipeline.Route
 	byName   map[string]*policies.Route
 	cache    *cacheEstimator // nil where no route has a cache
+	untimed  bool            // a record does not say how long its request took
 	headers  bool            // a route or limit of the policy depends on a request header
 
 	now     int64 // microseconds; the counters' clock
@@ -37,7 +38,7 @@ type engine struct {
 	verdict *verdict         // on the current request
 }
 
-// settlement is a response by which limits will settle a reservation once it is complete.
+// settlement is a response by which limits will settle a reservation, and give back a place of a request in flight, once it is complete.
 type settlement struct {
 	result   *ratelimit.Result
 	response ratelimit.Response
@@ -119,6 +120,7 @@ func (e *engine) close() { e.counters.Close() }
 // decide runs a request through the pipeline, which counts it against its limits.
 func (e *engine) decide(r *logs.Record) verdict {
 	e.now = max(e.now, r.At)
+	e.untimed = e.untimed || r.Took == 0
 	e.settleUntil(e.now + resolution)
 
 	v := verdict{route: -1, limit: -1, dryRun: -1}
@@ -250,4 +252,7 @@ func (e *engine) settleNext() bool {
 	return true
 }
 
-func (e *engine) settle(s settlement) { s.result.Settle(context.Background(), s.response) }
+func (e *engine) settle(s settlement) {
+	s.result.Settle(context.Background(), s.response)
+	s.result.Release(context.Background())
+}

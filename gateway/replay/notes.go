@@ -26,8 +26,19 @@ func (rp *replayer) notes() []string {
 				l.Name, l.Late, duration(l.WorstLate)))
 		}
 	}
-	if coarse && slices.ContainsFunc(e.limits, func(name string) bool { return e.policy.Limits[name].Window.Seconds() < 10 }) {
+	if coarse && slices.ContainsFunc(e.limits, func(name string) bool {
+		l := e.policy.Limits[name]
+		return l.Concurrent == 0 && l.Window.Seconds() < 10
+	}) {
 		n = append(n, "The log's times are whole seconds: what limits with windows of a few seconds would do is less certain than the rest.")
+	}
+	if slices.ContainsFunc(e.limits, func(name string) bool { return e.policy.Limits[name].Concurrent > 0 }) {
+		switch {
+		case e.untimed:
+			n = append(n, "The log does not tell how long each request took: limits of requests in flight (concurrent) took those for over at once, and denied too few.")
+		case coarse:
+			n = append(n, "The log's times are whole seconds: how many requests were in flight at once (concurrent) is less certain than the rest.")
+		}
 	}
 	if coarse && rp.options.Host == "" && slices.ContainsFunc(e.routes, func(r *pipeline.Route) bool { return len(r.Policy.Host) > 0 }) {
 		n = append(n, "The log does not tell the host, and routes for certain hosts therefore matched nothing. Name it with --host.")

@@ -32,6 +32,18 @@ limits: {l: {algorithm: fixed_window, requests: 1, window: 1m, count: [401]}}
 routes: [{path: /*, upstream: shop, limits: l}]`,
 			lines:  []string{own(0, "GET", "/", 403, `,"error":"cross-site"`), own(s, "GET", "/", 401, `,"error":"no key"`), own(2*s, "GET", "/", 401, `,"error":"no key"`)},
 			denied: map[string]int64{"l": 1}},
+		{name: "a request in flight holds its place for as long as it took", policy: `
+limits: {l: {concurrent: 2}}
+routes: [{path: /*, upstream: shop, limits: l}]`,
+			lines: []string{own(0, "GET", "/", 200, `,"duration_ms":5000`+byApp), own(s, "GET", "/", 200, `,"duration_ms":1500`+byApp), own(2*s, "GET", "/", 200, byApp),
+				own(3*s, "GET", "/", 200, byApp), own(4*s, "GET", "/", 200, byApp)},
+			denied: map[string]int64{"l": 1}},
+		{name: "users have numbers of their own, and the plan that the log names", policy: `
+limits: {l: {algorithm: fixed_window, requests: 1, window: 1m, plans: {user: 2, gold: 3}}}
+routes: [{path: /*, upstream: shop, limits: l, session: optional}]`,
+			lines: []string{own(0, "GET", "/", 200, byApp), own(s, "GET", "/", 200, byApp), own(2*s, "GET", "/", 200, byApp+session), own(3*s, "GET", "/", 200, byApp+session), own(4*s, "GET", "/", 200, byApp+session),
+				own(5*s, "GET", "/", 200, byApp+session+`,"plan":"gold"`), own(6*s, "GET", "/", 200, byApp+session+`,"plan":"gold"`), own(7*s, "GET", "/", 200, byApp+session+`,"plan":"gold"`)},
+			denied: map[string]int64{"l": 2}},
 		{name: "limits of defaults hold where no route fits", policy: `
 limits: {l: {algorithm: fixed_window, requests: 2, window: 1m, key: [ip, route]}}
 defaults: {limits: l}

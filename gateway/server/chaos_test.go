@@ -23,6 +23,7 @@ caches: {products: {ttl: 60s, tags: [products]}}
 limits:
   per-ip: {algorithm: fixed_window, requests: 1000000, window: 1h}
   per-user: {algorithm: fixed_window, key: user, requests: 50, window: 1h}
+  at-once: {key: user, concurrent: 1000}
   per-route: {algorithm: token_bucket, key: route, requests: 80, window: 24h}
   strict: {algorithm: fixed_window, requests: 1000000, window: 1h, on_redis_error: closed}
 defaults: {upstream: shop, limits: per-ip}
@@ -30,7 +31,7 @@ routes:
   - {path: /login, methods: [POST], session: login}
   - {path: /private/*, session: required}
   - {path: /mine/*, session: required, limits: per-user}
-  - {path: /counted/*, session: optional, limits: [per-user, per-route]}
+  - {path: /counted/*, session: optional, limits: [per-user, per-route, at-once]}
   - {path: /strict/*, limits: strict}
   - {path: /top/*, cache: products, session: optional}
   - {path: /edit, purge: products}

@@ -50,6 +50,9 @@ type Options struct {
 	// BodyGrace is how long a client may be silent within a request's body.
 	// Zero means the listener's default, ten seconds.
 	BodyGrace time.Duration
+	// Release is handed what gives back a request's places under limits of requests in
+	// flight, when its response is complete. Nil: it is done at once.
+	Release func(release func())
 	// Observe is told of each request when its answer is complete, in the
 	// goroutine that called ServeHTTP. Nil tells nothing.
 	Observe func(*observe.Record)

@@ -14,7 +14,8 @@ import (
 )
 
 // Decoder turns YAML nodes into plain Go types, by their tags: `yaml` names a field's key,
-// `config` has [Options], and `required` says how to mend that the key is missing.
+// `config` has [Options], and `required` says how to mend that the key is missing,
+// and `unless` names the key that may be there in its place.
 // A type with SetDefaults() has its defaults before what the file says replaces them; one
 // with Values() is one of these words; one with UnmarshalText reads its own scalars.
 //
@@ -185,7 +186,7 @@ func (d *Decoder) structure(n *yaml.Node, v reflect.Value, path string, at Posit
 // there with nothing behind it was reported by structure.
 func (d *Decoder) required(t reflect.Type, path string) {
 	for _, f := range d.keysOf(t).fields {
-		if f.Required != "" && !d.Source.Has(problem.Key(path, f.Name)) {
+		if f.Required != "" && !d.Source.Has(problem.Key(path, f.Name)) && (f.Unless == "" || !d.Source.Has(problem.Key(path, f.Unless))) {
 			d.missing(f, path, d.Source.KeyAt(path))
 		}
 	}

@@ -68,6 +68,7 @@ type Field struct {
 	Type  reflect.Type
 	Options
 	Required string // how to mend it where it is missing; "" where it need not be there
+	Unless   string // the key that may be there in its place; "" for none
 }
 
 // Fields lists the fields of a struct type that have keys, embedded ones included, in their order.
@@ -78,7 +79,7 @@ func Fields(t reflect.Type) []Field {
 		if name == "" || name == "-" || !f.IsExported() {
 			continue
 		}
-		list = append(list, Field{name, f.Index, f.Type, parseOptions(f.Tag), f.Tag.Get("required")})
+		list = append(list, Field{name, f.Index, f.Type, parseOptions(f.Tag), f.Tag.Get("required"), f.Tag.Get("unless")})
 	}
 	return list
 }

@@ -15,6 +15,7 @@ var algorithms = [...]algorithm{
 	{word: SlidingWindow, counting: by[slidingWindow]{}},
 	{word: SlidingLog, counting: by[slidingLog]{}, maxRequests: MaxLogged, bytesPerRequest: 16},
 	{word: TokenBucket, counting: by[tokenBucket]{}, bursts: true},
+	{word: concurrent, counting: by[inFlight]{}, leases: true},
 }
 
 // algorithm is a line of the table.
@@ -31,6 +32,9 @@ type algorithm struct {
 	bytesPerRequest int64
 	// bursts says that the algorithm heeds Limit.Burst.
 	bursts bool
+	// leases says that each request holds a lease until its response is complete. Such a
+	// limit has Limit.Concurrent, and no Limit.Algorithm.
+	leases bool
 }
 
 // Algorithm is how a limit counts.
@@ -38,9 +42,11 @@ type Algorithm string
 
 // Values lists the algorithms.
 func (Algorithm) Values() []string {
-	words := make([]string, len(algorithms))
+	var words []string
 	for i := range algorithms {
-		words[i] = string(algorithms[i].word)
+		if !algorithms[i].leases {
+			words = append(words, string(algorithms[i].word))
+		}
 	}
 	return words
 }

@@ -51,6 +51,7 @@ type Counters struct {
 	memory                     *memory // the counters, or while Redis is away the local ones
 	redis                      *redisCounters
 	denied                     *denyCache
+	leases                     *leases
 	bans                       *bans
 	top                        *topDenied
 	lines                      *lines
@@ -108,6 +109,10 @@ func NewCounters(o CountersOptions) (*Counters, error) {
 	c.bans = newBans(c, o.DenyCacheBytes, banDropped)
 	if o.Redis != nil {
 		c.redis = newRedisCounters(o.Redis)
+	}
+	c.leases = newLeases(c.redis)
+	c.memory.leases = c.leases
+	if o.Redis != nil {
 		c.listener = listen(c)
 		o.Redis.OnChange(func(available bool) {
 			if available { // the breaker has closed; dropLocal asks whether Redis has failed since
@@ -142,6 +147,7 @@ func (c *Counters) Memory() (used, limit int64) {
 func (c *Counters) Close() {
 	c.lines.close()
 	c.bans.close()
+	c.leases.close()
 	if c.listener != nil {
 		c.listener.close()
 	}

@@ -54,6 +54,9 @@ const bansPart = " bans"
 
 // find decides an item if the deny cache has a denial for it at now.
 func (c *denyCache) find(it *item, now int64) bool {
+	if it.leased() {
+		return false
+	}
 	var d denial
 	found := false
 	if it.limit.bans() {
@@ -80,6 +83,9 @@ func (c *denyCache) find(it *item, now int64) bool {
 
 // remember stores an item's denial, for hold at most.
 func (c *denyCache) remember(it *item, now int64, hold time.Duration, version uint64) {
+	if it.leased() { // a request in flight may end at any moment
+		return
+	}
 	d := denial{
 		of:      it.variant.denials,
 		retryAt: now + it.RetryAfter.Microseconds(),

@@ -28,13 +28,16 @@
 //     that is allowed.
 //  5. [Result.Settle] settles limits that count by the response ([Count]) once the
 //     response is known.
+//  6. [Result.Release] gives back the place that a request holds under a limit of
+//     requests in flight ([Limit.Concurrent]), once its response is complete.
 //
 // A server that sends the session and the limits in one round trip checks before it
 // knows the user, by the user that the cookie stood for last. If that was wrong,
 // [Result.Refund] undoes the check, and it is made again.
 //
 // The algorithms are pure functions of state, limit, time and cost, one to a file:
-// fixed_window.go, sliding_window.go, sliding_log.go, token_bucket.go. The Lua files
+// fixed_window.go, sliding_window.go, sliding_log.go, token_bucket.go, and concurrent.go
+// for requests in flight. The Lua files
 // of the same names mirror them function by function, and algorithms.go lists them.
 //
 // # What is promised
@@ -55,6 +58,11 @@
 //   - Every key in Redis expires. Memory in this process is bounded in bytes: under a
 //     flood of keys it drops counters, which errs towards admitting. Each limit has a
 //     share of its own, within which counters that are near their limit go last.
+//   - Requests in flight are counted exactly over all instances: each holds a lease in
+//     Redis, which its instance renews (leases.go). Those of an instance that was killed
+//     are free after 8 seconds. A Redis that has lost its memory has them back within
+//     some 3 seconds; an instance that stands still for 8 seconds loses its places until
+//     it goes on.
 //   - The deny cache holds no denial longer than it would last by itself. An edited
 //     limit starts clean. An operator's reset takes effect in this instance at once
 //     and in the others within a second.

@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"log/slog"
 	"net/netip"
+	"time"
 )
 
 // SetRedisClock replaces Redis' clock by the test's, in microseconds.
@@ -57,3 +58,22 @@ func (c *Counters) DenialBytes() (denied, bans int64) {
 
 // MaxInLine is how many requests may wait for one counter.
 const MaxInLine = maxInLine
+
+// RenewLeases renews the leases of requests in flight, however young they are.
+func (c *Counters) RenewLeases() { c.leases.renew(c.leases.due(time.Now().Add(time.Hour)), nil) }
+
+// LeaseFor is how long a lease lasts unless it is renewed.
+const LeaseFor = leaseFor
+
+// LeasesHeld returns how many leases this process holds.
+func (c *Counters) LeasesHeld() (n int) {
+	for i := range c.leases.shards {
+		s := &c.leases.shards[i]
+		s.mu.Lock()
+		for _, h := range s.held {
+			n += len(h.ids)
+		}
+		s.mu.Unlock()
+	}
+	return n
+}

@@ -35,19 +35,24 @@ type fieldItem struct {
 	policy string // "per-ip";q=100;w=60
 	name   string // "per-ip"
 	dryRun bool
+	noTime bool // requests in flight: no window, and no time at which one ends
 }
 
 func newFieldItem(l Limit, q quota) fieldItem {
 	policy := httpsfv.NewItem(l.Name)
 	policy.Params.Add("q", q.requests)
-	policy.Params.Add("w", Seconds(l.Window))
+	if l.Concurrent > 0 {
+		policy.Params.Add("qu", "concurrent-requests")
+	} else {
+		policy.Params.Add("w", Seconds(l.Window))
+	}
 	if q.requests > 0 && q.burst > 0 && q.burst != q.requests {
 		policy.Params.Add("burst", q.burst)
 	}
 	if l.DryRun {
 		policy.Params.Add("dry-run", true)
 	}
-	return fieldItem{policy: mustMarshal(policy), name: mustMarshal(httpsfv.NewItem(l.Name)), dryRun: l.DryRun}
+	return fieldItem{policy: mustMarshal(policy), name: mustMarshal(httpsfv.NewItem(l.Name)), dryRun: l.DryRun, noTime: l.Concurrent > 0}
 }
 
 // mustMarshal serialises what Validate has let through: a short ASCII name and
@@ -65,7 +70,7 @@ func (f fieldItem) appendTo(b []byte, d *Decision) []byte {
 	b = append(b, f.name...)
 	b = append(b, ";r="...)
 	b = strconv.AppendInt(b, d.Remaining, 10)
-	if !d.Closed { // which never ends
+	if !d.Closed && !f.noTime { // the first never ends, the second at any moment
 		b = append(b, ";t="...)
 		b = strconv.AppendInt(b, Seconds(max(d.Reset, d.RetryAfter)), 10)
 	}
@@ -149,7 +154,7 @@ func (r *Result) writeLegacy(h http.Header) {
 	var tightest *item
 	for i := range r.items {
 		it := &r.items[i]
-		if it.decided && !it.limit.DryRun && (tightest == nil || it.vetoes() && !tightest.vetoes() ||
+		if it.decided && !it.leased() && !it.limit.DryRun && (tightest == nil || it.vetoes() && !tightest.vetoes() ||
 			it.vetoes() == tightest.vetoes() && it.Remaining < tightest.Remaining) {
 			tightest = it
 		}

@@ -46,7 +46,7 @@ func bind(l Limit) (*bound, error) {
 	l.Key = slices.Clone(l.Key)
 	l.Allow = slices.Clone(l.Allow)
 	b := &bound{Limit: l, plans: make(map[string]*variant, len(l.Plans))}
-	b.base = l.variant(l.Requests)
+	b.base = l.variant(l.size())
 	b.base.close(l.Name, "")
 	for plan, requests := range l.Plans {
 		v := l.variant(requests)
@@ -87,7 +87,7 @@ func bindAll(limits []Limit) ([]*bound, error) {
 
 func (l Limit) variant(requests int64) variant {
 	q := l.quota(requests)
-	counts := l.Algorithm.line().forRequests(requests)
+	counts := l.line().forRequests(requests)
 	flags := ""
 	if l.DryRun {
 		flags += "d"
@@ -193,6 +193,9 @@ type item struct {
 	status  status
 	source  Source
 
+	lease uint64 // the ID of the request's lease, where the limit has leases
+	held  bool   // the request holds it
+
 	charged           bool  // its cost was consumed
 	back              bool  // settle: give it back
 	mark, pendingMark int64 // where settle finds it
@@ -201,6 +204,9 @@ type item struct {
 // banKey is where the key's ban lives: it belongs to the limit's name and the key, so that
 // a limit that is edited frees no banned client.
 func (it *item) banKey() counterKey { return counterKey{it.variant.bans, it.key.digest} }
+
+// leased reports whether the limit counts requests in flight, by their leases.
+func (it *item) leased() bool { return it.variant.algorithm.leases }
 
 // settles reports whether the request counts only by its response.
 func (it *item) settles() bool { return !it.limit.Count.All() }

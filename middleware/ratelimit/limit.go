@@ -22,6 +22,8 @@ const (
 	MaxRequests = 1_000_000_000
 	// MaxLogged bounds Requests of a [SlidingLog], which remembers each request.
 	MaxLogged = 50_000
+	// MaxConcurrent bounds Concurrent, and the plans of such a limit.
+	MaxConcurrent = 100_000
 	// MaxLimits is how many limits one [Limiter] may hold.
 	MaxLimits = 32
 )
@@ -48,10 +50,15 @@ type Limit struct {
 	// Default ip. Hazard: a key that only the client chooses (a header, a cookie, a query) is no limit, as it may choose a new one each time.
 	Key []KeyPart `yaml:"key"`
 	// How many requests are admitted per window. 0 admits none, but for allow and for plans with a number: 403 with the reason,
-	// no Retry-After, and no ban. Required.
-	Requests int64 `yaml:"requests" config:"loosens" required:"say how many requests a window admits"`
-	// The window, from 1s to 366d: for token_bucket, the time in which requests tokens return. Required.
-	Window time.Duration `yaml:"window" config:"tightens" required:"say how long a window is, like 1m"`
+	// no Retry-After, and no ban. Required without concurrent.
+	Requests int64 `yaml:"requests" config:"loosens" required:"say how many requests a window admits" unless:"concurrent"`
+	// The window, from 1s to 366d: for token_bucket, the time in which requests tokens return. Required without concurrent.
+	Window time.Duration `yaml:"window" config:"tightens" required:"say how long a window is, like 1m" unless:"concurrent"`
+	// How many requests may be in flight at once, instead of requests and window: each holds a place from its admission until
+	// its response is complete, the WebSocket closed or the client gone. The places of an instance that was killed are free after
+	// 8 seconds. A denial has Retry-After: 1 and is never remembered. plans are then numbers of places; algorithm, burst, cost, count and ban
+	// mean nothing here. Editing the number frees no place. Default: none.
+	Concurrent int64 `yaml:"concurrent" config:"loosens"`
 	// For token_bucket: how many tokens the bucket holds. Default: as many as requests.
 	Burst int64 `yaml:"burst" config:"loosens"`
 	// Requests per window for who is on these plans, instead of requests; a token_bucket holds more or less in
@@ -190,9 +197,28 @@ func (q quota) capacity() int64 {
 	return q.requests
 }
 
+// line is the line of the table of algorithms that the limit counts by, nil where there is none.
+func (l Limit) line() *algorithm {
+	if l.Concurrent > 0 {
+		return concurrent.line()
+	}
+	return l.Algorithm.line()
+}
+
+// size is what a plan's number stands in the place of.
+func (l Limit) size() int64 {
+	if l.Concurrent > 0 {
+		return l.Concurrent
+	}
+	return l.Requests
+}
+
 // quota is the limit's at a number of requests: its own, or a plan's, in proportion to
 // which a bucket's size is.
 func (l Limit) quota(requests int64) quota {
+	if l.Concurrent > 0 {
+		return quota{requests: requests, window: leaseFor.Microseconds()}
+	}
 	q := quota{requests: requests, window: l.Window.Microseconds()}
 	if l.Algorithm != TokenBucket {
 		return q
@@ -213,7 +239,9 @@ func (l Limit) quota(requests int64) quota {
 // every counter's key, so that an edited limit starts clean.
 func (l Limit) identity(q quota) uint64 {
 	text := fmt.Sprintf("%s|%s|%d|%d|%d", l.Name, l.Algorithm, q.requests, q.window, q.burst)
-	if a := l.Algorithm.line(); a.forRequests(q.requests) != a {
+	if l.Concurrent > 0 { // requests in flight are the same ones, however many there may be
+		text = fmt.Sprintf("%s|%s", l.Name, concurrent)
+	} else if a := l.line(); a.forRequests(q.requests) != a {
 		text += "|" + string(a.forRequests(q.requests).word) // instances of before kept such a counter in a's format
 	}
 	for _, p := range l.Key {

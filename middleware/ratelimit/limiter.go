@@ -143,6 +143,7 @@ func (l *Limiter) Check(ctx context.Context, r *Request, batch *store.Batch) *Re
 		l.wait(ctx, res, batch)
 	}
 	l.conclude(res, r)
+	res.hold()
 	return res
 }
 
@@ -156,6 +157,9 @@ func (l *Limiter) gather(res *Result, r *Request, early bool) bool {
 		}
 		it := item{limit: b, variant: b.sizeFor(plans[:]...), asks: true}
 		it.key.limit = it.variant.id
+		if it.leased() {
+			it.lease = l.counters.leases.next()
+		}
 		known := false
 		if b.sameKeyAs < i {
 			for j := range res.items {

@@ -28,6 +28,7 @@ type memory struct {
 	seed     uint64       // secret, so that no client can choose the shard that its keys fill
 	maxBytes atomic.Int64 // per shard
 	drops    *drops
+	leases   *leases // what requests in flight are counted by
 }
 
 const (
@@ -116,7 +117,7 @@ func (m *memory) decide(items []item, now int64, peek bool) {
 		if !it.asks {
 			continue
 		}
-		counter := m.shard(it.key).at(it.key)
+		counter := m.counter(it)
 		v := &views[i]
 		it.pure.view(v, &counter.state, now)
 		switch {
@@ -151,6 +152,14 @@ func (m *memory) decide(items []item, now int64, peek bool) {
 	}
 }
 
+// counter returns what an item is counted by, to be read.
+func (m *memory) counter(it *item) *storedCounter {
+	if !it.leased() {
+		return m.shard(it.key).at(it.key)
+	}
+	return &storedCounter{state: state{words: [3]int64{m.leases.count(it.key)}}}
+}
+
 // settle ends reservations, and gives back those that do not count.
 func (m *memory) settle(items []item, now int64) {
 	locked := m.lock(items)
@@ -158,6 +167,10 @@ func (m *memory) settle(items []item, now int64) {
 	for i := range items {
 		it := &items[i]
 		if !it.charged {
+			continue
+		}
+		if it.leased() {
+			m.leases.remove(it.key, it.lease)
 			continue
 		}
 		e := m.shard(it.key).Find(it.key)
@@ -272,6 +285,10 @@ func rankScale(capacity int64) int64 { return (rankDenied - 1) << rankShift / ma
 
 // save stores an admitted item's counter, and returns the mark of its reservation.
 func (m *memory) save(it *item, v *view, now int64) (pendingMark int64) {
+	if it.leased() {
+		m.leases.add(it) // the shard's lock makes count and add one step
+		return 0
+	}
 	s := m.shard(it.key)
 	e := s.Add(it.limit.Name, it.key)
 	counter := &e.Value

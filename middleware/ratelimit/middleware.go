@@ -51,7 +51,8 @@ func Middleware(o Options) echo.MiddlewareFunc {
 }
 
 // Middleware checks each request, denies those that are over a limit, and
-// settles the others by their response.
+// settles the others by their response. Those under a limit of requests in flight hold their
+// place until the next handler returns.
 func (l *Limiter) Middleware(o MiddlewareOptions) echo.MiddlewareFunc {
 	o = o.withDefaults()
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
@@ -67,6 +68,9 @@ func (l *Limiter) Middleware(o MiddlewareOptions) echo.MiddlewareFunc {
 			// Written last: fields of these names that the app sets stay, and it does
 			// not see ours.
 			c.Response().Before(func() { res.WriteHeaders(c.Response().Header()) })
+			if res.Holds() {
+				defer res.Release(c.Request().Context())
+			}
 			if !res.NeedsResponse() {
 				return next(c)
 			}

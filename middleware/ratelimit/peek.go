@@ -13,7 +13,7 @@ type Preview struct {
 	Key []string
 	// Plan is the plan that the numbers are for; empty: the limit's own numbers.
 	Plan string
-	// Requests per window, and the size of the bucket; Burst is 0 where the algorithm has
+	// Requests per window or at once, and the size of the bucket; Burst is 0 where the algorithm has
 	// no bucket.
 	Requests, Burst int64
 }

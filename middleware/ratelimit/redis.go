@@ -24,6 +24,8 @@ type redisCounters struct {
 	scripts *scripts
 	prefix  string // of every counter's key
 	cluster bool
+	// leaseText is a lease's ID as Redis has it.
+	leaseText func(id uint64) string
 	// clock replaces Redis' own in tests; nil otherwise.
 	clock func() int64
 }
@@ -157,6 +159,9 @@ func (rc *redisCounters) checkCall(items []item, members uint64, peek bool) *sto
 		it := &items[i]
 		keys = rc.appendKeys(keys, it, it.limit.bans())
 		args = append(args, it.args...)
+		if it.leased() && !peek {
+			args[len(args)-1] = it.args[5].(string) + rc.leaseText(it.lease)
+		}
 		all |= it.needs
 	}
 	return rc.scripts.checkFor(all).Call(keys, args...)
@@ -178,6 +183,9 @@ func (rc *redisCounters) settleCall(items []item, members uint64) *store.Call {
 		}
 		if it.back {
 			flags += "g"
+		}
+		if it.leased() {
+			flags += rc.leaseText(it.lease)
 		}
 		args = append(append(args, it.args[:5]...), flags, it.mark, it.pendingMark)
 		all |= it.needs

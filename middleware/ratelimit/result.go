@@ -17,6 +17,7 @@ type Result struct {
 	closed      bool          // a limit of zero requests denies it
 	denying     int           // how many limits deny the request
 	first       *item         // of those, in the order of Options.Limits
+	holding     bool          // a lease
 	retryAfter  time.Duration // after which all of them would admit it
 	waited      time.Duration // for reservations to be settled
 	field       [1]string     // RateLimit's value: an http.Header wants a slice
@@ -153,6 +154,7 @@ func (r *Result) Refund(ctx context.Context) {
 		it.back = it.charged
 		pending = pending || it.charged
 	}
+	r.forgetLeases()
 	if pending {
 		r.settle(ctx)
 	}

@@ -40,10 +40,12 @@ func needsOf(a *algorithm, count Count) (n needs) {
 // limit of the request has saves it a third of the work.
 type scripts struct {
 	check, settle [allNeeds]atomic.Pointer[store.Script]
-	ban           *store.Script
+	ban, renew    *store.Script
 }
 
-func newScripts() *scripts { return &scripts{ban: store.NewScript(source("ban"))} }
+func newScripts() *scripts {
+	return &scripts{ban: store.NewScript(source("ban")), renew: store.NewScript(source("common", "renew"))}
+}
 
 // checkFor returns lua/check.lua with what it needs.
 func (s *scripts) checkFor(n needs) *store.Script { return assembled(&s.check[n], n, "check") }

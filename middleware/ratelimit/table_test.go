@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/headgate/headgate/middleware/ratelimit"
 )
 
 // TestEachAlgorithmIsOneGoFileOneLuaFileAndOneLine holds the comment of algorithms.go
@@ -22,7 +24,7 @@ func TestEachAlgorithmIsOneGoFileOneLuaFileAndOneLine(t *testing.T) {
 		"at": "look", "fits": "fits", "admit": "admit", "admits": "admits", "left": "left",
 		"giveBack": "give_back", "expires": "store",
 	}
-	for _, a := range algorithms {
+	for _, a := range append([]ratelimit.Algorithm{"concurrent"}, algorithms...) {
 		word := string(a)
 		code, lua := read(word+".go"), read("lua/"+word+".lua")
 		read(word + "_test.go")

@@ -32,7 +32,11 @@ func (l *Limit) Validate() []problem.Problem {
 	}
 	problem.Word(&ps, "algorithm", l.Algorithm)
 	problem.Word(&ps, "on_redis_error", l.OnRedisError)
-	l.validateNumbers(&ps)
+	if l.Concurrent != 0 {
+		l.validateConcurrent(&ps)
+	} else {
+		l.validateNumbers(&ps)
+	}
 	l.validateKey(&ps)
 	l.validateCount(&ps)
 	if l.Ban != (Ban{}) {
@@ -66,6 +70,25 @@ func (l *Limit) validateNumbers(ps *problem.List) {
 		return
 	}
 	l.validateSizes(ps)
+}
+
+// validateConcurrent checks a limit of requests in flight, to which nothing else means anything that says how requests are counted.
+func (l *Limit) validateConcurrent(ps *problem.List) {
+	problem.Between(ps, "concurrent", l.Concurrent, 1, MaxConcurrent)
+	for _, meaningless := range []struct {
+		path string
+		set  bool
+	}{
+		{"requests", l.Requests != 0}, {"window", l.Window != 0}, {"burst", l.Burst != 0}, {"cost", l.Cost != 1},
+		{"algorithm", l.Algorithm != SlidingWindow}, {"count", !l.Count.All()}, {"ban", l.Ban != Ban{}},
+	} {
+		if meaningless.set {
+			ps.Add(meaningless.path, "remove it, or write requests and window instead of concurrent", "%s means nothing to a limit of requests in flight", meaningless.path)
+		}
+	}
+	for _, plan := range slices.Sorted(maps.Keys(l.Plans)) {
+		problem.Between(ps, problem.Key("plans", plan), l.Plans[plan], 0, MaxConcurrent)
+	}
 }
 
 // validateSizes checks what depends on the number of requests, the limit's own and those of plans.

@@ -2,7 +2,8 @@
 --   KEYS  per limit: its counter; with flag s also its :pending, with flag b also its :ban
 --   ARGV  the time or ""; "take" or "peek"; then per limit:
 --         algorithm, requests, window, burst, cost, flags
---         flags: d dry run, s settled by the response, b has a ban
+--         flags: d dry run, s settled by the response, b has a ban; behind them the ID of
+--         the request's lease, digits and a dot, where the algorithm has leases
 --   reply 1 if all admit, else 0; then per limit:
 --         status (0 denied, 1 admitted, 2 denied, but for unsettled requests, 3 banned), remaining,
 --         microseconds until the reset, until admitted, mark, mark of the pending
@@ -20,6 +21,7 @@ for a = 3, #ARGV, 6 do
   }
   local flags, dry, ban = ARGV[a + 5], false, 0
   if flags ~= '' then
+    l.lease = string.match(flags, '%d+%.%d+')
     dry = string.find(flags, 'd', 1, true)
     if string.find(flags, 's', 1, true) then
       key = key + 1

@@ -1,7 +1,7 @@
 -- Ends reservations, and gives back those that do not count.
 --   KEYS  per reservation: its counter; with flag s also its :pending
 --   ARGV  the time or ""; then per reservation: algorithm, requests, window, burst,
---         cost, flags (s as in check.lua, g give back), mark, mark of the pending
+--         cost, flags (s and a lease's ID as in check.lua, g give back), mark, mark of the pending
 
 local key = 1
 for a = 2, #ARGV, 8 do
@@ -12,6 +12,7 @@ for a = 2, #ARGV, 8 do
     window = tonumber(ARGV[a + 2]),
     burst = tonumber(ARGV[a + 3]),
     cost = tonumber(ARGV[a + 4]),
+    lease = string.match(flags, '%d+%.%d+'),
   }
   if string.find(flags, 'g', 1, true) then
     is.look(l)

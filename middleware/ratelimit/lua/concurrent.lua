@@ -1,0 +1,31 @@
+-- The twin of concurrent.go: a sorted set of leases, by the instant at which they end.
+local concurrent = {}
+algorithms.concurrent = concurrent
+
+local function instant(us) return string.format('%.0f', us) end
+
+function concurrent.look(l)
+  l.n = redis.call('ZCOUNT', l.key, '(' .. instant(now), '+inf')
+end
+
+function concurrent.fits(l, cost) return l.n + cost <= l.requests end
+
+function concurrent.admit(l)
+  l.n = l.n + l.cost
+  return 0
+end
+
+function concurrent.admits() return now + 1000000 end
+
+function concurrent.left(l) return math.max(0, l.requests - l.n), now end
+
+function concurrent.give_back(l)
+  redis.call('ZREM', l.key, l.lease)
+  return false
+end
+
+function concurrent.store(l)
+  redis.call('ZREMRANGEBYSCORE', l.key, '-inf', instant(now))
+  redis.call('ZADD', l.key, instant(now + l.window), l.lease)
+  redis.call('PEXPIRE', l.key, expiry(now + l.window))
+end
