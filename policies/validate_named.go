@@ -132,8 +132,11 @@ func (c *checker) session() {
 		c.localPath("session.login_path", s.LoginPath)
 	}
 	for i, origin := range s.CSRF.TrustedOrigins {
+		if origin == "*" {
+			continue // which has been reported
+		}
 		var ps problem.List
-		validateOrigin(&ps, problem.Item("csrf.trusted_origins", i), origin, false)
+		validateOrigin(&ps, problem.Item("csrf.trusted_origins", i), origin, true)
 		c.problems("session", ps)
 	}
 }
@@ -152,6 +155,9 @@ func validateOrigin(ps *problem.List, path, origin string, wildcard bool) {
 	case !ok:
 		ps.Add(path, mend, "%s is not an origin", quote(origin))
 	case normal != plain:
+		if plain != origin {
+			normal = strings.Replace(normal, "://", "://*.", 1)
+		}
 		ps.Add(path, "write "+quote(normal)+", as browsers send it", "no browser sends the origin %s", quote(origin))
 	}
 }

@@ -15,20 +15,12 @@ import (
 type cors struct {
 	any         bool
 	origins     map[string]bool
-	wildcards   []wildcardOrigin
+	wildcards   []httpx.WildcardOrigin
 	methods     string
 	headers     string
 	expose      string
 	credentials bool
 	maxAge      string
-}
-
-// wildcardOrigin is an origin such as https://*.example.com.
-type wildcardOrigin struct{ prefix, suffix string }
-
-func (w wildcardOrigin) matches(origin string) bool {
-	return len(origin) > len(w.prefix)+len(w.suffix) &&
-		strings.HasPrefix(origin, w.prefix) && strings.HasSuffix(origin, w.suffix)
 }
 
 func newCORS(p *policies.CORS) *cors {
@@ -41,12 +33,12 @@ func newCORS(p *policies.CORS) *cors {
 		maxAge:      strconv.FormatInt(int64(p.MaxAge/time.Second), 10),
 	}
 	for _, o := range p.AllowOrigins {
-		before, after, wild := strings.Cut(o, "*")
+		w, wild := httpx.ParseWildcardOrigin(o)
 		switch {
 		case o == "*":
 			cs.any = true
 		case wild:
-			cs.wildcards = append(cs.wildcards, wildcardOrigin{before, after})
+			cs.wildcards = append(cs.wildcards, w)
 		default:
 			cs.origins[o] = true
 		}
@@ -59,7 +51,7 @@ func (cs *cors) allows(origin string) bool {
 		return true
 	}
 	for _, w := range cs.wildcards {
-		if w.matches(origin) {
+		if w.Matches(origin) {
 			return true
 		}
 	}

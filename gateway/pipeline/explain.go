@@ -213,6 +213,9 @@ func explainSession(r *Request, e *Explanation) {
 		e.Session = "required: without a user's session, browsers get 303 to " + login + ", others 401"
 	case session.Login:
 		e.Session = "login: the app may log a user in"
+		if most := r.pipeline.policy.Session.Remember; most > 0 {
+			e.Session += ", for up to " + policies.FormatDuration(most) + " by Headgate-Login-Lifetime"
+		}
 	case session.Logout:
 		e.Session = "logout: the session ends, whatever the app answers"
 	}

@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/headgate/headgate/gateway/pipeline"
@@ -88,6 +89,19 @@ routes: [{name: api, path: /, upstream: shop, limits: [even, drip]}]
 			if got := [3]int64{l.Requests, l.Burst, l.Remaining}; got != tt.want[i] {
 				t.Errorf("key %q, %s: %v, not %v", tt.key, l.Name, got, tt.want[i])
 			}
+		}
+	}
+}
+
+func TestExplainSaysHowLongALoginMayLast(t *testing.T) {
+	t.Parallel()
+	for more, want := range map[string]string{
+		"":                         "login: the app may log a user in",
+		"session: {remember: 30d}": "login: the app may log a user in, for up to 30d by Headgate-Login-Lifetime",
+	} {
+		g := start(t, more+"\nupstreams: {shop: {servers: [\"http://127.0.0.1:1\"]}}\nroutes: [{path: /*, session: login, upstream: shop}]\n")
+		if a := g.admin("GET", "/explain?method=POST&url=http://shop.example/login&ip=192.0.2.7"); !strings.Contains(a.text, `"`+want+`"`) {
+			t.Errorf("%d %s", a.StatusCode, a.text)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package session
 import (
 	"fmt"
 	"net/http"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -14,7 +15,12 @@ type Actions struct {
 	Merge  map[string]any // JSON merge patch, numbers as json.Number; nil: none
 	Renew  bool           // new ID
 	Logout LogoutScope
-	Plan   string // put the user's session on this plan; without a user it does nothing
+	// Lifetime is how long the session of Login may last at most: up to Settings.AbsoluteTimeout
+	// or Settings.Remember, whichever is longer. 0: Settings.AbsoluteTimeout.
+	Lifetime time.Duration
+	// BrowserSession has the cookie of Login end with the browser.
+	BrowserSession bool
+	Plan           string // put the user's session on this plan; without a user it does nothing
 
 	latin1 bool // the app server sent Login in Latin-1
 }
@@ -51,6 +57,9 @@ func ParseActions(h http.Header, mode Mode) (Actions, error) {
 		if err := protocol[i].parseInto(&a, h, mode); err != nil {
 			return Actions{}, err
 		}
+	}
+	if a.Login == "" && (a.Lifetime != 0 || a.BrowserSession) {
+		return Actions{}, fmt.Errorf("%w: %s without %s", ErrMalformed, HeaderLifetime, HeaderLogin)
 	}
 	if a.Login != "" && a.Logout != LogoutNone {
 		return Actions{}, fmt.Errorf("%w: %s and %s in one response", ErrMalformed, HeaderLogin, HeaderLogout)

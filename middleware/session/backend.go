@@ -76,6 +76,6 @@ type swapped struct {
 type entry struct {
 	handle  string
 	created int64  // Unix milliseconds
-	seen    int64  // as in the record; 0: the session is about to end by itself
+	seen    int64  // as in the record, or when a remembered session ends, which may be idle until then; 0: the session is about to end by itself
 	host    string // as in the record; "": noted by a version whose records have none
 }

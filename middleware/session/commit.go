@@ -167,7 +167,7 @@ func (rs *RequestSession) create(ctx context.Context, t token, r *record) (*http
 func (rs *RequestSession) begun(t token, r *record) *http.Cookie {
 	rs.token, rs.sum, rs.named, rs.touchLater = t, t.sum(), true, false
 	rs.take(r)
-	return rs.m.set.cookie(t, rs.m.set.longest(r, rs.m.now()))
+	return rs.m.set.cookieOf(t, r, rs.m.now())
 }
 
 // change merges data into the live session and renews its ID where that is
@@ -220,7 +220,7 @@ func (rs *RequestSession) write(ctx context.Context, renew bool, edit func(*reco
 	if next == nil {
 		return nil, nil
 	}
-	return m.set.cookie(*next, m.set.longest(r, m.now())), nil
+	return m.set.cookieOf(*next, r, m.now()), nil
 }
 
 // rotationDue reports whether the ID that was presented is the newest and old

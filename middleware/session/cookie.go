@@ -93,6 +93,15 @@ func (s *Settings) cookie(t token, left time.Duration) *http.Cookie {
 	return c
 }
 
+// cookieOf returns the cookie that gives t, which opens the session of r, to the client.
+func (s *Settings) cookieOf(t token, r *record, now time.Time) *http.Cookie {
+	c := s.cookie(t, s.longest(r, now))
+	if r.Browser {
+		c.MaxAge = 0 // no such attribute
+	}
+	return c
+}
+
 // seconds is a duration in seconds, rounded up.
 func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
 
@@ -113,5 +122,7 @@ func (s *Settings) blank() *http.Cookie {
 		SameSite: s.Cookie.SameSite.mode(),
 		Secure:   !s.Cookie.Insecure,
 		HttpOnly: true,
+
+		Partitioned: s.Cookie.Partitioned,
 	}
 }

@@ -13,12 +13,17 @@ import (
 // Requests without either are from no browser, or from the same origin.
 type originCheck struct {
 	off        bool
+	wildcards  []httpx.WildcardOrigin // of trusted origins
 	protection *http.CrossOriginProtection
 }
 
 func newOriginCheck(o CSRFOptions) (*originCheck, error) {
 	c := &originCheck{off: o.Off, protection: http.NewCrossOriginProtection()}
 	for _, origin := range o.TrustedOrigins {
+		if w, ok := httpx.ParseWildcardOrigin(origin); ok {
+			c.wildcards = append(c.wildcards, w)
+			continue
+		}
 		if err := c.protection.AddTrustedOrigin(comparableOrigin(origin)); err != nil {
 			return nil, fmt.Errorf("trusted origin: %w; give scheme and host, such as https://shop.example", err)
 		}
@@ -50,6 +55,11 @@ func (c *originCheck) refusesLogout(r *http.Request) bool {
 func (c *originCheck) refusesAs(method string, r *http.Request) bool {
 	if c.off {
 		return false
+	}
+	for _, w := range c.wildcards {
+		if w.Matches(comparableOrigin(r.Header.Get("Origin"))) {
+			return false
+		}
 	}
 	probe := http.Request{Method: method, Host: comparableHost(r.Host), Header: r.Header}
 	if origin := r.Header.Get("Origin"); origin != comparableOrigin(origin) {

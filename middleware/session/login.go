@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 )
 
 // beginning is the login of one request: a session that is being stored.
@@ -31,6 +32,7 @@ func (rs *RequestSession) login(ctx context.Context, a Actions) (*http.Cookie, e
 	}
 	b := &beginning{rs: rs, actions: a, token: newToken(), blank: rs.newRecord(a.Login)}
 	b.blank.Latin1 = a.latin1
+	rs.m.set.last(b.blank, a.Lifetime, a.BrowserSession)
 	if rs.session != nil {
 		b.old = rs.session.record
 	}
@@ -46,6 +48,17 @@ func (rs *RequestSession) login(ctx context.Context, a Actions) (*http.Cookie, e
 	cookie := rs.begun(b.token, b.record)
 	rs.former = former
 	return cookie, nil
+}
+
+// last gives a session that begins the lifetime that its login asks for, or as much of it as is allowed.
+func (s *Settings) last(r *record, lifetime time.Duration, browser bool) {
+	r.Browser = browser
+	if lifetime <= 0 {
+		return
+	}
+	lifetime = min(lifetime, max(s.AbsoluteTimeout, s.Remember))
+	r.Expires = r.Created + lifetime.Milliseconds()
+	r.Remember = lifetime > s.AbsoluteTimeout
 }
 
 // taking returns the new session with what it takes over from the one that it replaces. Its

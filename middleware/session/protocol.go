@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/dunglas/httpsfv"
 
 	"github.com/headgate/headgate/internal/httpx"
+	"github.com/headgate/headgate/internal/yamlnode"
 	"github.com/headgate/headgate/middleware/problem"
 )
 
@@ -20,11 +22,12 @@ const (
 	HeaderRef       = "Headgate-Session-Ref"
 	HeaderAssertion = "Headgate-Assertion"
 
-	HeaderLogin  = "Headgate-Login"
-	HeaderMerge  = "Headgate-Session-Merge"
-	HeaderRenew  = "Headgate-Session-Renew"
-	HeaderLogout = "Headgate-Logout"
-	HeaderPlan   = "Headgate-Plan"
+	HeaderLogin    = "Headgate-Login"
+	HeaderLifetime = "Headgate-Login-Lifetime"
+	HeaderMerge    = "Headgate-Session-Merge"
+	HeaderRenew    = "Headgate-Session-Renew"
+	HeaderLogout   = "Headgate-Logout"
+	HeaderPlan     = "Headgate-Plan"
 )
 
 // Direction is which way a header of the protocol travels.
@@ -62,6 +65,7 @@ var protocol = [...]ProtocolHeader{
 	{HeaderRef, ToApp, "text, ASCII", "names the session; not secret, the token is not in it", withSessions, nil},
 	{HeaderAssertion, ToApp, "JWT (RFC 7519)", "user and reference, signed by the gateway where it has a key", withSessions, nil},
 	{HeaderLogin, FromApp, "text, UTF-8, at most 256 bytes", "this user is now logged in", []Mode{Login}, parseLogin},
+	{HeaderLifetime, FromApp, "a duration such as 30d or 12h, or session", "with Headgate-Login: how long the login lasts at most, or that its cookie ends with the browser", []Mode{Login}, parseLifetime},
 	{HeaderMerge, FromApp, "JSON merge patch (RFC 7396)", "change the session's data", withSessions, parseMerge},
 	{HeaderRenew, FromApp, "?1 or ?0 (RFC 9651 boolean)", "give the session a new ID", withSessions, parseRenew},
 	{HeaderLogout, FromApp, "session or everywhere (RFC 9651 token)", "end this session, or all of its user's", withSessions, parseLogout},
@@ -101,6 +105,19 @@ func (l loginElsewhere) Unwrap() error { return l.error }
 func parseLogin(value string, a *Actions) (bool, error) {
 	a.Login, a.latin1 = httpx.FieldText(value)
 	return true, a.validUser()
+}
+
+func parseLifetime(value string, a *Actions) (bool, error) {
+	if value == "session" {
+		a.BrowserSession = true
+		return true, nil
+	}
+	lifetime, err := yamlnode.ParseDuration(value)
+	if err != nil || lifetime < time.Second {
+		return false, fmt.Errorf("%w: %.40q is not session, nor a duration of 1s or more, such as 30d", ErrMalformed, value)
+	}
+	a.Lifetime = lifetime
+	return true, nil
 }
 
 // maxMerge bounds a merge patch, in bytes before letters in it were escaped. What it leads to

@@ -17,7 +17,7 @@ func TestTheProtocolIsItsTable(t *testing.T) {
 	t.Parallel()
 	value := map[string]string{
 		session.HeaderLogin: "42", session.HeaderMerge: `{"a":1}`, session.HeaderRenew: "?1", session.HeaderLogout: "everywhere",
-		session.HeaderPlan: "gold",
+		session.HeaderPlan: "gold", session.HeaderLifetime: "30d",
 	}
 	table := session.Protocol()
 	m := newManager(t, session.Options{})
@@ -43,7 +43,11 @@ func TestTheProtocolIsItsTable(t *testing.T) {
 		}
 		sent.Del(p.Name)
 		for _, mode := range []session.Mode{"", session.Off, session.Optional, session.Required, session.Login, session.Logout} {
-			a, err := session.ParseActions(http.Header{p.Name: {value[p.Name]}}, mode)
+			h := http.Header{p.Name: {value[p.Name]}}
+			if p.Name == session.HeaderLifetime {
+				h[session.HeaderLogin] = []string{"42"} // which it is about
+			}
+			a, err := session.ParseActions(h, mode)
 			switch {
 			case p.Direction == session.ToApp && (err != nil || a.Any()):
 				t.Errorf("%s from an app with session: %s: %+v, %v", p.Name, mode, a, err)

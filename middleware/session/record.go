@@ -38,7 +38,9 @@ type record struct {
 	Plan     string          `json:"plan,omitempty"` // that the app has put the session on; empty: none
 	Created  int64           `json:"created"`
 	Seen     int64           `json:"seen"`               // at the last touch
-	Expires  int64           `json:"exp,omitempty"`      // as the app's Options.MaxAge says, if it does
+	Expires  int64           `json:"exp,omitempty"`      // as the app's Options.MaxAge or Headgate-Login-Lifetime says, if one does
+	Remember bool            `json:"rem,omitempty"`      // it may last for Settings.Remember, and be idle
+	Browser  bool            `json:"brow,omitempty"`     // its cookie ends with the browser
 	Ends     int64           `json:"ends,omitempty"`     // set once the session of a later login has been presented
 	Replaced string          `json:"replaced,omitempty"` // the handle of that session
 	Replaces string          `json:"replaces,omitempty"` // the handle of the session that this login replaces
@@ -125,7 +127,10 @@ func (r *record) live(now time.Time, s *Settings) bool {
 // remaining is how much longer the session lives if it gets no more requests.
 func (s *Settings) remaining(r *record, now time.Time) time.Duration {
 	ms := now.UnixMilli()
-	left := min(s.IdleTimeout-since(ms, r.Seen), s.longest(r, now))
+	left := s.longest(r, now)
+	if !s.remembers(r) {
+		left = min(left, s.IdleTimeout-since(ms, r.Seen))
+	}
 	if r.Ends != 0 {
 		left = min(left, time.Duration(r.Ends-ms)*time.Millisecond)
 	}
@@ -134,12 +139,19 @@ func (s *Settings) remaining(r *record, now time.Time) time.Duration {
 
 // longest is how much longer the session may live at most: for as long, browsers keep its cookie.
 func (s *Settings) longest(r *record, now time.Time) time.Duration {
-	left := s.AbsoluteTimeout - since(now.UnixMilli(), r.Created)
+	most := s.AbsoluteTimeout
+	if s.remembers(r) {
+		most = s.Remember
+	}
+	left := most - since(now.UnixMilli(), r.Created)
 	if r.Expires != 0 {
 		left = min(left, time.Duration(r.Expires-now.UnixMilli())*time.Millisecond)
 	}
 	return left
 }
+
+// remembers reports whether a login's lifetime takes the place of the timeouts.
+func (s *Settings) remembers(r *record) bool { return r.Remember && s.Remember > s.AbsoluteTimeout }
 
 // since is never negative: instances' clocks differ a little.
 func since(now, then int64) time.Duration {

@@ -30,6 +30,9 @@ type Settings struct {
 	IdleTimeout time.Duration `yaml:"idle_timeout"`
 	// How long a session lasts at most, used or not; also the cookie's Max-Age. Default 12h.
 	AbsoluteTimeout time.Duration `yaml:"absolute_timeout"`
+	// The most that a login may ask for by Headgate-Login-Lifetime (30d), which is how long it then lasts, idle or
+	// not; what asks for more gets as much. Default 0: absolute_timeout, and idle_timeout ends it before.
+	Remember time.Duration `yaml:"remember" config:"none"`
 	// How often a session gets a new ID. 0 is only at login and when the app asks. Default 1h.
 	RotateEvery time.Duration `yaml:"rotate_every" config:"none"`
 	// How many sessions a user may have at once, 1 to 1000; the oldest ends when there are more. Default 10.
@@ -60,6 +63,9 @@ type CookieOptions struct {
 	Domain string `yaml:"domain"`
 	// The path below which the cookie is sent. Default /.
 	Path string `yaml:"path"`
+	// A cookie of its own for each site that shows this one in a frame (CHIPS); needs secure, and same_site: none to be sent
+	// there. Default false.
+	Partitioned bool `yaml:"partitioned"`
 }
 
 // SameSite is the cookie's attribute of that name.
@@ -92,7 +98,8 @@ func (s SameSite) mode() http.SameSite {
 type CSRFOptions struct {
 	// Off takes all of them.
 	Off bool `yaml:"-" config:"isoff"`
-	// Other origins that may: https://app.example.com. Default: none.
+	// Other origins that may: https://app.example.com, or https://*.example.com for all names below example.com, one label or
+	// more. Default: none.
 	TrustedOrigins []string `yaml:"trusted_origins"`
 }
 

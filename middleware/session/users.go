@@ -185,7 +185,7 @@ func (m *Manager) sameUser(entries []entry, host string) []entry {
 func (m *Manager) excess(entries []entry, host string, kept ...string) []string {
 	now := m.now()
 	live := slices.DeleteFunc(without(m.sameUser(entries, host), kept...), func(e entry) bool {
-		return e.seen == 0 || m.set.remaining(&record{Created: e.created, Seen: e.seen}, now) <= 0
+		return e.seen == 0 || e.seen <= now.UnixMilli() && m.set.remaining(&record{Created: e.created, Seen: e.seen}, now) <= 0
 	})
 	slices.SortStableFunc(live, func(a, b entry) int { return cmp.Compare(a.created, b.created) })
 	return handlesOf(live[:max(len(live)+1-m.set.MaxPerUser, 0)])
@@ -205,7 +205,10 @@ func (m *Manager) enter(t trip, handle string, r *record) *[]entry {
 	if r.Ends != 0 {
 		e.seen = 0
 	}
-	left := m.set.AbsoluteTimeout - since(m.now().UnixMilli(), r.Created)
+	left := m.set.longest(r, m.now())
+	if r.Ends == 0 && m.set.remembers(r) {
+		e.seen = m.now().Add(left).UnixMilli()
+	}
 	return t.enter(r.User, e, max(left, time.Millisecond))
 }
 

@@ -15,6 +15,7 @@ const (
 	maxPerUserLimit = 1000
 	minSecret       = 32
 	maxAssertionTTL = time.Hour
+	maxRemember     = 400 * 24 * time.Hour
 )
 
 // complete returns the settings with every zero filled in and the secrets read from
@@ -52,14 +53,28 @@ func (s *Settings) Validate() []problem.Problem {
 		ps.Add("login_path", "write it in printable characters of ASCII, and escape others", "%s is not a path that browsers can be sent to", problem.Quote(s.LoginPath))
 	}
 	for i, origin := range s.CSRF.TrustedOrigins {
-		if _, ok := httpx.NormalizeOrigin(origin); !ok {
-			ps.Add(problem.Item("csrf.trusted_origins", i), "write it like https://app.example.com", "%s is not an origin", problem.Quote(origin))
-		}
+		validateOrigin(&ps, problem.Item("csrf.trusted_origins", i), origin)
 	}
 	if s.Assertion != (AssertionOptions{}) {
 		ps = append(ps, problem.Within("assertion", s.Assertion.Validate())...)
 	}
 	return ps
+}
+
+// validateOrigin finds what is neither an origin nor one with a wildcard.
+func validateOrigin(ps *problem.List, path, origin string) {
+	const mend = "write it like https://app.example.com or https://*.example.com"
+	if origin == "*" {
+		ps.Add(path, mend+", or csrf: off for a route that every site may call", "every site could act in the name of a user")
+		return
+	}
+	w, wildcard := httpx.ParseWildcardOrigin(origin)
+	switch _, ok := httpx.NormalizeOrigin(origin); {
+	case !wildcard && (!ok || strings.Contains(origin, "*")):
+		ps.Add(path, mend, "%s is not an origin", problem.Quote(origin))
+	case wildcard && w.TopLevel():
+		ps.Add(path, mend, "%s stands for a whole top-level domain", problem.Quote(origin))
+	}
 }
 
 func (s *Settings) validateTimes(ps *problem.List) {
@@ -71,6 +86,13 @@ func (s *Settings) validateTimes(ps *problem.List) {
 		if d.value > 0 && d.value < time.Millisecond {
 			ps.Add(d.path, "choose 1ms or more", "no session could be that short")
 		}
+	}
+	switch {
+	case s.Remember == 0:
+	case s.Remember <= s.AbsoluteTimeout:
+		ps.Add("remember", "make it longer than absolute_timeout, or remove it", "a login may last for %v without it", s.AbsoluteTimeout)
+	case s.Remember > maxRemember:
+		ps.Add("remember", "choose 400d or less", "browsers keep no cookie for longer than 400 days")
 	}
 	if s.IdleTimeout > s.AbsoluteTimeout {
 		at := "idle_timeout"
@@ -103,6 +125,12 @@ func (c *CookieOptions) Validate() []problem.Problem {
 		ps.Add("name", "remove domain, write path: / and secure: true, or choose another name", "browsers drop a __Host- cookie with these attributes")
 	case strings.HasPrefix(lower, "__secure-") && c.Insecure:
 		ps.Add("name", "write secure: true, or choose another name", "browsers drop a __Secure- cookie without Secure")
+	}
+	switch {
+	case c.Partitioned && c.Insecure:
+		ps.Add("partitioned", "write secure: true", "browsers drop a partitioned cookie without Secure")
+	case c.Partitioned && c.SameSite != SameSiteNone:
+		ps.Warn("partitioned", "write same_site: none, or remove it", "with same_site: %s the cookie is not sent in the frames of other sites, and there is nothing to partition", c.SameSite)
 	}
 	switch {
 	case !problem.Word(&ps, "same_site", c.SameSite):
