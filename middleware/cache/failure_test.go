@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -130,4 +133,90 @@ func TestAHandlerOfErrorsThatPanicsHarmsNoOther(t *testing.T) {
 	}()
 	e.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/x", nil))
 	t.Error("no panic")
+}
+
+// An answer that the origin breaks off before anything of it has gone out has failed: the stale one stands in.
+func TestStaleStandsInForAnAnswerThatIsCutShort(t *testing.T) {
+	t.Parallel()
+	cut := func(head func(http.Header), body string, end func()) func(http.ResponseWriter, *http.Request) {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Cache-Control", "max-age=10")
+			head(w.Header())
+			_, _ = w.Write([]byte(body))
+			end()
+		}
+	}
+	tenBytes := func(h http.Header) { h.Set("Content-Length", "10") }
+	abort := func() { panic(http.ErrAbortHandler) }
+	for name, tc := range map[string]struct {
+		origin       func(http.ResponseWriter, *http.Request)
+		cacheControl string
+		want         string // "": the client is cut off
+	}{
+		"within its length":          {cut(tenBytes, "hello", abort), "max-age=10, stale-if-error=60", "old"},
+		"before its body":            {cut(tenBytes, "", abort), "max-age=10, stale-if-error=60", "old"},
+		"without a word":             {cut(tenBytes, "hello", func() {}), "max-age=10, stale-if-error=60", "old"},
+		"without a length":           {cut(func(http.Header) {}, "hello", abort), "max-age=10, stale-if-error=60", "old"},
+		"not covered":                {cut(tenBytes, "hello", abort), "max-age=10", ""},
+		"whole":                      {cut(tenBytes, "0123456789", func() {}), "max-age=10, stale-if-error=60", "0123456789"},
+		"whole, without a length":    {cut(func(http.Header) {}, "0123456789", func() {}), "max-age=10, stale-if-error=60", "0123456789"},
+		"empty":                      {cut(func(h http.Header) { h.Set("Content-Length", "0") }, "", func() {}), "max-age=10, stale-if-error=60", ""},
+		"larger than what is waited": {cut(func(http.Header) {}, strings.Repeat("x", 200<<10), func() {}), "max-age=10, stale-if-error=60", strings.Repeat("x", 200<<10)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			s.serves(200, "old", "Cache-Control: "+tc.cacheControl)
+			s.get("/x")
+			s.clock.step(20 * time.Second)
+			s.respond(tc.origin)
+			a, err := s.try(context.Background(), "GET", "/x")
+			switch {
+			case name == "not covered":
+				if err == nil {
+					t.Errorf("the client is given %d %q", a.StatusCode, a.body)
+				}
+			case err != nil || a.StatusCode != 200 || a.body != tc.want:
+				t.Errorf("%+v, %v", a, err)
+			}
+			if tc.want == "old" && !strings.Contains(a.cacheStatus(), "detail=cut-short") {
+				t.Errorf("Cache-Status: %s", a.cacheStatus())
+			}
+		})
+	}
+}
+
+// What the origin flushes, or is slow to complete, is not held back.
+func TestAnAnswerIsNotHeldForLong(t *testing.T) {
+	t.Parallel()
+	for name, flush := range map[string]bool{"flushed": true, "slow": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			s.serves(200, "old", "Cache-Control: max-age=10, stale-if-error=60")
+			s.get("/x")
+			s.clock.step(20 * time.Second)
+			g := newGate()
+			half := strings.Repeat("x", 8<<10) // more than net/http gathers before it sends
+			s.respond(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Cache-Control", "max-age=10")
+				w.Header().Set("Content-Length", strconv.Itoa(2*len(half)))
+				_, _ = io.WriteString(w, half)
+				if flush {
+					w.(http.Flusher).Flush()
+				}
+				g.wait()
+				_, _ = io.WriteString(w, half)
+			})
+			res, err := s.client.Get(s.server.URL + "/x") // returns with the head, while the body is yet to come
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			g.release()
+			if body, err := io.ReadAll(res.Body); err != nil || string(body) != half+half {
+				t.Errorf("%d bytes, %v", len(body), err)
+			}
+		})
+	}
 }

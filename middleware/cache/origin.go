@@ -31,6 +31,7 @@ type fetch struct {
 	stream    *collapse.Stream // the body of the response; nil: none is passed on
 	entry     *entry           // what the response becomes when it is complete; nil: it is not stored
 	written   int64            // bytes of the body
+	held      held
 }
 
 // sending is what the origin is asked.
@@ -188,6 +189,10 @@ func (t *fetch) onResponse(a *rfc9111.Arrival) {
 	if t.sends == sendAsSent {
 		o.kind = responseAsSent
 	}
+	if o.kind == responseShared && length != 0 && t.base != nil && t.base.CoversError(a.Received) {
+		t.hold(o)
+		return
+	}
 	t.resolve(o)
 }
 
@@ -245,8 +250,14 @@ func (t *fetch) onBody(p []byte) (int, error) {
 		return 0, http.ErrContentLength
 	}
 	t.lease.BodyArriving()
+	if t.written > min(holdBytes, t.j.rule.MaxBody) {
+		t.letGo()
+	}
 	if err := t.stream.Write(t.f.Context(), p); err != nil {
 		return 0, err
+	}
+	if t.written == t.stream.Length() || !t.stream.Kept() {
+		t.letGo()
 	}
 	if t.entry != nil && !t.stream.Kept() {
 		t.entry = nil // it outgrew what is kept: there is nothing to wait for
@@ -257,6 +268,7 @@ func (t *fetch) onBody(p []byte) (int, error) {
 
 func (t *fetch) onFlush() {
 	if t.stream != nil {
+		t.letGo() // the origin wants what there is to be read now
 		t.stream.Flush()
 	}
 }
@@ -276,6 +288,10 @@ func (t *fetch) conclude(w *capture, err error) {
 	if err == nil && t.stream.Length() >= 0 && t.sends != sendHead && t.written > t.stream.Length() {
 		err = http.ErrContentLength
 	}
+	if err != nil || t.written < t.stream.Length() {
+		t.cutShort()
+	}
+	t.letGo()
 	if err != nil {
 		// The response has begun: all that is left is to break it off. Requests
 		// that come from here on must not join it.

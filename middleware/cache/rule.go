@@ -26,7 +26,8 @@ type Rule struct {
 	ForceTTL time.Duration `yaml:"force_ttl"`
 	// How long after its end an answer is still served while one request fetches a new one (RFC 5861). Default 0s.
 	StaleWhileRevalidate time.Duration `yaml:"stale_while_revalidate"`
-	// How long after its end an answer is still served when the origin answers 500, 502, 503 or 504 (RFC 5861). Where
+	// How long after its end an answer is still served when the origin answers 500, 502, 503 or 504 (RFC 5861), or breaks its
+	// answer off within the first 64KiB: those are waited for, for a second at most, before the client is given any of it. Where
 	// it cannot be reached at all, an answer stands in for ten minutes at least, unless it says must-revalidate or
 	// the like (RFC 9111 section 4.2.4). Default 0s.
 	StaleIfError time.Duration `yaml:"stale_if_error"`
