@@ -54,6 +54,8 @@ type Options struct {
 
 // Limits is what the admin API asks of the rate limiter.
 type Limits interface {
+	// Denied returns who is denied or banned at the time, over all instances.
+	Denied(ctx context.Context) (DeniedLimits, error)
 	// Inspect returns a limit's state for a key, which has as many parts as the
 	// limit's key, without consuming anything. The result is encoded as JSON.
 	Inspect(ctx context.Context, limit string, key []string) (any, error)
@@ -109,6 +111,7 @@ func New(o Options) http.Handler {
 		e.POST("/upstreams/:name/restore", restoreServer(o.Upstreams))
 	}
 	if o.Limits != nil {
+		e.GET("/limits", deniedLimits(o.Limits))
 		e.GET("/limits/:name", inspectLimit(o.Limits))
 		e.DELETE("/limits/:name", resetLimit(o.Limits))
 	}
@@ -169,6 +172,16 @@ func readyz(health func() Health) echo.HandlerFunc {
 			}
 		}
 		return c.String(http.StatusOK, text)
+	}
+}
+
+func deniedLimits(l Limits) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		denied, err := l.Denied(c.Request().Context())
+		if err != nil {
+			return err
+		}
+		return show(c, denied)
 	}
 }
 

@@ -1,9 +1,11 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/headgate/headgate/gateway/admin"
 	"github.com/headgate/headgate/middleware/ratelimit"
@@ -22,6 +24,37 @@ type limitState struct {
 	Reset      int64  `json:"reset_seconds"`
 	RetryAfter int64  `json:"retry_after_seconds,omitempty"`
 	Banned     bool   `json:"banned,omitempty"`
+}
+
+// Denied implements admin.Limits.
+func (a limitsAdmin) Denied(ctx context.Context) (admin.DeniedLimits, error) {
+	counters := a.server.parts.counters
+	denied, err := counters.DeniedKeys(ctx)
+	list := admin.DeniedLimits{Limits: []admin.DeniedLimit{}, Bans: denied.Bans}
+	switch {
+	case err != nil:
+		list.Note = "Redis does not say whom other instances deny; this is about one instance alone: " + err.Error()
+	case !denied.Fleet:
+		list.Note = "there is no Redis: this is about one gateway alone"
+	}
+	at := map[string]int{}
+	for _, k := range denied.Keys {
+		i, there := at[k.Limit]
+		if !there {
+			i = len(list.Limits)
+			at[k.Limit] = i
+			l := admin.DeniedLimit{Limit: k.Limit}
+			if limit, ok := a.server.current.Load().Limit(k.Limit); ok {
+				l.KeyedBy = ratelimit.KeyWords(limit.Key)
+			}
+			list.Limits = append(list.Limits, l)
+		}
+		list.Limits[i].Keys = append(list.Limits[i].Keys, admin.DeniedKey{
+			Key: k.Values, Denials: k.Denials, RetryAfter: ratelimit.Seconds(k.RetryAfter), Banned: k.Banned, LastDenied: k.Last.UTC(),
+		})
+	}
+	slices.SortFunc(list.Limits, func(a, b admin.DeniedLimit) int { return cmp.Compare(a.Limit, b.Limit) })
+	return list, nil
 }
 
 // Inspect implements admin.Limits.
@@ -49,6 +82,11 @@ func (a limitsAdmin) Reset(ctx context.Context, name string, key []string) error
 	limit, key, err := a.find(name, key)
 	if err != nil {
 		return err
+	}
+	if slices.ContainsFunc(key, ratelimit.IsMasked) { // as a list shows it
+		if found, err := a.server.parts.counters.ResetListed(ctx, limit, key...); found || err != nil {
+			return away(err)
+		}
 	}
 	return away(a.server.parts.counters.Reset(ctx, limit, key...))
 }

@@ -48,7 +48,7 @@ func (g *gateway) allFeatures() {
 		}
 	}
 	for _, ask := range [][2]string{
-		{"GET", "/blocks"}, {"DELETE", "/blocks/192.0.2.0%2F24"}, {"GET", "/sessions?user=42"}, {"GET", "/limits/per-user?key=42"}, {"DELETE", "/limits/per-user?key=42"}, {"DELETE", "/sessions?user=42"},
+		{"GET", "/blocks"}, {"DELETE", "/blocks/192.0.2.0%2F24"}, {"GET", "/sessions?user=42"}, {"GET", "/limits"}, {"GET", "/limits/per-user?key=42"}, {"DELETE", "/limits/per-user?key=42"}, {"DELETE", "/sessions?user=42"},
 	} {
 		if a := g.admin(ask[0], ask[1]); a.StatusCode/100 != 2 {
 			t.Errorf("%s %s: %d %s", ask[0], ask[1], a.StatusCode, a.text)

@@ -54,6 +54,34 @@ func (c *Counters) Reset(ctx context.Context, l Limit, values ...string) error {
 	if err != nil {
 		return err
 	}
+	return c.reset(ctx, l.Name, items)
+}
+
+// ResetListed is Reset for a key that [Counters.DeniedKeys] lists, by its values as they are listed there, some of which
+// may be masked. It reports whether there is such a key.
+func (c *Counters) ResetListed(ctx context.Context, l Limit, values ...string) (bool, error) {
+	listed, err := c.DeniedKeys(ctx)
+	if err != nil {
+		return false, fmt.Errorf("who is denied cannot be read: %w", err)
+	}
+	for _, k := range listed.Keys {
+		all, ok1 := parseDigest(k.Key)
+		tag, ok2 := parseDigest(k.tag)
+		if k.Limit != l.Name || !slices.Equal(k.Values, values) || !ok1 || !ok2 {
+			continue
+		}
+		b, err := bind(l)
+		if err != nil {
+			return false, err
+		}
+		items, _ := sized(b, all, tag)
+		return true, c.reset(ctx, l.Name, items)
+	}
+	return false, nil
+}
+
+// reset forgets the counters of items, which are one key at all sizes of a limit.
+func (c *Counters) reset(ctx context.Context, limit string, items []item) error {
 	keys := []counterKey{items[0].banKey()}
 	for i := range items {
 		keys = append(keys, items[i].key)
@@ -70,21 +98,26 @@ func (c *Counters) Reset(ctx context.Context, l Limit, values ...string) error {
 	}
 	defer forget()
 	ban := c.redis.banKey(&items[0])
-	cmds := []redis.Cmder{redis.NewIntCmd(ctx, "del", ban+banSuffix, ban+denialsSuffix)}
+	listed := c.fleet.keys()
+	cmds := []redis.Cmder{
+		redis.NewIntCmd(ctx, "del", ban+banSuffix, ban+denialsSuffix),
+		redis.NewIntCmd(ctx, "zrem", listed[1], items[0].banKey().text()),
+		redis.NewIntCmd(ctx, "hdel", listed[2], items[0].banKey().text()),
+	}
 	for i := range items {
 		key := c.redis.key(items[i].variant, items[i].key, items[i].tag)
 		cmds = append(cmds, redis.NewIntCmd(ctx, "del", key, key+pendingSuffix))
 	}
 	if err := c.redis.redis.Do(ctx, cmds...); err != nil {
-		return fmt.Errorf("limit %q cannot be reset: %w", l.Name, err)
+		return fmt.Errorf("limit %q cannot be reset: %w", limit, err)
 	}
 	for _, cmd := range cmds {
 		if err := cmd.Err(); err != nil {
-			return fmt.Errorf("limit %q cannot be reset: %w", l.Name, err)
+			return fmt.Errorf("limit %q cannot be reset: %w", limit, err)
 		}
 	}
 	if err := c.listener.announce(ctx, keys); err != nil {
-		return fmt.Errorf("limit %q is reset, but other instances cannot be told: %w", l.Name, err)
+		return fmt.Errorf("limit %q is reset, but other instances cannot be told: %w", limit, err)
 	}
 	return nil
 }
@@ -94,6 +127,10 @@ func (c *Counters) forget(k counterKey) {
 	c.memory.reset(k)
 	c.bans.forget(k)
 	c.denied.forget(k)
+	c.banned.forget(k)
+	if c.top.forget(k) {
+		c.fleet.wake()
+	}
 }
 
 // keyed returns an item for each size of the limit.
@@ -107,12 +144,18 @@ func keyed(l Limit, values []string) (items []item, plans []string, err error) {
 		return nil, nil, err
 	}
 	all, tag := digests(b.Key, &r)
-	plans = append([]string{""}, slices.Sorted(maps.Keys(l.Plans))...)
+	items, plans = sized(b, all, tag)
+	return items, plans, nil
+}
+
+// sized returns an item of a key for each size of the limit.
+func sized(b *bound, all, tag digest) (items []item, plans []string) {
+	plans = append([]string{""}, slices.Sorted(maps.Keys(b.Plans))...)
 	for _, plan := range plans {
 		v := b.sizeFor(plan)
 		items = append(items, item{limit: b, variant: v, key: counterKey{v.id, all}, tag: tag, asks: true, source: FromRedis})
 	}
-	return items, plans, nil
+	return items, plans
 }
 
 // RequestFor returns a request that has these values for the parts of the

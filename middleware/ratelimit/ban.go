@@ -35,8 +35,9 @@ type banCount struct {
 
 // banFlush is the denials of one key that are not yet flushed.
 type banFlush struct {
-	item item
-	n    int64
+	item   item
+	values []listedValue
+	n      int64
 }
 
 // maxFlush is how many keys of one limit a flush carries at most. Denials of further
@@ -56,7 +57,7 @@ func newBans(c *Counters, maxBytes int64, dropped func(limit string)) *bans {
 
 // note counts a denial, and begins the ban that it completes. That denial's
 // Retry-After is then the ban's end.
-func (b *bans) note(it *item, now int64) {
+func (b *bans) note(it *item, r *Request, now int64) {
 	full := false
 	b.counts.UpdateIn(it.limit.Name, it.banKey(), time.UnixMicro(now), func(c banCount, ok bool) (boundedmap.Kept[banCount], bool) {
 		if !ok || now-c.start >= it.window {
@@ -68,20 +69,22 @@ func (b *bans) note(it *item, now int64) {
 		return boundedmap.Kept[banCount]{Value: c, Expires: time.UnixMicro(c.start + it.window), Rank: nearness}, !full
 	})
 	if full {
-		b.begin(it, it.limit.Ban.For, now, b.counters.denied.version(it.key))
+		b.begin(it, appendListed(nil, it.limit.Key, r), it.limit.Ban.For, now, b.counters.denied.version(it.key))
 		it.Decision = banDecision(it, it.limit.Ban.For)
 	}
 	if b.counters.redis != nil {
-		b.share(it, full)
+		b.share(it, r, full)
 	}
 }
 
 // begin bans a key in this instance.
-func (b *bans) begin(it *item, d time.Duration, now int64, version uint64) {
+func (b *bans) begin(it *item, values []listedValue, d time.Duration, now int64, version uint64) {
+	b.counters.banned.add(it, values, now+d.Microseconds(), now)
+	b.counters.fleet.wake()
 	ban := *it
 	ban.Decision = banDecision(it, d)
 	b.counters.denied.remember(&ban, now, d, version)
-	if b.counters.seldom(&b.counters.banned, time.Second) {
+	if b.counters.seldom(&b.counters.saidBanned, time.Second) {
 		b.counters.log.Info("banned", "limit", it.limit.Name, "key", it.key.digest, "for", d)
 	}
 }
@@ -92,7 +95,7 @@ func banDecision(it *item, d time.Duration) Decision {
 }
 
 // share adds a denial to the next flush, and schedules it.
-func (b *bans) share(it *item, full bool) {
+func (b *bans) share(it *item, r *Request, full bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
@@ -104,7 +107,7 @@ func (b *bans) share(it *item, full bool) {
 			return
 		}
 		b.keys[it.variant.bans]++
-		f = &banFlush{item: *it}
+		f = &banFlush{item: *it, values: appendListed(nil, it.limit.Key, r)}
 		b.dirty[it.banKey()] = f
 	}
 	f.n++
@@ -162,7 +165,7 @@ func (b *bans) learn(flushes []*banFlush, calls []*store.Call) {
 			continue
 		}
 		if it := &flushes[i].item; ms > 0 {
-			b.begin(it, time.Duration(ms)*time.Millisecond, now, it.version)
+			b.begin(it, flushes[i].values, time.Duration(ms)*time.Millisecond, now, it.version)
 		}
 	}
 }

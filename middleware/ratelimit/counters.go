@@ -46,23 +46,25 @@ type CountersOptions struct {
 // in Redis, the deny cache and the bans. It outlives policies: a reload builds new Limiters over the same Counters.
 // It is safe for concurrent use.
 type Counters struct {
-	now                        func() time.Time
-	base                       time.Time
-	memory                     *memory // the counters, or while Redis is away the local ones
-	redis                      *redisCounters
-	denied                     *denyCache
-	leases                     *leases
-	bans                       *bans
-	top                        *topDenied
-	lines                      *lines
-	waitObserver               func(Wait)
-	settleNext                 func() bool
-	listener                   *listener
-	observer                   Observer
-	log                        *slog.Logger
-	local                      atomic.Bool  // local counters are in use, and must be dropped when Redis is back
-	failed                     atomic.Int64 // when Redis last failed to decide, in Unix nanoseconds
-	complained, dryRun, banned atomic.Int64 // when such a thing was last logged
+	now                            func() time.Time
+	base                           time.Time
+	memory                         *memory // the counters, or while Redis is away the local ones
+	redis                          *redisCounters
+	denied                         *denyCache
+	leases                         *leases
+	bans                           *bans
+	top                            *topDenied
+	banned                         *bannedKeys
+	fleet                          *denials
+	lines                          *lines
+	waitObserver                   func(Wait)
+	settleNext                     func() bool
+	listener                       *listener
+	observer                       Observer
+	log                            *slog.Logger
+	local                          atomic.Bool  // local counters are in use, and must be dropped when Redis is back
+	failed                         atomic.Int64 // when Redis last failed to decide, in Unix nanoseconds
+	complained, dryRun, saidBanned atomic.Int64 // when such a thing was last logged
 }
 
 // NewCounters returns Counters; Close ends its background work. It does not
@@ -106,6 +108,7 @@ func NewCounters(o CountersOptions) (*Counters, error) {
 		banDropped = nil // Redis has the bans, and the counts that lead to them
 	}
 	c.denied = newDenyCache(o.DenyCacheBytes, banDropped)
+	c.banned, c.fleet = newBannedKeys(), newDenials(c)
 	c.bans = newBans(c, o.DenyCacheBytes, banDropped)
 	if o.Redis != nil {
 		c.redis = newRedisCounters(o.Redis)
@@ -148,6 +151,7 @@ func (c *Counters) Close() {
 	c.lines.close()
 	c.bans.close()
 	c.leases.close()
+	c.fleet.close()
 	if c.listener != nil {
 		c.listener.close()
 	}

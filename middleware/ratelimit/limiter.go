@@ -327,10 +327,11 @@ func (c *Counters) scattered(items []item) bool {
 
 // noteDenial counts a denial towards a ban, and for the list of most denied keys.
 func (l *Limiter) noteDenial(it *item, r *Request, now int64) {
-	l.counters.top.note(it, r, now)
 	if it.limit.bans() && !it.Banned && !it.Unsettled && !it.Closed {
-		l.counters.bans.note(it, now)
+		l.counters.bans.note(it, r, now)
 	}
+	l.counters.top.note(it, r, now)
+	l.counters.fleet.wake()
 }
 
 // noteDryRun logs, once a second at most, that a limit in dry run would have denied.
