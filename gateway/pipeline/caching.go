@@ -49,10 +49,13 @@ func (r *Request) CachePlan() cache.Plan {
 	return r.Route.cache.Plan(r.asHTTP())
 }
 
+// fetchesApart reports whether an app server's answer may arrive on a goroutine of the cache's.
+func (rt *Route) fetchesApart() bool { return rt.pipeline.parts.Cache != nil && rt.cache != nil }
+
 // newCached puts the cache before the app.
 func (rt *Route) newCached(origin echo.HandlerFunc) func(*Request) error {
 	c, route := rt.pipeline.parts.Cache, rt.cache
-	if c == nil || route == nil {
+	if !rt.fetchesApart() {
 		return func(r *Request) error { return origin(r.echo) }
 	}
 	c.Register(route)

@@ -28,6 +28,9 @@ func (r *Request) finish() {
 	if r.cause == nil {
 		r.cause = r.cutOff(panicked == http.ErrAbortHandler)
 	}
+	if r.reserved == nil && r.cost.Load() != 0 {
+		r.reserved = r.Limits // a fetch of the cache has brought it: what was settled stays so
+	}
 	if r.reserved != nil { // no answer has settled it
 		r.settle(0, nil)
 	}

@@ -80,6 +80,7 @@ type live struct {
 	affinity    []string               // the values of the cookie that names a server of the route's upstream
 	newAffinity atomic.Pointer[string] // the line that sets it
 
+	cost     atomic.Int64                // that the app names for the request, and one; 0: none
 	loggedIn atomic.Bool                 // the app has logged its user in
 	outlived atomic.Bool                 // the response was still open when its session ended, and ended with it
 	upstream atomic.Pointer[url.URL]     // of the server that was asked last

@@ -29,7 +29,11 @@ import (
 func (rt *Route) takeResponse(res *http.Response) error {
 	r := requestFrom(res.Request.Context())
 	r.upstream.Store(res.Request.URL)
+	cost, costed, malformed := costOf(res.Header)
 	actions, err := r.Session.TakeActions(res.Header)
+	if err == nil {
+		err = malformed
+	}
 	if err != nil { // nothing is done of it; the forward handler does what is due all the same
 		return &proxy.Error{Status: session.Status(err), Kind: proxy.KindRefused, Err: err}
 	}
@@ -43,6 +47,9 @@ func (rt *Route) takeResponse(res *http.Response) error {
 			r.warnOfPlainLogin()
 		}
 		rt.noteUnknownPlan(r, actions.Plan)
+	}
+	if costed {
+		r.correctCost(cost)
 	}
 	if rt.cors != nil {
 		removeCORS(res.Header)
@@ -120,7 +127,9 @@ func (r *Request) settle(status int, h http.Header) {
 	// A login on a route that has none is refused with 502, which says nothing bad of the
 	// client; given back, it would tell a right password from the wrong ones, for free.
 	own := r.cause != nil && !errors.Is(r.cause, session.ErrLoginElsewhere)
-	r.reserved.Settle(r, ratelimit.Response{Status: status, Header: h, Own: own})
+	response := ratelimit.Response{Status: status, Header: h, Own: own}
+	response.Cost, response.Costed = r.correctedCost()
+	r.reserved.Settle(r, response)
 	r.reserved = nil
 }
 

@@ -105,6 +105,8 @@ type counter[S any] interface {
 	// giveBack undoes an admission, and reports whether that has changed anything: the
 	// window that it was admitted to may be over.
 	giveBack(q *quota, mark, cost int64) (next S, changed bool)
+	// charge adds to an admission, beyond what fits if need be, and reports as giveBack does.
+	charge(q *quota, mark, cost int64) (next S, changed bool)
 }
 
 // counting is counter for whichever algorithm, on a view.
@@ -116,6 +118,7 @@ type counting interface {
 	left(v *view) (remaining, reset int64)
 	expires(v *view) int64
 	giveBack(v *view, mark, cost int64) (changed bool)
+	charge(v *view, mark, cost int64) (changed bool)
 }
 
 // by is the counting of the algorithm whose state is S.
@@ -147,3 +150,12 @@ func (by[S]) giveBack(v *view, mark, cost int64) (changed bool) {
 	next.encode(&v.state)
 	return changed
 }
+
+func (by[S]) charge(v *view, mark, cost int64) (changed bool) {
+	next, changed := decode[S](v).charge(&v.quota, mark, cost)
+	next.encode(&v.state)
+	return changed
+}
+
+// maxCharged bounds what charge makes of a count, so that the arithmetic in Lua stays exact.
+const maxCharged = 1 << 34

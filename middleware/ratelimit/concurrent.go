@@ -47,3 +47,6 @@ func (s inFlight) expires(*quota) int64 { return s.now }
 func (s inFlight) giveBack(_ *quota, _, cost int64) (inFlight, bool) {
 	return inFlight{max(0, s.n-cost), s.now}, true
 }
+
+// charge does nothing: a request in flight is one, whatever it costs.
+func (s inFlight) charge(*quota, int64, int64) (inFlight, bool) { return s, false }

@@ -62,7 +62,7 @@ func (s fixedWindow) left(q *quota) (remaining, full int64) {
 	if s.used == 0 {
 		return q.requests, s.start
 	}
-	return q.requests - s.used, s.start + q.window
+	return max(0, q.requests-s.used), s.start + q.window
 }
 
 // expires: when the window ends.
@@ -78,5 +78,13 @@ func (s fixedWindow) giveBack(_ *quota, mark, cost int64) (fixedWindow, bool) {
 		return s, false
 	}
 	s.used = max(0, s.used-cost)
+	return s, true
+}
+
+func (s fixedWindow) charge(_ *quota, mark, cost int64) (fixedWindow, bool) {
+	if s.start != mark || s.used == 0 {
+		return s, false
+	}
+	s.used = min(s.used+cost, maxCharged)
 	return s, true
 }

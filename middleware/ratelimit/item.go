@@ -197,7 +197,7 @@ type item struct {
 	held  bool   // the request holds it
 
 	charged           bool  // its cost was consumed
-	back              bool  // settle: give it back
+	change            int64 // settle: what is added to it; less than 0 is given back
 	mark, pendingMark int64 // where settle finds it
 }
 

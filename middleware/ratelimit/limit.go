@@ -71,7 +71,7 @@ type Limit struct {
 	// 429. What doesn't count is given back when the answer is known; a request that only those without an answer yet deny
 	// waits for these, up to 5s, and then gets 429 with Retry-After: 1. Default all.
 	Count Count `yaml:"count" want:"all, failed, or a list of statuses"`
-	// What one request consumes. Default 1.
+	// What one request consumes; the app server may correct it by Headgate-Cost on its answer. Default 1.
 	Cost int64 `yaml:"cost" config:"tightens"`
 	// Decide, log and count in metrics, but neither deny nor consume. Default false.
 	DryRun bool `yaml:"dry_run" config:"loosens"`

@@ -173,22 +173,12 @@ func (m *memory) settle(items []item, now int64) {
 			m.leases.remove(it.key, it.lease)
 			continue
 		}
+		if it.change != 0 {
+			m.change(it, &m.views(locked, 1)[0], now)
+		}
 		e := m.shard(it.key).Find(it.key)
-		if e == nil {
-			continue
-		}
-		counter := &e.Value
-		if it.back {
-			v := &m.views(locked, 1)[0]
-			it.pure.view(v, &counter.state, now)
-			if v.algorithm.giveBack(v, it.mark, it.limit.Cost) {
-				counter.state = v.state
-				remaining, _ := v.algorithm.left(v)
-				e.Rank = it.rank(remaining)
-			}
-			v.log = nil
-		}
-		if it.settles() {
+		if e != nil && it.settles() {
+			counter := &e.Value
 			q := it.pendingQuota()
 			p, ok := pendingAt(counter.pending, q, now).giveBack(q, it.pendingMark, it.limit.Cost)
 			if ok {
@@ -196,6 +186,26 @@ func (m *memory) settle(items []item, now int64) {
 			}
 		}
 	}
+}
+
+// change corrects what an item has consumed.
+func (m *memory) change(it *item, v *view, now int64) {
+	s := m.shard(it.key)
+	it.pure.view(v, &s.at(it.key).state, now)
+	changed := false
+	if it.change < 0 {
+		changed = v.algorithm.giveBack(v, it.mark, -it.change)
+	} else {
+		changed = v.algorithm.charge(v, it.mark, it.change)
+	}
+	if changed {
+		e := s.Add(it.limit.Name, it.key) // the one that is there, or else a bucket's that was full again
+		e.Value.state = v.state
+		remaining, _ := v.algorithm.left(v)
+		e.Expires, e.Rank = max(e.Expires, v.algorithm.expires(v)), it.rank(remaining)
+		s.Wrote(e, counterBytes+v.bytes(), now, m.maxBytes.Load(), m.drops.note)
+	}
+	v.log = nil
 }
 
 // views returns memory for n views, which belongs to the call that has locked the

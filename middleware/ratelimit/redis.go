@@ -72,7 +72,7 @@ func (rc *redisCounters) take(ctx context.Context, items []item, batch *store.Ba
 func (rc *redisCounters) refundScattered(ctx context.Context, items []item) error {
 	for i := range items {
 		if it := &items[i]; it.charged {
-			it.back = true
+			it.change = -it.limit.Cost
 			it.Remaining += it.limit.Cost
 		}
 	}
@@ -179,15 +179,12 @@ func (rc *redisCounters) settleCall(items []item, members uint64) *store.Call {
 		keys = rc.appendKeys(keys, it, false)
 		flags := ""
 		if it.settles() {
-			flags += "s"
-		}
-		if it.back {
-			flags += "g"
+			flags = "s"
 		}
 		if it.leased() {
 			flags += rc.leaseText(it.lease)
 		}
-		args = append(append(args, it.args[:5]...), flags, it.mark, it.pendingMark)
+		args = append(append(args, it.args[:5]...), flags, it.mark, it.pendingMark, it.change)
 		all |= it.needs
 	}
 	if keys == nil {

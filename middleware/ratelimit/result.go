@@ -92,6 +92,10 @@ type Response struct {
 	// Own says that the server responds in the app's place: it refuses the request, the
 	// app server is down, or what the app server said cannot be carried out.
 	Own bool
+	// Cost is what the app says that the request has had, in the place of Limit.Cost, if
+	// Costed is set: 0 to MaxRequests. It may be more than the limit has left.
+	Cost   int64
+	Costed bool
 }
 
 // NeedsResponse reports whether the Result must be settled: whether a limit
@@ -115,6 +119,10 @@ func (r *Result) NeedsResponse() bool {
 // is given back, unless the client has disconnected. What is given back returns to the
 // window that it was reserved in.
 //
+// Where the app has corrected the cost (Response.Cost), what is charged is that, under
+// every limit that counts the request, in the window that it was reserved in; a token
+// bucket has none, and pays at once. Others have nothing to settle then but that.
+//
 // Settle is to be called before the response goes out, so that the client's next
 // request finds it settled. It waits for Redis, as long as the store's timeout at
 // most; what Redis does not learn stays charged. A second call does nothing.
@@ -126,19 +134,22 @@ func (r *Result) Settle(ctx context.Context, resp Response) {
 		if !it.charged {
 			continue
 		}
-		if !it.settles() {
-			it.charged = false
-			continue
-		}
-		pending = true
+		counts := true
 		switch {
-		case resp.Status == 0, resp.Own && disconnected:
-			it.back = false
+		case !it.settles(), resp.Status == 0, resp.Own && disconnected:
 		case resp.Own && (resp.Status >= 500 || resp.Status == http.StatusTooManyRequests):
-			it.back = true
+			counts = false
 		default:
-			it.back = !it.limit.Count.counts(resp.Status, resp.Header, r.limiter.succeeded)
+			counts = it.limit.Count.counts(resp.Status, resp.Header, r.limiter.succeeded)
 		}
+		switch it.change = 0; {
+		case !counts:
+			it.change = -it.limit.Cost
+		case resp.Costed && !it.leased():
+			it.change = min(max(resp.Cost, 0), MaxRequests) - it.limit.Cost
+		}
+		it.charged = it.settles() || it.change != 0
+		pending = pending || it.charged
 	}
 	if pending {
 		r.settle(ctx)
@@ -151,7 +162,7 @@ func (r *Result) Refund(ctx context.Context) {
 	pending := false
 	for i := range r.items {
 		it := &r.items[i]
-		it.back = it.charged
+		it.change = -it.limit.Cost
 		pending = pending || it.charged
 	}
 	r.forgetLeases()
@@ -183,7 +194,7 @@ func (r *Result) settle(ctx context.Context) {
 		if !it.charged {
 			continue
 		}
-		if it.charged = false; it.back {
+		if it.charged = false; it.change < 0 {
 			c.denied.forget(it.key)
 		}
 		c.lines.settled(it.key)

@@ -114,3 +114,32 @@ func (s slidingLog) giveBack(_ *quota, mark, cost int64) (slidingLog, bool) {
 	s.n = kept
 	return s, true
 }
+
+// charge logs more admissions beside one that was logged at mark. The newest as many as the
+// limit has requests decide about all that comes: older ones are dropped, so that the log
+// does not outgrow the limit.
+func (s slidingLog) charge(q *quota, mark, cost int64) (slidingLog, bool) {
+	at := s.n - 1
+	for at >= 0 && s.nth(at) > mark {
+		at--
+	}
+	if at < 0 || s.nth(at) != mark {
+		return s, false
+	}
+	cost = min(cost, q.requests)
+	all := make([]int64, 0, int64(s.n)+cost)
+	for i := range s.n {
+		all = append(all, s.nth(i))
+		for j := int64(0); i == at && j < cost; j++ {
+			all = append(all, mark)
+		}
+	}
+	all = all[max(0, int64(len(all))-q.requests):]
+	size := max(4, len(s.times))
+	for size < len(all) {
+		size *= 2
+	}
+	s.times, s.head, s.n = make([]int64, size), 0, len(all)
+	copy(s.times, all)
+	return s, true
+}

@@ -129,3 +129,15 @@ func (s slidingWindow) giveBack(q *quota, mark, cost int64) (slidingWindow, bool
 	}
 	return s, true
 }
+
+func (s slidingWindow) charge(q *quota, mark, cost int64) (slidingWindow, bool) {
+	switch {
+	case mark == s.start && s.current > 0:
+		s.current = min(s.current+cost, maxCharged)
+	case mark == s.start-q.window && s.previous > 0:
+		s.previous = min(s.previous+cost, maxCharged)
+	default:
+		return s, false
+	}
+	return s, true
+}

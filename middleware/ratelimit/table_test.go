@@ -22,7 +22,7 @@ func TestEachAlgorithmIsOneGoFileOneLuaFileAndOneLine(t *testing.T) {
 	}
 	functions := map[string]string{ // Go's, Lua's
 		"at": "look", "fits": "fits", "admit": "admit", "admits": "admits", "left": "left",
-		"giveBack": "give_back", "expires": "store",
+		"giveBack": "give_back", "charge": "charge", "expires": "store",
 	}
 	for _, a := range append([]ratelimit.Algorithm{"concurrent"}, algorithms...) {
 		word := string(a)

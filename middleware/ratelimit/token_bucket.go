@@ -72,7 +72,7 @@ func (s tokenBucket) admits(q *quota, cost int64) int64 {
 }
 
 func (s tokenBucket) left(q *quota) (remaining, full int64) {
-	return q.burst - s.spent, s.updated + s.refill(q, s.spent)
+	return max(0, q.burst-s.spent), s.updated + s.refill(q, s.spent)
 }
 
 // expires: when the bucket is full.
@@ -90,5 +90,13 @@ func (s tokenBucket) giveBack(_ *quota, _, cost int64) (tokenBucket, bool) {
 	if s.spent -= cost; s.spent <= 0 {
 		s.spent, s.fraction = 0, 0
 	}
+	return s, true
+}
+
+// charge takes tokens that the bucket may not have: it owes them then, and admits again
+// once it has repaid them, in 366 days at most. The time of the admission does not matter.
+func (s tokenBucket) charge(q *quota, _, cost int64) (tokenBucket, bool) {
+	most, _ := mulDiv(q.requests, MaxWindow.Microseconds(), 0, q.window)
+	s.spent = max(s.spent, min(s.spent+cost, most, maxCharged))
 	return s, true
 }

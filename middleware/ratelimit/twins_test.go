@@ -108,8 +108,12 @@ func TestMemoryAndRedisGiveTheSameAnswers(t *testing.T) {
 				}
 				i := rapid.IntRange(0, len(open)-1).Draw(t, "which")
 				status := rapid.SampledFrom([]int{200, 401}).Draw(t, "status")
-				open[i].here.Settle(ctx, ratelimit.Response{Status: status})
-				open[i].there.Settle(ctx, ratelimit.Response{Status: status})
+				response := ratelimit.Response{Status: status, Costed: rapid.Bool().Draw(t, "costed")}
+				if response.Costed {
+					response.Cost = rapid.OneOf(rapid.Int64Range(0, 50), rapid.Int64Range(0, ratelimit.MaxRequests)).Draw(t, "cost")
+				}
+				open[i].here.Settle(ctx, response)
+				open[i].there.Settle(ctx, response)
 				open = append(open[:i], open[i+1:]...)
 			case 4: // a wrong guess
 				if len(open) == 0 {

@@ -3,8 +3,8 @@
 -- Redis builds every function anew in each run, so the fewer the better.
 --
 -- Each algorithm is a table of the functions that the Go file of its name has:
--- look brings the state of a limit l forward to now, fits, admit, admits, left
--- and give_back work on that, store writes it. Property tests hold the two
+-- look brings the state of a limit l forward to now, fits, admit, admits, left,
+-- give_back and charge work on that, store writes it. Property tests hold the two
 -- together.
 --
 -- All numbers are integers below 2^53, where doubles are exact. Nothing is
@@ -12,6 +12,9 @@
 -- the future is taken as of its own time.
 
 local algorithms = {}
+
+-- What charge makes of a count at most: maxCharged in algorithms.go.
+local max_charged = 2^34
 
 -- The time in microseconds: Redis' own, but in tests. Keys expire by Redis' own
 -- in any case, so that under a test's clock they get a minute more.

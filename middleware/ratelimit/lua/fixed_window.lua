@@ -20,7 +20,7 @@ function fixed_window.admits(l) return l.start + l.window end
 
 function fixed_window.left(l)
   if l.used == 0 then return l.requests, l.start end
-  return l.requests - l.used, l.start + l.window
+  return math.max(0, l.requests - l.used), l.start + l.window
 end
 
 function fixed_window.give_back(l, mark)
@@ -30,3 +30,9 @@ function fixed_window.give_back(l, mark)
 end
 
 function fixed_window.store(l) save(l.key, l.start, l.used, 0, l.start + l.window) end
+
+function fixed_window.charge(l, mark)
+  if l.start ~= mark or l.used == 0 then return false end
+  l.used = math.min(l.used + l.cost, max_charged)
+  return true
+end

@@ -1,10 +1,11 @@
--- Ends reservations, and gives back those that do not count.
+-- Ends reservations, and corrects what they have consumed.
 --   KEYS  per reservation: its counter; with flag s also its :pending
 --   ARGV  the time or ""; then per reservation: algorithm, requests, window, burst,
---         cost, flags (s and a lease's ID as in check.lua, g give back), mark, mark of the pending
+--         cost, flags (s and a lease's ID as in check.lua), mark, mark of the pending, what is added;
+--         less than 0 is given back
 
 local key = 1
-for a = 2, #ARGV, 8 do
+for a = 2, #ARGV, 9 do
   local is, flags = algorithms[ARGV[a]], ARGV[a + 5]
   local l = {
     key = KEYS[key],
@@ -14,9 +15,14 @@ for a = 2, #ARGV, 8 do
     cost = tonumber(ARGV[a + 4]),
     lease = string.match(flags, '%d+%.%d+'),
   }
-  if string.find(flags, 'g', 1, true) then
+  local change, mark, cost = tonumber(ARGV[a + 8]), tonumber(ARGV[a + 6]), l.cost
+  if change ~= 0 then
     is.look(l)
-    if is.give_back(l, tonumber(ARGV[a + 6])) then is.store(l) end
+    l.cost = math.abs(change)
+    local changed
+    if change < 0 then changed = is.give_back(l, mark) else changed = is.charge(l, mark) end
+    if changed then is.store(l) end
+    l.cost = cost
   end
   if string.find(flags, 's', 1, true) then
     key = key + 1

@@ -2,6 +2,16 @@
 local sliding_log = {}
 algorithms.sliding_log = sliding_log
 
+-- push logs an instant n times.
+local function push(key, instant, n)
+  while n > 0 do
+    local batch = {}
+    for i = 1, math.min(n, 1000) do batch[i] = instant end
+    redis.call('RPUSH', key, unpack(batch))
+    n = n - #batch
+  end
+end
+
 function sliding_log.look(l)
   local n = redis.call('LLEN', l.key)
   l.at, l.gone, l.n = now, 0, n
@@ -54,13 +64,30 @@ end
 function sliding_log.store(l)
   if l.add then
     if l.gone > 0 then redis.call('LTRIM', l.key, l.gone, -1) end
-    local instant, add = string.format('%.0f', l.at), l.add
-    while add > 0 do
-      local batch = {}
-      for i = 1, math.min(add, 1000) do batch[i] = instant end
-      redis.call('RPUSH', l.key, unpack(batch))
-      add = add - #batch
-    end
+    push(l.key, string.format('%.0f', l.at), l.add)
   end
   if l.newest then redis.call('PEXPIRE', l.key, expiry(l.newest + l.window)) end
+end
+
+function sliding_log.charge(l, mark)
+  if mark <= l.at - l.window then return false end
+  local later, found, last = {}, false, -1
+  repeat
+    local chunk = redis.call('LRANGE', l.key, last - 63, last)
+    last = last - #chunk
+    for i = #chunk, 1, -1 do
+      if tonumber(chunk[i]) <= mark then
+        found, last = tonumber(chunk[i]) == mark, nil
+        break
+      end
+      later[#later + 1] = chunk[i]
+    end
+  until not last or #chunk == 0
+  if not found then return false end
+  redis.call('LTRIM', l.key, l.gone, -(#later + 1))
+  push(l.key, string.format('%.0f', mark), math.min(l.cost, l.requests))
+  for i = #later, 1, -1 do redis.call('RPUSH', l.key, later[i]) end
+  redis.call('LTRIM', l.key, -l.requests, -1)
+  l.gone, l.newest = 0, redis.call('LINDEX', l.key, -1)
+  return true
 end

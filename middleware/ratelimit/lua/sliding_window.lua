@@ -60,3 +60,14 @@ end
 function sliding_window.store(l)
   save(l.key, l.start, l.current, l.previous, l.start + 2 * l.window)
 end
+
+function sliding_window.charge(l, mark)
+  if mark == l.start and l.current > 0 then
+    l.current = math.min(l.current + l.cost, max_charged)
+  elseif mark == l.start - l.window and l.previous > 0 then
+    l.previous = math.min(l.previous + l.cost, max_charged)
+  else
+    return false
+  end
+  return true
+end

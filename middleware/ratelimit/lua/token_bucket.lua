@@ -31,7 +31,7 @@ end
 
 function token_bucket.admits(l) return l.at + refill(l, l.spent + l.cost - l.burst) end
 
-function token_bucket.left(l) return l.burst - l.spent, l.at + refill(l, l.spent) end
+function token_bucket.left(l) return math.max(0, l.burst - l.spent), l.at + refill(l, l.spent) end
 
 function token_bucket.give_back(l)
   if l.spent == 0 then return false end
@@ -42,4 +42,10 @@ end
 
 function token_bucket.store(l)
   save(l.key, l.at, l.spent, l.fraction, l.at + refill(l, l.spent))
+end
+
+function token_bucket.charge(l)
+  local most = muldiv(l.requests, 366 * 24 * 3600 * 1000000, 0, l.window)
+  l.spent = math.max(l.spent, math.min(l.spent + l.cost, most, max_charged))
+  return true
 end
