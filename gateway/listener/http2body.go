@@ -39,9 +39,9 @@ type http2Body struct {
 // What has arrived and is not read takes memory, so the latter bounds that.
 const (
 	streamWindow     = 64<<10 - 1 // what clients begin with, RFC 9113 section 6.9.2
-	mostStreamWindow = 512 << 10
+	mostStreamWindow = 1 << 20
 	connWindow       = 256 << 10
-	mostConnWindow   = 1 << 20
+	mostConnWindow   = 2 << 20
 )
 
 // recvWindow is a window for what the client sends.

@@ -18,6 +18,9 @@ type frameReader struct {
 	buf  []byte
 	r, w int // what has arrived is buf[r:w]
 
+	small []byte  // buf, while little arrives at a time
+	large *[]byte // buf, while much does; nil otherwise
+
 	prefaced atomic.Bool // the client has said that it speaks HTTP/2
 	within   bool        // a frame or a header section has begun, and must come in time
 	by       time.Time   // when that must be there; zero: it has not been waited for
@@ -28,12 +31,30 @@ type frameReader struct {
 
 func (f *frameReader) init(c *http2Conn, rest []byte) {
 	f.conn = c
-	f.buf = make([]byte, max(readBuffer, len(rest)))
+	f.small = make([]byte, max(readBuffer, len(rest)))
+	f.buf = f.small
 	f.w = copy(f.buf, rest)
 }
 
+// resize takes a large buffer where the small one was filled, and gives it back where it was not.
+func (f *frameReader) resize() {
+	switch last := f.w; {
+	case f.large == nil && last == len(f.small):
+		f.large = largeBuffers.Get().(*[]byte)
+		f.buf = (*f.large)[:cap(*f.large)]
+	case f.large != nil && last < len(f.small):
+		putOut(f.large)
+		f.large, f.buf = nil, f.small
+	}
+}
+
 // release gives up the buffer.
-func (f *frameReader) release() { f.buf, f.r, f.w = nil, 0, 0 }
+func (f *frameReader) release() {
+	if f.large != nil {
+		putOut(f.large)
+	}
+	f.small, f.large, f.buf, f.r, f.w = nil, nil, nil, 0, 0
+}
 
 // expect begins something that must be there as a whole so long after the client is first waited for.
 func (f *frameReader) expect(d time.Duration) { f.within, f.by, f.patience = true, time.Time{}, d }
@@ -75,6 +96,7 @@ func (f *frameReader) next(n int) ([]byte, error) {
 func (f *frameReader) fill() error {
 	c := f.conn
 	c.begin()
+	f.resize()
 	f.r, f.w = 0, 0
 	for {
 		f.arm()
