@@ -474,3 +474,21 @@ func TestMiddlewareHoldsThePlaceUntilTheHandlerReturns(t *testing.T) {
 		}
 	}
 }
+
+// TestAPlanOfNoPlaces denies always, as a plan of no requests does.
+func TestAPlanOfNoPlaces(t *testing.T) {
+	t.Parallel()
+	onEachCounters(t, func(t *testing.T, here, _ *ratelimit.Counters) {
+		l := inFlight("a", 1)
+		l.Plans = map[string]int64{"free": 0}
+		free := from("192.0.2.1")
+		free.Client, free.Plan = "acme", "free"
+		limiter := newLimiter(t, here, l)
+		if r := check(limiter, free); r.Allowed() || !r.Closed() || r.Holds() {
+			t.Errorf("on a plan of none: allowed %v, closed %v", r.Allowed(), r.Closed())
+		}
+		if r := check(limiter, from("192.0.2.1")); !r.Allowed() {
+			t.Error("on no plan: denied")
+		}
+	})
+}
