@@ -161,7 +161,8 @@ func sized(b *bound, all, tag digest) (items []item, plans []string) {
 // RequestFor returns a request that has these values for the parts of the
 // limit's key, in order. For ip it is an address (an IPv6 client's as it is
 // counted, its prefix); elsewhere "ip:ADDRESS" stands for the address that is
-// counted in the place of a missing value.
+// counted in the place of a missing value. For account it is the account, or
+// "device:ID:ACCOUNT" for one of the devices that are known to it.
 func (l Limit) RequestFor(values ...string) (Request, error) {
 	l.SetDefaults()
 	r := Request{Header: make(map[string][]string), inspected: true}
@@ -205,6 +206,8 @@ func (l Limit) RequestFor(values ...string) (Request, error) {
 				r.Params = namedParams{}
 			}
 			r.Params.(namedParams)[p.Name] = url.PathEscape(value)
+		case KeyAccount:
+			r.device, r.account = splitDevice(value)
 		case KeyQuery:
 			r.Query += url.QueryEscape(p.Name) + "=" + url.QueryEscape(value) + "&"
 		}

@@ -31,6 +31,9 @@
 //  6. [Result.Release] gives back the place that a request holds under a limit of
 //     requests in flight ([Limit.Concurrent]), once its response is complete.
 //
+// A limit by account is no part of the admission: whose account a request tries to log
+// in to is known only with the app's response, which [Limiter.CheckAttempt] may deny.
+//
 // A server that sends the session and the limits in one round trip checks before it
 // knows the user, by the user that the cookie stood for last. If that was wrong,
 // [Result.Refund] undoes the check, and it is made again.

@@ -108,7 +108,7 @@ func (r *Result) writeDraft(h http.Header) {
 	}
 	var space [192]byte
 	state := space[:0]
-	usual := len(r.items) == len(r.limiter.limits)
+	usual := !r.attempt && len(r.items) == len(r.limiter.limits)-r.limiter.byAccount
 	for i := range r.items {
 		it := &r.items[i]
 		usual = usual && it.variant == &it.limit.base
@@ -161,6 +161,11 @@ func (r *Result) writeLegacy(h http.Header) {
 	}
 	if tightest == nil {
 		return
+	}
+	if r.attempt { // what the admission has written tells of fewer limits
+		for _, name := range []string{"X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset"} {
+			delete(h, name)
+		}
 	}
 	addField(h, "X-Ratelimit-Limit", strconv.FormatInt(tightest.Limit, 10))
 	addField(h, "X-Ratelimit-Remaining", strconv.FormatInt(tightest.Remaining, 10))

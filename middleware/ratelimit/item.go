@@ -19,6 +19,8 @@ type bound struct {
 	plans        map[string]*variant
 	sameKeyAs    int // the first limit of the Limiter with the same key: one digest serves both
 	needsSession bool
+	byAccount    bool // it is asked when the app has answered, by CheckAttempt
+	reserves     bool // a request counts only by its response, and is reserved until then
 }
 
 // variant is a limit at one size: the limit's own, or a plan's.
@@ -54,6 +56,7 @@ func bind(l Limit) (*bound, error) {
 		v.plan = plan
 		b.plans[plan] = &v
 	}
+	b.byAccount, b.reserves = l.ByAccount(), l.reserves()
 	b.needsSession = slices.ContainsFunc(l.Key, KeyPart.NeedsSession)
 	return b, nil
 }
@@ -92,7 +95,7 @@ func (l Limit) variant(requests int64) variant {
 	if l.DryRun {
 		flags += "d"
 	}
-	if !l.Count.All() {
+	if l.reserves() {
 		flags += "s"
 	}
 	if l.bans() {
@@ -105,7 +108,7 @@ func (l Limit) variant(requests int64) variant {
 		denials: l.denialIdentity(q),
 		bans:    l.banIdentity(),
 		redis:   fmt.Sprintf("%s:%016x", l.Name, id),
-		needs:   needsOf(counts, l.Count),
+		needs:   needsOf(counts, l.reserves()),
 		args:    []any{string(counts.word), q.requests, q.window, q.burst, l.Cost, flags},
 		header:  newFieldItem(l, q),
 
@@ -209,7 +212,7 @@ func (it *item) banKey() counterKey { return counterKey{it.variant.bans, it.key.
 func (it *item) leased() bool { return it.variant.algorithm.leases }
 
 // settles reports whether the request counts only by its response.
-func (it *item) settles() bool { return !it.limit.Count.All() }
+func (it *item) settles() bool { return it.limit.reserves }
 
 // pendingQuota is the window in which unsettled reservations are counted: at most a
 // minute, so that those of an instance that has crashed are soon forgotten.

@@ -38,16 +38,17 @@ const (
 	KeyCookie                 // a cookie's value
 	KeyParam                  // what a :name of the route's path matched
 	KeyQuery                  // a parameter of the query
+	KeyAccount                // the account that was tried to log in to, which the app names; see Limiter.CheckAttempt
 
 	keyUnknown KeyKind = 255 // of what could not be read
 )
 
-var kindNames = [...]string{"ip", "client", "user", "session", "route", "host", "method", "header", "cookie", "param", "query"}
+var kindNames = [...]string{"ip", "client", "user", "session", "route", "host", "method", "header", "cookie", "param", "query", "account"}
 
 // keyWords are the ways to write a part.
-var keyWords = []string{"ip", "client", "user", "session", "route", "host", "method", "header:NAME", "cookie:NAME", "param:NAME", "query:NAME"}
+var keyWords = []string{"ip", "client", "user", "session", "route", "host", "method", "header:NAME", "cookie:NAME", "param:NAME", "query:NAME", "account"}
 
-// ParseKeyPart reads ip, client, user, session, route, host, method, header:NAME,
+// ParseKeyPart reads ip, client, user, session, route, host, method, account, header:NAME,
 // cookie:NAME, param:NAME or query:NAME. Its error is a [problem.Problem].
 func ParseKeyPart(s string) (KeyPart, error) {
 	kind, name, named := strings.Cut(s, ":")
@@ -159,7 +160,9 @@ func (p KeyPart) identifies() bool {
 
 // fallsBack reports whether the client's address stands in for the part where it is
 // missing: as it may of a client's identity, of the route where none fits, and of parameters.
-func (p KeyPart) fallsBack() bool { return p.Kind != KeyHost && p.Kind != KeyMethod }
+func (p KeyPart) fallsBack() bool {
+	return p.Kind != KeyHost && p.Kind != KeyMethod && p.Kind != KeyAccount
+}
 
 // digest stands for the values of a key: SHA-256 over all of them, each with
 // its kind and length before it, cut to 128 bits. So `a|b`, `c` is not `a`, `b|c`,
@@ -214,6 +217,9 @@ func appendPart(text []byte, p KeyPart, r *Request) []byte {
 	if value == "" && p.fallsBack() {
 		return appendAddr(text, r.bucket())
 	}
+	if p.Kind == KeyAccount {
+		p.Name = r.device
+	}
 	return appendValue(text, p, value)
 }
 
@@ -251,6 +257,8 @@ func (p KeyPart) value(r *Request) string {
 		return pathParam(r.Params, p.Name)
 	case KeyQuery:
 		return queryParam(r.Query, p.Name)
+	case KeyAccount:
+		return r.account
 	}
 	return ""
 }

@@ -42,11 +42,13 @@ type Limit struct {
 	// sliding_log (exact; memory grows with requests),
 	// or token_bucket (a steady rate, with bursts). Default sliding_window.
 	Algorithm Algorithm `yaml:"algorithm"`
-	// What has a counter of its own: ip, client, user, session, route, host, method,
+	// What has a counter of its own: ip, client, user, session, account, route, host, method,
 	// header:NAME, cookie:NAME, param:NAME (a :name of the route's path), query:NAME, or a list of them that together make one
 	// key. client, user and session count known ones alone, session those with a user alone, and fall back to the IP, as a missing
 	// header, cookie or parameter does. Parameters count decoded, in their first 1024 bytes; an empty one, or a query's with two different values,
 	// as a missing one. A path's parameter counts without its ;parameters, and in lower case where the route ignores case.
+	// account is whose account a request tried to log in to, by the app's answer (Headgate-Login-Attempt), which is replaced by 429 where the
+	// limit denies it; browsers that have logged in to the account before have counters of their own.
 	// Default ip. Hazard: a key that only the client chooses (a header, a cookie, a query) is no limit, as it may choose a new one each time.
 	Key []KeyPart `yaml:"key"`
 	// How many requests are admitted per window. 0 admits none, but for allow and for plans with a number: 403 with the reason,
@@ -162,6 +164,14 @@ type Ban struct {
 	// How long the ban lasts, from 1s to 366d. Required.
 	For time.Duration `yaml:"for" config:"tightens" required:"say how long the ban lasts, like 10m"`
 }
+
+// ByAccount reports whether the limit is known only with the app's response, which names the account.
+func (l *Limit) ByAccount() bool {
+	return slices.ContainsFunc(l.Key, func(p KeyPart) bool { return p.Kind == KeyAccount })
+}
+
+// reserves reports whether a request is reserved until its response shows whether it counts.
+func (l *Limit) reserves() bool { return !l.Count.All() && !l.ByAccount() }
 
 // bans reports whether the limit has a ban.
 func (l *Limit) bans() bool { return l.Ban.After > 0 }

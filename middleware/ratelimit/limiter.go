@@ -41,6 +41,7 @@ type Limiter struct {
 	ending    <-chan struct{}
 	closes    bool                     // a limit is closed, at one of its sizes
 	byParam   bool                     // a limit is keyed by a path's parameter
+	byAccount int                      // how many are keyed by account
 	denials   []*httpx.RenderedProblem // per limit: the body of a denial by it alone
 	policy    []string                 // RateLimit-Policy where all limits apply, at their usual size
 }
@@ -67,7 +68,11 @@ func New(o Options) (*Limiter, error) {
 	usual := make([]item, 0, len(limits))
 	for _, b := range limits {
 		l.denials = append(l.denials, problemBody(b.Name))
-		usual = append(usual, item{limit: b, variant: &b.base})
+		if b.byAccount {
+			l.byAccount++
+		} else {
+			usual = append(usual, item{limit: b, variant: &b.base})
+		}
 		l.closes = l.closes || b.base.requests == 0
 		for _, v := range b.plans {
 			l.closes = l.closes || v.requests == 0
@@ -148,11 +153,12 @@ func (l *Limiter) Check(ctx context.Context, r *Request, batch *store.Batch) *Re
 }
 
 // gather finds the limits that apply to the request, at which size, and the keys
-// of their counters. With early it leaves out limits by user or session.
+// of their counters: those by account where one has been tried, else the others. With
+// early it leaves out limits by user or session.
 func (l *Limiter) gather(res *Result, r *Request, early bool) bool {
 	plans := r.plans()
 	for i, b := range l.limits {
-		if early && (b.needsSession || b.DryRun) || b.allows(r.Addr) {
+		if b.byAccount != (r.account != "") || early && (b.needsSession || b.DryRun) || b.allows(r.Addr) {
 			continue
 		}
 		it := item{limit: b, variant: b.sizeFor(plans[:]...), asks: true}
@@ -218,23 +224,24 @@ func (l *Limiter) ask(ctx context.Context, res *Result, batch *store.Batch) {
 
 // inMemory asks the counters of this process.
 func (l *Limiter) inMemory(res *Result, source Source) {
-	for i := range res.items {
-		if res.items[i].asks {
-			res.items[i].source = source
+	from(res.items, source)
+	l.counters.memory.take(res.items, l.counters.clock(), false)
+}
+
+// from notes which counters decide the items that ask.
+func from(items []item, source Source) {
+	for i := range items {
+		if items[i].asks {
+			items[i].source = source
 		}
 	}
-	l.counters.memory.take(res.items, l.counters.clock(), false)
 }
 
 // inRedis asks Redis, and reports whether it replied.
 func (l *Limiter) inRedis(ctx context.Context, res *Result, batch *store.Batch) bool {
 	c := l.counters
 	begin := c.now()
-	for i := range res.items {
-		if it := &res.items[i]; it.asks {
-			it.source = FromRedis
-		}
-	}
+	from(res.items, FromRedis)
 	err := c.redis.take(ctx, res.items, batch, false)
 	c.observer.RoundTrip(c.now().Sub(begin), err)
 	if err != nil {
@@ -247,6 +254,13 @@ func (l *Limiter) inRedis(ctx context.Context, res *Result, batch *store.Batch) 
 
 // withoutRedis does what each limit's OnRedisError says.
 func (l *Limiter) withoutRedis(res *Result) {
+	if l.fallBack(res) {
+		l.inMemory(res, FromLocal)
+	}
+}
+
+// fallBack reports whether the counters of this process are to be asked, and by which items.
+func (l *Limiter) fallBack(res *Result) bool {
 	c := l.counters
 	local := false
 	for i := range res.items {
@@ -265,10 +279,10 @@ func (l *Limiter) withoutRedis(res *Result) {
 		}
 	}
 	if res.unavailable || !local {
-		return
+		return false
 	}
 	c.countLocally()
-	l.inMemory(res, FromLocal)
+	return true
 }
 
 // conclude reports to the observer what the limits decided, and puts denials into the

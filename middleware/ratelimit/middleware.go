@@ -40,19 +40,22 @@ type MiddlewareOptions struct {
 //		Limits: []ratelimit.Limit{{Name: "per-ip", Requests: 100, Window: time.Minute}},
 //	}))
 //
-// It panics where [New] returns an error. [Limiter.Middleware] takes the options
-// of the middleware.
+// It panics where [New] returns an error, and of a limit by account, which a handler asks by
+// [Limiter.CheckAttempt]. [Limiter.Middleware] takes the options of the middleware.
 func Middleware(o Options) echo.MiddlewareFunc {
 	l, err := New(o)
 	if err != nil {
 		panic(err)
+	}
+	if l.byAccount > 0 {
+		panic("ratelimit.Middleware: nothing asks a limit by account; make the Limiter with New, and call its CheckAttempt in the login's handler")
 	}
 	return l.Middleware(MiddlewareOptions{})
 }
 
 // Middleware checks each request, denies those that are over a limit, and
 // settles the others by their response. Those under a limit of requests in flight hold their
-// place until the next handler returns.
+// place until the next handler returns. Limits by account are left to CheckAttempt.
 func (l *Limiter) Middleware(o MiddlewareOptions) echo.MiddlewareFunc {
 	o = o.withDefaults()
 	return func(next echo.HandlerFunc) echo.HandlerFunc {

@@ -22,6 +22,22 @@ type Preview struct {
 // limit, and consumes nothing. Limits that do not apply to the client are left
 // out. It fails where Redis has the counters and does not answer.
 func (l *Limiter) Peek(ctx context.Context, r *Request) ([]Preview, error) {
+	who := *r
+	who.account, who.device = "", ""
+	return l.peek(ctx, &who)
+}
+
+// PeekAttempt tells the same of [Limiter.CheckAttempt], whatever the app's response.
+func (l *Limiter) PeekAttempt(ctx context.Context, r *Request, a LoginAttempt) ([]Preview, error) {
+	if a.Account == "" {
+		return nil, nil
+	}
+	who := *r
+	who.account, who.device = a.Account, a.Device
+	return l.peek(ctx, &who)
+}
+
+func (l *Limiter) peek(ctx context.Context, r *Request) ([]Preview, error) {
 	res := &Result{limiter: l}
 	res.items = res.space[:0]
 	l.gather(res, r, false)
@@ -57,6 +73,8 @@ func (l *Limiter) Peek(ctx context.Context, r *Request) ([]Preview, error) {
 // shown is the part's value as an operator gives it.
 func (p KeyPart) shown(r *Request) string {
 	switch value := p.value(r); {
+	case p.Kind == KeyAccount && r.device != "":
+		return devicePrefix + r.device + ":" + value
 	case p.Kind == KeyIP:
 		return r.bucket().String()
 	case value == "" && p.fallsBack():

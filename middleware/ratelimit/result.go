@@ -12,6 +12,7 @@ type Result struct {
 	limiter     *Limiter
 	items       []item
 	space       [2]item // items, in most cases
+	attempt     bool    // of CheckAttempt
 	allowed     bool
 	unavailable bool
 	closed      bool          // a limit of zero requests denies it
@@ -98,6 +99,11 @@ type Response struct {
 	Costed bool
 }
 
+// isOutage reports a 5xx or 429 of the server's own, which says nothing about the client.
+func (resp Response) isOutage() bool {
+	return resp.Own && (resp.Status >= 500 || resp.Status == http.StatusTooManyRequests)
+}
+
 // NeedsResponse reports whether the Result must be settled: whether a limit
 // counts by the response.
 func (r *Result) NeedsResponse() bool {
@@ -137,7 +143,7 @@ func (r *Result) Settle(ctx context.Context, resp Response) {
 		counts := true
 		switch {
 		case !it.settles(), resp.Status == 0, resp.Own && disconnected:
-		case resp.Own && (resp.Status >= 500 || resp.Status == http.StatusTooManyRequests):
+		case resp.isOutage():
 			counts = false
 		default:
 			counts = it.limit.Count.counts(resp.Status, resp.Header, r.limiter.succeeded)

@@ -21,15 +21,15 @@ const (
 )
 
 // needsOf returns what the scripts for a limit must contain that is counted by a.
-func needsOf(a *algorithm, count Count) (n needs) {
+func needsOf(a *algorithm, reserves bool) (n needs) {
 	for i := range algorithms {
 		word := algorithms[i].word
 		// pending.lua counts by sliding_window.
-		if word == a.word || word == SlidingWindow && !count.All() {
+		if word == a.word || word == SlidingWindow && reserves {
 			n |= 1 << i
 		}
 	}
-	if !count.All() {
+	if reserves {
 		n |= needsPending
 	}
 	return n

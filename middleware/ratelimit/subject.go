@@ -68,6 +68,8 @@ type Request struct {
 	// [Limiter.Denied].
 	NoSession bool
 
+	account   string  // of CheckAttempt
+	device    string  // that is known to the account; it has a counter of its own
 	spare     *Result // of Denied, for Check
 	inspected bool    // an operator has named the values, of a session without its user
 }

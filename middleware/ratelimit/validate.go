@@ -75,6 +75,9 @@ func (l *Limit) validateNumbers(ps *problem.List) {
 // validateConcurrent checks a limit of requests in flight, to which nothing else means anything that says how requests are counted.
 func (l *Limit) validateConcurrent(ps *problem.List) {
 	problem.Between(ps, "concurrent", l.Concurrent, 1, MaxConcurrent)
+	if l.ByAccount() {
+		ps.Add("concurrent", "write requests and window", "whose account a request tries is known only when it is over, so that there is nothing in flight to count")
+	}
 	for _, meaningless := range []struct {
 		path string
 		set  bool

@@ -21,11 +21,14 @@ type Actions struct {
 	// BrowserSession has the cookie of Login end with the browser.
 	BrowserSession bool
 	Plan           string // put the user's session on this plan; without a user it does nothing
+	// LoginAttempt is the account that the request has tried to log in to. It changes no
+	// session: limits by account count it.
+	LoginAttempt string
 
 	latin1 bool // the app server sent Login in Latin-1
 }
 
-// Any reports whether the app server asks for anything.
+// Any reports whether the app server asks for anything to be done with sessions.
 func (a Actions) Any() bool {
 	return a.Login != "" || a.Merge != nil || a.Renew || a.Logout != LogoutNone || a.Plan != ""
 }
@@ -42,7 +45,8 @@ const (
 // ParseActions reads what the app server asks for on a route of this mode, as
 // the table of [Protocol] says. An error is ErrMalformed and means 502: a header
 // can't be followed, or the route does not allow it. The response must then not
-// reach the client, which would take it for a success.
+// reach the client, which would take it for a success. LoginAttempt is then set all
+// the same, if that header can be followed: the attempt counts.
 //
 // It leaves the headers as they are; [RequestSession.TakeActions] removes them.
 func ParseActions(h http.Header, mode Mode) (Actions, error) {
@@ -55,14 +59,14 @@ func ParseActions(h http.Header, mode Mode) (Actions, error) {
 			continue
 		}
 		if err := protocol[i].parseInto(&a, h, mode); err != nil {
-			return Actions{}, err
+			return Actions{LoginAttempt: a.LoginAttempt}, err
 		}
 	}
 	if a.Login == "" && (a.Lifetime != 0 || a.BrowserSession) {
-		return Actions{}, fmt.Errorf("%w: %s without %s", ErrMalformed, HeaderLifetime, HeaderLogin)
+		return Actions{LoginAttempt: a.LoginAttempt}, fmt.Errorf("%w: %s without %s", ErrMalformed, HeaderLifetime, HeaderLogin)
 	}
 	if a.Login != "" && a.Logout != LogoutNone {
-		return Actions{}, fmt.Errorf("%w: %s and %s in one response", ErrMalformed, HeaderLogin, HeaderLogout)
+		return Actions{LoginAttempt: a.LoginAttempt}, fmt.Errorf("%w: %s and %s in one response", ErrMalformed, HeaderLogin, HeaderLogout)
 	}
 	return a, nil
 }

@@ -54,6 +54,8 @@ type Manager struct {
 	signer  *Signer // nil: no assertions
 	origins *originCheck
 	gorilla *redisstore.RedisStore
+
+	deviceKeys [][]byte // that sign known devices: the first signs, all verify
 }
 
 // shared is what the Managers of all generations have in common.
@@ -120,6 +122,9 @@ func (sh *shared) manager(s Settings) (*Manager, error) {
 		return nil, fmt.Errorf("session: %w", err)
 	}
 	m := &Manager{shared: sh, set: set, origins: origins}
+	if m.deviceKeys, err = deviceKeys(set.Secrets); err != nil {
+		return nil, fmt.Errorf("session: secrets: %w", err)
+	}
 	if a := set.Assertion; a.KeyFile != "" {
 		pem, err := filestate.Read(a.KeyFile)
 		if err != nil {

@@ -28,6 +28,8 @@ const (
 	HeaderRenew    = "Headgate-Session-Renew"
 	HeaderLogout   = "Headgate-Logout"
 	HeaderPlan     = "Headgate-Plan"
+
+	HeaderLoginAttempt = "Headgate-Login-Attempt"
 )
 
 // Direction is which way a header of the protocol travels.
@@ -58,12 +60,16 @@ func Protocol() []ProtocolHeader { return slices.Clone(protocol[:]) }
 // withSessions are the routes that have sessions.
 var withSessions = []Mode{Optional, Required, Login, Logout}
 
+// withOrWithout are all routes.
+var withOrWithout = []Mode{Off, Optional, Required, Login, Logout}
+
 // protocol is read only.
 var protocol = [...]ProtocolHeader{
 	{HeaderUser, ToApp, "text, UTF-8", "who is logged in; none in an anonymous session", withSessions, nil},
 	{HeaderSession, ToApp, "JSON object, ASCII", "the session's data; left out above 4 KiB", withSessions, nil},
 	{HeaderRef, ToApp, "text, ASCII", "names the session; not secret, the token is not in it", withSessions, nil},
 	{HeaderAssertion, ToApp, "JWT (RFC 7519)", "user and reference, signed by the gateway where it has a key", withSessions, nil},
+	{HeaderLoginAttempt, FromApp, "text, at most 256 bytes", "this account was tried to log in to; see key account of limits", withOrWithout, parseLoginAttempt},
 	{HeaderLogin, FromApp, "text, UTF-8, at most 256 bytes", "this user is now logged in", []Mode{Login}, parseLogin},
 	{HeaderLifetime, FromApp, "a duration such as 30d or 12h, or session", "with Headgate-Login: how long the login lasts at most, or that its cookie ends with the browser", []Mode{Login}, parseLifetime},
 	{HeaderMerge, FromApp, "JSON merge patch (RFC 7396)", "change the session's data", withSessions, parseMerge},
@@ -117,6 +123,18 @@ func parseLifetime(value string, a *Actions) (bool, error) {
 		return false, fmt.Errorf("%w: %.40q is not session, nor a duration of 1s or more, such as 30d", ErrMalformed, value)
 	}
 	a.Lifetime = lifetime
+	return true, nil
+}
+
+// parseLoginAttempt takes the account as it is, byte by byte: it need not be UTF-8.
+func parseLoginAttempt(value string, a *Actions) (bool, error) {
+	switch {
+	case value == "":
+		return false, fmt.Errorf("%w: no account", ErrMalformed)
+	case len(value) > maxUser:
+		return false, fmt.Errorf("%w: the account has %d bytes; the most is %d: send a hash of longer ones", ErrMalformed, len(value), maxUser)
+	}
+	a.LoginAttempt = value
 	return true, nil
 }
 

@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -18,6 +19,7 @@ func TestTheProtocolIsItsTable(t *testing.T) {
 	value := map[string]string{
 		session.HeaderLogin: "42", session.HeaderMerge: `{"a":1}`, session.HeaderRenew: "?1", session.HeaderLogout: "everywhere",
 		session.HeaderPlan: "gold", session.HeaderLifetime: "30d",
+		session.HeaderLoginAttempt: "alice",
 	}
 	table := session.Protocol()
 	m := newManager(t, session.Options{})
@@ -52,7 +54,7 @@ func TestTheProtocolIsItsTable(t *testing.T) {
 			case p.Direction == session.ToApp && (err != nil || a.Any()):
 				t.Errorf("%s from an app with session: %s: %+v, %v", p.Name, mode, a, err)
 			case p.Direction == session.ToApp:
-			case slices.Contains(p.Modes, mode) != (err == nil && a.Any()):
+			case slices.Contains(p.Modes, cmp.Or(mode, session.Off)) != (err == nil && (a.Any() || a.LoginAttempt == "alice")):
 				t.Errorf("%s with session: %s: %+v, %v; the table has %v", p.Name, mode, a, err, p.Modes)
 			}
 		}
@@ -70,10 +72,35 @@ func TestAnErrorNamesTheHeaderThatIsWrong(t *testing.T) {
 	t.Parallel()
 	for name, value := range map[string]string{
 		session.HeaderLogin: "", session.HeaderMerge: "[]", session.HeaderRenew: "1", session.HeaderLogout: "all",
+		session.HeaderLoginAttempt: strings.Repeat("a", 257),
 	} {
 		_, err := session.ParseActions(http.Header{name: {value}}, session.Login)
 		if !errors.Is(err, session.ErrMalformed) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// What else is wrong with a response does not hide whose account was tried.
+func TestAnAttemptIsKnownWhereTheRestIsMalformed(t *testing.T) {
+	t.Parallel()
+	for name, h := range map[string]http.Header{
+		"a login elsewhere": {session.HeaderLogin: {"42"}},
+		"a bad merge":       {session.HeaderMerge: {"x"}},
+		"login and logout":  {session.HeaderLogin: {"42"}, session.HeaderLogout: {"session"}},
+	} {
+		mode := session.Login
+		if name == "a login elsewhere" {
+			mode = session.Off
+		}
+		h[session.HeaderLoginAttempt] = []string{"al\xefce"} // bytes as they are
+		if a, err := session.ParseActions(h, mode); err == nil || a.LoginAttempt != "al\xefce" || a.Any() {
+			t.Errorf("%s: %+v, %v", name, a, err)
+		}
+	}
+	for _, lines := range [][]string{{""}, {"a", "a"}, {strings.Repeat("a", 257)}} {
+		if a, err := session.ParseActions(http.Header{session.HeaderLoginAttempt: lines}, session.Login); !errors.Is(err, session.ErrMalformed) || a.LoginAttempt != "" {
+			t.Errorf("%q: %+v, %v", lines, a, err)
 		}
 	}
 }

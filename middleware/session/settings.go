@@ -22,7 +22,7 @@ type Settings struct {
 	// The cookie that carries the session's token.
 	Cookie CookieOptions `yaml:"cookie"`
 	// Secrets that sign the cookie, of 32 bytes or more each: the first signs, all verify, so a new one goes in front.
-	// Junk is then refused before Redis is asked. Default: none, the token's 256 random bits stand alone.
+	// Junk is then refused before Redis is asked. They sign the cookies of `balance: cookie` and of devices that accounts know (limits by account), too. Default: none, the token's 256 random bits stand alone.
 	Secrets [][]byte `yaml:"secrets" config:"secret" want:"a secret"`
 	// Files that hold one secret each, instead of secrets; one or a list.
 	SecretsFile []string `yaml:"secrets_file" config:"path" want:"a path"`

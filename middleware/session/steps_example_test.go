@@ -72,6 +72,7 @@ func ExampleProtocol() {
 	// Headgate-Session, to the app: JSON object, ASCII. the session's data; left out above 4 KiB
 	// Headgate-Session-Ref, to the app: text, ASCII. names the session; not secret, the token is not in it
 	// Headgate-Assertion, to the app: JWT (RFC 7519). user and reference, signed by the gateway where it has a key
+	// Headgate-Login-Attempt, from the app: text, at most 256 bytes. this account was tried to log in to; see key account of limits
 	// Headgate-Login, from the app: text, UTF-8, at most 256 bytes. this user is now logged in
 	// Headgate-Login-Lifetime, from the app: a duration such as 30d or 12h, or session. with Headgate-Login: how long the login lasts at most, or that its cookie ends with the browser
 	// Headgate-Session-Merge, from the app: JSON merge patch (RFC 7396). change the session's data
