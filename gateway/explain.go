@@ -65,6 +65,7 @@ func newExplain() *cobra.Command {
 	}
 	flags.add(cmd.Flags())
 	cmd.Flags().StringVar(&q.IP, "ip", "", "the `address` that the request comes from: the client, or a trusted proxy")
+	cmd.Flags().StringVar(&q.Account, "account", "", "the `account` that the app will say was tried to log in to, for limits by account")
 	cmd.Flags().StringArrayVarP(&headers, "header", "H", nil, "a request header, `'Name: value'`")
 	cmd.Flags().BoolVar(&live, "live", false, "ask the running gateway")
 	cmd.Flags().StringVar(&format, "format", "text", "text or json")
@@ -93,6 +94,9 @@ func explainLive(cmd *cobra.Command, flags *adminFlags, q admin.Question, header
 	query := url.Values{"method": {q.Method}, "url": {q.URL}, "header": headers}
 	if q.IP != "" {
 		query.Set("ip", q.IP)
+	}
+	if q.Account != "" {
+		query.Set("account", q.Account)
 	}
 	text, err := api.call(cmd.Context(), http.MethodGet, "/explain?"+query.Encode(), nil)
 	if err != nil {

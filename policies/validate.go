@@ -117,6 +117,7 @@ func (c *checker) localPath(path, value string) bool {
 func (c *checker) unused() {
 	upstreams, limits, caches, groups := map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
 	withSession := map[string]bool{} // limits on routes that know who is logged in
+	logins := slices.ContainsFunc(c.p.Routes, func(r *Route) bool { return r.Session == session.Login })
 	for _, r := range c.p.Routes {
 		upstreams[r.Upstream], caches[r.Cache], groups[r.Group] = true, true, true
 		for _, l := range r.Limits {
@@ -132,6 +133,10 @@ func (c *checker) unused() {
 		if limits[name] && !withSession[name] && slices.ContainsFunc(l.Key, ratelimit.KeyPart.NeedsSession) {
 			c.warn(problem.Key("limits", name, "key"), "write session: optional or required on a route that uses it, or key: ip",
 				"the limit counts by IP, as no route that uses it has sessions")
+		}
+		if limits[name] && !logins && l.ByAccount() {
+			c.warn(problem.Key("limits", name, "key"), "write session: login on the route that logs users in, and have the app answer Headgate-Login there",
+				"guesses lock an account's user out, as no browser becomes known to it without a login route")
 		}
 	}
 }

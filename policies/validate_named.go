@@ -71,6 +71,10 @@ func (c *checker) limits() {
 	for _, name := range names(c, "limits", c.p.Limits) {
 		l, path := c.p.Limits[name], problem.Key("limits", name)
 		c.inFlight(problem.Key(path, "concurrent"), path, l)
+		if l.ByAccount() && len(c.p.Session.Secrets) == 0 && len(c.p.Session.SecretsFile) == 0 {
+			c.bad(problem.Key(path, "key"), "give the policy session.secrets, made with: openssl rand -base64 32",
+				"devices that an account knows can't be told from others without a secret, so that guesses would lock its user out")
+		}
 		for _, plan := range sortedKeys(l.Plans) {
 			c.plan(problem.Key(path, "plans", plan), plan, sessions)
 		}

@@ -43,7 +43,7 @@ func (c *checker) routes() {
 		c.settings(path, &r.Settings, r.ownLimits)
 		c.manyLimits(problem.Key(path, "limits"), r.Limits)
 		c.matching(r, path)
-		c.limitParams(r, path)
+		c.limitKeys(r, path)
 		c.answer(r, path)
 		c.combinations(r, path)
 	}
@@ -60,8 +60,8 @@ func (c *checker) manyLimits(path string, limits []string) {
 	}
 }
 
-// limitParams reports limits by a parameter that the route's path does not have.
-func (c *checker) limitParams(r *Route, path string) {
+// limitKeys reports limits by a parameter that the route's path does not have, or by an account that no app names.
+func (c *checker) limitKeys(r *Route, path string) {
 	for _, name := range r.Limits {
 		l := c.p.Limits[name]
 		if l == nil {
@@ -70,6 +70,9 @@ func (c *checker) limitParams(r *Route, path string) {
 		at := c.at.KeyAt(path)
 		if i := slices.Index(r.ownLimits, name); i >= 0 {
 			at = c.at.At(problem.Item(problem.Key(path, "limits"), i))
+			if l.ByAccount() && (r.Redirect != nil || r.Respond != nil) {
+				c.Errorf(at, "remove it, or give the route an upstream", "the limit %s counts by account, and no app answers here that could name one", quote(name))
+			}
 		}
 		for _, part := range l.Key {
 			for _, text := range r.Path {

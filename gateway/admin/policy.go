@@ -69,6 +69,8 @@ type Question struct {
 	// caller knows: limits keyed by them use these. Session is the opaque reference.
 	// Plan is the one that the app has put it on.
 	User, Session, Plan string
+	// Account is the one that the app will say was tried to log in to, where the caller knows.
+	Account string
 }
 
 func showPolicy(p Policy) echo.HandlerFunc {
@@ -108,7 +110,7 @@ func rollbackPolicy(p Policy) echo.HandlerFunc {
 
 func explain(p Policy) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		q := Question{Method: c.QueryParam("method"), URL: c.QueryParam("url"), IP: c.QueryParam("ip"), Header: http.Header{}}
+		q := Question{Method: c.QueryParam("method"), URL: c.QueryParam("url"), IP: c.QueryParam("ip"), Account: c.QueryParam("account"), Header: http.Header{}}
 		for _, line := range c.QueryParams()["header"] {
 			name, value, err := ParseHeader(line)
 			if err != nil {

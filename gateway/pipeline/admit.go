@@ -62,24 +62,30 @@ var errNoRedis = errors.New("rate limits cannot be checked without Redis")
 
 // deny is the answer to a request that the limits do not admit.
 func (r *Request) deny() *Answer {
-	a := Answer{
-		form: asDenial, limits: r.Limits,
-		Detail: "Request cannot be satisfied as assigned quota has been exceeded.",
-	}
 	if r.Limits == nil { // an explanation, which has no Result
-		a.Status, a.Detail = r.answer.Status, r.answer.Detail
-		r.answer = a
+		r.answer = Answer{form: asDenial, Status: r.answer.Status, Detail: r.answer.Detail}
 		return &r.answer
 	}
-	if a.Status = r.Limits.Status(); r.Limits.Closed() {
-		a.Detail = r.Limits.Reason()
-	} else if r.Limits.Unavailable() {
-		a.Detail, a.Cause = "Rate limits cannot be checked at the moment.", errNoRedis
-	} else if r.Limits.Waited() > 0 && r.Err() != nil {
+	a := denialBy(r.Limits)
+	if a.Cause == nil && r.Limits.Waited() > 0 && r.Err() != nil {
 		a.Cause = context.Cause(r) // it has left the line
 	}
 	r.answer = a
 	return &r.answer
+}
+
+// denialBy is the answer of limits that do not allow a request, or the app's answer to it.
+func denialBy(limits *ratelimit.Result) Answer {
+	a := Answer{
+		Status: limits.Status(), form: asDenial, limits: limits,
+		Detail: "Request cannot be satisfied as assigned quota has been exceeded.",
+	}
+	if limits.Closed() {
+		a.Detail = limits.Reason()
+	} else if limits.Unavailable() {
+		a.Detail, a.Cause = "Rate limits cannot be checked at the moment.", errNoRedis
+	}
+	return a
 }
 
 func (b liveBackends) Remembered(r *Request) bool {

@@ -58,6 +58,7 @@ type Pipeline struct {
 	clients  apiClients
 	limits   map[string]ratelimit.Limit
 	plans    map[string]bool          // that limits have numbers for, and that of users
+	devices  string                   // the cookie of known devices; empty where no limit is keyed by account
 	affinity map[string]string        // the cookie of an upstream that chooses servers by one
 	routes   []*Route                 // by the matcher's index
 	denied   networks.Table[struct{}] // of server.deny
@@ -115,6 +116,9 @@ func New(policy *policies.Policy, parts Parts) (*Pipeline, error) {
 		p.limits[name] = *l
 		for plan := range l.Plans {
 			p.plans[plan] = true
+		}
+		if l.ByAccount() && parts.Sessions != nil {
+			p.devices = parts.Sessions.DeviceCookieName()
 		}
 	}
 	for _, r := range policy.Routes {

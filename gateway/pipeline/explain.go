@@ -26,6 +26,8 @@ type Question struct {
 	// knows; Session is its opaque reference. Without them, the request's own cookie is
 	// looked up. Plan is the one that the app has put it on.
 	User, Session, Plan string
+	// Account is the one that the app will say was tried to log in to, where the asker knows.
+	Account string
 }
 
 // ErrQuestion is a question that is not a request.
@@ -150,7 +152,7 @@ func (p *Pipeline) question(ctx context.Context, q Question) (*Request, error) {
 		header = http.Header{}
 	}
 	r := new(Request)
-	r.Begin(ctx, p, &peek{pipeline: p, who: session.Identity{User: q.User, Ref: q.Session, Plan: q.Plan}})
+	r.Begin(ctx, p, &peek{pipeline: p, who: session.Identity{User: q.User, Ref: q.Session, Plan: q.Plan}, account: q.Account})
 	r.attempts = new([]policies.Attempt)
 	r.Info = p.resolver.InfoFrom(addr, header)
 	r.Method, r.Authority, r.Scheme, r.Query = strings.ToUpper(q.Method), u.Host, u.Scheme, u.RawQuery
@@ -234,6 +236,8 @@ func explainLimits(r *Request, e *Explanation) {
 			l.Algorithm, l.Window, l.Concurrent = "concurrent", "", p.Concurrent
 		}
 		switch {
+		case p.ByAccount():
+			l.Unknown = "it is asked when the app has answered, and by " + session.HeaderLoginAttempt + " said whose account was tried"
 		case !b.asked:
 			l.Unknown = "it is not asked"
 		case b.err != nil:
@@ -284,6 +288,7 @@ func answerExplainer(p *policies.Route) func(*Request, *Explanation) {
 func explainForward(r *Request, e *Explanation) {
 	rt := r.Route
 	r.takeAffinity()
+	r.takeDevices()
 	if rt.Policy.Cache != "" && rt.session.Mode != session.Logout {
 		e.Cache = rt.Policy.Cache
 		if plan := r.CachePlan(); plan.Key != nil {

@@ -17,6 +17,7 @@ import (
 // forward is the last stage of a route that has an upstream.
 func forward(r *Request) *Answer {
 	r.takeAffinity()
+	r.takeDevices()
 	return r.backends.Forward(r)
 }
 
@@ -152,6 +153,10 @@ func asAnswer(err error) error {
 	var failure *proxy.Error
 	if !errors.As(err, &failure) {
 		return err
+	}
+	if denied := deniedAttemptOf(err); denied != nil {
+		a := denialBy(denied.limits)
+		return a.because(err)
 	}
 	detail := failure.Detail()
 	if failure.Kind == proxy.KindRefused {

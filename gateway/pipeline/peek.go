@@ -14,6 +14,7 @@ import (
 type peek struct {
 	pipeline *Pipeline
 	who      session.Identity // whose session the request carries, as the asker knows
+	account  string
 
 	asked    bool // the limits were
 	previews []ratelimit.Preview
@@ -43,8 +44,14 @@ func (b *peek) Admit(r *Request) bool {
 		return true
 	}
 	b.asked = true
-	b.previews, b.err = r.Route.limiter.Peek(r, &r.subject)
-	for _, v := range b.previews {
+	if b.previews, b.err = r.Route.limiter.Peek(r, &r.subject); b.err != nil {
+		return true
+	}
+	var attempt []ratelimit.Preview
+	attempt, b.err = r.Route.limiter.PeekAttempt(r, &r.subject, ratelimit.LoginAttempt{Account: b.account, Device: r.knownDevice(b.account)})
+	admission := b.previews
+	b.previews = append(b.previews, attempt...)
+	for _, v := range admission {
 		if !v.Allowed && !v.DryRun {
 			r.answer.Status, r.answer.Detail = http.StatusTooManyRequests, "limit "+v.Name+" denies"
 			if v.Closed {

@@ -123,4 +123,9 @@ func (r *Request) describe(to *observe.Record, res *echo.Response) {
 	} else {
 		to.Limit = r.Limits.DeniedBy()
 	}
+	if denied := deniedAttemptOf(r.cause); denied != nil {
+		to.Limit = denied.limits.DeniedBy()
+	} else if name := r.attemptDryRun.Load(); name != nil {
+		to.DryRun = *name
+	}
 }

@@ -77,8 +77,11 @@ type live struct {
 	sessionNeeded bool   // refused, or sent to the login page, for want of a session
 
 	reserved    *ratelimit.Result      // to be settled by the answer
+	devices     []string               // the values of the cookie of known devices
 	affinity    []string               // the values of the cookie that names a server of the route's upstream
 	newAffinity atomic.Pointer[string] // the line that sets it
+
+	attemptDryRun atomic.Pointer[string] // the limit by account that would have denied the answer
 
 	cost     atomic.Int64                // that the app names for the request, and one; 0: none
 	loggedIn atomic.Bool                 // the app has logged its user in

@@ -14,7 +14,8 @@ import (
 
 // The way back. What happens to an answer, in this order:
 //
-//	the app server's answer   takeResponse: save the session, clean the headers; its error refuses the answer
+//	the app server's answer   takeResponse: ask the limits by account, save the session, clean the headers; its
+//	                          error refuses the answer
 //	the cache                 stores the clean answer (see caching.go)
 //	just before the header    settle what the limits reserved, by the status that the client is given
 //	                          purge what a successful unsafe request has made invalid
@@ -33,6 +34,9 @@ func (rt *Route) takeResponse(res *http.Response) error {
 	actions, err := r.Session.TakeActions(res.Header)
 	if err == nil {
 		err = malformed
+	}
+	if denied := rt.limitAttempt(r, res.StatusCode, actions, err); denied != nil {
+		return denied // before the session is touched: a login must not take effect
 	}
 	if err != nil { // nothing is done of it; the forward handler does what is due all the same
 		return &proxy.Error{Status: session.Status(err), Kind: proxy.KindRefused, Err: err}
@@ -62,6 +66,10 @@ func (rt *Route) takeResponse(res *http.Response) error {
 	res.Header.Del(headerRequestID) // the request has the gateway's
 	if sessions {
 		r.Session.WriteHeaders(res.Header) // last, whatever app and policy say
+	}
+	rt.rememberDevice(r, res.Header, actions)
+	if actions.LoginAttempt != "" {
+		httpx.KeepPrivate(res.Header)
 	}
 	return nil
 }
@@ -125,8 +133,12 @@ func (r *Request) settle(status int, h http.Header) {
 		status = r.status
 	}
 	// A login on a route that has none is refused with 502, which says nothing bad of the
-	// client; given back, it would tell a right password from the wrong ones, for free.
+	// client; given back, it would tell a right password from the wrong ones, for free. The 429
+	// of a limit by account counts as well, whatever the password was: the app has been asked.
 	own := r.cause != nil && !errors.Is(r.cause, session.ErrLoginElsewhere)
+	if denied := deniedAttemptOf(r.cause); denied != nil {
+		own = denied.limits.Unavailable()
+	}
 	response := ratelimit.Response{Status: status, Header: h, Own: own}
 	response.Cost, response.Costed = r.correctedCost()
 	r.reserved.Settle(r, response)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"github.com/headgate/headgate/middleware/session"
 )
 
 // apps stand in for the policy's app servers, in place of the proxy's connections to them.
@@ -32,6 +34,8 @@ type received struct {
 	Host     string
 	Header   http.Header
 	Body     string
+
+	account string // that the answer says was tried to log in to
 }
 
 // transport stands in for one upstream.
@@ -76,6 +80,7 @@ func (a *apps) answer(upstream string, r *http.Request) (*http.Response, error) 
 	a.mu.Lock()
 	a.received = append(a.received, seen)
 	answer := a.choose(upstream, seen)
+	seen.account = answer.Header.Get(session.HeaderLoginAttempt)
 	a.mu.Unlock()
 
 	switch answer.Fail {

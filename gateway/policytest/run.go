@@ -276,9 +276,14 @@ func (h *harness) explain(ctx context.Context, got *observed) *pipeline.Explanat
 	if named := header.Get("Host"); named != "" {
 		host = named
 	}
+	account := ""
+	if n := len(got.received); n > 0 {
+		account = got.received[n-1].account
+	}
 	e, err := h.gateway.Explain(ctx, pipeline.Question{
 		Method: got.step.Method, URL: got.step.Scheme + "://" + host + got.step.Target,
 		IP: got.from.String(), Header: header, User: got.record.User, Session: got.record.Session, Plan: got.record.Plan,
+		Account: account,
 	})
 	if err != nil {
 		return nil

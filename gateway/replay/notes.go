@@ -54,6 +54,9 @@ func (rp *replayer) notes() []string {
 			n = append(n, "The limit "+name+" admits no requests, or none of a plan: what it denies for that gets 403, not 429.")
 		}
 	}
+	if slices.ContainsFunc(e.limits, func(name string) bool { return e.policy.Limits[name].ByAccount() }) {
+		n = append(n, "The log does not tell whose account was tried to log in to: limits by account were not counted, and what they denied is not known.")
+	}
 	for _, r := range e.routes {
 		if len(r.Policy.Match.Headers) > 0 && !ownOnly {
 			n = append(n, "The log does not tell request headers: routes that ask for some match nothing, unless our own log names the route.")

@@ -359,7 +359,7 @@ var checkedValues = map[string][]string{
 	"policies.Client.plan":       {"gold", "user", "tin"},
 
 	"ratelimit.Limit.algorithm":      {"token_bucket", "fixed_window", "sliding_window", "sliding_log", "leaky"},
-	"ratelimit.Limit.key":            {"ip", "[ip, route]", "header:X-A", `"header:a b"`, "[ip, ip]", "'cookie:'", "nobody", "host", "param:id", "'param:'", "query:q", `"query:a b"`, "[ip, query:q]"},
+	"ratelimit.Limit.key":            {"ip", "[ip, route]", "header:X-A", `"header:a b"`, "[ip, ip]", "'cookie:'", "nobody", "host", "param:id", "'param:'", "query:q", `"query:a b"`, "[ip, query:q]", "account", "[account, ip]", "[account, header:X-A]"},
 	"ratelimit.Limit.requests":       {"10", "1", "0", "-1", "50000", "60000", "1000000000", "1000000001"},
 	"ratelimit.Limit.window":         {"1m", "1s", "366d", "367d", "1000000001ns", "999ms", "1500ms"},
 	"ratelimit.Limit.concurrent":     {"5", "0", "-1", "100001"},

@@ -55,7 +55,7 @@ func drawPolicy(t *rapid.T) string {
 			burst = one(name+" burst", "", ", burst: 3")
 		}
 		fmt.Fprintf(&b, "  %s: {algorithm: %s, key: %s, requests: %s, window: 1h, plans: {gold: %s%s}%s, count: %s, dry_run: %s}\n", name, algorithm,
-			one(name+" key", "ip", "user", "session", "client", "[ip, route]", "method", "header:X-Tenant"), one(name+" requests", "2", "5", "50", "0"),
+			one(name+" key", "ip", "user", "session", "client", "[ip, route]", "method", "header:X-Tenant", "query:id", "[ip, query:id]"), one(name+" requests", "2", "5", "50", "0"),
 			one(name+" gold", "3", "60", "0"), one(name+" user", "", ", user: 4"), burst, one(name+" count", "all", "failed", "[200, 401]"), one(name+" dry", "false", "false", "true"))
 	}
 	b.WriteString("routes:\n")
