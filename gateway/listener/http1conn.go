@@ -34,6 +34,7 @@ type http1Conn struct {
 	buf   []byte
 	r, w  int // what has arrived is buf[r:w]
 	watch watch
+	eager eagerness
 
 	header http.Header // of answers, one after the other
 

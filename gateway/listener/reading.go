@@ -24,11 +24,14 @@ func (c *http1Conn) fill() error {
 		// It may have been a deadline of the request before; ours is in force below.
 	}
 	c.makeRoom()
-	// Where many connections are busy, the next request is often there by the
-	// time that it is this goroutine's turn again: that spares a read that finds
-	// nothing, and parking (a tenth of what a 429 costs).
-	runtime.Gosched()
+	yielded := c.eager.yields()
+	if yielded {
+		runtime.Gosched()
+	}
 	n, err := c.readSome(c.buf[c.w:])
+	if yielded {
+		c.eager.learn(!c.socket.reader.waited)
+	}
 	c.w += n
 	if n > 0 {
 		return nil

@@ -17,10 +17,15 @@ type socket struct {
 	release func()
 	once    sync.Once
 
+	reader attentive
+
 	mu      sync.Mutex
 	writeBy time.Time // what net/http, or who has hijacked the connection, has set
 	stallBy time.Time // ours
 }
+
+// Read reads, and waits for at least one byte.
+func (s *socket) Read(p []byte) (int, error) { return s.reader.read(s.Conn, p) }
 
 // Write writes within the stall limit, which begins anew when the client has
 // taken some: a large write may take its time. Beyond it the connection is closed, for
