@@ -323,7 +323,7 @@ func TestLimitsOfDefaultsHoldWhereNoRouteFits(t *testing.T) {
 	t.Parallel()
 	const policy = `
 server: {listen: "127.0.0.1:0", admin: {listen: "127.0.0.1:0"}, trusted_proxies: [127.0.0.1]}
-redis: {url: "%s", key_prefix: "case%d:"}
+redis: {url: "%s", key_prefix: "case%d:", timeout: 50s}
 upstreams: {shop: {servers: [%s]}}
 limits:
   front: {requests: 5, window: 1h, %s}

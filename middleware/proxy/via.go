@@ -40,7 +40,7 @@ func (u *Upstream) CameBack(r *http.Request) *Error {
 	for _, line := range r.Header["Via"] {
 		for member := range strings.SplitSeq(line, ",") {
 			if words := strings.Fields(member); own != "" && len(words) > 1 && words[1] == own {
-				return &Error{Status: http.StatusLoopDetected, Kind: KindLoop, Upstream: u.name, Err: errors.New("Via has this gateway's own name")}
+				return &Error{Status: http.StatusLoopDetected, Kind: KindLoop, Upstream: u.name, Err: errors.New("the gateway's own name is in Via")}
 			}
 		}
 	}

@@ -36,7 +36,7 @@ func appendListed(to []listedValue, key []KeyPart, r *Request) []listedValue {
 }
 
 // listed returns the part's value in full where it names somebody, or something of the policy: addresses,
-// clients, users, sessions by their reference, routes, hosts. What else a client sends may be a secret.
+// clients, users, accounts, sessions by their reference, routes, hosts. What else a client sends may be a secret.
 func (p KeyPart) listed(r *Request) listedValue {
 	if p.Kind == KeyIP {
 		return listedValue{addr: r.bucket()}
@@ -46,6 +46,9 @@ func (p KeyPart) listed(r *Request) listedValue {
 		return listedValue{addr: r.bucket(), instead: true}
 	}
 	switch p.Kind {
+	case KeyAccount:
+		value = p.shown(r) // with the device that knows the account
+		fallthrough
 	case KeyClient, KeyUser, KeySession, KeyRoute, KeyHost, KeyMethod:
 		if len(value) > maxListed {
 			return listedValue{text: mask(value, maxListed)}
