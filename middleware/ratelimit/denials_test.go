@@ -112,6 +112,30 @@ func TestDeniedKeysAreReadableAndTellNoSecret(t *testing.T) {
 	}
 }
 
+// An operator sees which account is being guessed at, in the words that a reset takes.
+func TestDeniedAccountsAreListedInFull(t *testing.T) {
+	t.Parallel()
+	c := newCounters(t, ratelimit.CountersOptions{})
+	x := byAccount(ratelimit.FixedWindow, 1)
+	l := newLimiter(t, c, x)
+	for range 2 {
+		attempt(l, "192.0.2.1", "alice@shop.example", "", 401)
+		attempt(l, "192.0.2.1", "alice@shop.example", "d1", 401)
+	}
+	for _, value := range []string{"alice@shop.example", "device:d1:alice@shop.example"} {
+		if listed(t, c, x.Name, value) == nil {
+			t.Errorf("%s is not listed", value)
+			continue
+		}
+		if found, err := c.ResetListed(context.Background(), x, value); err != nil || !found || listed(t, c, x.Name, value) != nil {
+			t.Errorf("%s is not reset: %t, %v", value, found, err)
+		}
+	}
+	if !attempt(l, "192.0.2.1", "alice@shop.example", "", 401).Allowed() || !attempt(l, "192.0.2.1", "alice@shop.example", "d1", 401).Allowed() {
+		t.Error("what was reset is denied")
+	}
+}
+
 // TestADenialAnywhereIsListedEverywhere, and a reset anywhere lets the key in everywhere.
 func TestADenialAnywhereIsListedEverywhere(t *testing.T) {
 	t.Parallel()
