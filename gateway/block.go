@@ -37,7 +37,7 @@ func newBlock() *cobra.Command {
 	}
 	flags.add(cmd.Flags())
 	cmd.Flags().StringVar(&b.For, "for", "", "how `long`, such as 90s, 1h or 7d; default: until it is unblocked")
-	cmd.Flags().StringVar(&b.Reason, "reason", "", "why, for whoever looks at `headgate blocks`")
+	cmd.Flags().StringVar(&b.Reason, "reason", "", "why; `headgate blocks` shows it")
 	cmd.Flags().BoolVar(&b.Force, "force", false, "block it though it is very wide, or holds a trusted proxy or your own address")
 	jsonFlag(cmd, &asJSON)
 	return cmd

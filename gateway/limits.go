@@ -56,7 +56,7 @@ func listDenied(out io.Writer, list admin.DeniedLimits) error {
 		fmt.Fprintln(out, list.Note)
 	}
 	if len(list.Limits) == 0 {
-		_, err := fmt.Fprintln(out, "no limit denies anybody")
+		_, err := fmt.Fprintln(out, "no limit denies any request")
 		return err
 	}
 	shown := 0

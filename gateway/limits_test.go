@@ -24,7 +24,7 @@ func TestLimitsCommands(t *testing.T) {
 		}
 		return strings.Join(strings.Fields(out), " ")
 	}
-	if out := run("limits"); !strings.Contains(out, "no limit denies anybody") {
+	if out := run("limits"); !strings.Contains(out, "no limit denies any request") {
 		t.Error(out)
 	}
 	for range 3 {

@@ -11,14 +11,14 @@ type DeniedLimits struct {
 	Note string `json:"note,omitempty"`
 }
 
-// DeniedLimit is a limit that denies somebody.
+// DeniedLimit is a limit that denies clients.
 type DeniedLimit struct {
 	Limit   string      `json:"limit"`
 	KeyedBy []string    `json:"keyed_by,omitempty"`
 	Keys    []DeniedKey `json:"keys"`
 }
 
-// DeniedKey is somebody who is denied.
+// DeniedKey is a key of a limit whose requests are denied.
 type DeniedKey struct {
 	// Key has the values of the key, in order: in full, but those of headers, cookies and parameters as four
 	// characters and a hash. DELETE /limits/{limit}?key=K takes both.

@@ -27,7 +27,7 @@
 //	http2conn.go     one HTTP/2 connection: its beginning, its end
 //	http2read.go     its buffer and its read deadlines
 //	http2frames.go   what each frame asks for
-//	http2budget.go   how much a client may ask for in vain
+//	http2budget.go   how much work without an answer a client may ask for
 //	http2head.go     a header section becomes a request
 //	http2stream.go   one request and its answer, on a worker's goroutine
 //	workers.go       these goroutines

@@ -162,7 +162,7 @@ func TestGuessesCannotLockOutABrowserThatTheAccountKnows(t *testing.T) {
 	}
 	again := a.cookie("headgate-devices")
 
-	// Whoever has stolen it has one counter more, whatever logins it was renewed by, and for this account alone.
+	// A thief of it has one counter more, whatever logins it was renewed by, and for this account alone.
 	for i, want := range []int{401, 401, 401, 429, 429} {
 		cookie := device
 		if i%2 == 1 {

@@ -102,7 +102,7 @@ func TestBlocksEndAndOverlap(t *testing.T) {
 	if by(l, "198.51.100.1") == "" {
 		t.Error("a permanent block has ended")
 	}
-	// A block that is made anew has the new end, a later one or an earlier one.
+	// A block that is made once more has the new end, a later one or an earlier one.
 	add(t, l, "198.51.100.1/32", time.Minute)
 	if c.add(time.Minute); by(l, "198.51.100.1") != "" {
 		t.Error("the permanent block that was replaced is in force")

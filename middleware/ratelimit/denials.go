@@ -19,7 +19,7 @@ import (
 )
 
 // denials tells the fleet whom this instance denies, and an operator whom the fleet denies. While it denies
-// somebody, an instance publishes its list of the most denied keys to one hash in Redis, once a second at most;
+// requests, an instance publishes its list of the most denied keys to one hash in Redis, once a second at most;
 // bans go to one list with their ends. A reader merges them. Where nothing is denied, nothing is done.
 type denials struct {
 	counters *Counters

@@ -35,7 +35,7 @@ func appendListed(to []listedValue, key []KeyPart, r *Request) []listedValue {
 	return to
 }
 
-// listed returns the part's value in full where it names somebody, or something of the policy: addresses,
+// listed returns the part's value in full where it names a person, a program, or something of the policy: addresses,
 // clients, users, accounts, sessions by their reference, routes, hosts. What else a client sends may be a secret.
 func (p KeyPart) listed(r *Request) listedValue {
 	if p.Kind == KeyIP {

@@ -12,7 +12,7 @@ type DeniedKey struct {
 	Limit string
 	// Key is the digest of the key's values, hexadecimal.
 	Key string
-	// Values are the key's values, as [Counters.Reset] takes them: in full where they name somebody, or
+	// Values are the key's values, as [Counters.Reset] takes them: in full where they name a person or a program, or
 	// something of the policy; of headers, cookies and parameters four characters and a hash.
 	Values []string
 	// Addr is the client's address, for a limit by IP.

@@ -115,7 +115,7 @@ func (l *Limiter) wait(ctx context.Context, res *Result, batch *store.Batch) {
 	c.waitObserver(w)
 }
 
-// askAgain decides the request anew, and reports whether it is admitted.
+// askAgain decides the request once more, and reports whether it is admitted.
 func (l *Limiter) askAgain(ctx context.Context, res *Result, batch *store.Batch) bool {
 	if batch != nil && !batch.Pending() {
 		batch = nil // its other commands have their reply

@@ -53,7 +53,7 @@ func TestGorillasMaxAgeIsHonoured(t *testing.T) {
 		wantUser(t, b.get(t, f.instances[1]), "-")
 		wantUser(t, usual.get(t, f.instances[1]), "")
 
-		// Set anew, be nothing else changed, it counts from then on: for session and cookie.
+		// Set once more, and with nothing else changed, it counts from then on: for session and cookie.
 		b.cookie = nil
 		save(&b, 3600, "a", 1)
 		f.clock.Advance(50 * time.Minute)
