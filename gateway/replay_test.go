@@ -27,7 +27,7 @@ func replayFiles(t *testing.T) (in func(name string) string) {
 	for name, content := range map[string]string{
 		"new.yaml":   replayPolicy,
 		"old.yaml":   strings.Replace(replayPolicy, "requests: 2", "requests: 4", 1),
-		"bad.yaml":   strings.Replace(replayPolicy, "requests: 2", "requests: 0", 1),
+		"bad.yaml":   strings.Replace(replayPolicy, "requests: 2", "requests: -1", 1),
 		"access.log": strings.Repeat(replayLine, 5),
 		"other.txt":  "hello\n",
 	} {
