@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"testing"
@@ -201,21 +199,7 @@ func TestWhatIsBlockedAndWhatStillHoldsIt(t *testing.T) {
 func TestABlockCostsNoMoreThanADeniedNetwork(t *testing.T) {
 	g := start(t, fmt.Sprintf(blocking, "", app(t, "shop").URL))
 	g.block(`{"network": "192.0.2.0/24"}`)
-	allocs := func(from string) float64 {
-		r := httptest.NewRequest("GET", "http://shop.example/unknown", nil)
-		r.RemoteAddr = from
-		w := &discarding{header: http.Header{}}
-		n := testing.AllocsPerRun(100, func() {
-			clear(w.header)
-			r.Header = http.Header{"User-Agent": {"x"}}
-			g.ServeHTTP(w, r)
-		})
-		if w.status != 403 {
-			t.Errorf("%s: %d", from, w.status)
-		}
-		return n
-	}
-	if block, deny := allocs("192.0.2.1:1"), allocs("203.0.113.1:1"); block > deny {
+	if block, deny := g.allocations("192.0.2.1:1", 403), g.allocations("203.0.113.1:1", 403); block > deny {
 		t.Errorf("%g allocations for a block, %g for a denied network", block, deny)
 	}
 }

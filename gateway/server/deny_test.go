@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -98,25 +99,31 @@ func TestExplainNamesTheDeniedNetwork(t *testing.T) {
 	}
 }
 
+// allocations returns how many a refusal costs, at least: those of the whole process are counted, and what runs in the
+// background, or the race detector makes of pools, only adds to them.
+func (g *gateway) allocations(from string, want int) float64 {
+	r := httptest.NewRequest("GET", "http://shop.example/unknown", nil)
+	r.RemoteAddr = from
+	w := &discarding{header: http.Header{}}
+	least := math.Inf(1)
+	for range 10 {
+		least = min(least, testing.AllocsPerRun(50, func() {
+			clear(w.header)
+			r.Header = http.Header{"User-Agent": {"x"}}
+			g.ServeHTTP(w, r)
+		}))
+	}
+	if w.status != want {
+		g.t.Errorf("%s: %d", from, w.status)
+	}
+	return least
+}
+
 // TestADeniedNetworkCostsWhatADenialCosts: in allocations, which is how a flood is felt first. It counts those of the
 // whole process, so that it runs by itself.
 func TestADeniedNetworkCostsWhatADenialCosts(t *testing.T) {
 	g := start(t, fmt.Sprintf(denying, app(t, "shop").URL))
-	cost := func(from string, want int) float64 {
-		r := httptest.NewRequest("GET", "http://shop.example/unknown", nil)
-		r.RemoteAddr = from
-		w := &discarding{header: http.Header{}}
-		n := testing.AllocsPerRun(100, func() {
-			clear(w.header)
-			r.Header = http.Header{"User-Agent": {"x"}}
-			g.ServeHTTP(w, r)
-		})
-		if w.status != want {
-			t.Errorf("%s: %d", from, w.status)
-		}
-		return n
-	}
-	denial, network := cost("203.0.113.9:1234", 429), cost("192.0.2.9:1234", 403)
+	denial, network := g.allocations("203.0.113.9:1234", 429), g.allocations("192.0.2.9:1234", 403)
 	if network > denial {
 		t.Errorf("%g allocations for a denied network, %g for a denial", network, denial)
 	}
