@@ -7,7 +7,7 @@ package listener
 // this goroutine's turn again: that spares a read that finds nothing, and parking (a
 // tenth of what a 429 costs). Where few are, it is seldom there, and to yield wakes a
 // thread for nothing (a fifth of what a cached hit costs at a tenth of saturation).
-// So a connection yields while two of three yields find a request, and else tries
+// So a connection yields while one of three yields finds a request, and else tries
 // once in a while.
 type eagerness struct {
 	credit  int8  // of yields that have found a request
@@ -16,7 +16,7 @@ type eagerness struct {
 
 const (
 	mostCredit = 8
-	yieldProbe = 32 // requests of a connection, of which one is preceded by a yield at least
+	yieldProbe = 16 // requests of a connection, of which one is preceded by a yield at least
 )
 
 // yields reports whether to yield before the next read.
@@ -31,8 +31,8 @@ func (e *eagerness) yields() bool {
 // learn takes whether the read after a yield found something at once.
 func (e *eagerness) learn(found bool) {
 	if found {
-		e.credit = min(e.credit+1, mostCredit)
+		e.credit = min(e.credit+2, mostCredit)
 	} else {
-		e.credit = max(e.credit-2, 0)
+		e.credit = max(e.credit-1, 0)
 	}
 }
