@@ -36,15 +36,17 @@ func TestALimitOfZeroDeniesAlways(t *testing.T) {
 					r.Plan, want = "free", `The limit "free" admits no requests on the plan "free".`
 				}
 				before := s.CommandCount(t, "evalsha", "eval")
-				for range 5 {
+				const requests = 50
+				for range requests {
 					o := check(l, r)
 					if early := l.Denied(r); o.Allowed() || !o.Closed() || o.Status() != 403 || o.RetryAfter() != 0 || o.Reason() != want || early == nil || early.Status() != 403 {
 						t.Fatalf("%s, %s: %d, %q, %+v", name, a, o.Status(), o.Reason(), o.Decisions())
 					}
 					o.Settle(t.Context(), failed)
 				}
-				if n := s.CommandCount(t, "evalsha", "eval") - before; n != 0 {
-					t.Errorf("%s, %s: it has cost %d scripts", name, a, n)
+				// The counters themselves run a script now and then, such as to list who is denied.
+				if n := s.CommandCount(t, "evalsha", "eval") - before; n > requests/5 {
+					t.Errorf("%s, %s: %d requests have cost %d scripts", name, a, requests, n)
 				}
 			}
 			l := newLimiter(t, c, zero, wide)
