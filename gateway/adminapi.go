@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/policies"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
 
@@ -62,6 +63,38 @@ func (f *adminFlags) open() (*adminAPI, error) {
 	}
 	api.base, api.token = "http://"+net.JoinHostPort(host, port), p.Server.Admin.Token
 	return api, nil
+}
+
+// question is what a command asks the admin API.
+type question struct {
+	method, path string
+	body         any    // nil: none
+	what         string // the answer is, for an error
+}
+
+// ask prints the gateway's answer to a question: as it is with asJSON, or else as write does.
+func ask[T any](cmd *cobra.Command, flags *adminFlags, asJSON bool, q question, write func(io.Writer, T) error) error {
+	api, err := flags.open()
+	if err != nil {
+		return failed(err)
+	}
+	text, err := api.call(cmd.Context(), q.method, q.path, q.body)
+	if err != nil {
+		return failed(err)
+	}
+	if asJSON {
+		_, err = cmd.OutOrStdout().Write(text)
+		return failed(err)
+	}
+	var answer T
+	if err := json.Unmarshal(text, &answer); err != nil {
+		return failed(fmt.Errorf("the gateway's answer is not %s: %w", q.what, err))
+	}
+	return failed(write(cmd.OutOrStdout(), answer))
+}
+
+func jsonFlag(cmd *cobra.Command, asJSON *bool) {
+	cmd.Flags().BoolVar(asJSON, "json", false, "print what the admin API answers")
 }
 
 // call sends a request and returns the answer's body. An answer of 400 or

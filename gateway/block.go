@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -79,23 +78,7 @@ func newBlocks() *cobra.Command {
 		Short: "List the networks that are blocked at run time",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			api, err := flags.open()
-			if err != nil {
-				return failed(err)
-			}
-			text, err := api.call(cmd.Context(), http.MethodGet, "/blocks", nil)
-			if err != nil {
-				return failed(err)
-			}
-			if asJSON {
-				_, err = cmd.OutOrStdout().Write(text)
-				return failed(err)
-			}
-			var list admin.BlockList
-			if err := json.Unmarshal(text, &list); err != nil {
-				return failed(fmt.Errorf("the gateway's answer is not a list of blocks: %w", err))
-			}
-			return failed(listBlocks(cmd.OutOrStdout(), list))
+			return ask(cmd, &flags, asJSON, question{method: http.MethodGet, path: "/blocks", what: "a list of blocks"}, listBlocks)
 		},
 	}
 	flags.add(cmd.Flags())
@@ -125,31 +108,16 @@ func listBlocks(out io.Writer, list admin.BlockList) error {
 
 // changeBlock asks the gateway for a change of blocks, and says what came of it.
 func changeBlock(cmd *cobra.Command, flags *adminFlags, asJSON bool, method, path string, body any, say func(admin.BlockChange) string) error {
-	api, err := flags.open()
-	if err != nil {
-		return failed(err)
-	}
-	text, err := api.call(cmd.Context(), method, path, body)
-	if err != nil {
-		return failed(err)
-	}
-	out := cmd.OutOrStdout()
-	if asJSON {
-		_, err = out.Write(text)
-		return failed(err)
-	}
-	var c admin.BlockChange
-	if err := json.Unmarshal(text, &c); err != nil {
-		return failed(fmt.Errorf("the gateway's answer is not a block: %w", err))
-	}
-	_, err = fmt.Fprintln(out, say(c))
-	if c.Note != "" {
-		fmt.Fprintln(out, c.Note)
-	}
-	for _, u := range c.Unconfirmed {
-		fmt.Fprintf(out, "instance %s has not confirmed it, and was last heard of %.1f s ago\n", u.Instance, u.Silent)
-	}
-	return failed(err)
+	return ask(cmd, flags, asJSON, question{method, path, body, "a block"}, func(out io.Writer, c admin.BlockChange) error {
+		_, err := fmt.Fprintln(out, say(c))
+		if c.Note != "" {
+			fmt.Fprintln(out, c.Note)
+		}
+		for _, u := range c.Unconfirmed {
+			fmt.Fprintf(out, "instance %s has not confirmed it, and was last heard of %.1f s ago\n", u.Instance, u.Silent)
+		}
+		return err
+	})
 }
 
 func untilText(until time.Time) string {
@@ -164,8 +132,4 @@ func orDash(s string) string {
 		return "-"
 	}
 	return s
-}
-
-func jsonFlag(cmd *cobra.Command, asJSON *bool) {
-	cmd.Flags().BoolVar(asJSON, "json", false, "print what the admin API answers")
 }

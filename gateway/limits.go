@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -26,23 +25,7 @@ func newLimits() *cobra.Command {
 			"parameters it shows four characters and a hash.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			api, err := flags.open()
-			if err != nil {
-				return failed(err)
-			}
-			text, err := api.call(cmd.Context(), http.MethodGet, "/limits", nil)
-			if err != nil {
-				return failed(err)
-			}
-			if asJSON {
-				_, err = cmd.OutOrStdout().Write(text)
-				return failed(err)
-			}
-			var list admin.DeniedLimits
-			if err := json.Unmarshal(text, &list); err != nil {
-				return failed(fmt.Errorf("the gateway's answer is not a list of limits: %w", err))
-			}
-			return failed(listDenied(cmd.OutOrStdout(), list))
+			return ask(cmd, &flags, asJSON, question{method: http.MethodGet, path: "/limits", what: "a list of limits"}, listDenied)
 		},
 	}
 	flags.add(cmd.Flags())

@@ -30,28 +30,12 @@ func newSessions() *cobra.Command {
 			if user == "" {
 				return errors.New("name the user: headgate sessions --user U; there is no index of all sessions, and Redis is not searched for them")
 			}
-			api, err := flags.open()
-			if err != nil {
-				return failed(err)
-			}
-			text, err := api.call(cmd.Context(), http.MethodGet, sessionsOf(user), nil)
-			if err != nil {
-				return failed(err)
-			}
-			if asJSON {
-				_, err = cmd.OutOrStdout().Write(text)
-				return failed(err)
-			}
-			var all []session.Info
-			if err := json.Unmarshal(text, &all); err != nil {
-				return failed(fmt.Errorf("the gateway's answer is not a list of sessions: %w", err))
-			}
-			return failed(listSessions(cmd.OutOrStdout(), user, all))
+			return ask(cmd, &flags, asJSON, question{method: http.MethodGet, path: sessionsOf(user), what: "a list of sessions"}, func(out io.Writer, all []session.Info) error { return listSessions(out, user, all) })
 		},
 	}
 	flags.add(cmd.Flags())
 	cmd.Flags().StringVar(&user, "user", "", "the `user`, as the app names it in Headgate-Login")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print what the admin API answers")
+	jsonFlag(cmd, &asJSON)
 	cmd.AddCommand(newEndSessions())
 	return cmd
 }

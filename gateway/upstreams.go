@@ -26,23 +26,7 @@ func newUpstreams() *cobra.Command {
 			"server of the upstream. Each instance of the gateway has its own view.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			api, err := flags.open()
-			if err != nil {
-				return failed(err)
-			}
-			text, err := api.call(cmd.Context(), http.MethodGet, "/upstreams", nil)
-			if err != nil {
-				return failed(err)
-			}
-			if asJSON {
-				_, err = cmd.OutOrStdout().Write(text)
-				return failed(err)
-			}
-			var all map[string][]proxy.ServerStatus
-			if err := json.Unmarshal(text, &all); err != nil {
-				return failed(fmt.Errorf("the gateway's answer is not a list of upstreams: %w", err))
-			}
-			return failed(listServers(cmd.OutOrStdout(), all))
+			return ask(cmd, &flags, asJSON, question{method: http.MethodGet, path: "/upstreams", what: "a list of upstreams"}, listServers)
 		},
 	}
 	flags.add(cmd.Flags())

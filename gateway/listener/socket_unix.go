@@ -11,10 +11,9 @@ import (
 
 // attentive reads from a socket and knows whether what it brought was there at once.
 type attentive struct {
-	mu    sync.Mutex
-	asked bool                  // what follows has been made
-	raw   syscall.RawConn       // nil: not a socket of the system's
-	step  func(fd uintptr) bool // next; made once, since each would be allocated
+	mu   sync.Mutex
+	raw  syscall.RawConn       // nil: not a socket of the system's
+	step func(fd uintptr) bool // next; made with raw by the first read, since each would be allocated
 
 	p      []byte
 	n      int
@@ -26,8 +25,8 @@ type attentive struct {
 func (a *attentive) read(c net.Conn, p []byte) (n int, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.asked {
-		a.asked, a.step = true, a.next
+	if a.step == nil {
+		a.step = a.next
 		if s, ok := c.(syscall.Conn); ok {
 			a.raw, _ = s.SyscallConn()
 		}

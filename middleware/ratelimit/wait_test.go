@@ -95,7 +95,7 @@ func TestARequestThatReservationsAloneDenyWaitsForThem(t *testing.T) {
 	})
 }
 
-// TestWaitingRequestsAreAdmittedInTheirOrder, whoever comes while they wait.
+// A request that comes while others wait for the same counter is not admitted before them.
 func TestWaitingRequestsAreAdmittedInTheirOrder(t *testing.T) {
 	t.Parallel()
 	withWaits(t, func(t *testing.T, c *ratelimit.Counters, w *waits) {
