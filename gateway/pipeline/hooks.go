@@ -69,7 +69,7 @@ func (rt *Route) upstreamField(req *http.Request, name string) []string {
 		return []string{r.Info.Addr.String()}
 	}
 	h := http.Header{}
-	if values, ok := req.Header[name]; ok && !session.Reserved(name) {
+	if values, ok := req.Header[name]; ok && !session.Reserved(name) && !proxy.IsForwarding(name) {
 		h[name] = values[:len(values):len(values)]
 	}
 	if rules := rt.requestHeaders; rules != nil {

@@ -41,5 +41,5 @@ func StripConnection(h http.Header) {
 // proxy the client; without the Via of those before, a loop would go on. What a client writes in the forwarding fields
 // goes no further all the same, see [StripForwarding].
 func mayName(name string) bool {
-	return name != "Via" && !isForwarding(name)
+	return name != "Via" && !IsForwarding(name)
 }

@@ -15,7 +15,7 @@ func forwardable(in http.Header) http.Header {
 	out := make(http.Header, len(in)+addedFields)
 	values := make([]string, 0, len(in)+2)
 	for name, lines := range in {
-		if isHopByHop(name) || isForwarding(name) {
+		if isHopByHop(name) || IsForwarding(name) {
 			continue
 		}
 		start := len(values)
@@ -93,56 +93,4 @@ func (tx *transaction) filter(h http.Header) {
 	if tx.route.Filter != nil && len(h) > 0 {
 		tx.route.Filter(h)
 	}
-}
-
-// StripForwarding removes the fields by which a client could make a server see
-// another client address, host, path or method than the gateway saw:
-// X-Forwarded-*, Forwarded, X-Real-IP, X-Original-URL, X-Rewrite-URL and
-// X-HTTP-Method*, in any spelling that a server might read as one of them (CGI
-// maps X_Forwarded_For and X-Forwarded-For to the same variable).
-func StripForwarding(h http.Header) {
-	for name := range h {
-		if isForwarding(name) {
-			delete(h, name)
-		}
-	}
-}
-
-func isForwarding(name string) bool {
-	if len(name) < len("forwarded") {
-		return false
-	}
-	switch name[0] | 0x20 {
-	case 'f':
-		return len(name) == len("forwarded") && hasFoldedPrefix(name, "forwarded")
-	case 'x':
-		return hasFoldedPrefix(name, "x-forwarded") ||
-			hasFoldedPrefix(name, "x-http-method") ||
-			len(name) == len("x-real-ip") && hasFoldedPrefix(name, "x-real-ip") ||
-			len(name) == len("x-original-url") && hasFoldedPrefix(name, "x-original-url") ||
-			len(name) == len("x-rewrite-url") && hasFoldedPrefix(name, "x-rewrite-url")
-	}
-	return false
-}
-
-// hasFoldedPrefix reports whether the name begins with prefix in lower case,
-// with every character but letters and digits read as a hyphen.
-func hasFoldedPrefix(name, prefix string) bool {
-	if len(name) < len(prefix) {
-		return false
-	}
-	for i := range len(prefix) {
-		c := name[i]
-		switch {
-		case 'A' <= c && c <= 'Z':
-			c |= 0x20
-		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
-		default:
-			c = '-'
-		}
-		if c != prefix[i] {
-			return false
-		}
-	}
-	return true
 }

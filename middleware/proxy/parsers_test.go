@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -54,8 +55,31 @@ func TestTracesThatBeginHereAreValidAndTheirOwn(t *testing.T) {
 	}
 }
 
+// overriding are the names, in one spelling, of all fields that IsForwarding knows, but for its prefixes.
+var overriding = []string{
+	"forwarded", "forwarded-for", "forwarded-host", "forwarded-proto", "x-forward-for", "x-forward-host", "x-forward-proto",
+	"x-real-ip", "x-original-for", "x-host", "x-http-host-override", "x-original-host", "x-backend-host",
+	"base-url", "x-proxy-url", "x-original-url", "x-original-uri", "x-rewrite-url", "x-script-name", "x-original-prefix",
+	"x-url-scheme", "x-scheme", "x-original-scheme", "x-original-proto", "front-end-https", "https", "x-https",
+	"x-method-override", "x-original-method", "x-sendfile-type", "x-accel-mapping", "proxy",
+}
+
+func TestFieldsThatOverrideTheRequestAreKnownInAnySpelling(t *testing.T) {
+	t.Parallel()
+	for _, name := range overriding {
+		for _, spelling := range []string{name, strings.ToUpper(name), strings.ReplaceAll(name, "-", "_"), strings.ReplaceAll(name, "-", "."), http.CanonicalHeaderKey(name)} {
+			if !IsForwarding(spelling) {
+				t.Errorf("%q is forwarded", spelling)
+			}
+		}
+		if alike := name + "s"; IsForwarding(alike) && !slices.Contains(overriding, alike) {
+			t.Errorf("%q only looks like one of them, and is not forwarded", alike)
+		}
+	}
+}
+
 func FuzzForwardingNames(f *testing.F) {
-	for _, s := range []string{"X-Forwarded-For", "x_forwarded.proto", "FORWARDED", "X-Real-IP", "X-Http-Method-Override", "X-Forward", "é-forwarded"} {
+	for _, s := range []string{"X-Forwarded-For", "x_forwarded.proto", "FORWARDED", "X-Real-IP", "X-Http-Method-Override", "X-Forward", "é-forwarded", "x_host", "PROXY", "Proxy-Status", "x-http-host-override"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
@@ -72,9 +96,9 @@ func FuzzForwardingNames(f *testing.F) {
 			b.WriteByte(c)
 		}
 		folded := b.String()
-		want := folded == "forwarded" || folded == "x-real-ip" || folded == "x-original-url" || folded == "x-rewrite-url" ||
+		want := slices.Contains(overriding, folded) ||
 			strings.HasPrefix(folded, "x-forwarded") || strings.HasPrefix(folded, "x-http-method")
-		if isForwarding(name) != want {
+		if IsForwarding(name) != want {
 			t.Fatalf("%q: want %t", name, want)
 		}
 	})
