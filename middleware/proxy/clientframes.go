@@ -38,13 +38,6 @@ func (f *clientFrames) Write(p []byte) (int, error) {
 	return f.server.Write(p)
 }
 
-// hasEnded reports whether the gateway has ended the WebSocket.
-func (f *clientFrames) hasEnded() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.ended
-}
-
 // end stops passing on what the client sends, and tells the server, unless that has got a part of a
 // frame: it would take a close frame for the rest.
 func (f *clientFrames) end(status uint16) {

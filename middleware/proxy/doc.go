@@ -14,7 +14,7 @@
 //     (attempt.go) at a server (pool.go, balance.go), and perhaps another at another server.
 //   - An attempt goes over HTTP/1.1 (http1.go, internal/http1client) or HTTP/2 (http2.go, http2conn.go, preface.go, cancelable.go), as transport.go decides,
 //     and reads the request's body from its beginning (bodyview.go). A short response is read to its end here (held.go).
-//   - respond (response.go) cleans the response and passes it on, or upgrade (switch.go) a WebSocket.
+//   - respond (response.go) cleans the response and passes it on, or upgrade (switch.go, tunnel.go) a WebSocket.
 //
 // However that ends, finish (transaction.go) ends the last attempt: the server
 // has one request less in flight, its breaker (breaker.go) and the Observer get

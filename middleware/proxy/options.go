@@ -47,6 +47,9 @@ type Options struct {
 	// upstream has its own, and they end when the client or the server closes
 	// them.
 	Upgrades *Upgrades
+	// HalfClosedSilence is how long the direction that is left of an upgraded connection may be silent,
+	// once the other one has ended: client or server may be gone without a word. Zero: 1 minute.
+	HalfClosedSilence time.Duration
 
 	// Buffers is where bodies lie that are read ahead. It may serve several
 	// upstreams. Nil: the upstream has DefaultBuffers of its own.
@@ -69,6 +72,7 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	orDefault(&o.Name, "upstream")
 	orDefault(&o.Upgrades, NewUpgrades())
+	orDefault(&o.HalfClosedSilence, time.Minute)
 	if o.Buffers == nil {
 		o.Buffers = NewBuffers(DefaultBuffers, "")
 	}

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,7 +10,7 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// upgrade passes a 101 (Switching Protocols) on, and then the WebSocket's frames until one side ends it.
+// upgrade passes a 101 (Switching Protocols) on, and then the WebSocket's frames until both sides have sent their last.
 func (tx *transaction) upgrade(res *http.Response) *Error {
 	appendVia(res.Header, res.ProtoMajor, res.ProtoMinor, defaultPseudonym, &tx.values.viaBack)
 	if tx.route.ModifyResponse != nil {
@@ -45,7 +44,7 @@ func (tx *transaction) upgrade(res *http.Response) *Error {
 		return nil // the client is gone
 	}
 	defer tx.follow(res.Header, &Stream{socket: client, server: server})()
-	join(client, server)
+	(&tunnel{client: client, server: server, silence: tx.up.options.HalfClosedSilence}).run()
 	return nil
 }
 
@@ -57,33 +56,6 @@ func (tx *transaction) switched(res *http.Response) (io.ReadWriteCloser, *Error)
 		return nil, tx.newError(KindBroken, http.StatusBadGateway, fmt.Errorf("the server switched to protocol %q where %q was asked for", got, asked))
 	}
 	return server, nil
-}
-
-var errServerEnded = errors.New("the server has ended the WebSocket")
-
-// join copies in both directions until the server or either copy fails. A client that has sent its last leaves the server's direction open.
-func join(client *upgradedConn, server io.ReadWriteCloser) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_, err := io.Copy(server, client)
-		if half, ok := server.(interface{ CloseWrite() error }); ok && err == nil {
-			err = half.CloseWrite()
-		} else if err == nil {
-			err = errServerEnded
-		}
-		if err != nil {
-			client.Close()
-			server.Close()
-		}
-	}()
-	_, _ = io.Copy(client, server)
-	server.Close()
-	if client.client.hasEnded() {
-		<-done // the client has a moment to answer the close frame: see Stream.End
-	}
-	client.Close()
-	<-done
 }
 
 // noteUpgrade tells an Echo response that the connection was upgraded. The 101

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 )
 
 // Upgrades keeps the client connections that became WebSockets, of one or more
@@ -106,6 +107,7 @@ type upgradedConn struct {
 	frames    frameScanner
 	closing   uint16 // the status of the gateway's close frame, which is to be sent, or has been; 0: none
 	closeSent bool   // it has been sent
+	ended     bool   // the client has been told that no more is coming
 }
 
 func newUpgradedConn(conn net.Conn, early *bufio.Reader, registry *Upgrades, server io.Writer) *upgradedConn {
@@ -129,43 +131,19 @@ func (c *upgradedConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// WriteTo and ReadFrom are the two directions of the copying: WriteTo to the server alone. They
-// exist to copy with small buffers: there can be many WebSockets, and most are idle.
-
-func (c *upgradedConn) WriteTo(io.Writer) (int64, error) {
-	c.begin()
-	return copyGrowing(&c.client, c)
+// CloseWrite tells the client that no more is coming.
+func (c *upgradedConn) CloseWrite() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = true
+	return closeWriteOf(c.Conn)()
 }
 
-func (c *upgradedConn) ReadFrom(src io.Reader) (int64, error) {
-	c.begin()
-	return copyGrowing(c, src)
-}
-
-// copyGrowing copies with a small buffer, and with a large one once a read has
-// filled the small one.
-func copyGrowing(dst io.Writer, src io.Reader) (int64, error) {
-	buf := make([]byte, 4<<10)
-	var written int64
-	for {
-		n, err := src.Read(buf)
-		if n > 0 {
-			m, werr := dst.Write(buf[:n])
-			written += int64(m)
-			if werr != nil {
-				return written, werr
-			}
-		}
-		if err == io.EOF {
-			return written, nil
-		}
-		if err != nil {
-			return written, err
-		}
-		if n == len(buf) && n < copyBuffer {
-			buf = make([]byte, copyBuffer)
-		}
-	}
+// toldToClose reports whether the gateway's close frame has been sent, or is about to be.
+func (c *upgradedConn) toldToClose() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing != 0
 }
 
 // Write passes on what the server sent, until the gateway's close frame has been
@@ -193,18 +171,22 @@ func (c *upgradedConn) Write(p []byte) (int, error) {
 }
 
 // sendClose sends the close frame, or leaves it to Write if a frame is only
-// partly written. Only the first status is sent.
+// partly written. Only the first status is sent. A client that can't be sent one any
+// more is not waited for, unless it is still sending.
 func (c *upgradedConn) sendClose(status uint16) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closing == 0 {
 		c.closing = status
 	}
+	if c.ended {
+		_ = c.Conn.SetReadDeadline(time.Now().Add(closing)) // a closed connection will tell the read
+	}
 	_ = c.closeAtBoundary() // the copying gets the same error
 }
 
 func (c *upgradedConn) closeAtBoundary() error {
-	if c.closing == 0 || c.closeSent || !c.frames.atBoundary() {
+	if c.closing == 0 || c.closeSent || c.ended || !c.frames.atBoundary() {
 		return nil
 	}
 	c.closeSent = true
