@@ -44,8 +44,10 @@
 //   - A client's Cache-Control cannot make the cache go to the origin, except
 //     where Rule.ClientRevalidation says so. max-stale, no-store and
 //     only-if-cached are obeyed: they cost the origin nothing.
-//   - Partial responses, responses to POST, and responses with Set-Cookie are
-//     not stored.
+//   - Partial responses, responses to POST, responses with Set-Cookie, event
+//     streams and multipart/x-mixed-replace are not stored.
+//   - A fetch that no client waits for goes on for a minute at most, and for 15
+//     seconds after its last client has left if it has no Content-Length.
 //
 // # When things fail
 //

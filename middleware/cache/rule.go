@@ -19,7 +19,8 @@ type Rule struct {
 	// KeyHeaders are the same. A rule may be replaced at any time; what is stored under
 	// its Name stays usable by the next one, unless one of these differs. Required.
 	Name string `yaml:"-"`
-	// Freshness where the origin gives none. 0 leaves it to the origin alone. Default 0s.
+	// Freshness where the origin gives none. 0 leaves it to the origin alone. What goes on until one side ends it (text/event-stream,
+	// multipart/x-mixed-replace) is never stored, nor shared among clients, and takes no ttl. Default 0s.
 	TTL time.Duration `yaml:"ttl"`
 	// Freshness whatever the origin says, but never over no-store or private. 0 is off. Default 0s.
 	// Hazard: the origin can then shorten it only by a purge.

@@ -102,11 +102,12 @@ func (x *request) join() (f *flight, leads bool) {
 // refresh has a stale entry fetched again, once, while it is being served.
 func (x *request) refresh() {
 	f, leads := x.cache.flights.Join(x.c.Request().Context(), x.flightKey())
-	if leads {
-		f.LeaderDone()
-		x.cache.start(f, x.newJob(f.Context(), refreshStale))
+	if !leads {
+		f.Leave()
+		return
 	}
-	f.Leave()
+	x.cache.start(f, x.newJob(f.Context(), refreshStale))
+	f.Background()
 }
 
 // await waits for a flight's outcome and serves it, if it is for this request.

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func TestOnlyTheFirstRequestLeads(t *testing.T) {
@@ -112,4 +114,94 @@ func TestStreamThatOutgrowsItsLimitIsPassedOn(t *testing.T) {
 	if s.Join() != nil {
 		t.Error("a stream without its beginning was joined")
 	}
+}
+
+// A flight without users goes on for a while: shortly if its end is not in sight.
+func TestFlightWithoutUsersIsBoundedInTime(t *testing.T) {
+	t.Parallel()
+	const sized, unsized = 10, -1
+	for name, tc := range map[string]struct {
+		before func(f *Flight[string, int]) // the head comes
+		after  func(f *Flight[string, int])
+		ends   time.Duration // after the last user has left
+	}{
+		"before the head":        {ends: 15 * time.Second},
+		"no length":              {before: settle(unsized), ends: 15 * time.Second},
+		"a length":               {before: settle(sized), ends: time.Minute},
+		"no length, later":       {after: delayed(settle(unsized)), ends: 15 * time.Second},
+		"a length, later":        {after: delayed(settle(sized)), ends: 10*time.Second + time.Minute},
+		"a user, later":          {after: delayed(comeAndGo), ends: 25 * time.Second},
+		"a user, no length":      {before: settle(unsized), after: delayed(comeAndGo), ends: 25 * time.Second},
+		"not to be stored":       {before: func(f *Flight[string, int]) { resolve(f, unsized, false) }},
+		"not to be stored, late": {after: delayed(func(f *Flight[string, int]) { resolve(f, sized, false) }), ends: 10 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := NewGroup[string, int]()
+				f, _ := g.Join(context.Background(), "a")
+				if tc.before != nil {
+					tc.before(f)
+				}
+				f.LeaderDone()
+				left := time.Now()
+				f.Leave()
+				if tc.after != nil {
+					tc.after(f)
+				}
+				<-f.Context().Done()
+				if d := time.Since(left); d != tc.ends {
+					t.Errorf("it ends after %v, want %v", d, tc.ends)
+				}
+				f.End()
+				if n := g.detached.Load(); n != 0 {
+					t.Errorf("%d flights count as detached", n)
+				}
+			})
+		})
+	}
+}
+
+// A flight in the background waits for the head as long as the origin has for it, and is then like others.
+func TestFlightInTheBackgroundIsBoundedFromItsHeadOn(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		then func(f *Flight[string, int])
+		ends time.Duration
+	}{
+		"no head":   {func(*Flight[string, int]) {}, time.Minute},
+		"no length": {settle(-1), 45 * time.Second},
+		"a length":  {settle(10), 90 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f, _ := NewGroup[string, int]().Join(context.Background(), "a")
+				begun := time.Now()
+				f.Background()
+				time.Sleep(30 * time.Second)
+				tc.then(f)
+				<-f.Context().Done()
+				if d := time.Since(begun); d != tc.ends {
+					t.Errorf("it ends after %v, want %v", d, tc.ends)
+				}
+			})
+		})
+	}
+}
+
+func resolve(f *Flight[string, int], length int64, kept bool) {
+	body := NewStream(NewBudget(1<<20), 1<<20, length, kept)
+	f.Resolve(1, body, body.Join())
+}
+
+func settle(length int64) func(*Flight[string, int]) {
+	return func(f *Flight[string, int]) { resolve(f, length, true) }
+}
+
+func delayed(do func(*Flight[string, int])) func(*Flight[string, int]) {
+	return func(f *Flight[string, int]) { time.Sleep(10 * time.Second); do(f) }
+}
+
+func comeAndGo(f *Flight[string, int]) {
+	f.group.JoinExisting("a")
+	f.Leave()
 }

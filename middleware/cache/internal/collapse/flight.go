@@ -107,6 +107,7 @@ type Flight[K comparable, O any] struct {
 	leader       *Reader // the leader's place in body
 	users        int     // requests that wait for the flight or read from it
 	hadFollowers bool    // a second request waited for the outcome
+	background   bool    // the request that has led it does not wait for it
 	leaderLeft   bool
 	clients      []netip.Addr // that joined, up to maxClients
 	timer        *time.Timer  // ends the flight when it has had no users for long; counted in group.detached
@@ -193,33 +194,54 @@ func (f *Flight[K, O]) stopTimer() {
 	}
 }
 
-// detachedLimit bounds a flight without users in time, and maxDetached their
-// number: clients that ask and leave must not keep the origin busy with
-// responses that no client reads.
 const (
+	// unsizedLimit bounds a flight that no request waits for and whose length is not known: what
+	// has no length may have no end, and holds a connection to the origin.
+	unsizedLimit = 15 * time.Second
+	// detachedLimit bounds one whose length is known, and one in the background until its length is.
 	detachedLimit = time.Minute
-	maxDetached   = 512
+	// maxDetached bounds their number: clients that ask and leave must not keep the origin
+	// busy with responses that no client reads.
+	maxDetached = 512
 )
 
 // Leave is called once by each request when it is done with the flight, in
-// whatever way. A flight without users goes on if its response may be stored.
+// whatever way. A flight without users goes on if its response may be stored, for a limited time.
 func (f *Flight[K, O]) Leave() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.users--
+	f.detachLocked()
+}
+
+// Background is called in the place of LeaderDone and Leave by a request that has led a flight
+// which it does not wait for.
+func (f *Flight[K, O]) Background() {
+	f.LeaderDone()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.users--
+	f.background = true
+	f.detachLocked()
+}
+
+// detachLocked bounds a flight that has no users: from when the last of them has left, or from
+// when its length is known.
+func (f *Flight[K, O]) detachLocked() {
+	f.stopTimer()
 	if f.users > 0 || f.stage == ended {
 		return
 	}
-	if f.stage == resolved && (f.body == nil || !f.body.Kept()) {
+	if f.stage == resolved && (f.body == nil || !f.body.Kept()) || f.group.detached.Load() >= maxDetached {
 		f.cancel()
 		return
 	}
-	if f.group.detached.Add(1) > maxDetached {
-		f.group.detached.Add(-1)
-		f.cancel()
-		return
+	limit := unsizedLimit
+	if f.body != nil && f.body.Length() >= 0 || f.body == nil && f.background {
+		limit = detachedLimit
 	}
-	f.timer = time.AfterFunc(detachedLimit, f.cancel)
+	f.group.detached.Add(1)
+	f.timer = time.AfterFunc(limit, f.cancel)
 }
 
 // Resolve sets the outcome; the second and later calls do nothing. body is the
@@ -236,8 +258,8 @@ func (f *Flight[K, O]) Resolve(o O, body *Stream, leader *Reader) {
 	if f.leaderLeft && leader != nil {
 		leader.Leave()
 	}
-	if f.users == 0 && body != nil && !body.Kept() {
-		f.cancel()
+	if f.users == 0 && body != nil && (!body.Kept() || body.Length() >= 0 || f.background) {
+		f.detachLocked()
 	}
 }
 

@@ -28,6 +28,7 @@ const (
 	ReasonNoFreshness    Reason = "no-freshness"
 	ReasonControl        Reason = "control-field"
 	ReasonHeader         Reason = "header-too-large"
+	ReasonStream         Reason = "stream"
 )
 
 // Storing is what of the request and of the operator's policy bears on whether
@@ -131,6 +132,8 @@ func (s *Storing) forbidden(a *Arrival, d *Directives) Reason {
 		return ReasonPrivate
 	case len(a.Header["Set-Cookie"]) > 0: // Set-Cookie2 is obsolete (RFC 6265)
 		return ReasonSetCookie
+	case endless(a.Header):
+		return ReasonStream
 	}
 	if s.Control != nil {
 		for name := range a.Header {
@@ -140,6 +143,18 @@ func (s *Storing) forbidden(a *Arrival, d *Directives) Reason {
 		}
 	}
 	return ""
+}
+
+// endless reports whether a response is of a type that goes on until one side ends it: what
+// comes first is of no use to a client that comes later.
+func endless(h http.Header) bool {
+	lines := h["Content-Type"]
+	if len(lines) == 0 {
+		return false
+	}
+	mediaType, _, _ := strings.Cut(lines[0], ";")
+	mediaType = httpx.TrimOWS(mediaType)
+	return strings.EqualFold(mediaType, "text/event-stream") || strings.EqualFold(mediaType, "multipart/x-mixed-replace")
 }
 
 // admitted is the classes of requests that may share a response, by its own
