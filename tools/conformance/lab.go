@@ -72,11 +72,20 @@ func (l *lab) serve(root string) (addr string, err error) {
 	return addr, l.start(addr, cmd)
 }
 
-// gateway builds Headgate from this tree and starts it before an origin.
-func (l *lab) gateway(origin string, withRedis bool) (addr string, err error) {
-	binary := filepath.Join(l.dir, "headgate")
+// build builds Headgate from this tree.
+func (l *lab) build() (binary string, err error) {
+	binary = filepath.Join(l.dir, "headgate")
 	if out, err := exec.CommandContext(l.ctx, "go", "build", "-o", binary, "./gateway").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build ./gateway: %w: %s (is this the top of the tree?)", err, firstLine(out))
+	}
+	return binary, nil
+}
+
+// gateway starts a Headgate of this tree before an origin.
+func (l *lab) gateway(origin string, withRedis bool) (addr string, err error) {
+	binary, err := l.build()
+	if err != nil {
+		return "", err
 	}
 	redis := ""
 	if withRedis {

@@ -2,6 +2,7 @@
 // Nottingham, https://cache-tests.fyi) through a Headgate of this tree:
 //
 //	go run ./tools/conformance [-redis] [-strict] [-required N] [-optimal N] [-suite DIR] [ID...]
+//	go run ./tools/conformance -h2spec N
 //
 // It installs the suite from npm into a temporary directory, starts its server,
 // a Headgate before it that caches every path with `heuristic: true`, and its
@@ -17,6 +18,10 @@
 // 160 required and 105 optimal cases, are of its repository,
 // github.com/http-tests/cache-tests. -suite runs a checkout of that, where npm
 // install has to have been run.
+//
+// -h2spec runs h2spec instead, a suite for HTTP/2 servers (h2spec.go), over TLS
+// and without, and fails if fewer than N cases pass. Where the Go module proxy
+// can't be reached, h2spec can't be had: it says so and exits 0.
 package main
 
 import (
@@ -47,6 +52,7 @@ func main() {
 	atOnce := flag.Int("at-once", 40, "how many cases run at a time; most of them wait 3 s")
 	required := flag.Int("required", 0, "fail if fewer required cases pass")
 	optimal := flag.Int("optimal", 0, "fail if fewer optimal cases pass")
+	h2spec := flag.Int("h2spec", 0, "run h2spec instead, and fail if fewer of its cases pass")
 	strict := flag.Bool("strict", false, "fail if a case does not pass that is meant to")
 	flag.Parse()
 
@@ -54,11 +60,24 @@ func main() {
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	if *h2spec > 0 {
+		err := runH2spec(ctx, *h2spec, os.Stdout)
+		if errors.Is(err, errNotHad) {
+			fmt.Fprintln(os.Stdout, "conformance: not run:", err)
+			return
+		}
+		exitOn(err, cancel)
+		return
+	}
 	v, err := run(ctx, *suite, *redis, *atOnce, flag.Args())
 	if err == nil {
 		v.print(os.Stdout)
 		err = v.fails(*required, *optimal, *strict)
 	}
+	exitOn(err, cancel)
+}
+
+func exitOn(err error, cancel func()) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "conformance:", err)
 		cancel()
