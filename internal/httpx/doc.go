@@ -5,6 +5,7 @@
 //	path.go      the one normal form of a path, which is routed, keyed, purged and forwarded
 //	host.go      the one normal form of a host
 //	quality.go   q-values
+//	coding.go    content codings, and what Accept-Encoding says of them
 //	browser.go   who is a browser, and what is a CORS preflight
 //	problem.go   RFC 9457 problem details
 //

@@ -14,7 +14,7 @@ import (
 // number a varint and each text length-prefixed. It is read back as if anyone
 // could have written it.
 
-const codecVersion = 1
+const codecVersion = 2
 
 var errCorrupt = errors.New("cache: stored metadata cannot be read")
 

@@ -21,7 +21,7 @@
 // are purged, before the client has its response.
 //
 // The files follow the request. A hit: middleware.go, serve.go, request.go,
-// key.go, lookup.go, localtier.go, entry.go, observer.go, respond.go, status.go;
+// key.go, lookup.go, localtier.go, variants.go, entry.go, observer.go, respond.go, status.go;
 // plan.go tells beforehand. The flight: mode.go, fetch.go, origin.go, capture.go,
 // update.go, failure.go; then what is stored: storing.go, redistier.go,
 // rediscost.go, and what one client may add: share.go; then purges: invalidate.go, tag.go.

@@ -22,6 +22,7 @@ type entry struct {
 	bodyID string // names the chunks in Redis; empty if it is not there
 
 	checked fleet.Checked
+	owned   owned
 }
 
 // body is a stored body in pieces. The pieces are never changed.
@@ -60,6 +61,7 @@ func (e *entry) weight() int64 {
 func (e *entry) clone() *entry {
 	c := &entry{Response: e.Response, keyText: e.keyText, tags: e.tags, stamp: e.stamp, body: e.body, bodyID: e.bodyID}
 	c.Header = e.Header.Clone()
+	c.owned.by(e.owned.owner())
 	return c
 }
 

@@ -9,9 +9,6 @@ import (
 	"github.com/maypok86/otter/v2"
 )
 
-// maxVariants bounds the stored responses of one resource, in both tiers.
-const maxVariants = 32
-
 // resource is all that is stored under one key. It is immutable: a change
 // makes another one.
 type resource struct {
@@ -74,11 +71,16 @@ func (t *localTier) put(rule string, hash keyHash, entries ...*entry) {
 		if found && old.keyText == entries[0].keyText {
 			now := t.clock()
 			for _, e := range old.variants {
-				replaced := slices.ContainsFunc(entries, func(n *entry) bool { return n.SameVariant(&e.Response) })
-				if !replaced && e.KeepUntil().After(now) && len(variants) < maxVariants {
+				if i := slices.IndexFunc(entries, func(n *entry) bool { return n.SameVariant(&e.Response) }); i >= 0 {
+					entries[i].owned.inherit(&e.owned)
+				} else if e.KeepUntil().After(now) {
 					variants = append(variants, e)
 				}
 			}
+		}
+		for len(variants) > max(maxVariants, len(entries)) {
+			out := leastWanted(variants, len(entries))
+			variants = slices.Delete(variants, out, out+1)
 		}
 		sortNewestFirst(variants)
 		return newResource(variants), otter.WriteOp

@@ -36,6 +36,9 @@ func (x *request) fromLocal(text []byte) (served bool, err error) {
 	default:
 		return false, nil
 	}
+	if len(e.Vary) > 0 {
+		e.owned.usedBy(x)
+	}
 	age := e.Age(x.now)
 	x.note(Result{Hit: true, Tier: TierLocal, Stale: verdict != rfc9111.Fresh})
 	return true, x.serveEntry(e, age, outcomeStatus{hit: true})

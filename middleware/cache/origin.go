@@ -305,6 +305,7 @@ func (t *fetch) conclude(w *capture, err error) {
 		if chunks, size, ok := t.stream.Complete(); ok {
 			full := t.entry.withBody(body{chunks, size})
 			full.bodyID = fleet.NewToken()
+			full.owned.by(t.owner())
 			if t.mayAdd(full) {
 				kept = t.c.keep(t.j, full)
 				t.supersede(full)

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -82,6 +83,7 @@ func (r *redisTier) load(ctx context.Context, hash keyHash, keyText string) (ent
 		if err != nil || e.keyText != keyText {
 			continue
 		}
+		e.owned.by(owner(binary.BigEndian.Uint32([]byte(blob[blobOwner:blobPrefix]))))
 		entries = append(entries, e)
 	}
 	sortNewestFirst(entries)
@@ -119,8 +121,9 @@ func chunkCount(size int64) int { return int((size + redisChunk - 1) / redisChun
 
 // put stores an entry whose body is new: first the chunks of the body, then the
 // metadata that makes them visible. replaces says that something is stored under
-// the key, whose room it may take. It is false where there is no room.
-func (r *redisTier) put(ctx context.Context, hash keyHash, e *entry, replaces bool) (bool, error) {
+// the key, whose room it may take. spared are the variants that are to stay where
+// one has to leave. It is false where there is no room.
+func (r *redisTier) put(ctx context.Context, hash keyHash, e *entry, replaces bool, spared []string) (bool, error) {
 	keep := e.KeepUntil().Sub(r.now())
 	if keep <= 0 {
 		return true, nil
@@ -137,7 +140,7 @@ func (r *redisTier) put(ctx context.Context, hash keyHash, e *entry, replaces bo
 		r.account.Settle(index+chunks, body) // some may have been written
 		return true, err
 	}
-	changes, stored, err := r.putIndex(ctx, hash, e, blob, keep)
+	changes, stored, err := r.putIndex(ctx, hash, e, blob, keep, spared)
 	switch {
 	case err != nil:
 		changes = []fleet.Change{{Expires: keep, Bytes: index}} // it may have been written
@@ -163,12 +166,12 @@ func (r *redisTier) reserve(ctx context.Context, hash keyHash, e *entry, n int64
 
 // update stores an entry whose body should be there already, and only kept
 // longer: what a 304 makes. It is false where there is no room.
-func (r *redisTier) update(ctx context.Context, hash keyHash, e *entry) (bool, error) {
+func (r *redisTier) update(ctx context.Context, hash keyHash, e *entry, spared []string) (bool, error) {
 	keep := e.KeepUntil().Sub(r.now())
 	if keep <= 0 {
 		return true, nil
 	}
-	changes, stored, err := r.putIndex(ctx, hash, e, indexBlob(e), keep)
+	changes, stored, err := r.putIndex(ctx, hash, e, indexBlob(e), keep, spared)
 	if err != nil {
 		return true, err
 	}
@@ -176,7 +179,7 @@ func (r *redisTier) update(ctx context.Context, hash keyHash, e *entry) (bool, e
 	if stored || !e.body.loaded() {
 		return true, nil
 	}
-	return r.put(ctx, hash, e, true)
+	return r.put(ctx, hash, e, true, spared)
 }
 
 // linger is how long a body stays after its metadata: a reader that has seen
@@ -227,20 +230,27 @@ func (r *redisTier) putChunks(ctx context.Context, hash keyHash, e *entry, keep 
 }
 
 // blobPrefix is the part of an index value that scripts read: when it was
-// stored in 13 digits of milliseconds, the body's name in 32, and the number
-// of its chunks in 6.
-const blobPrefix = 13 + 32 + 6
+// stored in 13 digits of milliseconds, the body's name in 32, the number of its
+// chunks in 6, and its owner in 4 bytes.
+const (
+	blobOwner  = 13 + 32 + 6
+	blobPrefix = blobOwner + 4
+)
 
 func indexBlob(e *entry) []byte {
 	blob := fmt.Appendf(nil, "%013d%s%06d", e.Received.UnixMilli(), e.bodyID, chunkCount(e.body.size))
+	blob = binary.BigEndian.AppendUint32(blob, uint32(e.owned.owner()))
 	return append(blob, encodeEntry(e)...)
 }
 
 // putIndex makes an entry visible. stored is false where chunks of its body are
 // missing. changes are for the account.
-func (r *redisTier) putIndex(ctx context.Context, hash keyHash, e *entry, blob []byte, keep time.Duration) (changes []fleet.Change, stored bool, err error) {
-	call := putScript.Call([]string{r.indexKey(hash)}, e.field(), blob, keep.Milliseconds(), r.chunkPrefix(hash), maxVariants, linger.Milliseconds())
-	return r.changeIndex(ctx, hash, call)
+func (r *redisTier) putIndex(ctx context.Context, hash keyHash, e *entry, blob []byte, keep time.Duration, spared []string) (changes []fleet.Change, stored bool, err error) {
+	args := []any{e.field(), blob, keep.Milliseconds(), r.chunkPrefix(hash), maxVariants, linger.Milliseconds()}
+	for _, field := range spared {
+		args = append(args, field)
+	}
+	return r.changeIndex(ctx, hash, putScript.Call([]string{r.indexKey(hash)}, args...))
 }
 
 // remove takes an entry out of the index, if it is still the one there.

@@ -34,7 +34,9 @@ end
 `
 
 // putScript makes a variant visible, if all chunks of its body are there, and
-// lets go of the body that it replaces. {}: chunks are missing.
+// lets go of the body that it replaces. Where the index is full, a variant leaves
+// it with its body: none that is named behind the other arguments, if there is
+// another, and then as leastWanted says. {}: chunks are missing.
 var putScript = store.NewScript(indexPrologue + `
 local field, blob, ms, prefix, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 local linger = tonumber(ARGV[6])
@@ -52,19 +54,43 @@ local function replace(value)
   if old ~= name then expire(old, count, linger) end
 end
 
+local function owner(value)
+  local id = string.sub(value, 52, 55)
+  return id ~= string.rep(string.char(0), 4) and id
+end
+
+local function leastWanted()
+  local spared, held = {}, {}
+  for i = 7, #ARGV do spared[ARGV[i]] = true end
+  local all = redis.call('HGETALL', KEYS[1])
+  local function count(value)
+    local id = owner(value)
+    if id then held[id] = (held[id] or 0) + 1 end
+  end
+  count(blob)
+  for i = 1, #all, 2 do
+    if all[i] ~= '#' then count(all[i + 1]) end
+  end
+  local out, value, rank
+  for i = 1, #all, 2 do
+    if all[i] ~= '#' then
+      local of = spared[all[i]] and -1 or held[owner(all[i + 1])] or 0
+      if not out or of > rank or of == rank and string.sub(all[i + 1], 1, 13) < string.sub(value, 1, 13) then
+        out, value, rank = all[i], all[i + 1], of
+      end
+    end
+  end
+  return out, value
+end
+
 local before = redis.call('HGET', KEYS[1], field)
 if before then
   replace(before)
 elseif redis.call('HLEN', KEYS[1]) > most then
-  local oldest, when, value
-  local all = redis.call('HGETALL', KEYS[1])
-  for i = 1, #all, 2 do
-    if all[i] ~= '#' and (not when or string.sub(all[i + 1], 1, 13) < when) then
-      oldest, value, when = all[i], all[i + 1], string.sub(all[i + 1], 1, 13)
-    end
-  end
-  replace(value)
-  redis.call('HDEL', KEYS[1], oldest)
+  local out, value = leastWanted()
+  redis.call('HDEL', KEYS[1], out)
+  local name, n = chunks(value, prefix)
+  expire(name, n, 0)
 end
 redis.call('HSET', KEYS[1], field, blob)
 redis.call('HINCRBY', KEYS[1], '#', 1)

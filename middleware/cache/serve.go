@@ -83,9 +83,7 @@ func (x *request) join() (f *flight, leads bool) {
 		f = c.flights.JoinExisting(key)
 	}
 	if f != nil && !leads {
-		if x.queryUnlisted() {
-			f.JoinedBy(x.client())
-		}
+		f.JoinedBy(x.client())
 		return f, false
 	}
 	if f == nil {

@@ -57,6 +57,7 @@ func (s *storing) updated(e *entry, a *rfc9111.Arrival) (*entry, rfc9111.Reason)
 		return nil, why
 	}
 	u.body, u.bodyID = e.body, e.bodyID
+	u.owned.by(e.owned.owner())
 	return u, ""
 }
 

@@ -113,7 +113,7 @@ func (c *Cache) keep(j *job, entries ...*entry) (kept []*entry) {
 // something is stored under the key already.
 func (c *Cache) share(j *job, e *entry, replaces bool) {
 	if c.shared != nil {
-		room, err := c.shared.put(c.alive, j.hash, e, replaces)
+		room, err := c.shared.put(c.alive, j.hash, e, replaces, c.spared(j))
 		c.noteShared(j, room, err)
 	}
 }
@@ -125,7 +125,7 @@ func (c *Cache) shareUpdates(j *job, kept []*entry) {
 		return
 	}
 	for _, e := range kept {
-		room, err := c.shared.update(c.alive, j.hash, e)
+		room, err := c.shared.update(c.alive, j.hash, e, c.spared(j))
 		c.noteShared(j, room, err)
 	}
 }

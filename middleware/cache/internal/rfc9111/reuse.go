@@ -71,7 +71,10 @@ func (r *Response) CanValidate() bool { return r.ETag != "" || !r.LastModified.I
 // SelectedBy reports whether the request selects the response and may have it
 // (RFC 9111 sections 3.5 and 4.1).
 func (r *Response) SelectedBy(q *Request) bool {
-	return q.Class&^r.Admits == 0 && (len(r.Vary) == 0 || Selects(r.Vary, q.Field))
+	if q.Class&^r.Admits != 0 {
+		return false
+	}
+	return len(r.Vary) == 0 || Selects(r.Vary, q.Field) && accepts(r.Header["Content-Encoding"], q.Field)
 }
 
 // Judge applies RFC 9111 section 4.2 to a response that the request selects.

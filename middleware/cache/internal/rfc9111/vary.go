@@ -82,6 +82,15 @@ func Selects(selectors []Selector, field func(name string) []string) bool {
 		if len(values) == 1 && (values[0] == s.Raw || values[0] == s.Value) {
 			continue
 		}
+		if s.Name == "Accept-Encoding" {
+			var space [maxCodings]byte
+			if normal, ok := appendCodings(space[:0], values); ok {
+				if string(normal) != s.Value {
+					return false
+				}
+				continue
+			}
+		}
 		if normalField(s.Name, values) != s.Value {
 			return false
 		}
@@ -89,22 +98,58 @@ func Selects(selectors []Selector, field func(name string) []string) bool {
 	return true
 }
 
+// maxCodings is more than the normal form of an Accept-Encoding is long, in bytes.
+const maxCodings = 128
+
+// appendCodings brings Accept-Encoding to a form that all fields of the same
+// meaning have. It is not ok for a field that is malformed or too long.
+func appendCodings(b []byte, values []string) (normal []byte, ok bool) {
+	if size(values) > maxNormalised {
+		return b, false
+	}
+	accepted := httpx.ParseAcceptEncoding(values)
+	if !accepted.WellFormed {
+		return b, false
+	}
+	return accepted.AppendNormal(b), true
+}
+
+// accepts reports whether a request accepts each coding of a stored response that
+// appendCodings leaves out: those that are not registered.
+func accepts(codings []string, field func(name string) []string) bool {
+	for coding := range httpx.Tokens(codings) {
+		if _, known := httpx.CodingOf(coding); !known && !httpx.AcceptsCoding(field("Accept-Encoding"), coding) {
+			return false
+		}
+	}
+	return true
+}
+
+func size(values []string) (n int) {
+	for _, v := range values {
+		n += len(v)
+	}
+	return n
+}
+
 // normalField brings a field to the form in which it is compared, within what
 // RFC 9111 section 4.1 allows: lines are combined and the space around list
 // members goes; in negotiation fields, letter case goes too, and the order of
-// members where the field's definition gives it no meaning. Values that
-// normalise alike are idempotent: normalising twice changes nothing.
+// members where the field's definition gives it no meaning; of Accept-Encoding
+// the meaning alone is left. Values that normalise alike are idempotent:
+// normalising twice changes nothing.
 func normalField(name string, values []string) string {
-	size := 0
-	for _, v := range values {
-		size += len(v)
-	}
-	if size > maxNormalised {
+	if size(values) > maxNormalised {
 		return strings.Join(values, "\n")
 	}
 	fold, reorder := false, false
 	switch name {
-	case "Accept-Encoding", "Accept-Language":
+	case "Accept-Encoding":
+		if normal, ok := appendCodings(nil, values); ok {
+			return string(normal)
+		}
+		return strings.Join(values, "\n") // what it means is the origin's to say
+	case "Accept-Language":
 		fold, reorder = true, true
 	case "Accept", "Accept-Charset":
 		// Accept may hold quoted, case-sensitive parameters; media types with
@@ -121,8 +166,11 @@ func normalField(name string, values []string) string {
 		if fold {
 			m = strings.ToLower(m)
 		}
-		if reorder { // parameters: "en; q=0.5" is "en;q=0.5"
+		if reorder { // parameters: "en; q=0.5" is "en;q=0.5", and "en;q=1.0" is "en"
 			m = strings.Map(dropSpace, m)
+			if value, q, ok := httpx.Weighted(m); ok && q == 1000 && strings.Count(m, ";") == 1 && strings.Contains(m, ";q=") {
+				m = value
+			}
 		}
 		members[i] = m
 	}
