@@ -15,7 +15,7 @@ func forwardable(in http.Header) http.Header {
 	out := make(http.Header, len(in)+addedFields)
 	values := make([]string, 0, len(in)+2)
 	for name, lines := range in {
-		if isHopByHop(name) || IsForwarding(name) {
+		if httpx.IsHopByHop(name) || IsForwarding(name) {
 			continue
 		}
 		start := len(values)
@@ -33,30 +33,6 @@ func forwardable(in http.Header) http.Header {
 // isOurs reports whether the gateway has set the field on the request, so that the client's Connection is not about it.
 func isOurs(name string) bool {
 	return name == "X-Request-Id" || name == "Traceparent" || name == "Tracestate" || strings.HasPrefix(name, "Headgate-")
-}
-
-// isHopByHop reports whether a field concerns one connection alone (RFC 9110
-// section 7.6.1).
-func isHopByHop(name string) bool {
-	switch name {
-	case "Connection", "Proxy-Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
-		"Proxy-Authenticate", "Proxy-Authorization":
-		return true
-	}
-	return false
-}
-
-func removeHopByHop(h http.Header) {
-	if lines, ok := h["Connection"]; ok {
-		for name := range httpx.Tokens(lines) {
-			h.Del(name)
-		}
-	}
-	for name := range h {
-		if isHopByHop(name) {
-			delete(h, name)
-		}
-	}
 }
 
 // decides reports whether a field would change, where it stands in a trailer, how the message is framed, routed,
@@ -79,7 +55,7 @@ func (tx *transaction) cleanTrailer(trailer http.Header) {
 	if len(trailer) == 0 {
 		return
 	}
-	removeHopByHop(trailer)
+	httpx.RemoveHopByHop(trailer)
 	for name := range trailer {
 		if decides(name) {
 			delete(trailer, name)

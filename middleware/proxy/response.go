@@ -8,12 +8,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/proxy/internal/spool"
 )
 
 // respond passes a server's response on to the client. A failure means that nothing has been written.
 func (tx *transaction) respond(res *http.Response) *Error {
-	removeHopByHop(res.Header)
+	httpx.RemoveHopByHop(res.Header)
 	appendVia(res.Header, res.ProtoMajor, res.ProtoMinor, defaultPseudonym, &tx.values.viaBack)
 	if tx.route.ModifyResponse != nil {
 		if failure := tx.modifyResponse(res); failure != nil {
@@ -186,7 +187,7 @@ func (tx *transaction) writeInterim(code int, header http.Header) {
 		}
 		inner = u.Unwrap()
 	}
-	removeHopByHop(header)
+	httpx.RemoveHopByHop(header)
 	delete(header, "Content-Length")
 	delete(header, "Host")
 	tx.filter(header)

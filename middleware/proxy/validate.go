@@ -164,7 +164,7 @@ func (h *HealthCheck) wrongHeader(name string) (mend, wrong string) {
 		return "use letters, digits and hyphens", problem.Quote(name) + " is not the name of a header"
 	case canonical == "Host":
 		return "write it as the check's host", "Host is not among the headers"
-	case isHopByHop(canonical) || canonical == "Content-Length" || canonical == "Expect":
+	case httpx.IsHopByHop(canonical) || canonical == "Content-Length" || canonical == "Expect":
 		return "remove it", canonical + " is the connection's, and the gateway writes it"
 	case !httpguts.ValidHeaderFieldValue(h.Headers[name]):
 		return "remove what can't be printed", "the value of " + canonical + " can't stand in a header"

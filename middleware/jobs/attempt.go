@@ -1,0 +1,166 @@
+package jobs
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"time"
+)
+
+// attempt makes one attempt at a job that was claimed, and stores what became of it.
+func (w *worker) attempt(ctx context.Context, queue *Queue, c *claim) {
+	job, err := w.load(ctx, queue, c)
+	number := c.attempts + 1
+	a := &Answer{}
+	var took time.Duration
+	if err != nil {
+		a.Reason = "the job could not be read: " + err.Error()
+	} else {
+		w.observer.Began(queue.Name)
+		limited, cancel := context.WithTimeout(ctx, queue.Timeout)
+		begun := time.Now()
+		*a = w.call(limited, job, number)
+		took = time.Since(begun)
+		cancel()
+	}
+	if current, ok := w.Queue(queue.Name); ok { // it may have changed while the job ran
+		queue = &current
+	}
+	v := queue.decide(c.attempts, c.lost, time.Duration(c.now-c.born)*time.Microsecond+took, a, rand.Float64())
+	outcome := outcomeOf(&v)
+	if cause := context.Cause(ctx); cause != nil && a.Status == 0 { // it was interrupted: another attempt is no fault of the app server
+		v = verdict{status: Waiting, front: true, reason: cause.Error()}
+		outcome = OutcomeReleased
+	}
+	f := w.finishing(queue, c, job, a, &v, took)
+	switch w.store(ctx, f) {
+	case finishedLost:
+		outcome = OutcomeLost
+	default:
+		if context.Cause(ctx) == errCancelled && outcome == OutcomeReleased {
+			outcome = OutcomeCancelled
+		}
+	}
+	if job == nil {
+		return
+	}
+	w.observer.Ended(&Attempt{
+		Job: job, Number: number, Answer: a, Outcome: outcome, Reason: v.reason,
+		Waited: time.Duration(max(0, c.started-c.due)) * time.Microsecond, Took: took, Pause: v.delay,
+	})
+}
+
+// load turns a claim into the job that a Runner is given.
+func (w *worker) load(ctx context.Context, queue *Queue, c *claim) (*Job, error) {
+	v := view{id: c.id, record: c.record, head: c.head, leased: true, standing: standing{now: c.now}}
+	job, err := v.job(queue)
+	if err != nil {
+		return nil, err
+	}
+	job.Body = c.body
+	if have := int64(len(c.body)); have < c.bodySize {
+		rest, err := w.backend.body(ctx, queue.Name, c.id, have)
+		if err != nil {
+			return nil, err
+		}
+		job.Body = append(job.Body[:have:have], rest...)
+		if int64(len(job.Body)) != c.bodySize {
+			return nil, fmt.Errorf("%d of %d bytes of its body are there", len(job.Body), c.bodySize)
+		}
+	}
+	return &job, nil
+}
+
+// call calls the Runner. One that panics has made an attempt.
+func (w *worker) call(ctx context.Context, job *Job, number int) (a Answer) {
+	defer func() {
+		if p := recover(); p != nil {
+			w.log.Error("a job's runner panicked", "job", job.ID, "panic", p)
+			a = Answer{Sent: true, Reason: "the worker panicked"}
+		}
+	}()
+	return w.runner(ctx, job, number)
+}
+
+func outcomeOf(v *verdict) Outcome {
+	switch {
+	case v.status == Done:
+		return OutcomeDone
+	case v.status == Failed:
+		return OutcomeFailed
+	case v.attempt:
+		return OutcomeAgain
+	}
+	return OutcomeUnsent
+}
+
+// finishing is what is stored of an attempt.
+func (w *worker) finishing(queue *Queue, c *claim, job *Job, a *Answer, v *verdict, took time.Duration) *finishing {
+	f := &finishing{
+		queue: queue.Name, id: c.id, token: c.token, state: stateWaiting, attempt: v.attempt, front: v.front, delay: micros(v.delay), slow: micros(v.slow),
+		keep: micros(queue.Keep), maxBytes: queue.MaxBytes, status: a.Status, reason: shorten(v.reason),
+	}
+	if a.Status != 0 {
+		f.took = max(1, micros(took))
+	}
+	switch v.status {
+	case Done:
+		f.state = stateDone
+		f.result = encodeResult(a, queue.MaxBody)
+		f.followUps = w.followUps(queue, job, a)
+	case Failed:
+		f.state = stateFailed
+		f.result = encodeResult(a, queue.MaxBody)
+	}
+	return f
+}
+
+// mostReason is how long a reason is that is stored, in bytes.
+const mostReason = 200
+
+func shorten(s string) string {
+	if len(s) > mostReason {
+		s = strings.ToValidUTF8(s[:mostReason], "")
+	}
+	return s
+}
+
+// mostFollowUps is how many follow-ups one answer may name.
+const mostFollowUps = 16
+
+// followUps are the jobs that an answer names: POSTs to the same upstream, of nobody's.
+func (w *worker) followUps(queue *Queue, job *Job, a *Answer) (all []*taking) {
+	for i, path := range a.Header[EnqueueHeader] {
+		if !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") || i >= mostFollowUps {
+			w.log.Warn("the app server names a follow-up that is no path, or one too many", "job", job.ID, "follow_up", path)
+			continue
+		}
+		h := head{Method: "POST", URL: path, Upstream: job.Upstream, Route: job.Route, Scheme: job.Scheme, Host: job.Host, After: job.ID}
+		all = append(all, &taking{queue: queue.Name, id: newID(queue.Name), head: h.encode(), maxBytes: queue.MaxBytes})
+	}
+	return all
+}
+
+// store stores what became of an attempt, and tries again while Redis is away: the same token makes it happen once. A worker that
+// must stop tries for as long as a lease lasts.
+func (w *worker) store(ctx context.Context, f *finishing) finished {
+	stop := time.Now().Add(finishFor)
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		done, err := w.backend.finish(context.WithoutCancel(ctx), f)
+		if err == nil {
+			return done
+		}
+		if w.runs.Err() != nil {
+			if most := time.Now().Add(leaseFor); most.Before(stop) && pause == 50*time.Millisecond {
+				stop = most
+			}
+		}
+		if time.Now().After(stop) {
+			w.log.LogAttrs(ctx, slog.LevelError, "what became of a job can't be stored; it runs again", slog.String("job", f.id), slog.Any("error", err))
+			return finishedLost
+		}
+		time.Sleep(jittered(pause))
+	}
+}

@@ -1,0 +1,266 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/headgate/headgate/middleware/problem"
+)
+
+var (
+	// ErrNotFound: there is no such job, or it was over longer ago than its queue keeps it.
+	ErrNotFound = errors.New("there is no such job")
+	// ErrNoQueue: no queue has this name.
+	ErrNoQueue = errors.New("there is no such queue")
+	// ErrConflict: the idempotency key stands for another job.
+	ErrConflict = errors.New("the idempotency key was used for another request")
+	// ErrTooLarge: the body is larger than the queue's MaxBody.
+	ErrTooLarge = errors.New("the body is larger than what the queue takes")
+	// ErrFull is wrapped by a [FullError].
+	ErrFull = errors.New("the queue is full")
+	// ErrNotOver: the job has no result yet.
+	ErrNotOver = errors.New("the job is not over")
+	// ErrState: the job's status does not allow it, such as to retry one that has not failed.
+	ErrState = errors.New("the job's status does not allow that")
+	// ErrUnavailable is wrapped by every failure of Redis itself. Whether a job was stored is then unknown, and a caller
+	// that was told so may ask again with the same idempotency key.
+	ErrUnavailable = errors.New("the queues are unavailable")
+)
+
+// FullError is an ErrFull that says when the queue may have room.
+type FullError struct{ RetryAfter time.Duration }
+
+func (e *FullError) Error() string { return ErrFull.Error() }
+func (e *FullError) Unwrap() error { return ErrFull }
+
+// Options says what queues there are, and where their jobs are.
+type Options struct {
+	// Queues and Schedules by name; the Name of each is set from it. See [Queues.Configure].
+	Queues    map[string]Queue
+	Schedules map[string]Schedule
+	// Now is the clock of schedules and of the memory that keeps the jobs. Default time.Now.
+	Now func() time.Time
+	// Logger is told what concerns no single job. Nil means no log.
+	Logger *slog.Logger
+	// Observer is told of each job. Nil means none.
+	Observer Observer
+}
+
+// Queues are queues of jobs, shared by all instances that share a Redis. They are safe for concurrent use.
+type Queues struct {
+	backend  backend
+	hub      *hub
+	now      func() time.Time
+	log      *slog.Logger
+	observer Observer
+	config   atomic.Pointer[config]
+
+	mu      sync.Mutex
+	lastOf  map[string]int64 // by schedule and identity: the newest time that was dealt with
+	skew    atomic.Int64     // of the backend's clock from now, microseconds
+	closing []func()
+}
+
+// config is what a reload replaces.
+type config struct {
+	queues    map[string]*Queue
+	names     []string // of the queues, sorted
+	schedules map[string]*plan
+}
+
+// plan is a schedule with its times.
+type plan struct {
+	Schedule
+	*times
+	identity string
+}
+
+// New returns queues. The error says what is wrong with the options. [Queues.Close] ends what they do in the background.
+func New(o Options) (*Queues, error) {
+	q := &Queues{hub: newHub(), now: o.Now, log: o.Logger, observer: o.Observer, lastOf: make(map[string]int64)}
+	if q.now == nil {
+		q.now = time.Now
+	}
+	if q.log == nil {
+		q.log = slog.New(slog.DiscardHandler)
+	}
+	if q.observer == nil {
+		q.observer = NopObserver{}
+	}
+	if err := q.Configure(o.Queues, o.Schedules); err != nil {
+		return nil, err
+	}
+	q.backend = newMemory(q.now, q.hub)
+	return q, nil
+}
+
+// Configure replaces the queues and schedules, also while jobs run: those go on by the timeout that they began with, and what
+// becomes of them is decided by the queue of now. The jobs of a queue that is gone stay where they are, until a queue has
+// that name again.
+func (q *Queues) Configure(queues map[string]Queue, schedules map[string]Schedule) error {
+	c := &config{queues: make(map[string]*Queue, len(queues)), schedules: make(map[string]*plan, len(schedules))}
+	var errs []error
+	for name, queue := range queues {
+		queue.Name = name
+		queue.SetDefaults()
+		errs = append(errs, problem.Error("jobs: queue "+name, queue.Validate()))
+		c.queues[name] = &queue
+	}
+	for name, s := range schedules {
+		s.Name = name
+		s.SetDefaults()
+		errs = append(errs, problem.Error("jobs: schedule "+name, s.Validate()))
+		if _, ok := queues[s.Queue]; !ok && s.Queue != "" {
+			errs = append(errs, fmt.Errorf("jobs: schedule %s: %w: %s", name, ErrNoQueue, s.Queue))
+		}
+		if t, err := s.times(); err == nil {
+			c.schedules[name] = &plan{s, t, digest(s.Cron, s.Timezone)}
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	c.names = slices.Sorted(maps.Keys(c.queues))
+	q.config.Store(c)
+	q.hub.wake("") // a queue may have more places
+	return nil
+}
+
+// Queue returns the queue of a name.
+func (q *Queues) Queue(name string) (Queue, bool) {
+	if queue := q.config.Load().queues[name]; queue != nil {
+		return *queue, true
+	}
+	return Queue{}, false
+}
+
+// Names are those of the queues, sorted.
+func (q *Queues) Names() []string { return q.config.Load().names }
+
+// queue returns the queue of a name, or an error.
+func (q *Queues) queue(name string) (*Queue, error) {
+	if queue := q.config.Load().queues[name]; queue != nil {
+		return queue, nil
+	}
+	return nil, fmt.Errorf("%w: %s", ErrNoQueue, name)
+}
+
+// queueOf returns the queue of a job's ID. A job whose queue is not known is not found.
+func (q *Queues) queueOf(id string) (*Queue, error) {
+	name, ok := QueueOf(id)
+	if !ok {
+		return nil, ErrNotFound
+	}
+	queue := q.config.Load().queues[name]
+	if queue == nil {
+		return nil, ErrNotFound
+	}
+	return queue, nil
+}
+
+// Close ends what is done in the background. Jobs stay stored.
+func (q *Queues) Close() error {
+	for _, f := range q.closing {
+		f()
+	}
+	return nil
+}
+
+// refused tells the observer why a job was not taken.
+func (q *Queues) refused(queue string, why Refusal, err error) error {
+	q.observer.Refused(queue, why)
+	return err
+}
+
+// Taken is a job that is stored.
+type Taken struct {
+	ID string
+	// Existing: the idempotency key stands for the job already.
+	Existing bool
+	// Estimate is about how long it takes until the job is done, at least a second.
+	Estimate time.Duration
+}
+
+// Take stores a job, and returns when it is stored. An error means that it is not, or, where it is an [ErrUnavailable], that it may be.
+func (q *Queues) Take(ctx context.Context, queue string, s Spec) (Taken, error) {
+	settings, err := q.queue(queue)
+	if err != nil {
+		return Taken{}, err
+	}
+	if int64(len(s.Body)) > settings.MaxBody {
+		return Taken{}, q.refused(queue, RefusedTooLarge, ErrTooLarge)
+	}
+	t := s.taking(settings)
+	reply, err := q.backend.take(ctx, t)
+	if err != nil {
+		return Taken{}, q.refused(queue, RefusedUnavailable, err)
+	}
+	switch reply.as {
+	case conflict:
+		return Taken{}, q.refused(queue, RefusedConflict, ErrConflict)
+	case full:
+		return Taken{}, q.refused(queue, RefusedFull, &FullError{seconds(settings.untilRoom(reply.standing))})
+	case stored:
+		q.observer.Taken(queue, "")
+	}
+	return Taken{ID: reply.id, Existing: reply.as == known, Estimate: seconds(settings.estimate(stateWaiting, 0, reply.standing))}, nil
+}
+
+// taking turns a Spec into what is stored.
+func (s *Spec) taking(queue *Queue) *taking {
+	h := head{
+		Method: s.Method, URL: s.URL, Upstream: s.Upstream, Route: s.Route, Scheme: s.Scheme, Host: s.Host,
+		Header: requestFields(s.Header), Owner: s.Owner, Key: s.Key,
+	}
+	orDefault(&h.Method, "POST")
+	t := &taking{
+		queue: queue.Name, id: newID(queue.Name), head: h.encode(), body: s.Body, maxBytes: queue.MaxBytes, delay: max(0, micros(s.Delay)),
+	}
+	if !s.At.IsZero() {
+		t.at = s.At.UnixMicro()
+	}
+	t.owner, t.host = s.Owner.digests()
+	if s.Key != "" {
+		t.key = digest(s.Owner.identity(), s.Route, s.Key)
+		t.print = digest(h.Method, s.Host, s.URL, string(s.Body))
+	}
+	return t
+}
+
+// digests are what a user's jobs are found by.
+func (o *Owner) digests() (user, host string) {
+	if o.User == "" {
+		return "", ""
+	}
+	return digest(o.Source, o.User), digest(o.Host)
+}
+
+// estimate is about how long it takes until a job is done.
+func (queue *Queue) estimate(state byte, due int64, s standing) time.Duration {
+	average := time.Duration(s.average) * time.Microsecond
+	var wait time.Duration
+	if until := max(due, s.notBefore); until > s.now {
+		wait = time.Duration(until-s.now) * time.Microsecond
+	}
+	if state != stateWaiting || s.place == 0 {
+		return wait + average
+	}
+	rounds := (s.place-1)/int64(queue.Concurrency) + 1
+	if average > 0 && rounds > int64(longest/average) {
+		return longest
+	}
+	return wait + time.Duration(rounds)*average
+}
+
+// untilRoom is about how long it takes until a full queue has room for a job: until one has ended.
+func (queue *Queue) untilRoom(s standing) time.Duration {
+	wait := time.Duration(max(0, s.notBefore-s.now)) * time.Microsecond
+	return wait + time.Duration(s.average/int64(queue.Concurrency))*time.Microsecond
+}
