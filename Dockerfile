@@ -13,7 +13,7 @@ RUN go build -trimpath -ldflags "-s -w" -o /out/shop ./examples/shop
 # What an image from scratch lacks: root certificates, and a /tmp and /data that nobody-in-particular may write.
 RUN mkdir -p /out/root/tmp /out/root/data && chmod 1777 /out/root/tmp /out/root/data
 
-# The example's app server: docker build --target shop .
+# The example's app server and its balancer: docker build --target shop .
 FROM scratch AS shop
 COPY --from=build /out/root/ /
 COPY --from=build /out/shop /shop

@@ -18,6 +18,7 @@ import (
 // demoOptions say where everything listens; port 0 takes a free one.
 type demoOptions struct {
 	Apps, Gateways, Admins [2]string
+	Balancer               string
 	Database               string // "" is a temporary file
 	Size                   app.Size
 	RedisURL               string // "" shares one store in this process
@@ -26,10 +27,11 @@ type demoOptions struct {
 	Logger                 *slog.Logger
 }
 
-// demo is two app servers over one database, and two gateways in front of them.
+// demo is two app servers over one database, two gateways in front of them, and a balancer before these.
 type demo struct {
-	apps     [2]*appServer
-	gateways [2]*server.Server
+	apps     [2]*webServer
+	gateways [2]*gateway
+	balancer *webServer
 	undo     []func(context.Context) error // what close does, last first
 }
 
@@ -94,7 +96,7 @@ func startDemo(ctx context.Context, o demoOptions) (_ *demo, err error) {
 		if err != nil {
 			return nil, err
 		}
-		shop := &appServer{name: name, addr: o.Apps[i], handler: handler, log: o.Logger}
+		shop := &webServer{name: name, addr: o.Apps[i], handler: handler, log: o.Logger}
 		if err := shop.start(); err != nil {
 			return nil, err
 		}
@@ -108,35 +110,45 @@ func startDemo(ctx context.Context, o demoOptions) (_ *demo, err error) {
 	}
 	d.undo = append(d.undo, func(context.Context) error { shared.Close(); return nil })
 	for i := range d.gateways {
-		env := func(name string) (string, bool) {
-			switch name {
-			case "SHOP_LISTEN":
-				return o.Gateways[i], true
-			case "SHOP_ADMIN":
-				return o.Admins[i], true
-			case "SHOP_A":
-				return d.apps[0].url(), true
-			case "SHOP_B":
-				return d.apps[1].url(), true
-			case "SHOP_ACCESS_LOG":
-				return o.AccessLog, true
-			case "REDIS_URL":
-				return o.RedisURL, true
-			case "REDIS_TIMEOUT":
-				return o.RedisTimeout, true
-			}
-			return os.LookupEnv(name)
-		}
-		gateway, err := startGateway(env, shared, o.Logger)
-		if gateway != nil {
-			d.gateways[i] = gateway
-			d.undo = append(d.undo, gateway.Shutdown)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("gateway %d: %w", i+1, err)
+		d.gateways[i] = &gateway{name: fmt.Sprint("gateway-", i+1), env: d.variables(o, i), shared: shared, log: o.Logger, addr: o.Gateways[i]}
+		d.undo = append(d.undo, d.gateways[i].shutdown)
+		if err := d.gateways[i].start(); err != nil {
+			return nil, err
 		}
 	}
+
+	handler, closeBalancer, err := newBalancer([2]string{d.gateways[0].Addr(), d.gateways[1].Addr()}, o.Logger)
+	if err != nil {
+		return nil, err
+	}
+	d.undo = append(d.undo, func(context.Context) error { closeBalancer(); return nil })
+	d.balancer = &webServer{name: "balancer", addr: o.Balancer, handler: handler, log: o.Logger}
+	if err := d.balancer.start(); err != nil {
+		return nil, err
+	}
+	d.undo = append(d.undo, d.balancer.shutdown)
 	return d, nil
+}
+
+// variables are those of a gateway's policy, but for the address that it listens on.
+func (d *demo) variables(o demoOptions, i int) func(string) (string, bool) {
+	return func(name string) (string, bool) {
+		switch name {
+		case "SHOP_ADMIN":
+			return o.Admins[i], true
+		case "SHOP_A":
+			return d.apps[0].url(), true
+		case "SHOP_B":
+			return d.apps[1].url(), true
+		case "SHOP_ACCESS_LOG":
+			return o.AccessLog, true
+		case "REDIS_URL":
+			return o.RedisURL, true
+		case "REDIS_TIMEOUT":
+			return o.RedisTimeout, true
+		}
+		return os.LookupEnv(name)
+	}
 }
 
 // close stops everything, the last that was started first.
@@ -152,30 +164,48 @@ func (d *demo) close(ctx context.Context) error {
 
 // obey does what was typed and returns what to say.
 func (d *demo) obey(line string) string {
-	const help = "Type: stop a | stop b | start a | start b"
+	const help = "Type: stop a | stop b | start a | start b, for the app servers; stop 1 | stop 2 | start 1 | start 2, for the gateways"
 	verb, which, _ := strings.Cut(strings.ToLower(strings.TrimSpace(line)), " ")
-	shop := map[string]*appServer{"a": d.apps[0], "b": d.apps[1]}[strings.TrimPrefix(strings.TrimSpace(which), "shop-")]
+	name, process := d.process(strings.TrimSpace(which))
 	switch {
 	case verb == "":
 		return ""
-	case shop == nil:
+	case process == nil:
 		return help
 	case verb == "stop":
-		shop.kill()
-		return shop.name + " is gone."
+		process.kill()
+		return name + " is gone."
 	case verb == "start":
-		if err := shop.start(); err != nil {
+		if err := process.start(); err != nil {
 			return err.Error()
 		}
-		return shop.name + " is back."
+		return name + " is back."
 	}
 	return help
+}
+
+// process finds an app server or a gateway by what was typed; nil is none.
+func (d *demo) process(which string) (name string, _ interface {
+	start() error
+	kill()
+}) {
+	switch strings.TrimPrefix(strings.TrimPrefix(which, "shop-"), "gateway-") {
+	case "a":
+		return d.apps[0].name, d.apps[0]
+	case "b":
+		return d.apps[1].name, d.apps[1]
+	case "1":
+		return d.gateways[0].name, d.gateways[0]
+	case "2":
+		return d.gateways[1].name, d.gateways[1]
+	}
+	return "", nil
 }
 
 func (d *demo) gatewayURL(i int) string { return "http://" + d.gateways[i].Addr() }
 
 func (d *demo) welcome(out io.Writer, redisURL string) {
-	one, two := d.gatewayURL(0), d.gatewayURL(1)
+	site, one, two := d.balancer.url(), d.gatewayURL(0), d.gatewayURL(1)
 	shared := "one store in this process"
 	if redisURL != "" {
 		shared = "Redis"
@@ -183,14 +213,14 @@ func (d *demo) welcome(out io.Writer, redisURL string) {
 	fmt.Fprintf(out, `
 The shop is open:
 
-  gateway 1    %s
-  gateway 2    %s      both share %s
+  the site     %s      a balancer, which asks the gateways in turn
+  gateways     %s, %s      both share %s
   app servers  %s, %s
 
-See how slow the best sellers are, and how slow they are the second time, at the other gateway:
+See how slow the best sellers are, and how slow they are the second time, which the other gateway answers:
 
-  curl -s -o /dev/null -w '%%{time_total} s\n' -H 'Host: shop.test' %s/products/top
-  curl -s -o /dev/null -w '%%{time_total} s\n' -H 'Host: shop.test' %s/products/top
+  curl -s -o /dev/null -w '%%{time_total} s\n' %s/products/top
+  curl -s -o /dev/null -w '%%{time_total} s\n' %s/products/top
 
 Ask 101 times within a minute, and once from another address:
 
@@ -202,7 +232,7 @@ Log in at one gateway, be known at the other:
   curl -s -c jar -d login=ada -d password=analytical-engine %s/login
   curl -s -b jar %s/ | grep -o 'Welcome back, [^.]*'
 
-More in examples/shop/README.md. Type "stop a" to kill an app server, "start a" to have it back; Ctrl-C ends all.
+More in examples/shop/README.md. Type "stop a" to kill an app server, "stop 1" to kill a gateway, "start a" or "start 1" to have it back; Ctrl-C ends all.
 
-`, one, two, shared, d.apps[0].url(), d.apps[1].url(), one, two, one, one, one, two)
+`, site, one, two, shared, d.apps[0].url(), d.apps[1].url(), site, site, site, site, one, two)
 }

@@ -26,7 +26,7 @@ var small = app.Size{Products: 120, Customers: 60, Orders: 500, Reviews: 200, Pa
 func newDemo(t *testing.T, o demoOptions) *demo {
 	t.Helper()
 	free := [2]string{"127.0.0.1:0", "127.0.0.1:0"}
-	o.Apps, o.Gateways, o.Admins = free, free, free
+	o.Apps, o.Gateways, o.Admins, o.Balancer = free, free, free, "127.0.0.1:0"
 	o.Size = small
 	o.AccessLog = "off"
 	o.RedisTimeout = "10s" // two busy cores are not an outage

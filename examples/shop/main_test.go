@@ -62,7 +62,7 @@ func TestWhatTheShopSaysToTryWorks(t *testing.T) {
 	ended := make(chan int, 1)
 	go func() {
 		ended <- run(ctx, []string{"-apps", "127.0.0.1:0,127.0.0.1:0", "-gateways", "127.0.0.1:0,127.0.0.1:0",
-			"-admins", "127.0.0.1:0,127.0.0.1:0"}, small, in, out, t.Output())
+			"-balancer", "127.0.0.1:0", "-admins", "127.0.0.1:0,127.0.0.1:0"}, small, in, out, t.Output())
 	}()
 	eventually(t, "the shop opens", func() bool { return strings.Contains(out.String(), "Ctrl-C ends all") })
 

@@ -29,8 +29,9 @@ func TestReadme(t *testing.T) {
 
 	d := newDemo(t, demoOptions{})
 	hosts := strings.NewReplacer(
-		"127.0.0.1:8080", d.gateways[0].Addr(),
-		"127.0.0.1:8081", d.gateways[1].Addr(),
+		"127.0.0.1:8080", strings.TrimPrefix(d.balancer.url(), "http://"),
+		"127.0.0.1:8081", d.gateways[0].Addr(),
+		"127.0.0.1:8082", d.gateways[1].Addr(),
 		"127.0.0.1:9001", strings.TrimPrefix(d.apps[0].url(), "http://"),
 	)
 	dir := t.TempDir() // for the cookie jars

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// appServer is one of the processes that the gateway stands in front of, or
-// what plays one here. It can be stopped and started again at its address.
-type appServer struct {
+// webServer is an app server or the balancer, or what plays its process here. It can
+// be stopped and started again at its address.
+type webServer struct {
 	name    string
 	handler http.Handler
 	log     *slog.Logger
@@ -24,7 +24,7 @@ type appServer struct {
 }
 
 // start listens and serves; it returns when connections are accepted.
-func (a *appServer) start() error {
+func (a *webServer) start() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.server != nil {
@@ -32,19 +32,19 @@ func (a *appServer) start() error {
 	}
 	listener, err := net.Listen("tcp", a.addr)
 	if err != nil {
-		return fmt.Errorf("app server %s: %w; is another shop running?", a.name, err)
+		return fmt.Errorf("%s: %w; is another shop running?", a.name, err)
 	}
 	a.addr = listener.Addr().String()
 	server := &http.Server{
 		Handler:           a.handler,
 		ReadHeaderTimeout: 5 * time.Second,
-		IdleTimeout:       2 * time.Minute, // longer than the gateway keeps idle connections, so that it is the one to close them
+		IdleTimeout:       2 * time.Minute, // longer than gateways keep idle connections, so that they are the ones to close them
 		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
 	}
 	a.server = server
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			a.log.Error("app server ended", "server", a.name, "err", err)
+			a.log.Error("a server ended", "server", a.name, "err", err)
 		}
 	}()
 	return nil
@@ -52,7 +52,7 @@ func (a *appServer) start() error {
 
 // kill ends the server as kill -9 would: no answer is finished, and new
 // connections are refused.
-func (a *appServer) kill() {
+func (a *webServer) kill() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.server != nil {
@@ -62,7 +62,7 @@ func (a *appServer) kill() {
 }
 
 // shutdown ends the server when its requests are answered, or ctx ends.
-func (a *appServer) shutdown(ctx context.Context) error {
+func (a *webServer) shutdown(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.server == nil {
@@ -72,7 +72,7 @@ func (a *appServer) shutdown(ctx context.Context) error {
 	return a.server.Shutdown(ctx)
 }
 
-func (a *appServer) url() string {
+func (a *webServer) url() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return "http://" + a.addr
