@@ -67,6 +67,7 @@ func newExplain() *cobra.Command {
 	cmd.Flags().StringVar(&q.IP, "ip", "", "the `address` that the request comes from: the client, or a trusted proxy")
 	cmd.Flags().StringVar(&q.Account, "account", "", "the `account` that the app will say was tried to log in to, for limits by account")
 	cmd.Flags().StringArrayVarP(&headers, "header", "H", nil, "a request header, `'Name: value'`")
+	cmd.Flags().StringVar(&q.Body, "body", "", "the request's `body`, which the cache's key has of a QUERY")
 	cmd.Flags().BoolVar(&live, "live", false, "ask the running gateway")
 	cmd.Flags().StringVar(&format, "format", "text", "text or json")
 	return cmd
@@ -97,6 +98,9 @@ func explainLive(cmd *cobra.Command, flags *adminFlags, q admin.Question, header
 	}
 	if q.Account != "" {
 		query.Set("account", q.Account)
+	}
+	if q.Body != "" {
+		query.Set("body", q.Body)
 	}
 	text, err := api.call(cmd.Context(), http.MethodGet, "/explain?"+query.Encode(), nil)
 	if err != nil {
@@ -139,6 +143,9 @@ func writeExplanation(out io.Writer, e *pipeline.Explanation) error {
 		w.line("cache", "rule %s", e.Cache)
 		if e.CacheKey != nil {
 			w.line("", "key %s", strings.Join(e.CacheKey, " | "))
+		}
+		if e.Bypass != "" {
+			w.line("", "goes past it: %s", e.Bypass)
 		}
 	}
 	if e.Answer != "" {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/problem"
 	"github.com/headgate/headgate/middleware/session"
 )
@@ -53,7 +54,7 @@ func weaker(r, guarded *Route) bool {
 func (m *Matcher) bypass(r *Route, spell func(pattern) []string, counts func(*Route) bool) (path string, by *Route) {
 	methods := r.Methods
 	if len(methods) == 0 {
-		methods = []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
+		methods = []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, httpx.MethodQuery}
 	}
 	hosts := r.Host
 	if len(hosts) == 0 {

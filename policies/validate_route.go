@@ -385,7 +385,7 @@ func (c *checker) combinations(r *Route, path string) {
 	if c.at.Has(problem.Key(path, "cache")) && r.Cache != "" {
 		if r.Upstream == "" {
 			c.bad(problem.Key(path, "cache"), "remove it", "the gateway itself answers on this route, so there is nothing to cache")
-		} else if !takes("GET", "HEAD") {
+		} else if !takes("GET", "HEAD", httpx.MethodQuery) {
 			c.warn(problem.Key(path, "cache"), "remove it", "nothing is cached, as the route takes no GET")
 		}
 	}

@@ -71,6 +71,8 @@ type Question struct {
 	User, Session, Plan string
 	// Account is the one that the app will say was tried to log in to, where the caller knows.
 	Account string
+	// Body is the request's; of a QUERY, the cache's key has it.
+	Body string
 }
 
 func showPolicy(p Policy) echo.HandlerFunc {
@@ -110,7 +112,7 @@ func rollbackPolicy(p Policy) echo.HandlerFunc {
 
 func explain(p Policy) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		q := Question{Method: c.QueryParam("method"), URL: c.QueryParam("url"), IP: c.QueryParam("ip"), Account: c.QueryParam("account"), Header: http.Header{}}
+		q := Question{Method: c.QueryParam("method"), URL: c.QueryParam("url"), IP: c.QueryParam("ip"), Account: c.QueryParam("account"), Body: c.QueryParam("body"), Header: http.Header{}}
 		for _, line := range c.QueryParams()["header"] {
 			name, value, err := ParseHeader(line)
 			if err != nil {

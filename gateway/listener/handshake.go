@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"sync"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // handshake returns the connection on which TLS is spoken. It is run beside the
@@ -37,7 +39,7 @@ func (s *Server) handshake(sock *socket) (*tls.Conn, error) {
 // looksLikeHTTP reports whether the first bytes are of a method and not of TLS.
 func looksLikeHTTP(b [5]byte) bool {
 	for _, m := range []string{
-		http.MethodGet + " /", http.MethodHead + " ", http.MethodPost + " ", http.MethodPut + " /", http.MethodOptions, http.MethodDelete, http.MethodPatch,
+		http.MethodGet + " /", http.MethodHead + " ", http.MethodPost + " ", http.MethodPut + " /", http.MethodOptions, http.MethodDelete, http.MethodPatch, httpx.MethodQuery,
 	} {
 		if string(b[:]) == m[:5] {
 			return true

@@ -1,10 +1,10 @@
 package observe
 
 import (
-	"net/http"
 	"strconv"
 	"time"
 
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/store"
 	"github.com/prometheus/client_golang/prometheus"
@@ -241,9 +241,7 @@ func (m *Metrics) Count(route, method string, status int) {
 
 // MethodLabel is the method, or "other" for one that HTTP does not define: clients can make up any number of them.
 func MethodLabel(method string) string {
-	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
-		http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace:
+	if httpx.IsStandardMethod(method) {
 		return method
 	}
 	return "other"

@@ -48,10 +48,10 @@ routes: [{path: /*, upstream: app, cache: pages}, {path: /a, upstream: app, cach
 		"pages": {
 			TTL: time.Second, ForceTTL: 2 * time.Second, StaleWhileRevalidate: 3 * time.Second, StaleIfError: 4 * time.Second,
 			Tags: []string{"a", "b"}, IgnoreQuery: []string{"utm_*"}, IgnoreCookies: []string{"_ga*"}, KeyHeaders: []string{"X-Tenant"},
-			Heuristic: true, MaxBody: 5 << 10, Errors: map[int]time.Duration{http.StatusNotFound: 6 * time.Second},
+			Heuristic: true, MaxBody: 5 << 10, QueryMax: 64 << 10, Errors: map[int]time.Duration{http.StatusNotFound: 6 * time.Second},
 		},
-		"by-id":     {Query: []string{"id"}, MaxBody: 1 << 20},
-		"any-query": {Query: []string{}, MaxBody: 1 << 20},
+		"by-id":     {Query: []string{"id"}, MaxBody: 1 << 20, QueryMax: 64 << 10},
+		"any-query": {Query: []string{}, MaxBody: 1 << 20, QueryMax: 64 << 10},
 	} {
 		want.Name = name
 		got := *p.Caches[name]

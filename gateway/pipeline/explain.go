@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -28,6 +29,8 @@ type Question struct {
 	User, Session, Plan string
 	// Account is the one that the app will say was tried to log in to, where the asker knows.
 	Account string
+	// Body is the request's; of a QUERY, the cache's key has it.
+	Body string
 }
 
 // ErrQuestion is a question that is not a request.
@@ -55,8 +58,9 @@ type Explanation struct {
 	APIKey   string           `json:"api_client,omitempty"` // the client whose key it carries
 	Limits   []ExplainedLimit `json:"limits,omitempty"`
 	Session  string           `json:"session,omitempty"`
-	Cache    string           `json:"cache,omitempty"`     // the rule
-	CacheKey []string         `json:"cache_key,omitempty"` // what the key is made of, in order
+	Cache    string           `json:"cache,omitempty"`        // the rule
+	CacheKey []string         `json:"cache_key,omitempty"`    // what the key is made of, in order
+	Bypass   string           `json:"cache_bypass,omitempty"` // why the request goes past the cache, as Cache-Status will say
 	Answer   string           `json:"answered_by,omitempty"`
 	Forward  string           `json:"forwarded_as,omitempty"` // the path, where it is another
 	Servers  []string         `json:"servers,omitempty"`
@@ -175,7 +179,10 @@ func (p *Pipeline) question(ctx context.Context, q Question) (*Request, error) {
 	r.locate(addr)
 	if n, err := strconv.ParseInt(header.Get("Content-Length"), 10, 64); err == nil && n >= 0 {
 		r.ContentLength = n
+	} else {
+		r.ContentLength = int64(len(q.Body))
 	}
+	r.getBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(q.Body)), nil }
 	return r, nil
 }
 
@@ -291,7 +298,8 @@ func explainForward(r *Request, e *Explanation) {
 	r.takeDevices()
 	if rt.Policy.Cache != "" && rt.session.Mode != session.Logout {
 		e.Cache = rt.Policy.Cache
-		if plan := r.CachePlan(); plan.Key != nil {
+		plan := r.CachePlan()
+		if e.Bypass = plan.Detail; plan.Key != nil {
 			e.CacheKey = plan.Key.Parts()
 		}
 	}

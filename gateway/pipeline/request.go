@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"crypto/tls"
+	"io"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -45,15 +46,16 @@ type Request struct {
 	Path     httpx.NormalPath // normalise
 	Host     string           // normalise: without port, what routes are matched by
 	asked    policies.Request
-	attempts *[]policies.Attempt     // route: why the other routes do not fit; nil but in an explanation
-	Match    policies.Match          // route
-	Route    *Route                  // route: nil until one fits; Pipeline.unrouted where none does
-	Client   *APIClient              // identity: nil without a known API key
-	subject  ratelimit.Request       // deny cache, admit
-	Limits   *ratelimit.Result       // admit: nil where no limit applies
-	Session  *session.RequestSession // admit: nil before it, and where the session is not known
-	Stage    string                  // the name of the one that the request has come to
-	answer   Answer                  // memory for the answer that a stage gives
+	getBody  func() (io.ReadCloser, error) // of an explanation; nil where the body is not known, or live
+	attempts *[]policies.Attempt           // route: why the other routes do not fit; nil but in an explanation
+	Match    policies.Match                // route
+	Route    *Route                        // route: nil until one fits; Pipeline.unrouted where none does
+	Client   *APIClient                    // identity: nil without a known API key
+	subject  ratelimit.Request             // deny cache, admit
+	Limits   *ratelimit.Result             // admit: nil where no limit applies
+	Session  *session.RequestSession       // admit: nil before it, and where the session is not known
+	Stage    string                        // the name of the one that the request has come to
+	answer   Answer                        // memory for the answer that a stage gives
 
 	pipeline *Pipeline
 	backends Backends
@@ -112,7 +114,7 @@ func (r *Request) asHTTP() *http.Request {
 		return r.http
 	}
 	req := &http.Request{
-		Method: r.Method, Host: r.Authority, Header: r.Header, Body: http.NoBody, RequestURI: r.Target,
+		Method: r.Method, Host: r.Authority, Header: r.Header, Body: http.NoBody, GetBody: r.getBody, RequestURI: r.Target,
 		URL:   &url.URL{Path: r.Path.Path, RawPath: r.Path.RawPath, RawQuery: r.Query},
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}

@@ -283,7 +283,7 @@ func (h *harness) explain(ctx context.Context, got *observed) *pipeline.Explanat
 	e, err := h.gateway.Explain(ctx, pipeline.Question{
 		Method: got.step.Method, URL: got.step.Scheme + "://" + host + got.step.Target,
 		IP: got.from.String(), Header: header, User: got.record.User, Session: got.record.Session, Plan: got.record.Plan,
-		Account: account,
+		Account: account, Body: got.step.Body,
 	})
 	if err != nil {
 		return nil

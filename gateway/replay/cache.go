@@ -8,6 +8,7 @@ import (
 	"github.com/headgate/headgate/gateway/pipeline"
 	"github.com/headgate/headgate/gateway/replay/logs"
 	"github.com/headgate/headgate/internal/boundedmap"
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/middleware/session"
 	"github.com/headgate/headgate/policies"
@@ -21,6 +22,7 @@ type cacheEstimator struct {
 	entries *boundedmap.Map[cacheKey, cacheEntry]
 	caches  map[string]cache.Rule
 	purged  map[string]int64 // by tag: when it was last purged
+	queries bool             // a QUERY met a cache rule; the log does not have its content, which is part of the key
 }
 
 type cacheKey [16]byte
@@ -72,7 +74,10 @@ func (c *cacheEstimator) estimate(e *engine, req *pipeline.Request) cacheUse {
 	case cache.ActionInvalidate:
 		c.unsafe(e, req)
 		return notCached
-	case cache.ActionForward, "":
+	case cache.ActionForward:
+		c.queries = c.queries || rt.Cache != "" && r.Method == httpx.MethodQuery
+		return notCached
+	case "":
 		return notCached
 	}
 	if rt.Session != session.Off && r.Own != nil && (r.Own.User != "" || r.Own.Session != "") {

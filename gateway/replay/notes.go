@@ -76,6 +76,9 @@ func (rp *replayer) notes() []string {
 	if e.cache != nil {
 		n = append(n, "The cache figures are an estimate. A log does not tell what the origin says (Cache-Control, Vary, Set-Cookie, its own tags) or what cookies and Authorization "+
 			"the client sent: any of these may keep an answer out of the cache.")
+		if e.cache.queries {
+			n = append(n, "The log does not have the content of QUERY requests, which is part of the cache's key: all of them were taken to go to the origin.")
+		}
 		if rp.options.AssumeTTL == 0 && slices.ContainsFunc(e.routes, func(r *pipeline.Route) bool {
 			c := e.policy.Caches[r.Policy.Cache]
 			return c != nil && c.TTL == 0 && c.ForceTTL == 0

@@ -385,6 +385,7 @@ var checkedValues = map[string][]string{
 	"cache.Rule.key_headers":            {"[X-A]", "[Cookie]", `["a b"]`},
 	"cache.Rule.heuristic":              {"true", "false"},
 	"cache.Rule.max_body":               {"1KiB", "0"},
+	"cache.Rule.query_max":              {"1KiB", "0"},
 	"cache.Rule.errors":                 {"{404: 1s}", "{200: 1s}", "{404: 0s}"},
 
 	"policies.Settings.host":            {"example.com", `"*.example.com"`, `"a:80"`, "EXAMPLE.com"},

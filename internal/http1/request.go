@@ -70,7 +70,7 @@ func (h *RequestHead) requestLine(line string) *Error {
 func constant(s string) string {
 	for _, k := range [...]string{
 		http.MethodGet, http.MethodPost, http.MethodHead, http.MethodPut, http.MethodDelete,
-		http.MethodPatch, http.MethodOptions, "HTTP/1.1", "HTTP/1.0",
+		http.MethodPatch, http.MethodOptions, httpx.MethodQuery, "HTTP/1.1", "HTTP/1.0",
 	} {
 		if s == k {
 			return k

@@ -38,7 +38,8 @@ type Options struct {
 
 	// FillBytes bounds what responses take, in bytes, while they are on their
 	// way into the cache. Beyond it they stream through, unstored. 0: a
-	// quarter of LocalBytes, at least 16 MiB.
+	// quarter of LocalBytes, at least 16 MiB. The content of QUERY requests may
+	// take a quarter of it more; beyond that they go past the cache.
 	FillBytes int64
 
 	// Lease is how long a fetch on behalf of all instances is believed to be
@@ -84,6 +85,7 @@ type Cache struct {
 	purges  *fleet.View
 	flights *collapse.Group[flightKey, outcome]
 	filling *collapse.Budget
+	asking  *collapse.Budget // the content of QUERY requests, apart from filling: clients choose how slowly it comes
 
 	resolver *clientip.Resolver // finds the client where the caller of Serve does not know it
 	shares   *clientShares
@@ -149,7 +151,7 @@ func New(o Options) (*Cache, error) {
 
 	c := &Cache{
 		name: o.Name, now: o.Now, log: o.Logger, observer: o.Observer,
-		purges: fleet.NewView(tagOf(tagAll)), flights: collapse.NewGroup[flightKey, outcome](), filling: collapse.NewBudget(o.FillBytes),
+		purges: fleet.NewView(tagOf(tagAll)), flights: collapse.NewGroup[flightKey, outcome](), filling: collapse.NewBudget(o.FillBytes), asking: collapse.NewBudget(askBytes(o.FillBytes)),
 	}
 	for _, recent := range []**collapse.Recent[flightKey]{&c.hitForMiss, &c.asSent, &c.unstorable, &c.unreachable} {
 		*recent = collapse.NewRecent[flightKey](recentBytes, o.Now)
@@ -174,11 +176,15 @@ func New(o Options) (*Cache, error) {
 // fillBytes is the default of Options.FillBytes.
 func fillBytes(localBytes int64) int64 { return max(localBytes/4, 16<<20) }
 
+// askBytes bounds the content of QUERY requests that is held at a time.
+func askBytes(fillBytes int64) int64 { return fillBytes / 4 }
+
 // SetMemory changes Options.LocalBytes, which must be positive, and gives FillBytes its
 // default. What does not fit any more is evicted at once; the rest stays as it is.
 func (c *Cache) SetMemory(localBytes int64) {
 	c.local.setLimit(localBytes)
 	c.filling.SetLimit(fillBytes(localBytes))
+	c.asking.SetLimit(askBytes(fillBytes(localBytes)))
 }
 
 // clientShare is the most bytes that one client may add through this instance,

@@ -4,7 +4,7 @@
 // # How a request passes
 //
 // [Cache.Serve] takes a request and the [Route] that [Compile] has made of its
-// rule. A GET or HEAD is looked up in the local tier: by a SHA-256 of the [Key],
+// rule. A GET, HEAD or QUERY is looked up in the local tier: by a SHA-256 of the [Key],
 // whose text is compared as well, then among the stored responses that its Vary
 // fields select. A fresh one is served. Otherwise the request joins the flight
 // for its key, or leads a new one (internal/collapse). The flight runs in a
@@ -21,7 +21,7 @@
 // are purged, before the client has its response.
 //
 // The files follow the request. A hit: middleware.go, serve.go, request.go,
-// key.go, lookup.go, localtier.go, variants.go, entry.go, observer.go, respond.go, status.go;
+// query.go, key.go, lookup.go, localtier.go, variants.go, entry.go, observer.go, respond.go, status.go;
 // plan.go tells beforehand. The flight: mode.go, fetch.go, origin.go, capture.go,
 // update.go, failure.go; then what is stored: storing.go, redistier.go,
 // rediscost.go, and what one client may add: share.go; then purges: invalidate.go, tag.go.
@@ -35,10 +35,10 @@
 //   - What was purged is not served to a request that began after the purge
 //     was confirmed, by any instance. A fetch that began before the purge does
 //     not bring it back.
-//   - Memory is bounded: by Options.LocalBytes, by Options.FillBytes, and for
+//   - Memory is bounded: by Options.LocalBytes, by Options.FillBytes (a quarter more for the content of QUERY requests), and for
 //     what is not stored by a window of 256 KiB for each response. What all
 //     instances keep in Redis is bounded by Options.RedisBytes.
-//   - One client fills a 16th of it at most by queries that Rule.Query does not
+//   - One client fills a 16th of it at most by QUERY, and by queries that Rule.Query does not
 //     list, and of the local tier of each instance: what it asks for beyond that
 //     is not stored, unless another client asks for the same.
 //   - A client's Cache-Control cannot make the cache go to the origin, except

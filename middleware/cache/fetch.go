@@ -29,6 +29,7 @@ type job struct {
 	echo          *echo.Echo
 	req           *http.Request // a copy of its own
 	head          bool          // its method is HEAD
+	content       *content      // of a QUERY; else nil
 	path          string        // the Echo route and its parameters
 	names, values []string
 
@@ -44,7 +45,9 @@ type job struct {
 // start runs a flight in a goroutine of its own. After Close there are none:
 // the flight is over at once, and its request goes to the origin by itself.
 func (c *Cache) start(f *flight, j *job) {
-	if !c.spawn(func() { c.run(f, j) }) {
+	j.content.hold()
+	if !c.spawn(func() { defer j.content.release(c.asking); c.run(f, j) }) {
+		j.content.release(c.asking)
 		c.flights.Remove(f)
 		f.Resolve(outcome{kind: nothing}, nil, nil)
 		f.End()

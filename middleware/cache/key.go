@@ -32,18 +32,19 @@ type Key struct {
 	path      string
 	url       *url.URL // for its query
 	header    http.Header
+	content   *content // nil but of a QUERY
 }
 
-func (r *Route) keyOf(req *http.Request, f *Facts) Key {
+func (r *Route) keyOf(req *http.Request, f *Facts, asks *content) Key {
 	return Key{
 		rule: r.rule, partition: r.options.Partition, Scheme: f.Scheme, Host: f.Host, path: f.Path,
-		url: req.URL, header: req.Header,
+		url: req.URL, header: req.Header, content: asks,
 	}
 }
 
 // Parts are what the key is made of, in order, for people to read: the rule's
-// name, the partition, the URL with the query parameters that matter, and the
-// key headers.
+// name, the partition, the URL with the query parameters that matter, the key
+// headers, and of a QUERY what its content is.
 func (k *Key) Parts() []string {
 	target := k.path
 	if query := string(appendQuery(nil, k.rule, k.url.RawQuery)); query != "" {
@@ -52,6 +53,9 @@ func (k *Key) Parts() []string {
 	parts := []string{k.rule.Name, k.partition, k.Scheme + "://" + k.Host + target}
 	for _, name := range k.rule.keyHeaders {
 		parts = append(parts, name+": "+strings.Join(k.header[name], ", "))
+	}
+	if k.content != nil {
+		parts = append(parts, k.content.parts()...)
 	}
 	return parts
 }
@@ -93,6 +97,9 @@ func (k *Key) appendText(b []byte) []byte {
 	// "/p" and "/p?" are two URIs, and an origin may tell them apart.
 	if k.url.ForceQuery && k.url.RawQuery == "" {
 		b = append(b, '?')
+	}
+	if k.content != nil {
+		b = k.content.appendText(b)
 	}
 	return b
 }

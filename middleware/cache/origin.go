@@ -38,11 +38,11 @@ type fetch struct {
 type sending uint8
 
 const (
-	// sendWhole: a GET without preconditions.
+	// sendWhole: a GET, or the client's QUERY, without preconditions.
 	sendWhole sending = iota
-	// sendValidation: a GET with the validators of the stored entry.
+	// sendValidation: a GET or QUERY with the validators of the stored entry.
 	sendValidation
-	// sendAsSent: a GET with the client's own preconditions and Range.
+	// sendAsSent: a GET or QUERY with the client's own preconditions and Range.
 	sendAsSent
 	// sendHead: the client's HEAD, with its preconditions.
 	sendHead
@@ -110,7 +110,10 @@ func (t *fetch) ask() (w *capture, err error) {
 // newContext makes the request and the echo.Context that the next handler sees.
 func (t *fetch) newContext(w http.ResponseWriter) echo.Context {
 	req := t.j.req.Clone(t.f.Context())
-	if t.sends != sendHead {
+	switch {
+	case t.j.content != nil:
+		t.j.content.setOn(req)
+	case t.sends != sendHead:
 		req.Method = http.MethodGet
 	}
 	switch t.sends {

@@ -32,6 +32,7 @@ type Plan struct {
 
 // Plan says what the cache does with a request by the route's rule alone. It
 // touches no entry, and calls none of the route's functions but Scheme and Bypass.
+// The content of a QUERY is read by GetBody; where that is nil, it is not known, nor is the key.
 func (r *Route) Plan(req *http.Request) Plan {
 	if action, why := r.byMethod(req.Method); action != ActionLookUp {
 		return Plan{Action: action, Reason: why}
@@ -40,8 +41,12 @@ func (r *Route) Plan(req *http.Request) Plan {
 	if unkeyed(req) || r.bypass(req) {
 		return Plan{Action: ActionForward, Reason: fwdBypass}
 	}
+	asks, detail := r.planContent(req)
+	if detail != "" {
+		return Plan{Action: ActionForward, Reason: fwdBypass, Detail: detail}
+	}
 	facts := r.target(req)
-	key := r.keyOf(req, &facts)
+	key := r.keyOf(req, &facts, asks)
 	var space [512]byte
 	if len(key.appendText(space[:0])) > maxKey {
 		return Plan{Action: ActionForward, Reason: fwdBypass, Detail: detailKeyTooLong}

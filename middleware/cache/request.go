@@ -23,7 +23,10 @@ type request struct {
 	facts  Facts
 	told   bool // facts are the caller's
 
-	head                  bool // the method is HEAD
+	head                  bool     // the method is HEAD
+	content               *content // of a QUERY
+	unasked               int64    // bytes of a QUERY that goes past the cache, which were read and are reserved until it ends
+	detail                string   // for Cache-Status, of a request that goes past the cache
 	form                  form
 	noStore, onlyIfCached bool // of the client's Cache-Control
 	want                  rfc9111.Request
@@ -65,6 +68,9 @@ func (x *request) read(known *Facts) (Action, string) {
 	if x.facts.Bypass {
 		return ActionForward, fwdBypass
 	}
+	if req.Method == httpx.MethodQuery && !x.readContent() {
+		return ActionForward, fwdBypass
+	}
 	x.head, x.form = req.Method == http.MethodHead, formOf(req.Header)
 	x.want = rfc9111.Request{Obey: r.rule.ClientRevalidation, Class: classOf(req.Header, x.facts.LiveSession), Field: r.fieldsOf(req)}
 	if lines := req.Header["Cache-Control"]; len(lines) > 0 {
@@ -78,10 +84,10 @@ func (x *request) read(known *Facts) (Action, string) {
 // to be safe may change what is stored (RFC 9110 section 9.2.1, RFC 9111
 // section 4.4).
 func (r *Route) byMethod(method string) (a Action, why string) {
-	switch method {
-	case http.MethodGet, http.MethodHead:
+	switch {
+	case method == http.MethodGet, method == http.MethodHead, method == httpx.MethodQuery:
 		a = ActionLookUp
-	case http.MethodOptions, http.MethodTrace:
+	case httpx.IsSafe(method):
 		a, why = ActionForward, fwdMethod
 	default:
 		return ActionInvalidate, fwdMethod
@@ -92,12 +98,15 @@ func (r *Route) byMethod(method string) (a Action, why string) {
 	return a, why
 }
 
-// unkeyed reports whether the response to a GET or HEAD may depend on what is
-// not part of any key: it carries content, or changes the protocol. A path of
-// too many segments has more tags than an entry may have.
+// unkeyed reports whether the response to a request may depend on what is not
+// part of any key: a GET or HEAD carries content, or the request changes the
+// protocol. A path of too many segments has more tags than an entry may have.
 func unkeyed(req *http.Request) bool {
-	hasBody := req.ContentLength != 0 && req.Body != nil && req.Body != http.NoBody || len(req.TransferEncoding) > 0
-	return hasBody || len(req.Header["Upgrade"]) > 0 || strings.Count(req.URL.Path, "/") > maxSegments
+	return req.Method != httpx.MethodQuery && hasContent(req) || len(req.Header["Upgrade"]) > 0 || strings.Count(req.URL.Path, "/") > maxSegments
+}
+
+func hasContent(req *http.Request) bool {
+	return req.ContentLength != 0 && req.Body != nil && req.Body != http.NoBody || len(req.TransferEncoding) > 0
 }
 
 func formOf(h http.Header) form {
@@ -220,11 +229,11 @@ func (x *request) validatesAlone() bool {
 func (x *request) newJob(ctx context.Context, mode fetchMode) *job {
 	r, c := x.route, x.c
 	req := c.Request().Clone(ctx)
-	req.Body, req.ContentLength = http.NoBody, 0
+	req.Body, req.ContentLength = http.NoBody, 0 // of a QUERY, each time that the origin is asked has its own
 	field := r.fieldsOf(req)
 	return &job{
 		mode: mode, mustValidate: !mode.shared() && x.want.Obey && x.validatesAlone(),
-		rule: r.rule, origin: x.origin, errorStatus: r.options.ErrorStatus, echo: c.Echo(), req: req, head: x.head,
+		content: x.content, rule: r.rule, origin: x.origin, errorStatus: r.options.ErrorStatus, echo: c.Echo(), req: req, head: x.head,
 		path: c.Path(), names: slices.Clone(c.ParamNames()), values: slices.Clone(c.ParamValues()),
 		hash: x.hash, client: x.client(), unlisted: x.queryUnlisted(),
 		want: rfc9111.Request{Class: x.want.Class, Field: field},

@@ -50,6 +50,9 @@ type Rule struct {
 	Heuristic bool `yaml:"heuristic"`
 	// The largest body that is stored; larger ones stream through, unstored. Default 1MiB.
 	MaxBody int64 `yaml:"max_body" config:"size"`
+	// The largest content of a QUERY (RFC 10008) that is looked up and stored by; a QUERY with more goes past the cache. The key
+	// has the content's length and SHA-256, Content-Type and Content-Encoding. Default 64KiB.
+	QueryMax int64 `yaml:"query_max" config:"size"`
 	// Freshness by status for errors (400 and above) where the origin gives none: {404: 10s}. Default: none.
 	Errors map[int]time.Duration `yaml:"errors"`
 

@@ -32,10 +32,12 @@ func (c *Cache) Serve(ec echo.Context, r *Route, known *Facts, origin echo.Handl
 	case action == ActionForward && why == "":
 		return origin(ec)
 	case action == ActionForward:
-		return x.pass(why, "")
+		defer c.asking.Give(x.unasked)
+		return x.pass(why, x.detail)
 	}
+	defer x.content.release(c.asking)
 	var buf [keySpace]byte // on the stack: a hit keeps nothing of its key
-	key := r.keyOf(ec.Request(), &x.facts)
+	key := r.keyOf(ec.Request(), &x.facts, x.content)
 	text := key.appendText(buf[:0])
 	if len(text) > maxKey {
 		return x.pass(fwdBypass, detailKeyTooLong)

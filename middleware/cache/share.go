@@ -122,8 +122,12 @@ func (x *request) client() netip.Addr {
 	return x.cache.resolver.Info(req).Bucket
 }
 
-// queryUnlisted reports whether the key has a query that the rule does not list.
+// queryUnlisted reports whether the key has a query that the rule does not list: the
+// content of a QUERY is never listed.
 func (x *request) queryUnlisted() bool {
+	if x.content != nil {
+		return true
+	}
 	rule, raw := x.route.rule, x.c.Request().URL.RawQuery
 	return rule.Query == nil && raw != "" && len(appendQuery(nil, rule, raw)) > 0
 }

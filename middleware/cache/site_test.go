@@ -93,14 +93,16 @@ func newSite(t testing.TB, options ...siteOption) *site {
 			return next(c)
 		}
 	}, s.cache.Middleware(cfg.rule, cfg.route))
-	e.Any("/*", func(c echo.Context) error {
+	handler := func(c echo.Context) error {
 		s.calls.Add(1)
 		s.mu.Lock()
 		s.seen = append(s.seen, c.Request().Clone(context.Background()))
 		origin := s.origin
 		s.mu.Unlock()
 		return origin(c)
-	})
+	}
+	e.Any("/*", handler)
+	e.Add("QUERY", "/*", handler)
 	for _, method := range []string{"PURGE", "M-SEARCH", "LOCK"} {
 		e.Add(method, "/*", func(c echo.Context) error { s.calls.Add(1); return s.origin(c) })
 	}
@@ -198,6 +200,31 @@ func (s *site) try(ctx context.Context, method, path string, fields ...string) (
 func (s *site) get(path string, fields ...string) *answer {
 	s.t.Helper()
 	return s.do(http.MethodGet, path, fields...)
+}
+
+// query sends a QUERY with its content, whose length is not declared if chunked.
+func (s *site) query(path, content string, chunked bool, fields ...string) *answer {
+	s.t.Helper()
+	var body io.Reader = strings.NewReader(content)
+	if chunked {
+		body = io.MultiReader(body)
+	}
+	req, err := http.NewRequest("QUERY", s.server.URL+path, body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Host = "shop.test"
+	for _, f := range fields {
+		name, value, _ := strings.Cut(f, ": ")
+		req.Header.Add(name, value)
+	}
+	res, err := s.client.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	return &answer{res, string(text), err}
 }
 
 func (s *site) host() string { return s.server.Listener.Addr().(*net.TCPAddr).String() }

@@ -16,6 +16,9 @@ func (r *Rule) SetDefaults() {
 	if r.MaxBody == 0 {
 		r.MaxBody = 1 << 20
 	}
+	if r.QueryMax == 0 {
+		r.QueryMax = 64 << 10
+	}
 }
 
 // Validate says everything that is wrong with a rule whose defaults are set.
@@ -55,6 +58,7 @@ func (r *Rule) Validate() []problem.Problem {
 		}
 	}
 	problem.Positive(&ps, "max_body", r.MaxBody)
+	problem.Positive(&ps, "query_max", r.QueryMax)
 	for _, status := range slices.Sorted(maps.Keys(r.Errors)) {
 		path := problem.Key("errors", strconv.Itoa(status))
 		if problem.Between(&ps, path, status, 400, 599) {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/internal/suggest"
 	"github.com/headgate/headgate/middleware/problem"
 )
@@ -128,10 +129,10 @@ func (r *Retry) retriesStatus(status int) bool { return slices.Contains(r.On, Re
 
 // allows reports whether a request may be processed twice, by its method (RFC 9110 section 9.2.2) or by its key.
 func (r *Retry) allows(req *http.Request) bool {
-	switch req.Method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
+	switch {
+	case httpx.IsIdempotent(req.Method):
 		return true
-	case http.MethodPost, http.MethodPatch:
+	case req.Method == http.MethodPost, req.Method == http.MethodPatch:
 		keys := req.Header["Idempotency-Key"]
 		return r.IdempotencyKey && len(keys) == 1 && keys[0] != ""
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/clientip"
 )
 
@@ -102,11 +103,10 @@ func RequestOf(r *http.Request, route string, resolver *clientip.Resolver) Reque
 // canonicalMethod is the method as key method counts it: HEAD counts as GET,
 // and all methods that a client makes up count as one.
 func canonicalMethod(method string) string {
-	switch method {
-	case http.MethodHead:
+	switch {
+	case method == http.MethodHead:
 		return http.MethodGet
-	case http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
-		http.MethodOptions, http.MethodConnect, http.MethodTrace:
+	case httpx.IsStandardMethod(method):
 		return method
 	}
 	return "other"

@@ -83,13 +83,9 @@ func mustKnow(mode Mode, method string) bool {
 	case Required, Logout:
 		return true
 	case Login:
-		return !safe(method)
+		return !httpx.IsSafe(method)
 	}
 	return false
-}
-
-func safe(method string) bool {
-	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }
 
 // challenge sends browsers to the login page and tells others that they need a

@@ -45,7 +45,7 @@ func (c *originCheck) refuses(r *http.Request) bool {
 // refusesLogout is refuses on a logout route, where a GET ends the session as a POST does. Links
 // and forms of sibling hosts that send a GET may log out.
 func (c *originCheck) refusesLogout(r *http.Request) bool {
-	if safe(r.Method) && r.Header.Get("Sec-Fetch-Site") == "same-site" {
+	if httpx.IsSafe(r.Method) && r.Header.Get("Sec-Fetch-Site") == "same-site" {
 		return c.refuses(r)
 	}
 	return c.refusesAs(http.MethodPost, r)
@@ -53,7 +53,7 @@ func (c *originCheck) refusesLogout(r *http.Request) bool {
 
 // refusesAs judges the request as one of that method.
 func (c *originCheck) refusesAs(method string, r *http.Request) bool {
-	if c.off {
+	if c.off || httpx.IsSafe(method) {
 		return false
 	}
 	for _, w := range c.wildcards {

@@ -36,6 +36,8 @@ func TestCrossOriginRequests(t *testing.T) {
 		{"cross site, DELETE", &user, required, "DELETE", []string{"Sec-Fetch-Site", "cross-site"}, refuse},
 		{"cross site, a method of its own", &user, optional, "PURGE", []string{"Sec-Fetch-Site", "cross-site"}, refuse},
 		{"cross site, GET", &user, optional, "GET", []string{"Sec-Fetch-Site", "cross-site"}, pass},
+		{"cross site, QUERY, which is safe", &user, optional, "QUERY", []string{"Sec-Fetch-Site", "cross-site"}, pass},
+		{"logout, a cross-site QUERY", &user, logout, "QUERY", []string{"Sec-Fetch-Site", "cross-site"}, refuse},
 		{"old browser, same origin", &user, optional, "POST", []string{"Origin", "https://shop.example"}, pass},
 		{"old browser, other origin", &user, optional, "POST", []string{"Origin", "https://evil.example"}, refuse},
 		{"old browser, other port", &user, optional, "POST", []string{"Origin", "https://shop.example:8443"}, refuse},

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/store"
 )
 
@@ -175,7 +176,7 @@ func (rs *RequestSession) Load(ctx context.Context) error {
 	}
 	if rs.session != nil {
 		rs.remember()
-		if rs.touchLater = rs.route.Mode == Login && !safe(rs.request.Method); !rs.touchLater {
+		if rs.touchLater = rs.route.Mode == Login && !httpx.IsSafe(rs.request.Method); !rs.touchLater {
 			rs.touch(ctx)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/headgate/headgate/internal/http1"
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // requestBuffer has room for a request's head, and for the beginning of its body: the two are written together where the body is known to be
@@ -35,7 +36,7 @@ func (x *exchange) prepare(b []byte) ([]byte, error) {
 		return x.prepareBody(b)
 	}
 	switch req.Method {
-	case http.MethodPost, http.MethodPut, http.MethodPatch:
+	case http.MethodPost, http.MethodPut, http.MethodPatch, httpx.MethodQuery:
 		b = append(b, "Content-Length: 0\r\n"...) // RFC 9110 section 8.6
 	}
 	return append(b, "\r\n"...), nil
