@@ -14,8 +14,8 @@ func newHub() *hub {
 	return &hub{work: make(chan struct{}), waiters: make(map[string][]chan struct{})}
 }
 
-// wake is called when a queue may have a job that can run.
-func (h *hub) wake(string) {
+// wake is called when some queue may have a job that can run.
+func (h *hub) wake() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	close(h.work)

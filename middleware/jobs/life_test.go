@@ -369,6 +369,7 @@ func TestTheQueueSlowsDownWhenTheAppDoes(t *testing.T) {
 	onBoth(t, func(t *testing.T, b *bed) {
 		q := b.open(one(jobs.Queue{}))
 		take(t, q, jobs.Spec{})
+		b.clock.add(time.Millisecond)
 		second := take(t, q, jobs.Spec{})
 		if n := step(t, q, answering(jobs.Answer{Status: 429, Header: http.Header{"Retry-After": {"60"}}})); n != 1 {
 			t.Fatalf("%d attempts at an app server that asked to wait", n)

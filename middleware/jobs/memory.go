@@ -8,20 +8,22 @@ import (
 
 // memory keeps queues in this process. Its methods are the reference for the scripts of the lua folder.
 type memory struct {
-	now func() time.Time
-	hub *hub
+	now   func() time.Time
+	start time.Time // with the monotonic clock's reading: the machine's clock may be set
+	hub   *hub
 
 	mu     sync.Mutex
 	queues map[string]*memoryQueue
 }
 
 func newMemory(now func() time.Time, h *hub) *memory {
-	return &memory{now: now, hub: h, queues: make(map[string]*memoryQueue)}
+	return &memory{now: now, start: now(), hub: h, queues: make(map[string]*memoryQueue)}
 }
 
 // memoryQueue is one queue. Each field but the average is a key of Redis.
 type memoryQueue struct {
 	name      string
+	hub       *hub
 	now       int64
 	order     int64 // of the newest job
 	jobs      map[string]*memoryJob
@@ -65,13 +67,13 @@ func (m *memory) at(name string) *memoryQueue {
 	q := m.queues[name]
 	if q == nil {
 		q = &memoryQueue{
-			name: name, jobs: make(map[string]*memoryJob), keys: make(map[string]memoryKey), owners: make(map[string]map[string]struct{}),
+			name: name, hub: m.hub, jobs: make(map[string]*memoryJob), keys: make(map[string]memoryKey), owners: make(map[string]map[string]struct{}),
 			schedules: make(map[string]*memorySchedule),
 			over:      map[byte]*overSet{stateDone: {}, stateFailed: {}, stateCancelled: {}},
 		}
 		m.queues[name] = q
 	}
-	q.now = max(q.now, m.now().UnixMicro())
+	q.now = max(q.now, m.start.UnixMicro()+micros(m.now().Sub(m.start)))
 	for _, state := range overStates {
 		set := q.over[state]
 		for set.len() > 0 && set.entries[0].score <= q.now {
@@ -92,7 +94,7 @@ func (q *memoryQueue) forget(j *memoryJob, id string) {
 
 func (q *memoryQueue) leaveOver(j *memoryJob, id string) {
 	set := q.over[j.state]
-	set.remove(j.expires, j.order)
+	set.remove(j.expires, 0, id)
 	set.bytes -= j.size
 }
 
@@ -142,10 +144,10 @@ func (q *memoryQueue) store(t *taking) {
 	}
 }
 
-func (q *memoryQueue) standing(j *memoryJob) standing {
+func (q *memoryQueue) standing(j *memoryJob, id string) standing {
 	s := standing{average: q.average, notBefore: q.notBefore, now: q.now}
 	if j != nil && j.state == stateWaiting {
-		s.place = int64(q.waiting.rank(j.due, j.order)) + 1
+		s.place = int64(q.waiting.rank(j.due, j.order, id)) + 1
 	}
 	return s
 }
@@ -155,28 +157,28 @@ func (m *memory) take(_ context.Context, t *taking) (taken, error) {
 	defer m.mu.Unlock()
 	q := m.at(t.queue)
 	if j := q.jobs[t.id]; j != nil {
-		return taken{stored, t.id, q.standing(j)}, nil
+		return taken{stored, t.id, q.standing(j, t.id)}, nil
 	}
 	if k, ok := q.keys[t.key]; ok && t.key != "" {
 		if k.print != t.print {
-			return taken{as: conflict, id: k.id}, nil
+			return taken{conflict, k.id, standing{now: q.now}}, nil
 		}
-		return taken{known, k.id, q.standing(q.jobs[k.id])}, nil
+		return taken{known, k.id, q.standing(q.jobs[k.id], k.id)}, nil
 	}
 	if q.live+t.size() > t.maxBytes {
-		return taken{as: full, standing: q.standing(nil)}, nil
+		return taken{as: full, standing: q.standing(nil, "")}, nil
 	}
 	q.store(t)
 	q.makeRoom(t.maxBytes)
 	j := q.jobs[t.id]
-	m.stored(q, j)
-	return taken{stored, t.id, q.standing(j)}, nil
+	m.stored(q, t.id)
+	return taken{stored, t.id, q.standing(j, t.id)}, nil
 }
 
 // stored wakes workers where a job is the first that waits: behind others it runs when those have.
-func (m *memory) stored(q *memoryQueue, j *memoryJob) {
-	if q.waiting.rank(j.due, j.order) == 0 {
-		m.hub.wake(q.name)
+func (m *memory) stored(q *memoryQueue, id string) {
+	if q.waiting.entries[0].member == id {
+		m.hub.wake()
 	}
 }
 
@@ -196,7 +198,7 @@ func (q *memoryQueue) toOver(j *memoryJob, id string, state byte, keep int64, re
 	j.size += int64(len(result))
 	j.state, j.finished, j.expires, j.result = state, q.now, q.now+keep, result
 	set := q.over[state]
-	set.add(j.expires, j.order, id)
+	set.add(j.expires, 0, id)
 	set.bytes += j.size
 	if ids := q.owners[j.owner]; ids != nil {
 		delete(ids, id)
@@ -204,6 +206,7 @@ func (q *memoryQueue) toOver(j *memoryJob, id string, state byte, keep int64, re
 			delete(q.owners, j.owner)
 		}
 	}
+	q.hub.over(id)
 }
 
 func (m *memory) claim(_ context.Context, c *claiming) (claimed, error) {
@@ -219,24 +222,17 @@ func (m *memory) claim(_ context.Context, c *claiming) (claimed, error) {
 		reply.next = q.notBefore - q.now
 		return reply, nil
 	}
-	for range expiredAtOnce {
-		if q.waiting.len() == 0 {
-			break
-		}
+	free := min(c.most, c.concurrency-q.running.len())
+	for steps := 0; steps < claimSteps && len(reply.jobs) < free && q.waiting.upTo(q.now) > 0; steps++ {
 		e := q.waiting.entries[0]
 		j := q.jobs[e.member]
-		if e.score > q.now || j.born+c.maxAge > q.now {
-			break
+		q.waiting.remove(e.score, e.order, e.member)
+		if j.born+c.maxAge <= q.now {
+			j.reason = expiredReason
+			q.toOver(j, e.member, stateFailed, c.keep, nil)
+			reply.expired = append(reply.expired, e.member)
+			continue
 		}
-		q.waiting.remove(e.score, e.order)
-		j.reason = expiredReason
-		q.toOver(j, e.member, stateFailed, c.keep, nil)
-		m.hub.over(e.member)
-		reply.expired = append(reply.expired, e.member)
-	}
-	for len(reply.jobs) < c.most && q.running.len() < c.concurrency && q.waiting.upTo(q.now) > 0 {
-		e := q.waiting.entries[0]
-		q.waiting.remove(e.score, e.order)
 		reply.jobs = append(reply.jobs, q.lease(e.member, c))
 	}
 	switch {
@@ -248,8 +244,8 @@ func (m *memory) claim(_ context.Context, c *claiming) (claimed, error) {
 	return reply, nil
 }
 
-// expiredAtOnce is how many jobs one claim fails because of their age at most.
-const expiredAtOnce = 64
+// claimSteps is how many jobs one claim looks at, of which those that are too old fail.
+const claimSteps = 64
 
 const expiredReason = "max_age was over before an app server had done it"
 
@@ -257,7 +253,7 @@ const expiredReason = "max_age was over before an app server had done it"
 func (q *memoryQueue) lease(id string, c *claiming) *claim {
 	j := q.jobs[id]
 	j.state, j.started, j.token, j.leaseEnd = stateRunning, q.now, c.token, q.now+c.lease
-	q.running.add(j.leaseEnd, j.order, id)
+	q.running.add(j.leaseEnd, 0, id)
 	return &claim{id: id, record: j.record, head: j.head, body: j.body[:min(int64(len(j.body)), c.inline)], now: q.now}
 }
 
@@ -273,7 +269,7 @@ func (q *memoryQueue) endLeases(keep int64) (lost int) {
 
 // giveBack puts a job back whose lease ends without an answer. One that was cancelled meanwhile is over.
 func (q *memoryQueue) giveBack(j *memoryJob, id string, keep int64) {
-	q.running.remove(j.leaseEnd, j.order)
+	q.running.remove(j.leaseEnd, 0, id)
 	j.token = ""
 	if j.cancel != 0 {
 		q.toOver(j, id, stateCancelled, keep, nil)
@@ -315,9 +311,9 @@ func (m *memory) renew(_ context.Context, queue string, length int64, leases []l
 			reply = append(reply, leaseLost)
 			continue
 		}
-		q.running.remove(j.leaseEnd, j.order)
-		j.leaseEnd = max(j.leaseEnd, q.now+length)
-		q.running.add(j.leaseEnd, j.order, l.id)
+		q.running.remove(j.leaseEnd, 0, l.id)
+		j.leaseEnd = q.now + length
+		q.running.add(j.leaseEnd, 0, l.id)
 		if j.cancel == stopNow {
 			reply = append(reply, leaseStopped)
 		} else {
@@ -338,7 +334,7 @@ func (m *memory) finish(_ context.Context, f *finishing) (finished, error) {
 	case j.state != stateRunning:
 		return finishedBefore, nil
 	}
-	q.running.remove(j.leaseEnd, j.order)
+	q.running.remove(j.leaseEnd, 0, f.id)
 	q.learn(f.took)
 	if f.slow > 0 {
 		q.notBefore = max(q.notBefore, q.now+f.slow)
@@ -353,8 +349,7 @@ func (m *memory) finish(_ context.Context, f *finishing) (finished, error) {
 			j.due = q.now + f.delay
 		}
 		q.toWaiting(j, f.id)
-		m.stored(q, j)
-		m.hub.wake(q.name)
+		m.hub.wake()
 		return finishedNow, nil
 	}
 	q.toOver(j, f.id, state, f.keep, f.result)
@@ -362,8 +357,7 @@ func (m *memory) finish(_ context.Context, f *finishing) (finished, error) {
 		q.store(t)
 	}
 	q.makeRoom(f.maxBytes)
-	m.hub.over(f.id)
-	m.hub.wake(q.name)
+	m.hub.wake()
 	return finishedNow, nil
 }
 

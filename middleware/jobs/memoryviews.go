@@ -20,10 +20,9 @@ func (m *memory) cancel(_ context.Context, queue, id string, how cancelling, kee
 func (m *memory) cancelOne(q *memoryQueue, j *memoryJob, id string, how cancelling, keep int64) bool {
 	switch j.state {
 	case stateWaiting:
-		q.waiting.remove(j.due, j.order)
+		q.waiting.remove(j.due, j.order, id)
 		j.cancel, j.token, j.reason = how, "", cancelledReason
 		q.toOver(j, id, stateCancelled, keep, nil)
-		m.hub.over(id)
 		return true
 	case stateRunning:
 		if j.cancel >= how {
@@ -58,14 +57,15 @@ func (m *memory) view(_ context.Context, queue, id string, asks bool) (*view, er
 	if j == nil {
 		return nil, nil
 	}
-	if asks {
+	v := q.view(j, id)
+	if asks && (j.state == stateWaiting || j.state == stateRunning) {
 		j.asked = true
 	}
-	return q.view(j, id), nil
+	return v, nil
 }
 
 func (q *memoryQueue) view(j *memoryJob, id string) *view {
-	return &view{id: id, record: j.record, head: j.head, standing: q.standing(j), leased: j.state == stateRunning && j.leaseEnd > q.now}
+	return &view{id: id, record: j.record, head: j.head, standing: q.standing(j, id), leased: j.state == stateRunning && j.leaseEnd > q.now}
 }
 
 func (m *memory) result(_ context.Context, queue, id string) ([]byte, error) {
@@ -118,7 +118,7 @@ func (m *memory) pause(_ context.Context, queue string, paused bool) error {
 	defer m.mu.Unlock()
 	m.at(queue).paused = paused
 	if !paused {
-		m.hub.wake(queue)
+		m.hub.wake()
 	}
 	return nil
 }
@@ -131,18 +131,18 @@ func (m *memory) retry(_ context.Context, queue, id string) (bool, error) {
 	if j == nil || j.state != stateFailed {
 		return false, nil
 	}
-	q.again(j, id)
-	m.hub.wake(queue)
+	q.again(j, id, q.now)
+	m.hub.wake()
 	return true, nil
 }
 
 // again puts a failed job back as if it were new: with all of its attempts, and its whole max_age.
-func (q *memoryQueue) again(j *memoryJob, id string) {
+func (q *memoryQueue) again(j *memoryJob, id string, due int64) {
 	q.leaveOver(j, id)
 	j.size -= int64(len(j.result))
 	j.result = nil
 	j.attempts, j.lost, j.token, j.cancel, j.finished, j.expires = 0, 0, "", 0, 0, 0
-	j.born, j.due = q.now, q.now
+	j.born, j.due = due, due
 	q.toWaiting(j, id)
 	q.live += j.size
 	if j.owner != "" {
@@ -159,10 +159,10 @@ func (m *memory) retryFailed(_ context.Context, queue string, limit int) (n int,
 	q := m.at(queue)
 	for failed := q.over[stateFailed]; n < limit && failed.len() > 0; n++ {
 		id := failed.entries[0].member
-		q.again(q.jobs[id], id)
+		q.again(q.jobs[id], id, q.now-int64(limit-1-n))
 	}
 	if n > 0 {
-		m.hub.wake(queue)
+		m.hub.wake()
 	}
 	return n, nil
 }
@@ -172,8 +172,12 @@ func (m *memory) plan(_ context.Context, p *planning) (planned, error) {
 	defer m.mu.Unlock()
 	q := m.at(p.queue)
 	s := q.schedules[p.schedule]
-	if s == nil || s.identity != p.identity {
-		q.schedules[p.schedule] = &memorySchedule{identity: p.identity, last: q.now}
+	if s == nil {
+		s = new(memorySchedule)
+		q.schedules[p.schedule] = s
+	}
+	if s.identity != p.identity {
+		s.identity, s.last = p.identity, q.now
 		return planned{planBegun, q.now, q.now}, nil
 	}
 	switch {
@@ -191,7 +195,7 @@ func (m *memory) plan(_ context.Context, p *planning) (planned, error) {
 	}
 	s.job = p.id
 	q.store(p.taking)
-	m.stored(q, q.jobs[p.id])
+	m.stored(q, p.id)
 	return planned{planStored, s.last, q.now}, nil
 }
 
@@ -203,7 +207,7 @@ func (m *memory) stats(_ context.Context, queue string) (counts, error) {
 	c := counts{
 		queued: int64(due), waiting: int64(q.waiting.len() - due), running: int64(q.running.len() - q.running.upTo(q.now)),
 		done: int64(q.over[stateDone].len()), failed: int64(q.over[stateFailed].len()), cancelled: int64(q.over[stateCancelled].len()),
-		live: q.live, kept: q.kept(), paused: q.paused, standing: q.standing(nil),
+		live: q.live, kept: q.kept(), paused: q.paused, standing: q.standing(nil, ""),
 	}
 	if q.waiting.len() > 0 {
 		c.oldest = q.waiting.entries[0].score

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/middleware/problem"
+	"github.com/headgate/headgate/middleware/store"
 )
 
 var (
@@ -42,10 +43,12 @@ func (e *FullError) Unwrap() error { return ErrFull }
 
 // Options says what queues there are, and where their jobs are.
 type Options struct {
+	// Redis keeps the jobs, for all instances that share it, and outlives Queues. Nil: this process does, and they are lost when it ends.
+	Redis *store.Redis
 	// Queues and Schedules by name; the Name of each is set from it. See [Queues.Configure].
 	Queues    map[string]Queue
 	Schedules map[string]Schedule
-	// Now is the clock of schedules and of the memory that keeps the jobs. Default time.Now.
+	// Now is the clock of schedules, which Redis' own corrects, and of jobs that this process keeps. Default time.Now.
 	Now func() time.Time
 	// Logger is told what concerns no single job. Nil means no log.
 	Logger *slog.Logger
@@ -97,7 +100,13 @@ func New(o Options) (*Queues, error) {
 	if err := q.Configure(o.Queues, o.Schedules); err != nil {
 		return nil, err
 	}
-	q.backend = newMemory(q.now, q.hub)
+	if o.Redis == nil {
+		q.backend = newMemory(q.now, q.hub)
+		return q, nil
+	}
+	b := newRedisBackend(o.Redis)
+	q.backend = b
+	q.closing = append(q.closing, b.listen(q.hub))
 	return q, nil
 }
 
@@ -129,7 +138,7 @@ func (q *Queues) Configure(queues map[string]Queue, schedules map[string]Schedul
 	}
 	c.names = slices.Sorted(maps.Keys(c.queues))
 	q.config.Store(c)
-	q.hub.wake("") // a queue may have more places
+	q.hub.wake() // a queue may have more places
 	return nil
 }
 
@@ -165,7 +174,7 @@ func (q *Queues) queueOf(id string) (*Queue, error) {
 	return queue, nil
 }
 
-// Close ends what is done in the background. Jobs stay stored.
+// Close ends what is done in the background, but for Work. Jobs that Redis keeps stay.
 func (q *Queues) Close() error {
 	for _, f := range q.closing {
 		f()

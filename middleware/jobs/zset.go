@@ -6,34 +6,34 @@ import (
 )
 
 // zset is Redis' sorted set in memory: members in the order of their scores. Among equal ones, which a clock of microseconds hardly ever gives but
-// a test's does, Redis goes by the members' bytes, and this by which job was first. Adding behind all others
+// a test's does, Redis goes by the members' bytes, and the jobs that wait here by which was first. Adding behind all others
 // and removing the first, which a queue does, costs no more the longer it is.
 type zset struct{ entries []entry }
 
 type entry struct {
 	score  int64
-	order  int64 // of the jobs
+	order  int64 // of the jobs, where it matters; else 0
 	member string
 }
 
 func (e entry) compare(f entry) int {
-	return cmp.Or(cmp.Compare(e.score, f.score), cmp.Compare(e.order, f.order))
+	return cmp.Or(cmp.Compare(e.score, f.score), cmp.Compare(e.order, f.order), cmp.Compare(e.member, f.member))
 }
 
 // find returns where a member with this score is, or would be.
-func (z *zset) find(score, order int64) (int, bool) {
-	return slices.BinarySearchFunc(z.entries, entry{score: score, order: order}, entry.compare)
+func (z *zset) find(score, order int64, member string) (int, bool) {
+	return slices.BinarySearchFunc(z.entries, entry{score, order, member}, entry.compare)
 }
 
 // add adds a member that is not in the set.
 func (z *zset) add(score, order int64, member string) {
-	at, _ := z.find(score, order)
+	at, _ := z.find(score, order, member)
 	z.entries = slices.Insert(z.entries, at, entry{score, order, member})
 }
 
 // remove removes a member, whose score the caller knows.
-func (z *zset) remove(score, order int64) {
-	at, ok := z.find(score, order)
+func (z *zset) remove(score, order int64, member string) {
+	at, ok := z.find(score, order, member)
 	switch {
 	case !ok:
 	case at == 0:
@@ -56,8 +56,8 @@ func (z *zset) upTo(score int64) int {
 }
 
 // rank is how many members are before this one.
-func (z *zset) rank(score, order int64) int {
-	at, _ := z.find(score, order)
+func (z *zset) rank(score, order int64, member string) int {
+	at, _ := z.find(score, order, member)
 	return at
 }
 

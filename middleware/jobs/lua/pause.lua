@@ -1,0 +1,5 @@
+-- Pauses the queue, or lets it go on.
+--   ARGV   3 "1" to pause it
+
+if ARGV[3] == '1' then call('HSET', meta, 'p', '1') else call('HDEL', meta, 'p') publish('w') end
+return 1

@@ -1,0 +1,21 @@
+-- Stores a job, unless it is there already.
+--   ARGV   3 the most bytes; the job's
+--   reply  s stored, k known by its key, c the key stands for another one, f full; the ID; its standing
+
+local id, key = ARGV[4], ARGV[9]
+if call('EXISTS', base .. 'job:' .. id) == 1 then return {'s', id, standing(id)} end
+if key ~= '' then
+  local is = call('GET', base .. 'key:' .. key)
+  if is then
+    local other, print = string.match(is, '^(.*) (.*)$')
+    local job = call('HMGET', base .. 'job:' .. other, 's', 'e')
+    if not job[1] or job[2] and int(job[2]) <= now then is = nil end
+    if not is then -- the job is over for longer than it is kept
+    elseif print ~= ARGV[10] then return {'c', other, 0, 0, 0, now}
+    else return {'k', other, standing(other)} end
+  end
+end
+if int(call('HGET', meta, 'live')) + #ARGV[5] + 512 > int(ARGV[3]) then return {'f', '', standing()} end
+store(4)
+make_room(int(ARGV[3]))
+return {'s', id, standing(id)}
