@@ -89,8 +89,13 @@ type counter[S any] interface {
 	decode(s *state, at int64) S
 	encode(s *state) (at int64)
 
+	// ahead is by how much S lies ahead of now; less than 0 where it lies behind. What lies
+	// more than a window ahead was written under a clock that has been set back since.
+	ahead(now int64) int64
+	// earlier moves S back by so many microseconds, so that what it counted counts from now.
+	earlier(by int64) S
 	// at brings S forward to now, or to its own time where that is later: stored time
-	// never runs backwards.
+	// never runs backwards by less than a window.
 	at(q *quota, now int64) S
 	// fits reports whether cost may be consumed.
 	fits(q *quota, cost int64) bool
@@ -129,7 +134,21 @@ func decode[S counter[S]](v *view) S {
 	return zero.decode(&v.state, v.at)
 }
 
-func (by[S]) look(v *view) { v.at = decode[S](v).at(&v.quota, v.now).encode(&v.state) }
+func (by[S]) look(v *view) {
+	s, moved := within(&v.quota, decode[S](v), v.now)
+	v.moved = moved
+	v.at = s.at(&v.quota, v.now).encode(&v.state)
+}
+
+// within moves a state that lies more than a window ahead of now, as after a failover of
+// Redis to a host whose clock is behind, so that it counts from now: otherwise a client
+// would be denied until that clock has caught up.
+func within[S counter[S]](q *quota, s S, now int64) (_ S, moved bool) {
+	if ahead := s.ahead(now); ahead > q.window {
+		return s.earlier(ahead), true
+	}
+	return s, false
+}
 
 func (by[S]) fits(v *view, cost int64) bool { return decode[S](v).fits(&v.quota, cost) }
 

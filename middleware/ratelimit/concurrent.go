@@ -31,6 +31,11 @@ func (s inFlight) encode(to *state) int64 {
 	return s.now
 }
 
+// ahead is 0: this process' own clock is not set back. Redis' leases: lua/concurrent.lua.
+func (inFlight) ahead(int64) int64 { return 0 }
+
+func (s inFlight) earlier(int64) inFlight { return s }
+
 func (s inFlight) at(_ *quota, now int64) inFlight { return inFlight{s.n, now} }
 
 func (s inFlight) fits(q *quota, cost int64) bool { return s.n+cost <= q.requests }

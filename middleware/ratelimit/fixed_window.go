@@ -36,6 +36,13 @@ func (s fixedWindow) encode(to *state) int64 {
 	return s.start
 }
 
+func (s fixedWindow) ahead(now int64) int64 { return s.start - now }
+
+func (s fixedWindow) earlier(by int64) fixedWindow {
+	s.start -= by
+	return s
+}
+
 // at returns the state as it stands at now. A clock that was set back finds the
 // window just opened: stored time never runs backwards.
 func (s fixedWindow) at(q *quota, now int64) fixedWindow {

@@ -108,7 +108,7 @@ func (l Limit) variant(requests int64) variant {
 		denials: l.denialIdentity(q),
 		bans:    l.banIdentity(),
 		redis:   fmt.Sprintf("%s:%016x", l.Name, id),
-		needs:   needsOf(counts, l.reserves()),
+		needs:   needsOf(counts, l.reserves(), l.bans()),
 		args:    []any{string(counts.word), q.requests, q.window, q.burst, l.Cost, flags},
 		header:  newFieldItem(l, q),
 

@@ -120,6 +120,14 @@ func (m *memory) decide(items []item, now int64, peek bool) {
 		counter := m.counter(it)
 		v := &views[i]
 		it.pure.view(v, &counter.state, now)
+		if v.moved {
+			counter.state = v.state
+		}
+		if it.settles() {
+			if p, moved := within(it.pendingQuota(), pendingOf(counter.pending), now); moved {
+				counter.pending = p.words()
+			}
+		}
 		switch {
 		case v.algorithm.fits(v, it.limit.Cost):
 			it.status = fits
@@ -250,7 +258,11 @@ func (m *memory) size() (counters int, bytes int64) {
 
 // pendingAt brings the count of reservations forward to now.
 func pendingAt(pending [3]int64, q *quota, now int64) slidingWindow {
-	return slidingWindow{start: pending[0], current: pending[1], previous: pending[2]}.at(q, now)
+	return pendingOf(pending).at(q, now)
+}
+
+func pendingOf(words [3]int64) slidingWindow {
+	return slidingWindow{start: words[0], current: words[1], previous: words[2]}
 }
 
 func (s slidingWindow) words() [3]int64 { return [3]int64{s.start, s.current, s.previous} }

@@ -12,16 +12,17 @@ import (
 var lua embed.FS
 
 // needs is what a script must contain: a bit for each line of the table of
-// algorithms, and needsPending.
+// algorithms, needsPending and needsBan.
 type needs uint16
 
 const (
-	needsPending needs = 1 << len(algorithms)
-	allNeeds           = 2 * needsPending
+	needsPending needs = 1 << (len(algorithms) + iota)
+	needsBan
+	allNeeds
 )
 
 // needsOf returns what the scripts for a limit must contain that is counted by a.
-func needsOf(a *algorithm, reserves bool) (n needs) {
+func needsOf(a *algorithm, reserves, bans bool) (n needs) {
 	for i := range algorithms {
 		word := algorithms[i].word
 		// pending.lua counts by sliding_window.
@@ -31,6 +32,9 @@ func needsOf(a *algorithm, reserves bool) (n needs) {
 	}
 	if reserves {
 		n |= needsPending
+	}
+	if bans {
+		n |= needsBan
 	}
 	return n
 }
@@ -44,7 +48,7 @@ type scripts struct {
 }
 
 func newScripts() *scripts {
-	return &scripts{ban: store.NewScript(source("ban")), renew: store.NewScript(source("common", "renew"))}
+	return &scripts{ban: store.NewScript(source("banned", "ban")), renew: store.NewScript(source("common", "renew"))}
 }
 
 // checkFor returns lua/check.lua with what it needs.
@@ -67,6 +71,9 @@ func assembled(p *atomic.Pointer[store.Script], n needs, main string) *store.Scr
 	}
 	if n&needsPending != 0 {
 		names = append(names, "pending")
+	}
+	if n&needsBan != 0 {
+		names = append(names, "banned")
 	}
 	s := store.NewScript(source(append(names, main)...))
 	p.Store(s)

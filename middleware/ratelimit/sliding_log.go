@@ -1,5 +1,7 @@
 package ratelimit
 
+import "slices"
+
 // SlidingLog remembers every admission: exact, 8 bytes each.
 const SlidingLog Algorithm = "sliding_log"
 
@@ -40,6 +42,21 @@ func (s slidingLog) encode(to *state) int64 {
 }
 
 func (s slidingLog) nth(i int) int64 { return s.times[(s.head+i)&(len(s.times)-1)] }
+
+func (s slidingLog) ahead(now int64) int64 {
+	if s.n == 0 {
+		return 0
+	}
+	return s.nth(s.n-1) - now
+}
+
+func (s slidingLog) earlier(by int64) slidingLog {
+	s.times = slices.Clone(s.times)
+	for i := range s.times {
+		s.times[i] -= by
+	}
+	return s
+}
 
 // at forgets what has left the window, seen from now or, where the clock was
 // set back, from the newest admission.

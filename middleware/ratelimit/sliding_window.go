@@ -52,6 +52,13 @@ func (s slidingWindow) encode(to *state) int64 {
 	return s.now
 }
 
+func (s slidingWindow) ahead(now int64) int64 { return s.start - now }
+
+func (s slidingWindow) earlier(by int64) slidingWindow {
+	s.start -= by
+	return s
+}
+
 // at returns the state as it stands at now, or at the window's start where the
 // clock was set back behind it.
 func (s slidingWindow) at(q *quota, now int64) slidingWindow {

@@ -38,6 +38,13 @@ func (s tokenBucket) encode(to *state) int64 {
 	return s.updated
 }
 
+func (s tokenBucket) ahead(now int64) int64 { return s.updated - now }
+
+func (s tokenBucket) earlier(by int64) tokenBucket {
+	s.updated -= by
+	return s
+}
+
 // at refills the bucket up to now. A clock that was set back refills nothing.
 func (s tokenBucket) at(q *quota, now int64) tokenBucket {
 	now = max(now, s.updated)

@@ -13,6 +13,8 @@ type view struct {
 	state
 	now int64 // the caller's clock, microseconds
 	at  int64 // the same, or the state's own time where that is later
+	// moved says that the stored state lay too far ahead, and is to be stored as it is now.
+	moved bool
 }
 
 // view brings a state forward to now. It changes nothing that is stored.

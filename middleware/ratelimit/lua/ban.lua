@@ -3,14 +3,15 @@
 --   ARGV  denials since the last call, how many make a ban, window and ban in milliseconds
 --   reply how long the ban still lasts, milliseconds; 0 if there is none
 
-local lasts = redis.call('PTTL', KEYS[2])
+local lasts = banned(KEYS[2])
 if lasts > 0 then return lasts end
 
 local denials = redis.call('INCRBY', KEYS[1], ARGV[1])
 if denials < tonumber(ARGV[2]) then
-  if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
+  local counts = redis.call('PTTL', KEYS[1])
+  if counts < 0 or counts > tonumber(ARGV[3]) then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
   return 0
 end
-redis.call('SET', KEYS[2], 1, 'PX', ARGV[4])
+redis.call('SET', KEYS[2], ARGV[4], 'PX', ARGV[4])
 redis.call('DEL', KEYS[1])
 return tonumber(ARGV[4])

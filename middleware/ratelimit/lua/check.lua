@@ -29,7 +29,7 @@ for a = 3, #ARGV, 6 do
     end
     if string.find(flags, 'b', 1, true) then
       key = key + 1
-      ban = redis.call('PTTL', KEYS[key])
+      ban = banned(KEYS[key])
     end
   end
   key = key + 1

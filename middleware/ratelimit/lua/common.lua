@@ -9,7 +9,7 @@
 --
 -- All numbers are integers below 2^53, where doubles are exact. Nothing is
 -- written without an expiry, and stored time never runs backwards: a state from
--- the future is taken as of its own time.
+-- the future is taken as of its own time, up to a window ahead; see far.
 
 local algorithms = {}
 
@@ -62,6 +62,11 @@ end
 local function expiry(instant)
   return string.format('%.0f', math.max(1, math.ceil((instant - now) / 1000) + 1) + linger)
 end
+
+-- far says that a state lies more than a window ahead of now: it was written under a clock
+-- that has been set back since, and counts from now. look then stores it, since it would
+-- otherwise count from each later now again.
+local function far(l, instant) return instant - now > l.window end
 
 local function save(key, a, b, c, instant)
   redis.call('SET', key, string.format('%.0f %.0f %.0f', a, b, c), 'PX', expiry(instant))

@@ -8,7 +8,16 @@ function concurrent.look(l)
   l.n = redis.call('ZCOUNT', l.key, '(' .. instant(now), '+inf')
 end
 
-function concurrent.fits(l, cost) return l.n + cost <= l.requests end
+-- Where it is full, leases that end more than their length ahead, as after the clock was set
+-- back, last that long from now: otherwise those of an instance that was killed would stay.
+function concurrent.fits(l, cost)
+  if l.n + cost <= l.requests then return true end
+  local ends = instant(now + l.window)
+  for _, lease in ipairs(redis.call('ZRANGEBYSCORE', l.key, '(' .. ends, '+inf')) do
+    redis.call('ZADD', l.key, ends, lease)
+  end
+  return false
+end
 
 function concurrent.admit(l)
   l.n = l.n + l.cost

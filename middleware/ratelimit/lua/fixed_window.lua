@@ -4,6 +4,10 @@ algorithms.fixed_window = fixed_window
 
 function fixed_window.look(l)
   local start, used = load(l.key)
+  if far(l, start) then
+    start = now
+    save(l.key, start, used, 0, start + l.window)
+  end
   local at = math.max(now, start)
   if used == 0 or at - start >= l.window then start, used = at, 0 end
   l.start, l.used = start, used

@@ -12,11 +12,23 @@ local function push(key, instant, n)
   end
 end
 
+-- earlier moves all instants of a log that lies too far ahead, so that the newest is now.
+local function earlier(l)
+  local all, by = redis.call('LRANGE', l.key, 0, -1), l.newest - now
+  redis.call('DEL', l.key)
+  for _, instant in ipairs(all) do
+    redis.call('RPUSH', l.key, string.format('%.0f', math.max(0, tonumber(instant) - by)))
+  end
+  l.newest = now
+  redis.call('PEXPIRE', l.key, expiry(now + l.window))
+end
+
 function sliding_log.look(l)
   local n = redis.call('LLEN', l.key)
   l.at, l.gone, l.n = now, 0, n
   if n == 0 then return end
   l.newest = tonumber(redis.call('LINDEX', l.key, -1))
+  if far(l, l.newest) then earlier(l) end
   l.at = math.max(now, l.newest)
   local horizon = l.at - l.window
   if l.newest <= horizon then

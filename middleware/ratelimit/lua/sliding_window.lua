@@ -5,6 +5,10 @@ algorithms.sliding_window = sliding_window
 
 function sliding_window.look(l)
   local start, current, previous = load(l.key)
+  if far(l, start) then
+    start = now
+    save(l.key, start, current, previous, start + 2 * l.window)
+  end
   local at = math.max(now, start)
   local elapsed = at - start
   if elapsed >= 2 * l.window or current + previous == 0 then

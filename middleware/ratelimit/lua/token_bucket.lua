@@ -10,8 +10,13 @@ end
 
 function token_bucket.look(l)
   local updated, spent, fraction = load(l.key)
+  l.spent, l.fraction = spent, fraction
+  if far(l, updated) then
+    updated = now
+    save(l.key, now, spent, fraction, now + refill(l, spent))
+  end
   local at = math.max(now, updated)
-  l.at, l.spent, l.fraction = at, spent, fraction
+  l.at = at
   local elapsed = at - updated
   if elapsed >= refill(l, spent) then
     l.spent, l.fraction = 0, 0
