@@ -125,6 +125,9 @@ func (c *Counters) reset(ctx context.Context, limit string, items []item) error 
 // forget drops what this instance knows of a counter.
 func (c *Counters) forget(k counterKey) {
 	c.memory.reset(k)
+	if c.reports != nil {
+		c.reports.forget(k)
+	}
 	c.bans.forget(k)
 	c.denied.forget(k)
 	c.banned.forget(k)

@@ -110,6 +110,9 @@ type counter[S any] interface {
 	// giveBack undoes an admission, and reports whether that has changed anything: the
 	// window that it was admitted to may be over.
 	giveBack(q *quota, mark, cost int64) (next S, changed bool)
+	// agree returns the S, brought forward to now already, as Redis says it is, as far as its
+	// reply tells; and how much others have consumed since S last agreed.
+	agree(q *quota, now int64, say told) (next S, others int64)
 	// charge adds to an admission, beyond what fits if need be, and reports as giveBack does.
 	charge(q *quota, mark, cost int64) (next S, changed bool)
 }
@@ -124,6 +127,7 @@ type counting interface {
 	expires(v *view) int64
 	giveBack(v *view, mark, cost int64) (changed bool)
 	charge(v *view, mark, cost int64) (changed bool)
+	agree(v *view, say told) (others int64)
 }
 
 // by is the counting of the algorithm whose state is S.
@@ -174,6 +178,12 @@ func (by[S]) charge(v *view, mark, cost int64) (changed bool) {
 	next, changed := decode[S](v).charge(&v.quota, mark, cost)
 	next.encode(&v.state)
 	return changed
+}
+
+func (by[S]) agree(v *view, say told) (others int64) {
+	next, others := decode[S](v).agree(&v.quota, v.now, say)
+	v.at = next.encode(&v.state)
+	return max(0, others)
 }
 
 // maxCharged bounds what charge makes of a count, so that the arithmetic in Lua stays exact.

@@ -92,21 +92,22 @@ func boolean(b bool) int {
 // askAttempt asks Redis, or the counters of this process.
 func (l *Limiter) askAttempt(ctx context.Context, res *Result, looked int) {
 	c := l.counters
-	memory := func(source Source) func([]item, bool) error {
-		return func(items []item, look bool) error {
-			from(items, source)
+	if c.redis == nil {
+		_ = inTurn(res.items, looked, func(items []item, look bool) error {
+			from(items, FromMemory)
 			c.memory.take(items, c.clock(), look)
 			return nil
-		}
-	}
-	if c.redis == nil {
-		_ = inTurn(res.items, looked, memory(FromMemory))
+		})
 		return
 	}
 	begin := c.now()
 	err := inTurn(res.items, looked, func(items []item, look bool) error {
 		from(items, FromRedis)
-		return c.redis.take(ctx, items, nil, look)
+		err := c.redis.take(ctx, items, nil, look)
+		if err == nil && !look {
+			c.learn(items)
+		}
+		return err
 	})
 	c.observer.RoundTrip(c.now().Sub(begin), err)
 	if err == nil {
@@ -115,7 +116,10 @@ func (l *Limiter) askAttempt(ctx context.Context, res *Result, looked int) {
 	}
 	c.complain("rate limits cannot be checked in Redis", err)
 	if l.fallBack(res) {
-		_ = inTurn(res.items, looked, memory(FromLocal))
+		_ = inTurn(res.items, looked, func(items []item, look bool) error {
+			c.locally(items, look, err, true)
+			return nil
+		})
 	}
 }
 

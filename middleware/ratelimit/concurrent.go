@@ -55,3 +55,6 @@ func (s inFlight) giveBack(_ *quota, _, cost int64) (inFlight, bool) {
 
 // charge does nothing: a request in flight is one, whatever it costs.
 func (s inFlight) charge(*quota, int64, int64) (inFlight, bool) { return s, false }
+
+// agree is never asked: the leases of this process are what it goes on from.
+func (s inFlight) agree(*quota, int64, told) (inFlight, int64) { return s, 0 }

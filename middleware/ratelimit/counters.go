@@ -15,7 +15,7 @@ type CountersOptions struct {
 	// live in this process.
 	Redis *store.Redis
 	// MemoryBytes bounds the counters in this process: all of them without Redis, and
-	// with it those of an outage. Each limit that has counters has an equal share of it,
+	// with it what Redis last said of them, from which an outage goes on. Each limit that has counters has an equal share of it,
 	// and may take more while others leave theirs unused; counters of one limit never
 	// push out those of another that takes its share at most. When it is full, counters
 	// far from their limit are dropped first, and Observer and Logger are told. Zero means
@@ -48,10 +48,11 @@ type CountersOptions struct {
 type Counters struct {
 	now                            func() time.Time
 	base                           time.Time
-	memory                         *memory // the counters, or while Redis is away the local ones
+	memory                         *memory // the counters, or with Redis what it last said of them
 	redis                          *redisCounters
 	denied                         *denyCache
 	leases                         *leases
+	reports                        *reports // nil without Redis
 	bans                           *bans
 	top                            *topDenied
 	banned                         *bannedKeys
@@ -62,7 +63,7 @@ type Counters struct {
 	listener                       *listener
 	observer                       Observer
 	log                            *slog.Logger
-	local                          atomic.Bool  // local counters are in use, and must be dropped when Redis is back
+	local                          atomic.Bool  // local counters are in use, and their denials must be dropped when Redis is back
 	failed                         atomic.Int64 // when Redis last failed to decide, in Unix nanoseconds
 	complained, dryRun, saidBanned atomic.Int64 // when such a thing was last logged
 }
@@ -112,14 +113,15 @@ func NewCounters(o CountersOptions) (*Counters, error) {
 	c.bans = newBans(c, o.DenyCacheBytes, banDropped)
 	if o.Redis != nil {
 		c.redis = newRedisCounters(o.Redis)
+		c.reports = newReports(c)
 	}
 	c.leases = newLeases(c.redis)
 	c.memory.leases = c.leases
 	if o.Redis != nil {
 		c.listener = listen(c)
 		o.Redis.OnChange(func(available bool) {
-			if available { // the breaker has closed; dropLocal asks whether Redis has failed since
-				time.AfterFunc(stableAfter, c.dropLocal)
+			if available { // the breaker has closed; leaveLocal asks whether Redis has failed since
+				time.AfterFunc(stableAfter, c.leaveLocal)
 			}
 		})
 	}
@@ -152,7 +154,8 @@ func (c *Counters) Close() {
 	c.bans.close()
 	c.leases.close()
 	c.fleet.close()
-	if c.listener != nil {
+	if c.redis != nil {
+		c.reports.close()
 		c.listener.close()
 	}
 }
@@ -163,9 +166,9 @@ func (c *Counters) clock() int64 {
 	return c.base.UnixMicro() + c.now().Sub(c.base).Microseconds()
 }
 
-// stableAfter is for how long Redis must not have failed before the local counters
-// are dropped. Otherwise a Redis that is back for a moment only, or that replies but
-// has no memory left to count in, would let all clients start afresh each time.
+// stableAfter is for how long Redis must not have failed before the denials of the local
+// counters are dropped: a Redis may be back for a moment only, or reply and have no memory left
+// to count in.
 const stableAfter = time.Second
 
 // countLocally notes that Redis failed to decide and this process does.
@@ -177,20 +180,19 @@ func (c *Counters) countLocally() {
 // redisDecided notes that Redis decided.
 func (c *Counters) redisDecided() {
 	if c.local.Load() {
-		c.dropLocal()
+		c.leaveLocal()
 	}
 }
 
-// dropLocal drops the local counters if Redis is back. In a Cluster some masters may
-// be away while others decide.
-func (c *Counters) dropLocal() {
+// leaveLocal drops the denials of the local counters if Redis is back. In a Cluster some
+// masters may be away while others decide.
+func (c *Counters) leaveLocal() {
 	if !c.redis.redis.Available() || time.Now().UnixNano()-c.failed.Load() < int64(stableAfter) {
 		return
 	}
 	if c.local.Swap(false) {
-		c.memory.clear()
 		c.denied.clear()
-		c.log.Info("rate limits are counted in Redis again; the local counters are dropped")
+		c.log.Info("rate limits are counted in Redis again")
 	}
 }
 

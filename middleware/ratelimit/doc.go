@@ -74,7 +74,19 @@
 //
 //   - Each limit does as its [OnRedisError] says, and no request waits for Redis longer than
 //     the store's timeout.
-//   - Local counters are dropped once Redis has decided for a second.
+//   - Local goes on from what Redis last said of a counter, as far as the memory reaches
+//     (told.go), and takes its part of what is left: that of the traffic of the last window
+//     (traffic.go). A client whose traffic is spread over the instances as before is admitted
+//     its limit, all together. One whose traffic moves to another instance meanwhile is
+//     admitted that instance's part of the limit until Redis is back. One of which Redis
+//     has said nothing to an instance has the whole limit there.
+//   - What is admitted meanwhile is reported to Redis when it is back, each report once
+//     (reports.go), within some 0.1 s. A check that Redis has not replied to in time is not
+//     reported: it is most likely carried out late. So a Redis that dies loses what was
+//     under way to it, besides what it had not saved.
+//   - State in Redis that lies more than a window ahead of its clock, as after a failover to
+//     a host whose clock is behind, counts from now: no client waits until that clock has
+//     caught up. Leases and bans last their length from then on.
 //   - In a Cluster, limits of one request that have different keys lie in different
 //     slots. When one of them denies, what the others have consumed is refunded a
 //     moment later. In that moment too few requests may be admitted, never too many.

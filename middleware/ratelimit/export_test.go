@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"context"
 	"log/slog"
 	"net/netip"
 	"time"
@@ -76,4 +77,30 @@ func (c *Counters) LeasesHeld() (n int) {
 		s.mu.Unlock()
 	}
 	return n
+}
+
+// ReportsDue returns for how many keys Redis has to be told what was admitted while it was away.
+func (c *Counters) ReportsDue() int64 { return c.reports.waiting.Load() }
+
+// HoldReports keeps the instance from reporting by itself.
+func (c *Counters) HoldReports() {
+	c.reports.mu.Lock()
+	defer c.reports.mu.Unlock()
+	c.reports.running = true
+}
+
+// ReportUnheard sends what is due, as if Redis' replies were lost, and returns these.
+func (c *Counters) ReportUnheard(ctx context.Context) (replies []int64, err error) {
+	_, calls := c.reports.next()
+	for _, call := range calls {
+		if err := c.redis.redis.Do(ctx, call); err != nil {
+			return nil, err
+		}
+		n, err := call.Int64()
+		if err != nil {
+			return nil, err
+		}
+		replies = append(replies, n)
+	}
+	return replies, nil
 }

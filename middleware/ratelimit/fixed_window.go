@@ -95,3 +95,19 @@ func (s fixedWindow) charge(_ *quota, mark, cost int64) (fixedWindow, bool) {
 	s.used = min(s.used+cost, maxCharged)
 	return s, true
 }
+
+func (s fixedWindow) agree(q *quota, now int64, say told) (fixedWindow, int64) {
+	next := fixedWindow{start: now, used: q.requests - say.remaining}
+	if next.used > 0 {
+		next.start = say.reset - q.window
+	}
+	others := next.used - say.cost
+	if sameWindow(q, s.start, next.start) {
+		others -= s.used
+	}
+	return next, others
+}
+
+// sameWindow reports whether two instants at which a window opened are of the same one: Redis says
+// when a window ends on its own clock, and its reply takes a while.
+func sameWindow(q *quota, a, b int64) bool { return max(a-b, b-a) < q.window/2 }

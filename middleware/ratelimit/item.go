@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/headgate/headgate/internal/httpx"
@@ -199,7 +200,10 @@ type item struct {
 	lease uint64 // the ID of the request's lease, where the limit has leases
 	held  bool   // the request holds it
 
-	charged           bool  // its cost was consumed
+	charged           bool         // its cost was consumed
+	uncounted         *atomic.Bool // consumed in this process: whether Redis cannot have counted it
+	takes             int64        // the cost as this process counts it: more than the limit's where it has but a part of the traffic
+	carry             float32
 	change            int64 // settle: what is added to it; less than 0 is given back
 	mark, pendingMark int64 // where settle finds it
 }

@@ -77,8 +77,8 @@ type Limit struct {
 	Cost int64 `yaml:"cost" config:"tightens"`
 	// Decide, log and count in metrics, but neither deny nor consume. Default false.
 	DryRun bool `yaml:"dry_run" config:"loosens"`
-	// What happens while Redis is away: local (this instance counts for itself), open
-	// (everything is admitted), or closed (503). Default local.
+	// What happens while Redis is away: local (this instance goes on from what Redis last said, with its part of the
+	// client's traffic, and reports afterwards), open (everything is admitted), or closed (503). Default local.
 	OnRedisError OnRedisError `yaml:"on_redis_error"`
 	// Networks that are never limited. Default: none.
 	Allow []netip.Prefix `yaml:"allow" config:"loosens"`
@@ -90,8 +90,9 @@ type Limit struct {
 type OnRedisError string
 
 const (
-	// Local counts in this instance's memory, from nothing, until Redis is back:
-	// N instances admit up to N times the limit.
+	// Local counts in this instance's memory, from what Redis last said, until Redis is back:
+	// each instance admits its part of the client's traffic. N instances admit up to N times the
+	// limit to a client that is new to them.
 	Local OnRedisError = "local"
 	// Open admits everything.
 	Open OnRedisError = "open"

@@ -213,19 +213,14 @@ func (l *Limiter) ask(ctx context.Context, res *Result, batch *store.Batch) {
 		return
 	}
 	if l.counters.redis == nil {
-		l.inMemory(res, FromMemory)
-	} else if !l.inRedis(ctx, res, batch) {
-		l.withoutRedis(res)
+		from(res.items, FromMemory)
+		l.counters.memory.take(res.items, l.counters.clock(), false)
+	} else if err := l.inRedis(ctx, res, batch); err != nil && l.fallBack(res) {
+		l.counters.locally(res.items, false, err, false)
 	}
 	for i := range res.items {
 		res.allowed = res.allowed && !res.items[i].vetoes()
 	}
-}
-
-// inMemory asks the counters of this process.
-func (l *Limiter) inMemory(res *Result, source Source) {
-	from(res.items, source)
-	l.counters.memory.take(res.items, l.counters.clock(), false)
 }
 
 // from notes which counters decide the items that ask.
@@ -237,8 +232,8 @@ func from(items []item, source Source) {
 	}
 }
 
-// inRedis asks Redis, and reports whether it replied.
-func (l *Limiter) inRedis(ctx context.Context, res *Result, batch *store.Batch) bool {
+// inRedis asks Redis.
+func (l *Limiter) inRedis(ctx context.Context, res *Result, batch *store.Batch) error {
 	c := l.counters
 	begin := c.now()
 	from(res.items, FromRedis)
@@ -246,20 +241,14 @@ func (l *Limiter) inRedis(ctx context.Context, res *Result, batch *store.Batch) 
 	c.observer.RoundTrip(c.now().Sub(begin), err)
 	if err != nil {
 		c.complain("rate limits cannot be checked in Redis", err)
-		return false
+		return err
 	}
+	c.learn(res.items)
 	c.redisDecided()
-	return true
+	return nil
 }
 
-// withoutRedis does what each limit's OnRedisError says.
-func (l *Limiter) withoutRedis(res *Result) {
-	if l.fallBack(res) {
-		l.inMemory(res, FromLocal)
-	}
-}
-
-// fallBack reports whether the counters of this process are to be asked, and by which items.
+// fallBack does what each limit's OnRedisError says, and reports whether the counters of this process are to be asked, and by which items.
 func (l *Limiter) fallBack(res *Result) bool {
 	c := l.counters
 	local := false
@@ -314,7 +303,7 @@ func (l *Limiter) conclude(res *Result, r *Request) {
 // denial may end early: where the limits of a request lie in several slots, so that
 // one may deny because of a reservation that is about to be refunded; where this
 // instance would miss an operator's reset; and where the local counters decided,
-// which are dropped when Redis is back.
+// which know but a part.
 func (c *Counters) hold(items []item) time.Duration {
 	if c.redis == nil {
 		return MaxWindow

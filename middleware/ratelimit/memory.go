@@ -11,8 +11,8 @@ import (
 	"github.com/headgate/headgate/internal/boundedmap"
 )
 
-// memory keeps counters in this process: all of them where there is no Redis,
-// and the local ones while Redis is away.
+// memory keeps counters in this process: all of them where there is no Redis, and
+// otherwise what Redis last said of them, which decides while Redis is away (told.go).
 //
 // It is bounded in bytes and sharded by the key's digest. A check locks the
 // shards of all its limits, in ascending order, so that it is all-or-nothing
@@ -47,6 +47,7 @@ type memoryShard struct {
 type storedCounter struct {
 	state   state
 	pending [3]int64 // a slidingWindow of reservations that are not yet settled
+	traffic traffic  // with Redis: whose traffic the counter has counted
 }
 
 // counterBytes is what a counter takes, but for its log.
@@ -91,6 +92,13 @@ func (m *memory) lock(items []item) (locked uint64) {
 	return locked
 }
 
+// lockOne is lock for one key.
+func (m *memory) lockOne(k counterKey) (locked uint64) {
+	i := m.shardOf(k)
+	m.shards[i].mu.Lock()
+	return 1 << i
+}
+
 func (m *memory) unlock(locked uint64) {
 	for ; locked != 0; locked &= locked - 1 {
 		m.shards[bits.TrailingZeros64(locked)].mu.Unlock()
@@ -128,10 +136,14 @@ func (m *memory) decide(items []item, now int64, peek bool) {
 				counter.pending = p.words()
 			}
 		}
+		it.takes, it.carry = it.limit.Cost, 0
+		if it.source == FromLocal {
+			it.takes, it.carry = counter.traffic.scale(it.limit.Cost, v.capacity())
+		}
 		switch {
-		case v.algorithm.fits(v, it.limit.Cost):
+		case v.algorithm.fits(v, it.takes):
 			it.status = fits
-		case it.settles() && v.algorithm.fits(v, it.limit.Cost-unsettledCost(counter.pending, it.pendingQuota(), now)):
+		case it.settles() && v.algorithm.fits(v, it.takes-unsettledCost(counter.pending, it.pendingQuota(), now)):
 			it.status = unsettled
 		default:
 			it.status = exhausted
@@ -147,9 +159,9 @@ func (m *memory) decide(items []item, now int64, peek bool) {
 		}
 		it.charged = admitted && it.status == fits && !peek
 		if it.charged {
-			it.mark = v.algorithm.admit(v, it.limit.Cost)
+			it.mark = v.algorithm.admit(v, it.takes)
 		}
-		it.decide(v.decision(it.status == fits, it.limit.Cost))
+		it.decide(v.decision(it.status == fits, it.takes))
 		switch {
 		case it.charged:
 			it.pendingMark = m.save(it, v, now)
@@ -174,7 +186,7 @@ func (m *memory) settle(items []item, now int64) {
 	defer m.unlock(locked)
 	for i := range items {
 		it := &items[i]
-		if !it.charged {
+		if !it.charged || it.source == FromRedis {
 			continue
 		}
 		if it.leased() {
@@ -188,7 +200,7 @@ func (m *memory) settle(items []item, now int64) {
 		if e != nil && it.settles() {
 			counter := &e.Value
 			q := it.pendingQuota()
-			p, ok := pendingAt(counter.pending, q, now).giveBack(q, it.pendingMark, it.limit.Cost)
+			p, ok := pendingAt(counter.pending, q, now).giveBack(q, it.pendingMark, it.takes)
 			if ok {
 				counter.pending = p.words()
 			}
@@ -201,10 +213,14 @@ func (m *memory) change(it *item, v *view, now int64) {
 	s := m.shard(it.key)
 	it.pure.view(v, &s.at(it.key).state, now)
 	changed := false
-	if it.change < 0 {
-		changed = v.algorithm.giveBack(v, it.mark, -it.change)
+	change := it.change
+	if it.takes != it.limit.Cost { // in proportion
+		change = change * it.takes / max(it.limit.Cost, 1)
+	}
+	if change < 0 {
+		changed = v.algorithm.giveBack(v, it.mark, -change)
 	} else {
-		changed = v.algorithm.charge(v, it.mark, it.change)
+		changed = v.algorithm.charge(v, it.mark, change)
 	}
 	if changed {
 		e := s.Add(it.limit.Name, it.key) // the one that is there, or else a bucket's that was full again
@@ -233,15 +249,6 @@ func (m *memory) reset(k counterKey) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.Remove(k)
-}
-
-func (m *memory) clear() {
-	for i := range m.shards {
-		s := &m.shards[i]
-		s.mu.Lock()
-		s.Shard = boundedmap.Shard[counterKey, storedCounter]{}
-		s.mu.Unlock()
-	}
 }
 
 // size returns how many counters there are, and their memory as estimated.
@@ -316,9 +323,13 @@ func (m *memory) save(it *item, v *view, now int64) (pendingMark int64) {
 	counter := &e.Value
 	counter.state = v.state
 	e.Expires, e.Rank = v.algorithm.expires(v), it.rank(it.Remaining)
+	if it.source == FromLocal {
+		counter.traffic = counter.traffic.admitted(&it.quota, now, it.limit.Cost, it.takes-it.limit.Cost)
+		counter.traffic.carry = it.carry
+	}
 	if it.settles() {
 		q := it.pendingQuota()
-		p, mark := pendingAt(counter.pending, q, now).admit(it.limit.Cost)
+		p, mark := pendingAt(counter.pending, q, now).admit(it.takes)
 		counter.pending, pendingMark = p.words(), mark
 		e.Expires = max(e.Expires, p.expires(q))
 	}

@@ -42,7 +42,10 @@ func TestWhileRedisIsAwayEachLimitDoesAsItSays(t *testing.T) {
 	s.Stop()
 
 	for i := range 3 {
-		o := check(local, from("192.0.2.1"))
+		if o := check(local, from("192.0.2.1")); o.Allowed() {
+			t.Fatalf("local, admitted beyond what Redis has said: %+v", o.Decisions())
+		}
+		o := check(local, from("192.0.2.9"))
 		if o.Allowed() != (i < 2) || i < 2 && o.Decisions()[0].Source != ratelimit.FromLocal {
 			t.Fatalf("local, request %d: %+v", i+1, o.Decisions())
 		}
@@ -61,15 +64,17 @@ func TestWhileRedisIsAwayEachLimitDoesAsItSays(t *testing.T) {
 	}
 
 	s.Restart()
-	// Back, and empty: the local counters and denials are dropped.
+	// Back, and empty: what was admitted meanwhile is reported, and local denials are dropped.
 	eventually(t, 15*time.Second, "counted in Redis again", func() bool {
+		c.ForgetDenials()
 		d := check(local, from("192.0.2.1")).Decisions()
 		return len(d) == 1 && d[0].Source == ratelimit.FromRedis
 	})
-	eventually(t, 5*time.Second, "the local counters are dropped", func() bool {
-		n, _ := c.MemorySize()
-		return n == 0
-	})
+	eventually(t, 5*time.Second, "what was admitted is reported", func() bool { return c.ReportsDue() == 0 })
+	c.ForgetDenials()
+	if d := check(local, from("192.0.2.9")).Decisions()[0]; d.Allowed || d.Source != ratelimit.FromRedis {
+		t.Errorf("after the report: %+v", d)
+	}
 }
 
 // TestAHangingRedisDelaysFewRequests: it accepts, and says nothing.

@@ -200,6 +200,7 @@ func (r *Result) settle(ctx context.Context) {
 		if !it.charged {
 			continue
 		}
+		c.settled(it)
 		if it.charged = false; it.change < 0 {
 			c.denied.forget(it.key)
 		}

@@ -43,8 +43,8 @@ func needsOf(a *algorithm, reserves, bans bool) (n needs) {
 // every function of a script anew in each run, and leaving out the algorithms that no
 // limit of the request has saves it a third of the work.
 type scripts struct {
-	check, settle [allNeeds]atomic.Pointer[store.Script]
-	ban, renew    *store.Script
+	check, settle, report [allNeeds]atomic.Pointer[store.Script]
+	ban, renew            *store.Script
 }
 
 func newScripts() *scripts {
@@ -56,6 +56,9 @@ func (s *scripts) checkFor(n needs) *store.Script { return assembled(&s.check[n]
 
 // settleFor returns lua/settle.lua with what it needs.
 func (s *scripts) settleFor(n needs) *store.Script { return assembled(&s.settle[n], n, "settle") }
+
+// reportFor returns lua/report.lua with what it needs.
+func (s *scripts) reportFor(n needs) *store.Script { return assembled(&s.report[n], n, "report") }
 
 // assembled returns the script at p, and makes it at its first use. Where two
 // requests make it at once, both texts are the same.

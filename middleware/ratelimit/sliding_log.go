@@ -160,3 +160,22 @@ func (s slidingLog) charge(q *quota, mark, cost int64) (slidingLog, bool) {
 	copy(s.times, all)
 	return s, true
 }
+
+// agree logs what others have admitted in the middle between the newest admission that is known
+// and now, or else now.
+func (s slidingLog) agree(q *quota, now int64, say told) (slidingLog, int64) {
+	n := q.requests - say.remaining
+	others := n - say.cost - int64(s.n)
+	for ; others < 0 && s.n > 0; others++ {
+		s.head = (s.head + 1) & (len(s.times) - 1)
+		s.n--
+	}
+	s.now = now
+	if s.n > 0 {
+		s.now -= max(0, now-s.nth(s.n-1)) / 2
+	}
+	s, _ = s.admit(max(0, others))
+	s.now = max(now, s.now)
+	s, _ = s.admit(say.cost)
+	return s, others
+}

@@ -148,3 +148,23 @@ func (s slidingWindow) charge(q *quota, mark, cost int64) (slidingWindow, bool) 
 	}
 	return s, true
 }
+
+// agree takes what Redis counts beyond what s does as admitted in the current window: its reply
+// has the estimate alone.
+func (s slidingWindow) agree(q *quota, now int64, say told) (slidingWindow, int64) {
+	used := q.requests - say.remaining
+	if used == 0 {
+		return slidingWindow{start: now, now: now}, 0
+	}
+	next := slidingWindow{start: say.reset - q.window}
+	switch {
+	case sameWindow(q, s.start, next.start):
+		next.current, next.previous = s.current, s.previous
+	case sameWindow(q, s.start+q.window, next.start):
+		next.previous = s.current
+	}
+	next.now = max(now, next.start)
+	more := used - next.estimate(q)
+	next.current = max(0, next.current+more)
+	return next, more - say.cost
+}

@@ -107,3 +107,8 @@ func (s tokenBucket) charge(q *quota, _, cost int64) (tokenBucket, bool) {
 	s.spent = max(s.spent, min(s.spent+cost, most, maxCharged))
 	return s, true
 }
+
+func (s tokenBucket) agree(q *quota, now int64, say told) (tokenBucket, int64) {
+	spent := q.burst - say.remaining
+	return tokenBucket{updated: now, spent: spent}, spent - say.cost - s.spent
+}

@@ -83,8 +83,16 @@ func (p *jobPool) put(j *job) {
 	p.pool.Put(j)
 }
 
-// abandon withdraws a job that has not been sent yet.
-func (j *job) abandon() { j.state.CompareAndSwap(waiting, abandoned) }
+// abandon withdraws a job that has not been sent yet, and reports whether it was one.
+func (j *job) abandon() bool { return j.state.CompareAndSwap(waiting, abandoned) }
+
+// abandonedBy is abandon, and the error that the job's caller is given.
+func (j *job) abandonedBy(err error) error {
+	if j.abandon() {
+		return unsent(err)
+	}
+	return &lateError{err, j}
+}
 
 func (p *pipeline) do(ctx context.Context, timer *time.Timer, cmds []redis.Cmder) error {
 	j, err := p.enqueue(cmds)
@@ -115,17 +123,17 @@ func (p *pipeline) timeout() time.Duration {
 // under way.
 func (p *pipeline) enqueue(cmds []redis.Cmder) (*job, error) {
 	if err := p.refusal(); err != nil {
-		return nil, err
+		return nil, unsent(err)
 	}
 	j := p.redis.jobs.get(cmds)
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return nil, fmt.Errorf("%w: the connection is closed", ErrUnavailable)
+		return nil, unsent(fmt.Errorf("%w: the connection is closed", ErrUnavailable))
 	}
 	if len(p.queue) >= p.maxQueue {
-		return nil, fmt.Errorf("%w: %d requests are waiting for it already", ErrUnavailable, len(p.queue))
+		return nil, unsent(fmt.Errorf("%w: %d requests are waiting for it already", ErrUnavailable, len(p.queue)))
 	}
 	p.queue = append(p.queue, j)
 	if p.inFlight < maxInFlight {
@@ -143,11 +151,9 @@ func (p *pipeline) wait(ctx context.Context, timer *time.Timer, j *job) error {
 		p.redis.jobs.put(j)
 		return err
 	case <-timer.C:
-		j.abandon()
-		return fmt.Errorf("%w: no answer within %v", ErrUnavailable, p.timeout())
+		return j.abandonedBy(fmt.Errorf("%w: no answer within %v", ErrUnavailable, p.timeout()))
 	case <-ctx.Done():
-		j.abandon()
-		return ctx.Err()
+		return j.abandonedBy(ctx.Err())
 	}
 }
 
@@ -193,7 +199,7 @@ func (p *pipeline) take() []*job {
 func (p *pipeline) send(jobs []*job) {
 	if err := p.refusal(); err != nil { // the breaker opened while the jobs waited
 		for _, j := range jobs {
-			j.err = err
+			j.err = unsent(err)
 		}
 		return
 	}

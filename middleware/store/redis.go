@@ -222,7 +222,7 @@ func (r *Redis) send(ctx context.Context, timer *time.Timer, cmds []redis.Cmder,
 func doParts(ctx context.Context, timer *time.Timer, parts []part) error {
 	for _, p := range parts { // before any part is sent: the caller cannot use a part alone
 		if err := p.pipeline.refusal(); err != nil {
-			return err
+			return unsent(err)
 		}
 	}
 	jobs := make([]*job, 0, len(parts))

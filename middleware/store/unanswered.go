@@ -31,7 +31,7 @@ func (h unanswered) install(c redis.UniversalClient) {
 func (unanswered) DialHook(next redis.DialHook) redis.DialHook {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := next(ctx, network, addr)
-		return conn, notReply(err)
+		return conn, unsent(notReply(err))
 	}
 }
 
@@ -42,7 +42,7 @@ func (unanswered) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		if err != nil && setsUp(cmd, err) {
 			return notReply(err)
 		}
-		return err
+		return unsentBy(cmd, err)
 	}
 }
 
@@ -57,6 +57,7 @@ func (unanswered) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 		if setsUp(cmds[0], err) {
 			return notReply(err)
 		}
+		err = unsentBy(cmds[0], err)
 		for _, c := range cmds {
 			if c.Err() != nil {
 				return err // that of a command

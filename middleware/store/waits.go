@@ -108,7 +108,7 @@ func (w *wait) left() (time.Duration, error) {
 	}
 	left := w.most - time.Duration(w.waited.Load())
 	if left <= 0 {
-		return 0, fmt.Errorf("%w: %w: %v", ErrUnavailable, errWaited, w.most)
+		return 0, unsent(fmt.Errorf("%w: %w: %v", ErrUnavailable, errWaited, w.most))
 	}
 	return left, nil
 }
