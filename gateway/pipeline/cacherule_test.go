@@ -23,6 +23,7 @@ caches:
     force_ttl: 2s
     stale_while_revalidate: 3s
     stale_if_error: 4s
+    lock_timeout: 7s
     tags: [a, b]
     ignore_query: ["utm_*"]
     ignore_cookies: ["_ga*"]
@@ -46,12 +47,12 @@ routes: [{path: /*, upstream: app, cache: pages}, {path: /a, upstream: app, cach
 	}
 	for name, want := range map[string]cache.Rule{
 		"pages": {
-			TTL: time.Second, ForceTTL: 2 * time.Second, StaleWhileRevalidate: 3 * time.Second, StaleIfError: 4 * time.Second,
+			TTL: time.Second, ForceTTL: 2 * time.Second, StaleWhileRevalidate: 3 * time.Second, StaleIfError: 4 * time.Second, LockTimeout: 7 * time.Second,
 			Tags: []string{"a", "b"}, IgnoreQuery: []string{"utm_*"}, IgnoreCookies: []string{"_ga*"}, KeyHeaders: []string{"X-Tenant"},
 			Heuristic: true, MaxBody: 5 << 10, QueryMax: 64 << 10, Errors: map[int]time.Duration{http.StatusNotFound: 6 * time.Second},
 		},
-		"by-id":     {Query: []string{"id"}, MaxBody: 1 << 20, QueryMax: 64 << 10},
-		"any-query": {Query: []string{}, MaxBody: 1 << 20, QueryMax: 64 << 10},
+		"by-id":     {Query: []string{"id"}, LockTimeout: 5 * time.Second, MaxBody: 1 << 20, QueryMax: 64 << 10},
+		"any-query": {Query: []string{}, LockTimeout: 5 * time.Second, MaxBody: 1 << 20, QueryMax: 64 << 10},
 	} {
 		want.Name = name
 		got := *p.Caches[name]

@@ -378,6 +378,7 @@ var checkedValues = map[string][]string{
 	"cache.Rule.force_ttl":              {"0s", "1m"},
 	"cache.Rule.stale_while_revalidate": {"1m", "0s", "-1s"},
 	"cache.Rule.stale_if_error":         {"1m", "0s", "-1s"},
+	"cache.Rule.lock_timeout":           {"5s", "0s", "-1s"},
 	"cache.Rule.tags":                   {"[a]", `["a,b"]`, "é"},
 	"cache.Rule.ignore_query":           {`["utm_*"]`, `["*a*"]`},
 	"cache.Rule.query":                  {"[id]", `["*x"]`},

@@ -23,7 +23,7 @@
 // The files follow the request. A hit: middleware.go, serve.go, request.go,
 // query.go, key.go, lookup.go, localtier.go, variants.go, entry.go, observer.go, respond.go, status.go;
 // plan.go tells beforehand. The flight: mode.go, fetch.go, origin.go, capture.go,
-// update.go, failure.go; then what is stored: storing.go, redistier.go,
+// update.go, failure.go, held.go, overdue.go; then what is stored: storing.go, redistier.go,
 // rediscost.go, and what one client may add: share.go; then purges: invalidate.go, tag.go.
 //
 // # What is promised
@@ -60,6 +60,10 @@
 //   - Redis has lost the purge log, or was restarted: everything stored is void.
 //   - An instance dies while it fetches: the others wait for Options.Lease at
 //     most, then one of them fetches.
+//   - The origin hangs: when it has brought nothing for Rule.LockTimeout, one of the
+//     requests that wait, on all instances, asks it again, and the others wait for
+//     that one; where a stored stale response may be served instead, it is. What the
+//     first request brings later is stored if nothing was stored meanwhile.
 //   - The origin cannot be reached, or answers 500, 502, 503 or 504: a stored
 //     stale response is served, where neither it nor the rule forbids that.
 //   - The next handler panics: the panic reaches the request that caused the

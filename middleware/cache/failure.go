@@ -23,6 +23,9 @@ func (p *panicError) Error() string { return "cache: the handler panicked" }
 // fail handles a fetch that came to no response: the handler returned an error
 // or panicked.
 func (t *fetch) fail(err error) {
+	if t.f.Resolved() && t.f.Context().Err() != nil {
+		return // it was cancelled, as its requests have something else
+	}
 	f := t.failure(err)
 	if t.base != nil && t.base.CoversOutage() && f.unreachable() {
 		t.c.unreachable.Add(t.f.Key(), unreachableTTL)

@@ -69,9 +69,13 @@ func (t *fetch) do() {
 		t.base = nil // purged while this fetch waited for its turn
 	}
 	t.sends = t.chooseSending()
+	if t.f.Shared() || t.base != nil {
+		t.f.Watch(t.j.rule.LockTimeout, t.overdue)
+	}
 	w, err := t.ask()
 	if t.body == discardAndRetry {
 		t.body, t.sends = passBody, sendWhole
+		t.f.Progress()
 		w, err = t.ask()
 	}
 	t.conclude(w, err)
@@ -134,11 +138,14 @@ func (t *fetch) resolve(o outcome) {
 	if o.stream != nil {
 		o.leader = o.stream.Join()
 	}
-	t.f.Resolve(o, o.stream, o.leader)
+	if t.f.Resolve(o, o.stream, o.leader) && o.kind.forFollowers() {
+		t.c.flights.Settle(t.f, o.stream != nil)
+	}
 }
 
 // onHead decides what a response is for, as soon as its head is there.
 func (t *fetch) onHead(status int, h http.Header) {
+	t.f.Progress()
 	a := &rfc9111.Arrival{Status: status, Header: h, Requested: t.requested, Received: t.c.now()}
 	switch {
 	case t.sends == sendValidation && status == http.StatusNotModified:
@@ -252,7 +259,8 @@ func (t *fetch) onBody(p []byte) (int, error) {
 	if t.stream.Length() >= 0 && t.written > t.stream.Length() {
 		return 0, http.ErrContentLength
 	}
-	t.lease.BodyArriving()
+	t.f.Progress()
+	t.lease.BodyArriving(bodyPatience * t.j.rule.LockTimeout)
 	if t.written > min(holdBytes, t.j.rule.MaxBody) {
 		t.letGo()
 	}
@@ -281,6 +289,7 @@ func (t *fetch) conclude(w *capture, err error) {
 	if err == nil && !w.committed {
 		w.WriteHeader(http.StatusOK)
 	}
+	t.f.StopWatch()
 	if !w.committed {
 		t.fail(err)
 		return
@@ -309,16 +318,17 @@ func (t *fetch) conclude(w *capture, err error) {
 			full := t.entry.withBody(body{chunks, size})
 			full.bodyID = fleet.NewToken()
 			full.owned.by(t.owner())
-			if t.mayAdd(full) {
+			if !t.overtaken(full) && t.mayAdd(full) {
 				kept = t.c.keep(t.j, full)
 				t.supersede(full)
+				t.c.flights.Settle(t.f, false)
 			}
 		}
 	}
 	t.c.flights.Remove(t.f) // requests must not join what has ended, while Redis is told
 	t.stream.Finish(nil, w.trailer())
 	for _, e := range kept {
-		t.c.share(t.j, e, len(t.stored) > 0)
+		t.share(e)
 	}
 }
 

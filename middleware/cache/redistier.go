@@ -121,9 +121,8 @@ func chunkCount(size int64) int { return int((size + redisChunk - 1) / redisChun
 
 // put stores an entry whose body is new: first the chunks of the body, then the
 // metadata that makes them visible. replaces says that something is stored under
-// the key, whose room it may take. spared are the variants that are to stay where
-// one has to leave. It is false where there is no room.
-func (r *redisTier) put(ctx context.Context, hash keyHash, e *entry, replaces bool, spared []string) (bool, error) {
+// the key, whose room it may take. It is false where there is no room.
+func (r *redisTier) put(ctx context.Context, hash keyHash, e *entry, by claim, replaces bool) (bool, error) {
 	keep := e.KeepUntil().Sub(r.now())
 	if keep <= 0 {
 		return true, nil
@@ -140,8 +139,12 @@ func (r *redisTier) put(ctx context.Context, hash keyHash, e *entry, replaces bo
 		r.account.Settle(index+chunks, body) // some may have been written
 		return true, err
 	}
-	changes, stored, err := r.putIndex(ctx, hash, e, blob, keep, spared)
+	changes, stored, err := r.putIndex(ctx, hash, e, by, blob, keep)
 	switch {
+	case errors.Is(err, errOvertaken):
+		r.dropChunks(ctx, hash, e)
+		r.account.Settle(index + chunks)
+		return true, err
 	case err != nil:
 		changes = []fleet.Change{{Expires: keep, Bytes: index}} // it may have been written
 	case !stored:
@@ -166,12 +169,12 @@ func (r *redisTier) reserve(ctx context.Context, hash keyHash, e *entry, n int64
 
 // update stores an entry whose body should be there already, and only kept
 // longer: what a 304 makes. It is false where there is no room.
-func (r *redisTier) update(ctx context.Context, hash keyHash, e *entry, spared []string) (bool, error) {
+func (r *redisTier) update(ctx context.Context, hash keyHash, e *entry, by claim) (bool, error) {
 	keep := e.KeepUntil().Sub(r.now())
 	if keep <= 0 {
 		return true, nil
 	}
-	changes, stored, err := r.putIndex(ctx, hash, e, indexBlob(e), keep, spared)
+	changes, stored, err := r.putIndex(ctx, hash, e, by, indexBlob(e), keep)
 	if err != nil {
 		return true, err
 	}
@@ -179,7 +182,7 @@ func (r *redisTier) update(ctx context.Context, hash keyHash, e *entry, spared [
 	if stored || !e.body.loaded() {
 		return true, nil
 	}
-	return r.put(ctx, hash, e, true, spared)
+	return r.put(ctx, hash, e, by, true)
 }
 
 // linger is how long a body stays after its metadata: a reader that has seen
@@ -229,6 +232,17 @@ func (r *redisTier) putChunks(ctx context.Context, hash keyHash, e *entry, keep 
 	return nil
 }
 
+// dropChunks deletes a body that has not become visible. What is left after an error expires.
+func (r *redisTier) dropChunks(ctx context.Context, hash keyHash, e *entry) {
+	unlink := []any{"unlink"}
+	for n := range chunkCount(e.body.size) {
+		unlink = append(unlink, r.chunkPrefix(hash)+e.bodyID+":"+strconv.Itoa(n))
+	}
+	if len(unlink) > 1 {
+		_ = r.redis.Do(ctx, redis.NewIntCmd(ctx, unlink...))
+	}
+}
+
 // blobPrefix is the part of an index value that scripts read: when it was
 // stored in 13 digits of milliseconds, the body's name in 32, the number of its
 // chunks in 6, and its owner in 4 bytes.
@@ -245,12 +259,17 @@ func indexBlob(e *entry) []byte {
 
 // putIndex makes an entry visible. stored is false where chunks of its body are
 // missing. changes are for the account.
-func (r *redisTier) putIndex(ctx context.Context, hash keyHash, e *entry, blob []byte, keep time.Duration, spared []string) (changes []fleet.Change, stored bool, err error) {
-	args := []any{e.field(), blob, keep.Milliseconds(), r.chunkPrefix(hash), maxVariants, linger.Milliseconds()}
-	for _, field := range spared {
+func (r *redisTier) putIndex(ctx context.Context, hash keyHash, e *entry, by claim, blob []byte, keep time.Duration) (changes []fleet.Change, stored bool, err error) {
+	keys := []string{r.indexKey(hash)}
+	lease, token := by.lease.Held()
+	if lease != "" {
+		keys = append(keys, lease)
+	}
+	args := []any{e.field(), blob, keep.Milliseconds(), r.chunkPrefix(hash), maxVariants, linger.Milliseconds(), token, by.seenBody(e)}
+	for _, field := range by.spared {
 		args = append(args, field)
 	}
-	return r.changeIndex(ctx, hash, putScript.Call([]string{r.indexKey(hash)}, args...))
+	return r.changeIndex(ctx, hash, putScript.Call(keys, args...))
 }
 
 // remove takes an entry out of the index, if it is still the one there.
@@ -282,6 +301,9 @@ func (r *redisTier) changeIndex(ctx context.Context, hash keyHash, call *store.C
 	reply, err := call.Int64Slice()
 	if err != nil {
 		return nil, false, err
+	}
+	if len(reply) == 1 {
+		return nil, false, errOvertaken
 	}
 	changes, err = indexChanges(reply, len(r.indexKey(hash)), len(r.chunkPrefix(hash)))
 	return changes, len(reply) > 0, err

@@ -28,10 +28,16 @@ type Rule struct {
 	// How long after its end an answer is still served while one request fetches a new one (RFC 5861). Default 0s.
 	StaleWhileRevalidate time.Duration `yaml:"stale_while_revalidate"`
 	// How long after its end an answer is still served when the origin answers 500, 502, 503 or 504 (RFC 5861), or breaks its
-	// answer off within the first 64KiB: those are waited for, for a second at most, before the client is given any of it. Where
+	// answer off within the first 64KiB: those are waited for, for a second at most, before the client is given any of it. So it is when
+	// nothing of an answer has come for lock_timeout. Where
 	// it cannot be reached at all, an answer stands in for ten minutes at least, unless it says must-revalidate or
 	// the like (RFC 9111 section 4.2.4). Default 0s.
 	StaleIfError time.Duration `yaml:"stale_if_error"`
+	// How long requests for the same wait for one of them to bring anything from the app server: the response's head, and after that
+	// each piece of its body. When nothing has come for that long, on whichever instance, one of those that wait asks the app server, and
+	// the others wait for it; a stale answer that stale_if_error covers is served instead. So while an app server hangs, it is asked at most
+	// once more in each lock_timeout for the same. Default 5s. Hazard: an app that needs longer for its answers is asked more often.
+	LockTimeout time.Duration `yaml:"lock_timeout"`
 	// Tags for purging, besides the origin's Cache-Tag, Surrogate-Key and Cache-Groups. Default: none.
 	Tags []string `yaml:"tags"`
 	// Query parameters that make no difference, as names or with a * at the end: utm_*. They are

@@ -36,7 +36,8 @@ end
 // putScript makes a variant visible, if all chunks of its body are there, and
 // lets go of the body that it replaces. Where the index is full, a variant leaves
 // it with its body: none that is named behind the other arguments, if there is
-// another, and then as leastWanted says. {}: chunks are missing.
+// another, and then as leastWanted says. {}: chunks are missing. {0}: the lease under
+// which it was fetched has ended, and the variant is another one than was seen then.
 var putScript = store.NewScript(indexPrologue + `
 local field, blob, ms, prefix, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 local linger = tonumber(ARGV[6])
@@ -44,6 +45,10 @@ local linger = tonumber(ARGV[6])
 local name, n = chunks(blob, prefix)
 for i = 0, n - 1 do
   if redis.call('EXISTS', name .. i) == 0 then return {} end
+end
+if KEYS[2] and redis.call('GET', KEYS[2]) ~= ARGV[7] then
+  local now = string.sub(redis.call('HGET', KEYS[1], field) or '', 14, 45)
+  if now ~= '' and now ~= ARGV[8] and now ~= string.sub(blob, 14, 45) then return {0} end
 end
 tellIndex()
 expire(name, n, ms + linger)
@@ -61,7 +66,7 @@ end
 
 local function leastWanted()
   local spared, held = {}, {}
-  for i = 7, #ARGV do spared[ARGV[i]] = true end
+  for i = 9, #ARGV do spared[ARGV[i]] = true end
   local all = redis.call('HGETALL', KEYS[1])
   local function count(value)
     local id = owner(value)

@@ -60,7 +60,7 @@ func (x *request) fromFlight() error {
 		if x.onlyIfCached {
 			return x.onlyStored()
 		}
-		next, err := x.await(x.join())
+		next, err := x.await()
 		if next == done {
 			return err
 		}
@@ -110,26 +110,82 @@ func (x *request) refresh() {
 	f.Background()
 }
 
-// await waits for a flight's outcome and serves it, if it is for this request.
-func (x *request) await(f *flight, leads bool) (step, error) {
-	defer f.Leave()
-	var interims <-chan collapse.Interim
-	if leads {
-		interims = f.Interims()
-		defer f.LeaderDone()
+// place is where a request waits.
+type place struct {
+	flight *flight
+	leads  bool
+	// earlier is the flight that the request followed first, if that was overdue: what comes of
+	// it is for the request, too. Nil: none.
+	earlier *flight
+}
+
+func (p *place) leave() {
+	if p.leads {
+		p.flight.LeaderDone()
 	}
+	p.flight.Leave()
+	p.leaveEarlier()
+}
+
+func (p *place) leaveEarlier() {
+	if p.earlier != nil {
+		p.earlier.Leave()
+		p.earlier = nil
+	}
+}
+
+// moveOn takes the place of a request whose flight is overdue to the one in its place. The first request to
+// come there leads it.
+func (x *request) moveOn(p *place) {
+	late := p.flight
+	p.flight, p.leads = x.join()
+	if p.earlier != nil {
+		late.Leave()
+	} else {
+		p.earlier = late
+	}
+	if p.leads {
+		p.leaveEarlier()
+	}
+}
+
+// await waits for a flight's outcome and serves it, if it is for this request.
+func (x *request) await() (step, error) {
+	var p place
+	p.flight, p.leads = x.join()
+	defer p.leave()
 	x.attempts++
 	client := x.c.Request().Context()
-	for waiting := true; waiting; {
+	for {
+		var interims <-chan collapse.Interim
+		var overdue, earlier <-chan struct{} // of a follower
+		if p.leads {
+			interims = p.flight.Interims()
+		} else {
+			overdue = p.flight.Overdue()
+		}
+		if p.earlier != nil {
+			earlier = p.earlier.Ready()
+		}
 		select {
 		case i := <-interims:
 			x.passInterim(i)
-		case <-f.Ready():
-			waiting = false
+		case <-p.flight.Ready():
+			return x.takeOf(p.flight, p.leads)
+		case <-earlier:
+			return x.takeOf(p.earlier, false)
+		case <-overdue:
+			if !p.flight.Resolved() {
+				x.moveOn(&p)
+			}
 		case <-client.Done():
 			return done, context.Cause(client)
 		}
 	}
+}
+
+// takeOf serves the outcome of a flight, if it is for this request.
+func (x *request) takeOf(f *flight, leads bool) (step, error) {
 	x.now = x.cache.now()
 	next, err := x.take(f.Outcome(), leads)
 	if next != done {

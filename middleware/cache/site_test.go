@@ -76,6 +76,9 @@ func newSite(t testing.TB, options ...siteOption) *site {
 	if cfg.rule.Name == "" {
 		cfg.rule.Name = "test"
 	}
+	if cfg.rule.LockTimeout == 0 {
+		cfg.rule.LockTimeout = redisPatience // longer than the origin of any test takes that is not about it
+	}
 	s := &site{t: t, clock: cfg.clock}
 	cfg.options.Now = s.clock.Now
 	cfg.options.Logger = slog.New(slog.DiscardHandler)

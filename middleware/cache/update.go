@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"errors"
 	"net/http"
 
 	"github.com/headgate/headgate/middleware/cache/internal/collapse"
@@ -16,6 +17,10 @@ func (t *fetch) onNotModified(a *rfc9111.Arrival) {
 		t.body = discardAndRetry
 		return
 	}
+	if t.overtaken(t.base) {
+		t.resolve(outcome{kind: nothing})
+		return
+	}
 	e, why := t.j.storing.updated(t.base, a)
 	status := outcomeStatus{fwd: fwdStale, fwdStatus: http.StatusNotModified, detail: string(why), stored: e != nil}
 	if e == nil {
@@ -27,7 +32,7 @@ func (t *fetch) onNotModified(a *rfc9111.Arrival) {
 	t.supersede(e)
 	t.c.flights.Remove(t.f)
 	t.resolve(outcome{kind: validated, entry: e, status: status})
-	t.c.shareUpdates(t.j, append(kept, elsewhere...))
+	t.shareUpdates(append(kept, elsewhere...))
 }
 
 // onUnstorableNotModified serves the leader a 304 that is for it alone, or that
@@ -80,7 +85,7 @@ func (t *fetch) onHeadResponse(a *rfc9111.Arrival) {
 	t.c.asSent.Add(t.f.Key(), asSentTTL)
 	if t.base != nil && a.Status < 500 && a.Status != http.StatusNotModified && a.Status != http.StatusTooManyRequests {
 		if e := t.headUpdate(a); e != nil {
-			t.c.shareUpdates(t.j, t.c.keep(t.j, e))
+			t.shareUpdates(t.c.keep(t.j, e))
 		} else {
 			t.c.forget(t.j, t.base)
 		}
@@ -109,24 +114,27 @@ func (c *Cache) keep(j *job, entries ...*entry) (kept []*entry) {
 	return kept
 }
 
-// share stores in Redis what was kept and has a new body. replaces says that
-// something is stored under the key already.
-func (c *Cache) share(j *job, e *entry, replaces bool) {
-	if c.shared != nil {
-		room, err := c.shared.put(c.alive, j.hash, e, replaces, c.spared(j))
-		c.noteShared(j, room, err)
+// share stores in Redis what was kept and has a new body.
+func (t *fetch) share(e *entry) {
+	if t.c.shared == nil {
+		return
 	}
+	room, err := t.c.shared.put(t.c.alive, t.j.hash, e, t.claim(), len(t.stored) > 0)
+	if errors.Is(err, errOvertaken) {
+		t.c.local.remove(t.j.rule.Name, t.j.hash, e) // the other one is found in Redis
+	}
+	t.c.noteShared(t.j, room, err)
 }
 
 // shareUpdates stores in Redis what a 304, or the response to a HEAD, has made
 // of entries.
-func (c *Cache) shareUpdates(j *job, kept []*entry) {
-	if c.shared == nil {
+func (t *fetch) shareUpdates(kept []*entry) {
+	if t.c.shared == nil {
 		return
 	}
 	for _, e := range kept {
-		room, err := c.shared.update(c.alive, j.hash, e, c.spared(j))
-		c.noteShared(j, room, err)
+		room, err := t.c.shared.update(t.c.alive, t.j.hash, e, t.claim())
+		t.c.noteShared(t.j, room, err)
 	}
 }
 

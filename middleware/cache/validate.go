@@ -19,6 +19,9 @@ func (r *Rule) SetDefaults() {
 	if r.QueryMax == 0 {
 		r.QueryMax = 64 << 10
 	}
+	if r.LockTimeout == 0 {
+		r.LockTimeout = 5 * time.Second
+	}
 }
 
 // Validate says everything that is wrong with a rule whose defaults are set.
@@ -31,6 +34,9 @@ func (r *Rule) Validate() []problem.Problem {
 		if d.value < 0 {
 			ps.Add(d.path, "write 0s or more", "%v is a negative duration", d.value)
 		}
+	}
+	if r.LockTimeout < 0 {
+		ps.Add("lock_timeout", "write a time like 5s", "%v is no time to wait", r.LockTimeout)
 	}
 	if r.TTL > 0 && r.ForceTTL > 0 {
 		ps.Warn("ttl", "remove one of them", "ttl is never used, as force_ttl wins")

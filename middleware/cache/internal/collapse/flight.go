@@ -11,17 +11,19 @@ import (
 )
 
 // Group holds the flights under way: at most one that can be joined for each
-// key K. O is the outcome of a flight. It is safe for concurrent use.
+// key K. O is the outcome of a flight, its zero value that of one that has come
+// to nothing. It is safe for concurrent use.
 type Group[K comparable, O any] struct {
 	mu      sync.Mutex
 	flights map[K]*Flight[K, O]
+	overdue map[K][]*Flight[K, O] // pending, and not joined any more; see Watch
 
 	detached atomic.Int64 // flights that go on although no request waits for them
 }
 
 // NewGroup makes a group without flights.
 func NewGroup[K comparable, O any]() *Group[K, O] {
-	return &Group[K, O]{flights: make(map[K]*Flight[K, O])}
+	return &Group[K, O]{flights: make(map[K]*Flight[K, O]), overdue: make(map[K][]*Flight[K, O])}
 }
 
 // Join gives the flight for a key, and whether the caller leads it, and so has
@@ -35,6 +37,7 @@ func (g *Group[K, O]) Join(ctx context.Context, key K) (f *Flight[K, O], leader 
 		return f, false
 	}
 	f = g.Unshared(ctx, key)
+	f.shared = true
 	g.flights[key] = f
 	return f, true
 }
@@ -55,7 +58,7 @@ func (g *Group[K, O]) Unshared(ctx context.Context, key K) *Flight[K, O] {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	return &Flight[K, O]{
 		group: g, key: key, ctx: ctx, cancel: cancel, users: 1,
-		ready: make(chan struct{}), interims: make(chan Interim), leaderGone: make(chan struct{}),
+		ready: make(chan struct{}), late: make(chan struct{}), interims: make(chan Interim), leaderGone: make(chan struct{}),
 	}
 }
 
@@ -65,6 +68,9 @@ func (g *Group[K, O]) Remove(f *Flight[K, O]) {
 	defer g.mu.Unlock()
 	if g.flights[f.key] == f {
 		delete(g.flights, f.key)
+	}
+	if len(g.overdue) > 0 {
+		g.forgetLocked(f)
 	}
 }
 
@@ -93,10 +99,12 @@ func (g *Group[K, O]) Users() (n int) {
 type Flight[K comparable, O any] struct {
 	group  *Group[K, O]
 	key    K
+	shared bool // other requests could join it
 	ctx    context.Context
 	cancel context.CancelFunc
 
 	ready      chan struct{} // closed when outcome is set
+	late       chan struct{} // closed when the flight is overdue
 	interims   chan Interim
 	leaderGone chan struct{} // closed when the leader has its response, or has left
 
@@ -107,10 +115,11 @@ type Flight[K comparable, O any] struct {
 	leader       *Reader // the leader's place in body
 	users        int     // requests that wait for the flight or read from it
 	hadFollowers bool    // a second request waited for the outcome
-	background   bool    // the request that has led it does not wait for it
+	background   bool    // it goes on without users: the request that has led it does not wait for it
 	leaderLeft   bool
 	clients      []netip.Addr // that joined, up to maxClients
 	timer        *time.Timer  // ends the flight when it has had no users for long; counted in group.detached
+	watch        *watch       // nil: its progress is not watched
 }
 
 // stage is how far a flight is.
@@ -127,6 +136,9 @@ type Interim struct {
 	Status int
 	Header http.Header
 }
+
+// Shared reports whether other requests could join the flight.
+func (f *Flight[K, O]) Shared() bool { return f.shared }
 
 // Key is the key that the flight was made for.
 func (f *Flight[K, O]) Key() K { return f.key }
@@ -225,6 +237,13 @@ func (f *Flight[K, O]) Background() {
 	f.detachLocked()
 }
 
+// GoOn keeps a flight going whose requests are given something else than what it brings.
+func (f *Flight[K, O]) GoOn() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.background = true
+}
+
 // detachLocked bounds a flight that has no users: from when the last of them has left, or from
 // when its length is known.
 func (f *Flight[K, O]) detachLocked() {
@@ -232,7 +251,7 @@ func (f *Flight[K, O]) detachLocked() {
 	if f.users > 0 || f.stage == ended {
 		return
 	}
-	if f.stage == resolved && (f.body == nil || !f.body.Kept()) || f.group.detached.Load() >= maxDetached {
+	if f.isUselessLocked() || f.group.detached.Load() >= maxDetached {
 		f.cancel()
 		return
 	}
@@ -244,23 +263,42 @@ func (f *Flight[K, O]) detachLocked() {
 	f.timer = time.AfterFunc(limit, f.cancel)
 }
 
-// Resolve sets the outcome; the second and later calls do nothing. body is the
+// isUselessLocked reports whether nothing that still comes of the flight is stored.
+func (f *Flight[K, O]) isUselessLocked() bool {
+	if f.body != nil {
+		return !f.body.Kept()
+	}
+	return f.stage == resolved && !f.background
+}
+
+// Resolve sets the outcome, and reports whether it did: the second and later calls do not. body is the
 // response's body that is still under way and leader the leader's reader of it;
 // nil: there is none.
-func (f *Flight[K, O]) Resolve(o O, body *Stream, leader *Reader) {
+func (f *Flight[K, O]) Resolve(o O, body *Stream, leader *Reader) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.stage != pending {
-		return
+	first := f.stage == pending
+	if first {
+		f.stage, f.outcome, f.leader = resolved, o, leader
+		close(f.ready)
 	}
-	f.stage, f.outcome, f.body, f.leader = resolved, o, body, leader
-	close(f.ready)
-	if f.leaderLeft && leader != nil {
+	if leader != nil && (f.leaderLeft || !first) {
 		leader.Leave()
 	}
-	if f.users == 0 && body != nil && (!body.Kept() || body.Length() >= 0 || f.background) {
-		f.detachLocked()
+	if f.body == nil && body != nil {
+		f.body = body
+		if f.users == 0 && (!body.Kept() || body.Length() >= 0 || f.background) {
+			f.detachLocked()
+		}
 	}
+	return first
+}
+
+// Resolved reports whether the outcome is known.
+func (f *Flight[K, O]) Resolved() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.stage != pending
 }
 
 // LeaderDone is called once, when the leader has its response or has left
@@ -282,6 +320,7 @@ func (f *Flight[K, O]) End() {
 	defer f.mu.Unlock()
 	f.stage = ended
 	f.stopTimer()
+	f.stopWatchLocked()
 }
 
 // HadFollowers reports whether other requests than the leader waited for the

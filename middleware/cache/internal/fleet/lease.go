@@ -17,30 +17,39 @@ func NewToken() string {
 }
 
 // Lease is the right to ask the origin on behalf of all instances, held in
-// Redis under a token of its own and for a limited time. It is renewed while
-// the response's head is awaited and while bytes flow; when its instance dies
-// it runs out. The methods of a nil Lease do nothing: it is that of a fetch for
-// one request.
+// Redis under a token of its own and for a limited time. It is renewed until it is
+// released; when its instance dies it runs out. The methods of a nil Lease do nothing:
+// it is that of a fetch for one request.
 type Lease struct {
-	m       *Member
-	key     string
-	token   string
-	stop    chan struct{}
-	once    sync.Once
-	opened  atomic.Bool
-	flowed  atomic.Bool // bytes have, since the last renewal
-	flowing atomic.Bool // bytes have, ever: from then on only bytes count
+	m      *Member
+	key    string
+	token  string
+	stop   chan struct{}
+	once   sync.Once
+	opened atomic.Bool
+	// bodyEnds is until when other instances wait for the rest of the body, in nanoseconds
+	// since the member started. 0: none has come.
+	bodyEnds atomic.Int64
 }
 
 // openFor is how long an opened lease lets all requests through: long enough
 // for those that wait on other instances to notice.
 const openFor = time.Second
 
-// BodyArriving is called for every piece of the response's body.
-func (l *Lease) BodyArriving() {
-	if l != nil && !l.flowed.Load() {
-		l.flowed.Store(true)
-		l.flowing.Store(true)
+// Held returns the key of the lease and the token that it has while the lease is the caller's.
+func (l *Lease) Held() (key, token string) {
+	if l == nil {
+		return "", ""
+	}
+	return l.key, l.token
+}
+
+// BodyArriving is called for every piece of the response's body. Other instances have none
+// of its bytes before it is complete, and it may never be: when they have waited for as long as
+// patience, from the first piece on, each of them asks the origin once.
+func (l *Lease) BodyArriving(patience time.Duration) {
+	if l != nil && l.bodyEnds.Load() == 0 {
+		l.bodyEnds.Store(int64(time.Since(l.m.started) + patience))
 	}
 }
 
@@ -72,29 +81,19 @@ func (l *Lease) Release() {
 	})
 }
 
-// bodyLeases is for how many leases a body may take while other instances wait
-// for it. They have none of its bytes before it is complete, which an event
-// stream never is: it is better that each of them asks the origin once.
-const bodyLeases = 3
-
-// renew keeps the lease until it is released, or the response stalls.
+// renew keeps the lease until it is released.
 func (l *Lease) renew() {
 	tick := time.NewTicker(l.m.Lease / 3)
 	defer tick.Stop()
-	for ticks := 0; ; {
+	for {
 		select {
 		case <-l.stop:
 			return
 		case <-tick.C:
 		}
-		if l.flowing.Load() {
-			if ticks++; ticks > 3*bodyLeases {
-				l.Open()
-				return
-			}
-		}
-		if l.flowing.Load() && !l.flowed.Swap(false) {
-			continue // a stalled body: let the lease run out
+		if ends := l.bodyEnds.Load(); ends != 0 && int64(time.Since(l.m.started)) > ends {
+			l.Open()
+			return
 		}
 		call := renewScript.Call([]string{l.key}, l.token, l.m.Lease.Milliseconds())
 		_ = l.m.Redis.Do(context.Background(), call) // the next tick tries again
