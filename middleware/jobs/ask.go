@@ -3,10 +3,13 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"time"
+
+	"github.com/headgate/headgate/middleware/store"
 )
 
 // Get returns a job as it stands. Whether the one who asks may know is the caller's to check: see [Owner.Owns].
@@ -24,7 +27,8 @@ func (q *Queues) get(ctx context.Context, id string, asks bool) (Job, error) {
 	if v == nil {
 		return Job{}, ErrNotFound
 	}
-	return v.job(queue)
+	job, _ := v.job(queue)
+	return job, nil
 }
 
 // How often Wait looks by itself, should the message that a job is over be lost.
@@ -40,7 +44,7 @@ func (q *Queues) Wait(ctx context.Context, id string, d time.Duration) (Job, err
 	timeout := time.NewTimer(d)
 	defer timeout.Stop()
 	for pause := lookFirst; ; pause = min(2*pause, lookMost) {
-		job, err := q.get(ctx, id, d > 0)
+		job, err := q.get(store.Afresh(ctx), id, d > 0) // it waits for a worker, not for Redis
 		if err != nil || job.Status.Over() {
 			return job, err
 		}
@@ -51,7 +55,7 @@ func (q *Queues) Wait(ctx context.Context, id string, d time.Duration) (Job, err
 			return job, ctx.Err()
 		case <-timeout.C:
 			look.Stop()
-			return q.get(ctx, id, false)
+			return q.get(store.Afresh(ctx), id, false)
 		case <-ended:
 			ended = nil // it is closed for good
 		case <-look.C:
@@ -65,15 +69,13 @@ func jittered(d time.Duration) time.Duration {
 	return time.Duration((0.75 + 0.5*rand.Float64()) * float64(d))
 }
 
-// job turns a view into a Job.
+// job turns a view into a Job. An error means that nothing is known of its request.
 func (v *view) job(queue *Queue) (Job, error) {
 	j := Job{
 		ID: v.id, Queue: queue.Name, Attempts: v.attempts, Lost: v.lost, AppStatus: v.record.status, Reason: v.reason,
 		Created: timeOf(v.created), Started: timeOf(v.started), Finished: timeOf(v.finished), Expires: timeOf(v.expires), Bytes: v.size,
 	}
-	if err := j.readHead(v.head); err != nil {
-		return Job{}, err
-	}
+	err := j.readHead(v.head)
 	switch {
 	case v.state == stateDone:
 		j.Status = Done
@@ -92,14 +94,17 @@ func (v *view) job(queue *Queue) (Job, error) {
 		j.Due = timeOf(v.due)
 		j.Estimate = queue.estimate(v.state, v.due, v.standing)
 	}
-	return j, nil
+	return j, err
 }
+
+// errUnreadable: Redis has a job, and not its request any more.
+var errUnreadable = errors.New("its request is lost")
 
 // readHead fills in what never changes.
 func (j *Job) readHead(b []byte) error {
 	var h head
 	if err := json.Unmarshal(b, &h); err != nil {
-		return fmt.Errorf("job %s can't be read: %w", j.ID, err)
+		return fmt.Errorf("%w: %w", errUnreadable, err)
 	}
 	j.Method, j.URL, j.Upstream, j.Route, j.Scheme, j.Host = h.Method, h.URL, h.Upstream, h.Route, h.Scheme, h.Host
 	j.Header, j.Owner, j.Key, j.Schedule, j.After = h.Header, h.Owner, h.Key, h.Schedule, h.After

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -11,45 +12,37 @@ import (
 
 // attempt makes one attempt at a job that was claimed, and stores what became of it.
 func (w *worker) attempt(ctx context.Context, queue *Queue, c *claim) {
-	job, err := w.load(ctx, queue, c)
-	number := c.attempts + 1
-	a := &Answer{}
-	var took time.Duration
-	if err != nil {
-		a.Reason = "the job could not be read: " + err.Error()
+	e := &Attempt{Number: c.attempts + 1, Waited: time.Duration(max(0, c.started-c.due)) * time.Microsecond}
+	var v verdict
+	var err error
+	if e.Job, err = w.load(ctx, queue, c); err != nil {
+		e.Job = &Job{ID: c.id, Queue: queue.Name}
+		e.Answer = &Answer{Reason: "the job can't be read: " + err.Error()}
 	} else {
-		w.observer.Began(queue.Name)
-		limited, cancel := context.WithTimeout(ctx, queue.Timeout)
-		begun := time.Now()
-		*a = w.call(limited, job, number)
-		took = time.Since(begun)
-		cancel()
+		e.Answer, e.Took = w.call(ctx, queue, e.Job, e.Number)
 	}
 	if current, ok := w.Queue(queue.Name); ok { // it may have changed while the job ran
 		queue = &current
 	}
-	v := queue.decide(c.attempts, c.lost, time.Duration(c.now-c.born)*time.Microsecond+took, a, rand.Float64())
-	outcome := outcomeOf(&v)
-	if cause := context.Cause(ctx); cause != nil && a.Status == 0 { // it was interrupted: another attempt is no fault of the app server
-		v = verdict{status: Waiting, front: true, reason: cause.Error()}
-		outcome = OutcomeReleased
+	age := time.Duration(c.now-c.born)*time.Microsecond + e.Took
+	v = queue.decide(c.attempts, c.lost, age, e.Answer, rand.Float64())
+	e.Outcome = outcomeOf(&v)
+	interrupted := context.Cause(ctx)
+	switch {
+	case interrupted != nil && e.Answer.Status == 0: // another attempt is no fault of the app server
+		v = verdict{status: Waiting, front: true, reason: interrupted.Error()}
+		e.Outcome = OutcomeReleased
+	case errors.Is(err, errUnreadable):
+		v.status, e.Outcome = Failed, OutcomeFailed
 	}
-	f := w.finishing(queue, c, job, a, &v, took)
-	switch w.store(ctx, f) {
-	case finishedLost:
-		outcome = OutcomeLost
-	default:
-		if context.Cause(ctx) == errCancelled && outcome == OutcomeReleased {
-			outcome = OutcomeCancelled
-		}
+	switch stored := w.store(ctx, w.finishing(queue, c, e, &v)); {
+	case stored == finishedLost:
+		e.Outcome = OutcomeLost
+	case errors.Is(interrupted, errCancelled) && e.Outcome == OutcomeReleased:
+		e.Outcome = OutcomeCancelled
 	}
-	if job == nil {
-		return
-	}
-	w.observer.Ended(&Attempt{
-		Job: job, Number: number, Answer: a, Outcome: outcome, Reason: v.reason,
-		Waited: time.Duration(max(0, c.started-c.due)) * time.Microsecond, Took: took, Pause: v.delay,
-	})
+	e.Reason, e.Pause = v.reason, v.delay
+	w.observer.Ended(e)
 }
 
 // load turns a claim into the job that a Runner is given.
@@ -67,14 +60,24 @@ func (w *worker) load(ctx context.Context, queue *Queue, c *claim) (*Job, error)
 		}
 		job.Body = append(job.Body[:have:have], rest...)
 		if int64(len(job.Body)) != c.bodySize {
-			return nil, fmt.Errorf("%d of %d bytes of its body are there", len(job.Body), c.bodySize)
+			return nil, fmt.Errorf("%w: %d of %d bytes of its body are there", errUnreadable, len(job.Body), c.bodySize)
 		}
 	}
 	return &job, nil
 }
 
-// call calls the Runner. One that panics has made an attempt.
-func (w *worker) call(ctx context.Context, job *Job, number int) (a Answer) {
+// call calls the Runner, and says how long that took.
+func (w *worker) call(ctx context.Context, queue *Queue, job *Job, number int) (*Answer, time.Duration) {
+	w.observer.Began(queue.Name)
+	limited, cancel := context.WithTimeout(ctx, queue.Timeout)
+	defer cancel()
+	begun := time.Now()
+	a := w.safely(limited, job, number)
+	return &a, time.Since(begun)
+}
+
+// safely calls the Runner. One that panics has made an attempt.
+func (w *worker) safely(ctx context.Context, job *Job, number int) (a Answer) {
 	defer func() {
 		if p := recover(); p != nil {
 			w.log.Error("a job's runner panicked", "job", job.ID, "panic", p)
@@ -97,19 +100,20 @@ func outcomeOf(v *verdict) Outcome {
 }
 
 // finishing is what is stored of an attempt.
-func (w *worker) finishing(queue *Queue, c *claim, job *Job, a *Answer, v *verdict, took time.Duration) *finishing {
+func (w *worker) finishing(queue *Queue, c *claim, e *Attempt, v *verdict) *finishing {
+	a := e.Answer
 	f := &finishing{
 		queue: queue.Name, id: c.id, token: c.token, state: stateWaiting, attempt: v.attempt, front: v.front, delay: micros(v.delay), slow: micros(v.slow),
 		keep: micros(queue.Keep), maxBytes: queue.MaxBytes, status: a.Status, reason: shorten(v.reason),
 	}
 	if a.Status != 0 {
-		f.took = max(1, micros(took))
+		f.took = max(1, micros(e.Took))
 	}
 	switch v.status {
 	case Done:
 		f.state = stateDone
 		f.result = encodeResult(a, queue.MaxBody)
-		f.followUps = w.followUps(queue, job, a)
+		f.followUps = w.followUps(queue, e.Job, a)
 	case Failed:
 		f.state = stateFailed
 		f.result = encodeResult(a, queue.MaxBody)

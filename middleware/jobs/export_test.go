@@ -21,3 +21,20 @@ func (k *killed) finish(ctx context.Context, f *finishing) (finished, error) {
 	}
 	return k.backend.finish(ctx, f)
 }
+
+// LoseClaim drops the reply of the next claim: its jobs are leased, and no worker knows.
+func (q *Queues) LoseClaim() { q.backend = &unheard{backend: q.backend} }
+
+type unheard struct {
+	backend
+	done bool
+}
+
+func (u *unheard) claim(ctx context.Context, c *claiming) (claimed, error) {
+	reply, err := u.backend.claim(ctx, c)
+	if !u.done {
+		u.done = true
+		return claimed{}, ErrUnavailable
+	}
+	return reply, err
+}

@@ -72,10 +72,7 @@ func (q *Queues) List(ctx context.Context, queue string, status Status, p Page) 
 	}
 	jobs := make([]Job, 0, len(views))
 	for _, v := range views {
-		job, err := v.job(settings)
-		if err != nil {
-			return nil, err
-		}
+		job, _ := v.job(settings)
 		jobs = append(jobs, job)
 	}
 	return jobs, nil

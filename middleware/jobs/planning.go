@@ -38,9 +38,19 @@ func (q *Queues) enqueueScheduled(ctx context.Context) {
 	}
 }
 
-// time is the backend's, as far as is known: that of all instances.
+// reading is what the backend's clock showed when this instance's did.
+type reading struct {
+	here    time.Time
+	backend int64
+}
+
+// time is the backend's, as far as is known: that of all instances. A clock of this instance that is set changes nothing.
 func (q *Queues) time() time.Time {
-	return q.now().Add(time.Duration(q.skew.Load()) * time.Microsecond)
+	now := q.now()
+	if r := q.clock.Load(); r != nil {
+		return time.UnixMicro(r.backend).Add(now.Sub(r.here))
+	}
+	return now
 }
 
 // Plan enqueues the jobs of schedules that are due, unless another instance has, and returns when the next one is; the zero time:
@@ -102,7 +112,7 @@ func (q *Queues) plan(ctx context.Context, s *plan, queue *Queue, due time.Time,
 	if err != nil {
 		return planned{}, err
 	}
-	q.skew.Store(reply.now - asked.UnixMicro())
+	q.clock.Store(&reading{asked, reply.now})
 	q.mu.Lock()
 	q.lastOf[known] = reply.last
 	q.mu.Unlock()

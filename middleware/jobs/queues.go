@@ -22,6 +22,8 @@ var (
 	ErrNoQueue = errors.New("there is no such queue")
 	// ErrConflict: the idempotency key stands for another job.
 	ErrConflict = errors.New("the idempotency key was used for another request")
+	// ErrSpec is wrapped by what is wrong with a [Spec].
+	ErrSpec = errors.New("that can't be a job")
 	// ErrTooLarge: the body is larger than the queue's MaxBody.
 	ErrTooLarge = errors.New("the body is larger than what the queue takes")
 	// ErrFull is wrapped by a [FullError].
@@ -67,7 +69,7 @@ type Queues struct {
 
 	mu      sync.Mutex
 	lastOf  map[string]int64 // by schedule and identity: the newest time that was dealt with
-	skew    atomic.Int64     // of the backend's clock from now, microseconds
+	clock   atomic.Pointer[reading]
 	closing []func()
 }
 
@@ -203,6 +205,9 @@ func (q *Queues) Take(ctx context.Context, queue string, s Spec) (Taken, error) 
 	if err != nil {
 		return Taken{}, err
 	}
+	if err := problem.Error("jobs", s.check()); err != nil {
+		return Taken{}, fmt.Errorf("%w: %w", ErrSpec, err)
+	}
 	if int64(len(s.Body)) > settings.MaxBody {
 		return Taken{}, q.refused(queue, RefusedTooLarge, ErrTooLarge)
 	}
@@ -220,35 +225,6 @@ func (q *Queues) Take(ctx context.Context, queue string, s Spec) (Taken, error) 
 		q.observer.Taken(queue, "")
 	}
 	return Taken{ID: reply.id, Existing: reply.as == known, Estimate: seconds(settings.estimate(stateWaiting, 0, reply.standing))}, nil
-}
-
-// taking turns a Spec into what is stored.
-func (s *Spec) taking(queue *Queue) *taking {
-	h := head{
-		Method: s.Method, URL: s.URL, Upstream: s.Upstream, Route: s.Route, Scheme: s.Scheme, Host: s.Host,
-		Header: requestFields(s.Header), Owner: s.Owner, Key: s.Key,
-	}
-	orDefault(&h.Method, "POST")
-	t := &taking{
-		queue: queue.Name, id: newID(queue.Name), head: h.encode(), body: s.Body, maxBytes: queue.MaxBytes, delay: max(0, micros(s.Delay)),
-	}
-	if !s.At.IsZero() {
-		t.at = s.At.UnixMicro()
-	}
-	t.owner, t.host = s.Owner.digests()
-	if s.Key != "" {
-		t.key = digest(s.Owner.identity(), s.Route, s.Key)
-		t.print = digest(h.Method, s.Host, s.URL, string(s.Body))
-	}
-	return t
-}
-
-// digests are what a user's jobs are found by.
-func (o *Owner) digests() (user, host string) {
-	if o.User == "" {
-		return "", ""
-	}
-	return digest(o.Source, o.User), digest(o.Host)
 }
 
 // estimate is about how long it takes until a job is done.

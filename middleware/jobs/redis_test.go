@@ -3,6 +3,7 @@ package jobs_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -230,5 +231,63 @@ func TestQueuesInACluster(t *testing.T) {
 	}
 	if n, err := q.CancelOwner(t.Context(), jobs.Owner{User: "anna"}); n != 0 || err != nil {
 		t.Fatal(n, err)
+	}
+}
+
+func TestAJobWhoseRequestWasEvictedFails(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	q := openTo(t, s.URL, 10*time.Second, jobs.Queue{})
+	id, gone := take(t, q, jobs.Spec{}), take(t, q, jobs.Spec{})
+	s.Client.Del(t.Context(), "test:jobs:{q}:spec:"+id, "test:jobs:{q}:spec:"+gone, "test:jobs:{q}:job:"+gone)
+	if n := step(t, q, func(context.Context, *jobs.Job, int) jobs.Answer { t.Error("it ran"); return jobs.Answer{} }); n != 1 {
+		t.Fatalf("%d attempts", n)
+	}
+	stats, err := q.Stats(t.Context(), "q")
+	if err != nil || stats.Failed != 1 || stats.Queued != 0 {
+		t.Fatalf("%+v, %v", stats, err)
+	}
+	if dead, err := q.List(t.Context(), "q", jobs.Failed, jobs.Page{}); err != nil || len(dead) != 1 || dead[0].ID != id || dead[0].Reason == "" {
+		t.Fatalf("%+v, %v", dead, err)
+	}
+	step(t, q, answering(jobs.Answer{Status: 200}))
+	if stats, err := q.Stats(t.Context(), "q"); err != nil || stats.Bytes != 0 {
+		t.Fatalf("the queue counts %d bytes of jobs that are gone, %v", stats.Bytes, err)
+	}
+}
+
+// TestJobsOutliveAFailover has the master killed when its replica has all jobs. What the replica has not got yet when a master dies is lost,
+// unless Redis is told to wait for it.
+func TestJobsOutliveAFailover(t *testing.T) {
+	t.Parallel()
+	w := redistest.StartSentinel(t)
+	q := openTo(t, w.URL, 2*time.Second, jobs.Queue{Concurrency: 2})
+	var ids []string
+	for i := range 50 {
+		ids = append(ids, takeSurely(t, q, strconv.Itoa(i)))
+	}
+	var once sync.Once
+	began, killed := make(chan struct{}), make(chan struct{})
+	work(t, q, func(_ context.Context, job *jobs.Job, _ int) jobs.Answer {
+		once.Do(func() { close(began) })
+		<-killed
+		return jobs.Answer{Status: 200, Body: []byte(job.ID)}
+	}, jobs.WorkOptions{Grace: time.Minute})
+	<-began
+	conn := w.Client.Conn()
+	defer conn.Close()
+	if err := conn.Set(t.Context(), "marker", 1, time.Minute).Err(); err != nil { // WAIT is about a connection's own writes
+		t.Fatal(err)
+	}
+	if n := conn.Wait(t.Context(), 1, time.Minute).Val(); n != 1 {
+		t.Fatalf("%d replicas have the jobs", n)
+	}
+	w.Master.Kill()
+	close(killed)
+	ids = append(ids, takeSurely(t, q, "after"))
+	for _, id := range ids {
+		if job, res := overSurely(t, q, id); job.Status != jobs.Done || string(res.Body) != id {
+			t.Fatalf("%+v, result %q", job, res.Body)
+		}
 	}
 }

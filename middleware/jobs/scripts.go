@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"embed"
+	"fmt"
 	"strings"
 
 	"github.com/headgate/headgate/middleware/store"
@@ -32,9 +33,10 @@ func newScripts() *scripts {
 	}
 }
 
-// script joins common.lua and other files of the lua folder.
+// script joins common.lua and other files of the lua folder, behind what they share with Go.
 func script(names ...string) *store.Script {
 	var text strings.Builder
+	fmt.Fprintf(&text, "local overhead = %d -- bytes, besides its head and its body, that a job counts\n", jobOverhead)
 	for _, name := range append([]string{"common"}, names...) {
 		b, err := lua.ReadFile("lua/" + name + ".lua")
 		if err != nil {

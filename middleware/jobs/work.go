@@ -29,7 +29,7 @@ const (
 	// How often a worker looks for jobs that no message told it of: idleFirst after it had one, idleMost after a while without.
 	idleFirst = 100 * time.Millisecond
 	idleMost  = 2 * time.Second
-	// claimedAtOnce is how many jobs a worker takes of one queue before it looks at the next.
+	// claimedAtOnce is how many jobs a worker takes of one queue before it looks at all of them again.
 	claimedAtOnce = 8
 	// inlineBody is how much of a job's body travels with a claim. The rest is fetched when the job begins.
 	inlineBody = 16 << 10
@@ -101,9 +101,9 @@ func (q *Queues) Work(ctx context.Context, r Runner, o WorkOptions) {
 // claimAll takes jobs and begins them until ctx ends.
 func (w *worker) claimAll(ctx context.Context) {
 	idle := idleFirst
-	for first := 0; ctx.Err() == nil; first++ {
+	for ctx.Err() == nil {
 		woken := w.hub.woken() // before it looks, so that no message falls in between
-		begun, next := w.claimRound(ctx, first)
+		begun, next := w.claimRound(ctx)
 		if begun > 0 {
 			idle = idleFirst
 			continue
@@ -125,27 +125,37 @@ func (w *worker) claimAll(ctx context.Context) {
 	}
 }
 
-// claimRound asks each queue for a few jobs, beginning with another queue each time, and begins them. It returns how many they were, and
-// when a queue may have more; -1: that is not known.
-func (w *worker) claimRound(ctx context.Context, first int) (begun int, next time.Duration) {
+// claimRound asks all queues for a few jobs each, in one round trip, and begins them. It returns how many they were, and when a queue
+// may have more; -1: that is not known. No queue waits for another one: each has places of its own.
+func (w *worker) claimRound(ctx context.Context) (begun int, next time.Duration) {
 	c := w.config.Load()
+	replies := make([]claimed, len(c.names))
+	var all sync.WaitGroup
+	for i, name := range c.names {
+		all.Go(func() { replies[i] = w.claimAndBegin(ctx, c.queues[name]) })
+	}
+	all.Wait()
 	next = -1
-	for i := range c.names {
-		queue := c.queues[c.names[(first+i)%len(c.names)]]
-		reply, err := w.claim(ctx, queue)
-		if err != nil {
-			w.log.LogAttrs(ctx, slog.LevelDebug, "no jobs can be claimed", slog.String("queue", queue.Name), slog.Any("error", err))
-			continue
-		}
-		for _, job := range reply.jobs {
-			w.begin(queue, job)
-		}
+	for _, reply := range replies {
 		begun += len(reply.jobs)
 		if after := time.Duration(reply.next) * time.Microsecond; reply.next >= 0 && (next < 0 || after < next) {
 			next = after
 		}
 	}
 	return begun, next
+}
+
+// claimAndBegin asks a queue for jobs and begins them.
+func (w *worker) claimAndBegin(ctx context.Context, queue *Queue) claimed {
+	reply, err := w.claim(ctx, queue)
+	if err != nil {
+		w.log.LogAttrs(ctx, slog.LevelDebug, "no jobs can be claimed", slog.String("queue", queue.Name), slog.Any("error", err))
+		return claimed{next: -1}
+	}
+	for _, job := range reply.jobs {
+		w.begin(queue, job)
+	}
+	return reply
 }
 
 // claim asks a queue for jobs, as many as this worker may run.

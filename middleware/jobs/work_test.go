@@ -171,3 +171,17 @@ func TestQueuesChangeWhileJobsRun(t *testing.T) {
 		}
 	})
 }
+
+// TestJobsOfAClaimThatWasNotAnsweredGoBack has a clock that stands still, so that no lease ends by itself.
+func TestJobsOfAClaimThatWasNotAnsweredGoBack(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, b *bed) {
+		q := b.open(one(jobs.Queue{Concurrency: 1}))
+		id := take(t, q, jobs.Spec{})
+		q.LoseClaim()
+		work(t, q, answering(jobs.Answer{Status: 200}), jobs.WorkOptions{Grace: time.Minute})
+		if job := over(t, q, id); job.Status != jobs.Done || job.Attempts != 1 {
+			t.Fatalf("%+v", job)
+		}
+	})
+}

@@ -61,5 +61,9 @@ end
 local next, head = -1, nil
 if runs + #granted >= concurrency then head = running else head = waiting end
 head = call('ZRANGE', head, 0, 0, 'WITHSCORES')
-if head[2] then next = math.max(0, tonumber(head[2]) - now) end
+if head[2] then
+  next = math.max(0, tonumber(head[2]) - now)
+elseif runs + #granted == 0 and int(call('HGET', meta, 'live')) ~= 0 then
+  call('HSET', meta, 'live', 0) -- jobs were evicted
+end
 return {now, next, lost, expired, unpack(granted)}

@@ -3,7 +3,7 @@
 local function store(a)
   local id, spec, head, owner, host, key = ARGV[a], ARGV[a + 1], int(ARGV[a + 2]), ARGV[a + 3], ARGV[a + 4], ARGV[a + 5]
   local due = math.max(now + int(ARGV[a + 7]), int(ARGV[a + 8]))
-  local size = #spec + 512
+  local size = #spec + overhead
   call('SET', base .. 'spec:' .. id, spec)
   local job = {'s', 'w', 'c', text(now), 'b', text(due), 'd', text(due), 'z', size, 'h', head, 'y', #spec - head}
   if owner ~= '' then

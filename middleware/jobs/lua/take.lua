@@ -15,7 +15,7 @@ if key ~= '' then
     else return {'k', other, standing(other)} end
   end
 end
-if int(call('HGET', meta, 'live')) + #ARGV[5] + 512 > int(ARGV[3]) then return {'f', '', standing()} end
+if int(call('HGET', meta, 'live')) + #ARGV[5] + overhead > int(ARGV[3]) then return {'f', '', standing()} end
 store(4)
 make_room(int(ARGV[3]))
 return {'s', id, standing(id)}
