@@ -15,6 +15,9 @@ type search struct {
 	methodOK bool       // whether a route of a fitting path had a fitting method
 	allowed  []string   // the methods of routes that fit but for the method
 	tried    *[]Attempt // where Explain wants to know
+
+	counts  func(candidate) bool // of MayTake; else nil
+	counted bool                 // it was true of a route that may take the request
 }
 
 func (m *Matcher) search(s *search) Match {
@@ -70,6 +73,12 @@ func (s *search) try(list []candidate) bool {
 	for _, c := range list {
 		if s.folds && !c.pattern.ignoreCase && !c.pattern.matches(s.request.Path, nil) {
 			continue // it differs in case, which counts for this route
+		}
+		if s.counts != nil {
+			if s.tryCounts(c) {
+				return true
+			}
+			continue
 		}
 		why := c.rule.refuses(s.request)
 		if s.tried != nil {

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/middleware/session"
+	"github.com/headgate/headgate/policies"
 	"github.com/labstack/echo/v4"
 )
 
@@ -27,7 +29,7 @@ func (rt *Route) bindCache() (err error) {
 	case !known && rt.Policy.Cache != "":
 		return fmt.Errorf("there is no cache %q", rt.Policy.Cache)
 	case !known || rt.session.Mode == session.Logout: // a stored answer would end no session
-		rt.cache = cache.CompileInvalidation(cache.InvalidationOptions{Tags: rt.Policy.Purge})
+		rt.cache = cache.CompileInvalidation(cache.InvalidationOptions{Tags: rt.Policy.Purge, MayHold: rt.pipeline.mayHold})
 		return nil
 	}
 	rt.cache, err = cache.Compile(*rule, cache.MiddlewareOptions{
@@ -35,9 +37,25 @@ func (rt *Route) bindCache() (err error) {
 		UpstreamField: rt.upstreamField,
 		Scheme:        schemeOf,
 		PurgeTags:     rt.Policy.Purge,
+		MayHold:       rt.pipeline.mayHold,
 		ErrorStatus:   upstreamStatus,
 	})
 	return err
+}
+
+// caches reports whether a route of the policy stores responses.
+func caches(r *policies.Route) bool {
+	return r.Cache != "" && r.Upstream != "" && r.Session != session.Logout
+}
+
+// storedMethods are those whose responses the cache stores.
+var storedMethods = []string{http.MethodGet, http.MethodHead, httpx.MethodQuery}
+
+// mayHold reports whether the cache may hold a response for a URL, by the policy's routes alone. It goes by the matcher that
+// was compiled with them. When in doubt it does: the client of an unsafe request then waits for the purge.
+func (p *Pipeline) mayHold(host, path string) bool {
+	normal, err := httpx.NormalizePath(path)
+	return err != nil || p.matcher.MayTake(httpx.HostName(host), normal.RawPath, storedMethods, caches)
 }
 
 // CachePlan says what the cache does with the request by the route's rule alone, before

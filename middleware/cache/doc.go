@@ -18,7 +18,8 @@
 //
 // Any other method goes to the next handler. If it is unsafe and succeeds, what
 // is stored for its URL is invalidated on every instance, and the route's tags
-// are purged, before the client has its response.
+// are purged, before the client has its response. The client does not wait for
+// the invalidation of a URL that no route can hold (MiddlewareOptions.MayHold).
 //
 // The files follow the request. A hit: middleware.go, serve.go, request.go,
 // query.go, key.go, lookup.go, localtier.go, variants.go, entry.go, observer.go, respond.go, status.go;

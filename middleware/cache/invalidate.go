@@ -20,6 +20,8 @@ type InvalidationOptions struct {
 	Tags []string
 	// Scheme is MiddlewareOptions.Scheme.
 	Scheme func(*http.Request) string
+	// MayHold is MiddlewareOptions.MayHold.
+	MayHold func(host, path string) bool
 }
 
 func nameTags(names []string) []tag {
@@ -36,7 +38,7 @@ const invalidationTimeout = 3 * time.Second
 
 // invalidating runs next for an unsafe request and invalidates what it has
 // changed before the first byte of its response goes out.
-func (c *Cache) invalidating(ec echo.Context, next echo.HandlerFunc, scheme string, tags []tag) error {
+func (c *Cache) invalidating(ec echo.Context, r *Route, next echo.HandlerFunc, scheme string) error {
 	req, res := ec.Request(), ec.Response()
 	// The URL as it is now: a handler may rewrite it.
 	u := *req.URL
@@ -50,8 +52,8 @@ func (c *Cache) invalidating(ec echo.Context, next echo.HandlerFunc, scheme stri
 		done = true
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(req.Context()), invalidationTimeout)
 		defer cancel()
-		all := append(c.changedBy(&u, res.Header()), tags...)
-		if err := c.purge(ctx, all, false); err != nil {
+		changed, elsewhere := c.changedBy(&u, res.Header(), r.options.MayHold)
+		if err := c.invalidate(ctx, append(changed, r.purge...), elsewhere); err != nil {
 			c.lines.unconfirmed.Log(ctx, c.log, slog.LevelWarn, "cache: an invalidation is not confirmed yet; it will be repeated", "url", u.Path, "error", err)
 		}
 		c.observer.Purged("invalidation", false)
@@ -71,8 +73,17 @@ func (c *Cache) invalidating(ec echo.Context, next echo.HandlerFunc, scheme stri
 // changedBy gives what a successful unsafe request makes invalid: its target,
 // and what Location and Content-Location name on the same origin (RFC 9111
 // section 4.4), and the groups of Cache-Group-Invalidation (RFC 9875 section 3).
-func (c *Cache) changedBy(target *url.URL, h http.Header) []tag {
-	tags := urlTags(target, target.Scheme, c.keyQueries)
+// elsewhere is what no route here can hold (see MiddlewareOptions.MayHold).
+func (c *Cache) changedBy(target *url.URL, h http.Header, mayHold func(host, path string) bool) (changed, elsewhere []tag) {
+	add := func(u *url.URL) {
+		tags := urlTags(u, u.Scheme, c.keyQueries)
+		if mayHold == nil || mayHold(httpx.Authority(u.Host, u.Scheme), httpx.RawPath(u)) {
+			changed = append(changed, tags...)
+		} else {
+			elsewhere = append(elsewhere, tags...)
+		}
+	}
+	add(target)
 	for _, name := range []string{"Location", "Content-Location"} {
 		reference := h.Get(name)
 		if reference == "" {
@@ -80,14 +91,25 @@ func (c *Cache) changedBy(target *url.URL, h http.Header) []tag {
 		}
 		u, err := target.Parse(escapeIllegal(reference))
 		if err == nil && u.Scheme == target.Scheme && httpx.Authority(u.Host, u.Scheme) == httpx.Authority(target.Host, target.Scheme) {
-			tags = append(tags, urlTags(u, u.Scheme, c.keyQueries)...)
+			add(u)
 		}
 	}
 	origin := target.Scheme + "://" + httpx.Authority(target.Host, target.Scheme)
 	for _, group := range cacheGroups(h["Cache-Group-Invalidation"]) {
-		tags = append(tags, tagOf(tagGroup, origin, group))
+		changed = append(changed, tagOf(tagGroup, origin, group))
 	}
-	return tags
+	return changed, elsewhere
+}
+
+// invalidate purges what has changed, and returns when that is in force everywhere. What only instances with another
+// policy can hold is purged without waiting. It is not left out: while a policy rolls out, or after it was rolled
+// back, another instance may cache that URL, and entries outlive policies. To know that none does, all instances would
+// have to tell each other their cached routes and wait for each other before they use new ones.
+func (c *Cache) invalidate(ctx context.Context, changed, elsewhere []tag) error {
+	if c.fleet == nil || len(changed) > 0 || !c.fleet.PurgeLater(elsewhere) {
+		return c.purge(ctx, append(changed, elsewhere...), false)
+	}
+	return nil
 }
 
 // escapeIllegal escapes, in a reference's path, what must not stand there as it is. Otherwise net/url would write the

@@ -57,6 +57,12 @@ type MiddlewareOptions struct {
 	// PurgeTags are purged when an unsafe request succeeds, on every instance
 	// and before its client is answered. Nil: its URL alone is invalidated.
 	PurgeTags []string
+
+	// MayHold reports whether a route of the program's may store responses for
+	// a URL, by its authority and escaped path. The client of an unsafe request
+	// waits for the invalidation of such URLs alone; others are purged within a
+	// second, for instances that know other routes. Nil: all may be stored.
+	MayHold func(host, path string) bool
 }
 
 // Facts are what the cache has to know of one request besides the request.
@@ -103,7 +109,7 @@ func Compile(r Rule, o MiddlewareOptions) (*Route, error) {
 // request that succeeds there invalidates what is stored for its URL (RFC 9111
 // section 4.4), and purges the Tags.
 func CompileInvalidation(o InvalidationOptions) *Route {
-	return &Route{options: MiddlewareOptions{Scheme: o.Scheme}, purge: nameTags(o.Tags)}
+	return &Route{options: MiddlewareOptions{Scheme: o.Scheme, MayHold: o.MayHold}, purge: nameTags(o.Tags)}
 }
 
 // Register makes purges by URL find what requests on the route store. It is

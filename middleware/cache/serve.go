@@ -28,7 +28,7 @@ func (c *Cache) Serve(ec echo.Context, r *Route, known *Facts, origin echo.Handl
 	x := request{cache: c, route: r, origin: origin, c: ec}
 	switch action, why := x.read(known); {
 	case action == ActionInvalidate:
-		return c.invalidating(ec, origin, x.facts.Scheme, r.purge)
+		return c.invalidating(ec, r, origin, x.facts.Scheme)
 	case action == ActionForward && why == "":
 		return origin(ec)
 	case action == ActionForward:

@@ -35,6 +35,7 @@ type Member struct {
 	synced    atomic.Int64 // when the last successful Sync began, likewise
 
 	waiting waiting
+	later   later
 }
 
 // New makes a Member. Its Follow is to be run.
@@ -70,6 +71,7 @@ func (m *Member) Follow(ctx context.Context) {
 		m.listen(ctx, purged)
 	}()
 	defer func() { <-done }()
+	defer m.writeLast(ctx)
 	tick := time.NewTicker(heartbeat)
 	defer tick.Stop()
 	failing := false
@@ -90,6 +92,9 @@ func (m *Member) Follow(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			if !failing {
+				m.writeLater(ctx)
+			}
 		case <-purged:
 		}
 	}
