@@ -269,6 +269,7 @@ var checkedValues = map[string][]string{
 	"store.Options.url_file":      {`"${REDIS}"`, "no-such-file"},
 	"store.Options.timeout":       {"100ms", "0s", "2m"},
 	"store.Options.write_timeout": {"1s", "0s", "2m", "1ms"},
+	"store.Options.wait_replicas": {"0", "16", "-1", "17"},
 	"store.Options.key_prefix":    {`"shop:"`, `"{x}"`, `"a*"`},
 
 	"store.Options.cache_bytes":  {"64MiB", "0", "1KiB"},

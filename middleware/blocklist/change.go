@@ -131,7 +131,7 @@ func (l *List) addCall(network netip.Prefix, reason, by string, ms int64, since 
 
 // write runs a call that changes a block.
 func (l *List) write(ctx context.Context, call *store.Call) (written, error) {
-	if err := l.o.Redis.Do(store.Writing(ctx), call); err != nil {
+	if err := l.o.Redis.Do(store.Replicated(ctx), call); err != nil {
 		return written{}, fmt.Errorf("blocklist: %w", err)
 	}
 	return readWritten(call)

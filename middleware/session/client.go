@@ -72,7 +72,7 @@ func (c *client) Del(ctx context.Context, keys ...string) *redis.IntCmd {
 		cmd.SetErr(errors.New("session: a deletion that did not come through the Manager"))
 		return cmd
 	}
-	cookie, err := save.request.logout(store.Writing(context.WithoutCancel(ctx)), LogoutSession)
+	cookie, err := save.request.logout(store.Replicated(context.WithoutCancel(ctx)), LogoutSession)
 	if err != nil {
 		cmd.SetErr(err)
 		return cmd

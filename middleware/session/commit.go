@@ -37,7 +37,7 @@ func (rs *RequestSession) Commit(ctx context.Context, a Actions) (*http.Cookie, 
 	if rs.session == nil && rs.route.Mode != Logout && !a.Any() {
 		return nil, nil
 	}
-	cookie, err := rs.commit(store.Writing(context.WithoutCancel(ctx)), a)
+	cookie, err := rs.commit(store.Replicated(context.WithoutCancel(ctx)), a)
 	if err != nil {
 		return nil, err
 	}

@@ -238,7 +238,7 @@ func changes(before, after map[string]json.RawMessage) map[string]json.RawMessag
 // saveValues writes changes into the request's session, or a new one under this
 // handle, and returns the cookie to send.
 func (rs *RequestSession) saveValues(ctx context.Context, handle string, diff map[string]json.RawMessage, lifetime time.Duration) (*http.Cookie, error) {
-	ctx = store.Writing(context.WithoutCancel(ctx))
+	ctx = store.Replicated(context.WithoutCancel(ctx))
 	expires := rs.m.now().Add(lifetime).UnixMilli()
 	edit := func(r *record) error {
 		if lifetime > 0 {

@@ -53,7 +53,7 @@ func (m *Manager) Revoke(ctx context.Context, ref string) (bool, error) {
 	if !ok {
 		return false, nil
 	}
-	ctx = store.Writing(ctx)
+	ctx = store.Replicated(ctx)
 	r, err := m.read(ctx, handle)
 	if err != nil || r == nil {
 		return false, err
@@ -64,7 +64,7 @@ func (m *Manager) Revoke(ctx context.Context, ref string) (bool, error) {
 // RevokeUser ends all sessions of a user at all hosts, from the next request on, on every
 // instance, and returns how many there were.
 func (m *Manager) RevokeUser(ctx context.Context, user string) (int, error) {
-	ctx = store.Writing(ctx)
+	ctx = store.Replicated(ctx)
 	entries, err := m.indexed(ctx, user)
 	if err != nil || len(entries) == 0 {
 		return 0, err

@@ -31,6 +31,11 @@ type Options struct {
 	// The most that one request waits in all its writes together that its answer depends on: login,
 	// logout, changed session data, purges. Not below timeout. Default 1s, or timeout where that is longer.
 	WriteTimeout time.Duration `yaml:"write_timeout"`
+	// How many replicas must have a login, a logout, changed session data, a block or a job before it is confirmed, so that a
+	// failover loses none: Redis is asked (WAIT) within write_timeout, and where fewer have it the answer is
+	// 503. Hazard: more than there are, and none is ever confirmed. Default 0: the primary alone, and a
+	// failover may lose what its replicas did not have yet.
+	WaitReplicas int `yaml:"wait_replicas" config:"protects"`
 	// What every key in Redis begins with; not empty. Default "headgate:". Two gateways that
 	// should not share anything need different ones.
 	KeyPrefix string `yaml:"key_prefix"`
@@ -136,6 +141,9 @@ func (o *Options) Validate() []problem.Problem {
 		l.Add("write_timeout", "choose one from 1ms to 1m", "requests can't wait that long for Redis")
 	case o.WriteTimeout < o.Timeout:
 		l.Add("write_timeout", "raise it, or lower timeout", "write_timeout is %v, below timeout, which is %v", o.WriteTimeout, o.Timeout)
+	}
+	if o.WaitReplicas < 0 || o.WaitReplicas > 16 {
+		l.Add("wait_replicas", "choose one from 0 to 16, not more than each primary has", "%d replicas can't be waited for", o.WaitReplicas)
 	}
 	if o.KeyPrefix == "" {
 		l.Add("key_prefix", `leave it out for "headgate:"`, "the prefix is empty, and keys of other programs could be taken for the gateway's")

@@ -54,8 +54,10 @@ type pipeline struct {
 type job struct {
 	cmds  []redis.Cmder
 	state atomic.Int32 // waiting, taken or abandoned
-	done  chan struct{}
-	err   error // set before done is signalled
+	// replicated says that replicas must have what the commands write.
+	replicated bool
+	done       chan struct{}
+	err        error // set before done is signalled
 }
 
 const (
@@ -78,7 +80,7 @@ func (p *jobPool) get(cmds []redis.Cmder) *job {
 }
 
 func (p *jobPool) put(j *job) {
-	j.cmds, j.err = nil, nil
+	j.cmds, j.err, j.replicated = nil, nil, false
 	j.state.Store(waiting)
 	p.pool.Put(j)
 }
@@ -94,8 +96,8 @@ func (j *job) abandonedBy(err error) error {
 	return &lateError{err, j}
 }
 
-func (p *pipeline) do(ctx context.Context, timer *time.Timer, cmds []redis.Cmder) error {
-	j, err := p.enqueue(cmds)
+func (p *pipeline) do(ctx context.Context, timer *time.Timer, cmds []redis.Cmder, replicated bool) error {
+	j, err := p.enqueue(cmds, replicated)
 	if err != nil {
 		return err
 	}
@@ -113,7 +115,7 @@ func (p *pipeline) refusal() error {
 
 // timeout bounds a round trip.
 func (p *pipeline) timeout() time.Duration {
-	if p.class == write {
+	if p.class == write || p.class == replicated {
 		return p.redis.writeTimeout
 	}
 	return p.redis.timeout
@@ -121,11 +123,12 @@ func (p *pipeline) timeout() time.Duration {
 
 // enqueue queues cmds, and starts a round trip if fewer than maxInFlight are
 // under way.
-func (p *pipeline) enqueue(cmds []redis.Cmder) (*job, error) {
+func (p *pipeline) enqueue(cmds []redis.Cmder, replicated bool) (*job, error) {
 	if err := p.refusal(); err != nil {
 		return nil, unsent(err)
 	}
 	j := p.redis.jobs.get(cmds)
+	j.replicated = replicated
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -208,14 +211,14 @@ func (p *pipeline) send(jobs []*job) {
 
 	// Each command has its own error, also where go-redis gets no connection: see
 	// unanswered. So Exec's own error is not needed.
-	pipe := p.redis.client.Pipeline()
+	pipe, again, replicas := p.pipes(ctx, jobs)
 	for _, j := range jobs {
 		_ = pipe.BatchProcess(ctx, j.cmds...) // only queues; Exec sends
 	}
+	replicas.wait(ctx, pipe)
 	p.redis.roundTrips.Add(1)
 	_, _ = pipe.Exec(ctx)
 
-	again := p.redis.client.Pipeline()
 	for _, j := range jobs {
 		for _, c := range j.cmds {
 			if call, ok := c.(*Call); ok && call.unknown() {
@@ -225,6 +228,7 @@ func (p *pipeline) send(jobs []*job) {
 		}
 	}
 	if again.Len() > 0 {
+		replicas.wait(ctx, again)
 		p.redis.roundTrips.Add(1)
 		_, _ = again.Exec(ctx)
 	}
@@ -255,6 +259,7 @@ func (p *pipeline) send(jobs []*job) {
 	if refused != nil {
 		p.redis.refused(p, refused)
 	}
+	replicas.fail(jobs)
 	p.note(p.breaker.record(failure), failure)
 }
 

@@ -21,14 +21,15 @@ const (
 type class uint8
 
 const (
-	small class = iota // checks, and what else is small
-	large              // large values: see [Redis.DoLarge]
-	write              // what an answer depends on: see [Writing]
+	small      class = iota // checks, and what else is small
+	large                   // large values: see [Redis.DoLarge]
+	write                   // what an answer depends on: see [Writing]
+	replicated              // what replicas must have as well, which may take the whole time: see [Replicated]
 )
 
 // server has the pipelines of one Redis server, by class.
 type server struct {
-	small, large, write pipeline
+	small, large, write, replicated pipeline
 }
 
 func newServer(r *Redis, name string) *server {
@@ -37,8 +38,15 @@ func newServer(r *Redis, name string) *server {
 		large: pipeline{name: name + " (large values)", redis: r, maxJobs: maxLargeJobs, maxQueue: maxLargeQueue, class: large},
 		write: pipeline{name: name + " (writes)", redis: r, maxJobs: maxJobs, maxQueue: maxQueue, class: write},
 	}
-	s.small.server, s.large.server, s.write.server = s, s, s
+	s.replicated = pipeline{name: name + " (replicated writes)", redis: r, maxJobs: maxJobs, maxQueue: maxQueue, class: replicated}
+	for _, p := range s.all() {
+		p.server = s
+	}
 	return s
+}
+
+func (s *server) all() []*pipeline {
+	return []*pipeline{&s.small, &s.large, &s.write, &s.replicated}
 }
 
 func (s *server) pipeline(c class) *pipeline {
@@ -47,14 +55,16 @@ func (s *server) pipeline(c class) *pipeline {
 		return &s.large
 	case write:
 		return &s.write
+	case replicated:
+		return &s.replicated
 	}
 	return &s.small
 }
 
 func (s *server) close() {
-	s.small.close()
-	s.large.close()
-	s.write.close()
+	for _, p := range s.all() {
+		p.close()
+	}
 }
 
 // pipelines holds the pipelines of each server: of a single one, or of each Cluster master.

@@ -26,6 +26,7 @@ type Redis struct {
 	mode         string // as in Facts
 	timeout      time.Duration
 	writeTimeout time.Duration
+	waitReplicas int
 	prefix       string
 	log          *slog.Logger
 
@@ -91,6 +92,7 @@ func Open(o Options) (*Redis, error) {
 		mode:         "standalone",
 		timeout:      o.Timeout,
 		writeTimeout: o.WriteTimeout,
+		waitReplicas: o.WaitReplicas,
 		prefix:       o.KeyPrefix,
 		log:          o.Logger,
 		closing:      make(chan struct{}),
@@ -198,28 +200,28 @@ func (r *Redis) do(ctx context.Context, cmds []redis.Cmder, c class) error {
 	timer := r.timers.get(left)
 	defer r.timers.put(timer)
 	if w.waits == nil {
-		return r.send(ctx, timer, cmds, c)
+		return r.send(ctx, timer, cmds, c, false)
 	}
 	begun := time.Now()
-	err = r.send(ctx, timer, cmds, c)
+	err = r.send(ctx, timer, cmds, c, w.replicated)
 	w.waited.Add(int64(time.Since(begun)))
 	w.waits.trips.Add(1)
 	return err
 }
 
 // send hands the commands to the pipelines of a class, and waits until the timer fires.
-func (r *Redis) send(ctx context.Context, timer *time.Timer, cmds []redis.Cmder, c class) error {
+func (r *Redis) send(ctx context.Context, timer *time.Timer, cmds []redis.Cmder, c class, replicated bool) error {
 	if len(cmds) > 1 && r.pipelines.many() {
 		if parts := r.pipelines.split(cmds, c); len(parts) > 1 {
-			return doParts(ctx, timer, parts)
+			return doParts(ctx, timer, parts, replicated)
 		}
 	}
-	return r.pipelines.of(cmds[0]).pipeline(c).do(ctx, timer, cmds)
+	return r.pipelines.of(cmds[0]).pipeline(c).do(ctx, timer, cmds, replicated)
 }
 
 // doParts gives each pipeline its part of the commands, and waits for all of
 // them. It returns the first error: the caller needs every reply.
-func doParts(ctx context.Context, timer *time.Timer, parts []part) error {
+func doParts(ctx context.Context, timer *time.Timer, parts []part, replicated bool) error {
 	for _, p := range parts { // before any part is sent: the caller cannot use a part alone
 		if err := p.pipeline.refusal(); err != nil {
 			return unsent(err)
@@ -227,7 +229,7 @@ func doParts(ctx context.Context, timer *time.Timer, parts []part) error {
 	}
 	jobs := make([]*job, 0, len(parts))
 	for _, p := range parts {
-		j, err := p.pipeline.enqueue(p.cmds)
+		j, err := p.pipeline.enqueue(p.cmds, replicated)
 		if err != nil {
 			for _, sent := range jobs {
 				sent.abandon()

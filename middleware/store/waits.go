@@ -69,10 +69,23 @@ func Writing(ctx context.Context) context.Context {
 	return &writing{Context: ctx, waits: new(Waits)}
 }
 
+// Replicated is Writing for what must survive a failover, such as a login, a logout, a block or a
+// job: Do then also waits until Options.WaitReplicas replicas have it. Where too few confirm that
+// in time its error is ErrUnavailable, though the primary may have it.
+func Replicated(ctx context.Context) context.Context {
+	ctx = Writing(ctx)
+	w := ctx.Value(waitsKey{}).(*writing)
+	if w.replicated {
+		return ctx
+	}
+	return &writing{Context: ctx, waits: w.waits, replicated: true}
+}
+
 // writing is the context of writes. It is what it returns for waitsKey.
 type writing struct {
 	context.Context
-	waits *Waits
+	waits      *Waits
+	replicated bool
 }
 
 func (c *writing) Value(key any) any {
@@ -88,6 +101,8 @@ type wait struct {
 	waited *atomic.Int64
 	most   time.Duration
 	class  class // of the pipeline that a small command takes
+
+	replicated bool // it is for what replicas must have
 }
 
 // waitOf returns what a context says about the time that commands have.
@@ -96,7 +111,11 @@ func (r *Redis) waitOf(ctx context.Context) wait {
 	case *Waits:
 		return wait{waits: w, waited: &w.checks, most: r.timeout}
 	case *writing:
-		return wait{waits: w.waits, waited: &w.waits.writes, most: r.writeTimeout, class: write}
+		to := wait{waits: w.waits, waited: &w.waits.writes, most: r.writeTimeout, class: write}
+		if w.replicated && r.waitReplicas > 0 {
+			to.class, to.replicated = replicated, true
+		}
+		return to
 	}
 	return wait{most: r.timeout}
 }

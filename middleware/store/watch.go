@@ -26,6 +26,8 @@ type Facts struct {
 	// then. Of a Cluster's masters they are those of one that could evict, if there is one.
 	MaxMemory int64
 	Policy    string
+	// Replicas is how many replicas follow it, of a Cluster's masters the one that has fewest.
+	Replicas int
 
 	full bool // it refuses writes, by its own account
 }
@@ -94,6 +96,10 @@ func (r *Redis) learn(f Facts) {
 		}
 		r.log.Info("redis is ready", "server", r.pipelines.first.small.name, "version", f.Version, "mode", f.Mode,
 			"maxmemory", f.MaxMemory, "maxmemory_policy", f.Policy)
+		if f.Replicas < r.waitReplicas {
+			r.log.Warn("redis has fewer replicas than logins, logouts, blocks and jobs wait for: these are answered with 503",
+				"server", r.pipelines.first.small.name, "replicas", f.Replicas, "wait_replicas", r.waitReplicas, "mend", "lower redis.wait_replicas, or start replicas")
+		}
 	}
 }
 
@@ -117,9 +123,14 @@ func (r *Redis) Ask(ctx context.Context) (Facts, error) {
 		}
 		mu.Lock()
 		defer mu.Unlock()
+		fewest := f.Replicas
+		if all.Version != "" {
+			fewest = min(fewest, all.Replicas)
+		}
 		if all.Version == "" || f.Evicts() {
 			all = f
 		}
+		all.Replicas = fewest
 		return nil
 	})
 	all.Mode = r.mode
@@ -150,6 +161,7 @@ func factsOf(ctx context.Context, c redis.Cmdable) (f Facts, err error) {
 	if f.MaxMemory, err = strconv.ParseInt(info["maxmemory"], 10, 64); err != nil {
 		f.MaxMemory = 0 // a server that does not know it
 	}
+	f.Replicas, _ = strconv.Atoi(info["connected_slaves"]) // 0 for a server that does not tell
 	used, err := strconv.ParseInt(info["used_memory"], 10, 64)
 	f.full = err == nil && f.MaxMemory > 0 && used >= f.MaxMemory && f.Policy == "noeviction"
 	return f, nil
