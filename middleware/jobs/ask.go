@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"time"
 
 	"github.com/headgate/headgate/middleware/store"
@@ -106,16 +105,16 @@ func (j *Job) readHead(b []byte) error {
 	if err := json.Unmarshal(b, &h); err != nil {
 		return fmt.Errorf("%w: %w", errUnreadable, err)
 	}
-	j.Method, j.URL, j.Upstream, j.Route, j.Scheme, j.Host = h.Method, h.URL, h.Upstream, h.Route, h.Scheme, h.Host
-	j.Header, j.Owner, j.Key, j.Schedule, j.After = h.Header, h.Owner, h.Key, h.Schedule, h.After
+	j.Method, j.URL, j.Upstream, j.Route, j.Scheme, j.Host = h.Method, string(h.URL), h.Upstream, h.Route, h.Scheme, h.Host
+	j.Header, j.Owner, j.Key, j.Schedule, j.After = h.Header.header(), h.Owner, string(h.Key), h.Schedule, h.After
 	return nil
 }
 
 // storedResult is an answer as it is stored: in JSON, and its body behind it.
 type storedResult struct {
-	Status    int         `json:"s"`
-	Header    http.Header `json:"h,omitempty"`
-	Truncated bool        `json:"t,omitempty"`
+	Status    int          `json:"s"`
+	Header    storedFields `json:"h,omitempty"`
+	Truncated bool         `json:"t,omitempty"`
 }
 
 func encodeResult(a *Answer, most int64) []byte {
@@ -127,7 +126,7 @@ func encodeResult(a *Answer, most int64) []byte {
 	if cut {
 		body = body[:most]
 	}
-	b, err := json.Marshal(storedResult{a.Status, resultFields(a.Header), a.Truncated || cut})
+	b, err := json.Marshal(storedResult{a.Status, storedOf(resultFields(a.Header)), a.Truncated || cut})
 	if err != nil {
 		panic(err) // impossible: numbers and strings
 	}
@@ -139,7 +138,7 @@ func decodeResult(b []byte) (Result, error) {
 		if c == '\n' {
 			var s storedResult
 			err := json.Unmarshal(b[:i], &s)
-			return Result{s.Status, s.Header, b[i+1:], s.Truncated}, err
+			return Result{s.Status, s.Header.header(), b[i+1:], s.Truncated}, err
 		}
 	}
 	return Result{}, fmt.Errorf("a result can't be read")

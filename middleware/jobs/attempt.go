@@ -54,7 +54,7 @@ func (w *worker) load(ctx context.Context, queue *Queue, c *claim) (*Job, error)
 	}
 	job.Body = c.body
 	if have := int64(len(c.body)); have < c.bodySize {
-		rest, err := w.backend.body(ctx, queue.Name, c.id, have)
+		rest, err := w.backend.body(ctx, queue.Name, c)
 		if err != nil {
 			return nil, err
 		}
@@ -141,27 +141,25 @@ func (w *worker) followUps(queue *Queue, job *Job, a *Answer) (all []*taking) {
 			w.log.Warn("the app server names a follow-up that is no path, or one too many", "job", job.ID, "follow_up", path)
 			continue
 		}
-		h := head{Method: "POST", URL: path, Upstream: job.Upstream, Route: job.Route, Scheme: job.Scheme, Host: job.Host, After: job.ID}
+		h := head{Method: "POST", URL: octets(path), Upstream: job.Upstream, Route: job.Route, Scheme: job.Scheme, Host: job.Host, After: job.ID}
 		all = append(all, &taking{queue: queue.Name, id: newID(queue.Name), head: h.encode(), maxBytes: queue.MaxBytes})
 	}
 	return all
 }
 
-// store stores what became of an attempt, and tries again while Redis is away: the same token makes it happen once. A worker that
-// must stop tries for as long as a lease lasts.
+// store stores what became of an attempt, and tries again while Redis is away: the same token makes it happen once.
 func (w *worker) store(ctx context.Context, f *finishing) finished {
-	stop := time.Now().Add(finishFor)
+	var stopping time.Time // when the worker was told to stop
+	begun := time.Now()
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		done, err := w.backend.finish(context.WithoutCancel(ctx), f)
 		if err == nil {
 			return done
 		}
-		if w.runs.Err() != nil {
-			if most := time.Now().Add(leaseFor); most.Before(stop) && pause == 50*time.Millisecond {
-				stop = most
-			}
+		if stopping.IsZero() && w.runs.Err() != nil {
+			stopping = time.Now()
 		}
-		if time.Now().After(stop) {
+		if time.Since(begun) > finishFor || !stopping.IsZero() && time.Since(stopping) > stopFor {
 			w.log.LogAttrs(ctx, slog.LevelError, "what became of a job can't be stored; it runs again", slog.String("job", f.id), slog.Any("error", err))
 			return finishedLost
 		}

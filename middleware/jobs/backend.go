@@ -11,7 +11,7 @@ type backend interface {
 	take(ctx context.Context, t *taking) (taken, error)
 	claim(ctx context.Context, c *claiming) (claimed, error)
 	// body returns what a claim did not bring of a job's body.
-	body(ctx context.Context, queue, id string, from int64) ([]byte, error)
+	body(ctx context.Context, queue string, c *claim) ([]byte, error)
 	renew(ctx context.Context, queue string, length int64, leases []lease) ([]held, error)
 	finish(ctx context.Context, f *finishing) (finished, error)
 	cancel(ctx context.Context, queue, id string, how cancelling, keep int64) (bool, error)

@@ -85,7 +85,7 @@ type Job struct {
 	Scheme   string      `json:"scheme,omitempty"`
 	Host     string      `json:"host,omitempty"`
 	Header   http.Header `json:"-"`
-	// Body is given to a Runner alone.
+	// Body is given to a Runner alone, which must not change it.
 	Body  []byte `json:"-"`
 	Owner Owner  `json:"owner,omitzero"`
 	// Key is the Idempotency-Key that it was enqueued with.
@@ -130,17 +130,17 @@ type Result struct {
 
 // head is what is stored of a job and never changes, before its body.
 type head struct {
-	Method   string      `json:"m"`
-	URL      string      `json:"u"`
-	Upstream string      `json:"up,omitempty"`
-	Route    string      `json:"rt,omitempty"`
-	Scheme   string      `json:"sc,omitempty"`
-	Host     string      `json:"ho,omitempty"`
-	Header   http.Header `json:"h,omitempty"`
-	Owner    Owner       `json:"o,omitzero"`
-	Key      string      `json:"k,omitempty"`
-	Schedule string      `json:"s,omitempty"`
-	After    string      `json:"a,omitempty"`
+	Method   string       `json:"m"`
+	URL      octets       `json:"u"`
+	Upstream string       `json:"up,omitempty"`
+	Route    string       `json:"rt,omitempty"`
+	Scheme   string       `json:"sc,omitempty"`
+	Host     string       `json:"ho,omitempty"`
+	Header   storedFields `json:"h,omitempty"`
+	Owner    Owner        `json:"o,omitzero"`
+	Key      octets       `json:"k,omitempty"`
+	Schedule string       `json:"s,omitempty"`
+	After    string       `json:"a,omitempty"`
 }
 
 func (h *head) encode() []byte {

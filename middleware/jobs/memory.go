@@ -290,14 +290,14 @@ func (q *memoryQueue) undo(token string, keep int64) {
 	}
 }
 
-func (m *memory) body(_ context.Context, queue, id string, from int64) ([]byte, error) {
+func (m *memory) body(_ context.Context, queue string, c *claim) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	j := m.at(queue).jobs[id]
-	if j == nil || from > int64(len(j.body)) {
+	j := m.at(queue).jobs[c.id]
+	if j == nil || len(c.body) > len(j.body) {
 		return nil, nil
 	}
-	return j.body[from:], nil
+	return j.body[len(c.body):], nil
 }
 
 func (m *memory) renew(_ context.Context, queue string, length int64, leases []lease) ([]held, error) {

@@ -133,7 +133,7 @@ func (s *plan) taking(queue *Queue) *taking {
 	for name, value := range s.Headers {
 		header.Set(name, value)
 	}
-	h := head{Method: s.Method, URL: s.URL, Upstream: s.Upstream, Header: header, Schedule: s.Name}
+	h := head{Method: s.Method, URL: octets(s.URL), Upstream: s.Upstream, Header: storedOf(header), Schedule: s.Name}
 	return &taking{queue: queue.Name, id: newID(queue.Name), head: h.encode(), body: []byte(s.Body), maxBytes: queue.MaxBytes}
 }
 

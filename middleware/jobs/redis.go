@@ -94,8 +94,8 @@ func (b *redisBackend) take(ctx context.Context, t *taking) (taken, error) {
 	args := append([]any{t.maxBytes}, t.args()...)
 	call, err := b.run(ctx, b.scripts.take, t.queue, args...)
 	for _, pause := range askAgain {
-		if !unanswered(err) {
-			break
+		if !unanswered(err) || !b.redis.Available() {
+			break // Redis has replied, or can't be asked
 		}
 		time.Sleep(pause)
 		call, err = b.run(store.Afresh(ctx), b.scripts.take, t.queue, args...)
@@ -130,24 +130,12 @@ func (b *redisBackend) claim(ctx context.Context, c *claiming) (claimed, error) 
 	return reply, r.error()
 }
 
-func (b *redisBackend) body(ctx context.Context, queue, id string, from int64) ([]byte, error) {
-	size, err := b.headSize(ctx, queue, id)
-	if err != nil {
-		return nil, err
-	}
-	get := redis.NewStringCmd(ctx, "getrange", b.base(queue)+"spec:"+id, size+from, -1)
+func (b *redisBackend) body(ctx context.Context, queue string, c *claim) ([]byte, error) {
+	get := redis.NewStringCmd(ctx, "getrange", b.base(queue)+"spec:"+c.id, c.headSize+int64(len(c.body)), -1)
 	if err := b.send(ctx, get, true); err != nil {
 		return nil, err
 	}
 	return get.Bytes()
-}
-
-func (b *redisBackend) headSize(ctx context.Context, queue, id string) (int64, error) {
-	get := redis.NewStringCmd(ctx, "hget", b.base(queue)+"job:"+id, "h")
-	if err := b.send(ctx, get, false); err != nil {
-		return 0, err
-	}
-	return get.Int64()
 }
 
 func (b *redisBackend) renew(ctx context.Context, queue string, length int64, leases []lease) ([]held, error) {

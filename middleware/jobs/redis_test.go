@@ -101,9 +101,22 @@ func TestAFullRedisRefusesNewJobsAndFinishesOthers(t *testing.T) {
 	// What else Redis holds may have left no room at all.
 	for s.Client.Set(t.Context(), "filler:"+time.Now().String(), body[:1000], time.Minute).Err() == nil {
 	}
+	for _, do := range []func(context.Context, string) error{q.Pause, q.Resume} {
+		if err := do(t.Context(), "q"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if job, err := q.Cancel(t.Context(), ids[0]); err != nil || job.Status != jobs.Cancelled {
+		t.Fatalf("%+v, %v", job, err)
+	}
+	ids = ids[1:]
 	ran := 0
-	step(t, q, func(_ context.Context, job *jobs.Job, _ int) jobs.Answer {
-		ran++
+	step(t, q, func(ctx context.Context, job *jobs.Job, _ int) jobs.Answer {
+		if ran++; ran == 1 {
+			if job, err := q.Cancel(ctx, job.ID); err != nil || !job.Cancelling {
+				t.Errorf("%+v, %v", job, err)
+			}
+		}
 		if len(job.Body) != len(body) {
 			t.Errorf("%d bytes of the body", len(job.Body))
 		}
@@ -288,6 +301,29 @@ func TestJobsOutliveAFailover(t *testing.T) {
 	for _, id := range ids {
 		if job, res := overSurely(t, q, id); job.Status != jobs.Done || string(res.Body) != id {
 			t.Fatalf("%+v, result %q", job, res.Body)
+		}
+	}
+}
+
+func TestOneJobForAKeyThatManyUseAtOnce(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	instances := []*jobs.Queues{openTo(t, s.URL, 10*time.Second, jobs.Queue{}), openTo(t, s.URL, 10*time.Second, jobs.Queue{})}
+	var made atomic.Int64
+	ids := make([]string, 40)
+	each(len(ids), 20, func(i int) {
+		taken, err := instances[i%2].Take(t.Context(), "q", jobs.Spec{URL: "/", Key: "k"})
+		if err != nil {
+			t.Error(err)
+		}
+		if !taken.Existing {
+			made.Add(1)
+		}
+		ids[i] = taken.ID
+	})
+	for _, id := range ids {
+		if id != ids[0] || made.Load() != 1 {
+			t.Fatalf("%d jobs were made: %v", made.Load(), ids)
 		}
 	}
 }

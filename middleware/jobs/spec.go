@@ -20,7 +20,7 @@ type Spec struct {
 	Host     string
 	// Header is the request's. Cookie, Authorization, Proxy-Authorization, Idempotency-Key, Prefer and hop-by-hop fields are left out.
 	Header http.Header
-	Body   []byte
+	Body   []byte // not to be changed any more
 	// Owner is who asks.
 	Owner Owner
 	// Key is an Idempotency-Key: the same owner, route and key is the same job, for as long as it is not over and Queue.Keep
@@ -70,8 +70,8 @@ func (s *Spec) check() (l problem.List) {
 // taking turns a Spec into what is stored.
 func (s *Spec) taking(queue *Queue) *taking {
 	h := head{
-		Method: s.Method, URL: s.URL, Upstream: s.Upstream, Route: s.Route, Scheme: s.Scheme, Host: s.Host,
-		Header: requestFields(s.Header), Owner: s.Owner, Key: s.Key,
+		Method: s.Method, URL: octets(s.URL), Upstream: s.Upstream, Route: s.Route, Scheme: s.Scheme, Host: s.Host,
+		Header: storedOf(requestFields(s.Header)), Owner: s.Owner, Key: octets(s.Key),
 	}
 	orDefault(&h.Method, http.MethodPost)
 	t := &taking{

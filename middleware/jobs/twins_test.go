@@ -119,7 +119,7 @@ func (w *twins) actions() map[string]func(*rapid.T) {
 			w.undo = c.token
 			for _, job := range same(w, "claim", func(b backend) (claimed, error) { return b.claim(w.ctx, c) }).jobs {
 				w.leases = append(w.leases, lease{job.id, job.token})
-				same(w, "body", func(b backend) ([]byte, error) { return b.body(w.ctx, w.queue, job.id, int64(len(job.body))) })
+				same(w, "body", func(b backend) ([]byte, error) { return b.body(w.ctx, w.queue, job) })
 			}
 		},
 		"renew": func(*rapid.T) {

@@ -35,6 +35,8 @@ const (
 	inlineBody = 16 << 10
 	// finishFor is how long a worker tries to store what became of a job while Redis is away. After that the job runs again.
 	finishFor = 2 * time.Minute
+	// stopFor is how long it still tries when it must stop.
+	stopFor = 3 * time.Second
 )
 
 var (

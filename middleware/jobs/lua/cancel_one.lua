@@ -9,6 +9,7 @@ local function cancel_one(id, r, how, keep)
     return 1
   end
   if r.s ~= 'r' or int(r.x) >= int(how) then return 0 end
+  call('HDEL', job, 'x') -- so that a full Redis takes the next
   call('HSET', job, 'x', how)
   return 1
 end

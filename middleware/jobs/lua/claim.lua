@@ -64,6 +64,6 @@ head = call('ZRANGE', head, 0, 0, 'WITHSCORES')
 if head[2] then
   next = math.max(0, tonumber(head[2]) - now)
 elseif runs + #granted == 0 and int(call('HGET', meta, 'live')) ~= 0 then
-  call('HSET', meta, 'live', 0) -- jobs were evicted
+  redis.pcall('HSET', meta, 'live', 0) -- jobs were evicted
 end
 return {now, next, lost, expired, unpack(granted)}

@@ -15,7 +15,7 @@
 --
 -- Instants and durations are integers of microseconds, below 2^53, where doubles are exact. What is over has an expiry, written in
 -- the same script. Redis refuses a command that could take memory while it is full, unless its script has written before: so what
--- takes a job begins with such a command, and what ends one, which frees memory, begins with ZREM, which is never refused.
+-- takes a job begins with such a command, and everything else begins with ZREM or HDEL, which are never refused.
 
 local base, channel = KEYS[1], ARGV[2]
 local call = redis.call
