@@ -63,11 +63,13 @@ type Limits interface {
 	Reset(ctx context.Context, limit string, key []string) error
 }
 
-// Purge is the body of POST /purge: exactly one of url, prefix, tag and all.
+// Purge is the body of POST /purge: exactly one of url, prefix, tag, all, and group with its origin.
 type Purge struct {
 	URL    string `json:"url"`
 	Prefix string `json:"prefix"`
 	Tag    string `json:"tag"`
+	Group  string `json:"group"`  // of Cache-Groups
+	Origin string `json:"origin"` // that Group belongs to
 	All    bool   `json:"all"`
 	// Soft marks as stale instead of removing.
 	Soft bool `json:"soft"`

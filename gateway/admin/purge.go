@@ -8,7 +8,7 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// maxPurged is the most bytes of a URL, a prefix or a tag: every instance keeps them for as long as what they name could be stored.
+// maxPurged is the most bytes of a URL, a prefix, a tag or a group: every instance keeps them for as long as what they name could be stored.
 const maxPurged = 8 << 10
 
 // purge answers POST /purge, once the purge is in force everywhere.
@@ -19,16 +19,16 @@ func purge(do func(context.Context, Purge) error) echo.HandlerFunc {
 			return err
 		}
 		named := 0
-		for _, is := range []bool{p.URL != "", p.Prefix != "", p.Tag != "", p.All} {
+		for _, is := range []bool{p.URL != "", p.Prefix != "", p.Tag != "", p.Group != "" || p.Origin != "", p.All} {
 			if is {
 				named++
 			}
 		}
 		if named != 1 {
-			return echo.NewHTTPError(http.StatusBadRequest, "Name exactly one of url, prefix, tag and all.")
+			return echo.NewHTTPError(http.StatusBadRequest, "Name exactly one of url, prefix, tag, all, and group with its origin.")
 		}
-		if len(p.URL)+len(p.Prefix)+len(p.Tag) > maxPurged {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("No URL, prefix or tag has more than %d bytes.", maxPurged))
+		if len(p.URL)+len(p.Prefix)+len(p.Tag)+len(p.Group)+len(p.Origin) > maxPurged {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("No URL, prefix, tag or group has more than %d bytes.", maxPurged))
 		}
 		if err := do(c.Request().Context(), p); err != nil {
 			return err

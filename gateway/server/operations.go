@@ -17,7 +17,7 @@ func (s *Server) purge(ctx context.Context, p admin.Purge) error {
 	if c == nil {
 		return fmt.Errorf("%w: the running policy caches nothing", admin.ErrNotFound)
 	}
-	purge := cache.Purge{URL: p.URL, Prefix: p.Prefix, Tag: p.Tag, All: p.All, Soft: p.Soft}
+	purge := cache.Purge{URL: p.URL, Prefix: p.Prefix, Tag: p.Tag, Group: p.Group, Origin: p.Origin, All: p.All, Soft: p.Soft}
 	if err := purge.Check(); err != nil {
 		return fmt.Errorf("%w: %w", admin.ErrBadKey, err)
 	}

@@ -158,6 +158,8 @@ func (p Purge) kind() string {
 		return "all"
 	case p.Tag != "":
 		return "tag"
+	case p.Group != "":
+		return "group"
 	case p.Prefix != "":
 		return "prefix"
 	}

@@ -38,7 +38,8 @@ type Rule struct {
 	// the others wait for it; a stale answer that stale_if_error covers is served instead. So while an app server hangs, it is asked at most
 	// once more in each lock_timeout for the same. Default 5s. Hazard: an app that needs longer for its answers is asked more often.
 	LockTimeout time.Duration `yaml:"lock_timeout"`
-	// Tags for purging, besides the origin's Cache-Tag, Surrogate-Key and Cache-Groups. Default: none.
+	// Tags for purging, besides the origin's Cache-Tag and Surrogate-Key. Its Cache-Groups (RFC 9875) are no tags: they belong to
+	// their origin, and are purged by headgate purge --group G --origin https://host. Default: none.
 	Tags []string `yaml:"tags"`
 	// Query parameters that make no difference, as names or with a * at the end: utm_*. They are
 	// forwarded all the same. Default: none.

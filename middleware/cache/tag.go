@@ -127,7 +127,7 @@ func cacheGroups(lines []string) []string {
 	return groups
 }
 
-// Purge names what to purge. Exactly one of URL, Prefix, Tag and All is given.
+// Purge names what to purge. Exactly one of URL, Prefix, Tag, Group and All is given.
 type Purge struct {
 	// URL is a whole URL: every stored response for it goes, whatever its
 	// variant, method and scheme.
@@ -135,8 +135,12 @@ type Purge struct {
 	// Prefix is a whole URL: everything at or below it goes, at slash
 	// boundaries: /a takes /a/b and not /ab. Without a path it takes the host.
 	Prefix string
-	// Tag is a surrogate tag.
+	// Tag is a surrogate tag: of Cache-Tag, Surrogate-Key or Rule.Tags. It names no
+	// cache group, which belongs to an origin.
 	Tag string
+	// Group is a cache group, one of Cache-Groups, of Origin alone (RFC 9875 section
+	// 2): scheme, host and port as clients use them, such as https://shop.example.
+	Group, Origin string
 	// All purges everything.
 	All bool
 	// Soft marks as stale instead of removing: stale-while-revalidate,
@@ -154,19 +158,21 @@ func (p Purge) Check() error {
 // would make of the URL's: an entry is tagged with the query of its key.
 func (p Purge) tags(filters func(raw string) []string) ([]tag, error) {
 	given := 0
-	for _, is := range []bool{p.URL != "", p.Prefix != "", p.Tag != "", p.All} {
+	for _, is := range []bool{p.URL != "", p.Prefix != "", p.Tag != "", p.Group != "" || p.Origin != "", p.All} {
 		if is {
 			given++
 		}
 	}
 	if given != 1 {
-		return nil, errors.New("cache: purge: give exactly one of URL, Prefix, Tag and All")
+		return nil, errors.New("cache: purge: give exactly one of URL, Prefix, Tag, Group and All")
 	}
 	switch {
 	case p.All:
 		return []tag{tagOf(tagAll)}, nil
 	case p.Tag != "":
 		return []tag{tagOf(tagName, strings.TrimSpace(p.Tag))}, nil
+	case p.Group != "" || p.Origin != "":
+		return p.groupTags()
 	case p.Prefix != "":
 		u, err := wholeURL(p.Prefix)
 		if err != nil {
@@ -182,6 +188,22 @@ func (p Purge) tags(filters func(raw string) []string) ([]tag, error) {
 		return nil, err
 	}
 	return urlTags(u, u.Scheme, filters), nil
+}
+
+// groupTags names a group as responseTags does.
+func (p Purge) groupTags() ([]tag, error) {
+	if p.Group == "" || strings.ContainsFunc(p.Group, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return nil, fmt.Errorf("cache: purge: %q is not a cache group; Cache-Groups has printable ASCII alone", p.Group)
+	}
+	u, err := url.Parse(p.Origin)
+	if err != nil || u.Host == "" || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return nil, fmt.Errorf("cache: purge: %q is not the origin that a group belongs to; write it as https://host", p.Origin)
+	}
+	host, err := httpx.NormalizeHost(u.Host, u.Scheme)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fmt.Errorf("cache: purge: %q is not the origin that a group belongs to; write it as https://host", p.Origin)
+	}
+	return []tag{tagOf(tagGroup, u.Scheme+"://"+host.Authority, p.Group)}, nil
 }
 
 func urlTags(u *url.URL, scheme string, filters func(raw string) []string) []tag {
