@@ -118,6 +118,10 @@ type Server struct {
 	// The folder of the files into which bodies go that do not fit into memory, see an upstream's buffer. They have
 	// no name and mode 0600. Default: the system's temporary folder.
 	SpoolDir string `yaml:"spool_dir" config:"path" want:"a path"`
+	// How many connections clients may have together, over all addresses of listen. One more takes the place of a keep-alive connection that has been
+	// idle for longest; where all have something under way, it is closed at once. Hazard: each may need a connection to an
+	// app server besides, and all of them are descriptors (ulimit -n). Default 0: half of the descriptors, but for a reserve of 256 at most.
+	MaxConnections int `yaml:"max_connections"`
 	// How many connections one client address may hold at once, by its ipv6_prefix.
 	// Those of trusted proxies are not counted. 0 is no bound. Default 0.
 	MaxConnectionsPerIP int `yaml:"max_connections_per_ip"`

@@ -40,6 +40,7 @@ func (s *Server) Validate() []problem.Problem {
 	s.validateClientAddress(&ps)
 	problem.Between(&ps, "ipv6_prefix", s.IPv6Prefix, 32, 128)
 	problem.Between(&ps, "max_header_bytes", s.MaxHeaderBytes, 4<<10, 16<<20)
+	problem.Between(&ps, "max_connections", s.MaxConnections, 0, 1<<24)
 	problem.Between(&ps, "max_connections_per_ip", s.MaxConnectionsPerIP, 0, 1<<20)
 	problem.Between(&ps, "max_streams", s.MaxStreams, 1, 10_000)
 	problem.Between(&ps, "min_body_rate", s.MinBodyRate, 0, 1<<30)

@@ -18,6 +18,10 @@ type tracked interface {
 	// drain closes the connection when nothing is under way on it: it was accepted then, and the server has been going
 	// since ends. It is called until it says that the connection is closed.
 	drain(since, ends time.Time) (closed bool)
+	// quietSince says since when nothing has been under way on the connection, which was accepted then, and whether that is so.
+	quietSince(opened time.Time) (time.Time, bool)
+	// giveUp closes the connection, and counts it no more, unless something is under way on it.
+	giveUp() bool
 	// abort closes the connection at once.
 	abort()
 }

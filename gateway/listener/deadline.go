@@ -62,6 +62,13 @@ func (d *readDeadline) wasOurs() bool {
 	return ours
 }
 
+// ours returns our own deadline.
+func (d *readDeadline) ours() time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.own
+}
+
 // setUser sets the handler's deadline.
 func (d *readDeadline) setUser(t time.Time) error {
 	d.mu.Lock()

@@ -8,6 +8,8 @@
 //	server.go        the Server: Serve, Shutdown, Close
 //	accept.go        the accept loop; it pauses when the system has no descriptors left
 //	peers.go         how many connections an address may have
+//	capacity.go      how many all clients may have together, and giveup.go which idle ones make room
+//	reserve.go       descriptors that the admin listener always has; descriptors_unix.go how many there are
 //	socket.go        a connection whose writes must make progress
 //	handshake.go     TLS handshakes, bounded in time and number
 //	certificate.go   the certificate, read again when its files change
@@ -79,5 +81,5 @@
 // (server-sent events) or of an upgraded connection is not. A handler's
 // panic cuts the response off, so that the client cannot take a part for the whole. A
 // certificate that cannot be loaded anew leaves the last good one in use. When
-// descriptors run out, accepting pauses and goes on.
+// descriptors run out, connections on which nothing is under way are closed, accepting pauses and goes on.
 package listener

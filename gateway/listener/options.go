@@ -67,6 +67,11 @@ type Options struct {
 	// MaxHandshakes is how many TLS handshakes may be under way. One more cuts
 	// off the oldest, which honest clients have long finished. Default: 1024.
 	MaxHandshakes int
+	// MaxConnections is how many connections all listeners of the Server may have together. One more takes the place of one
+	// on which nothing is under way; where there is none, it is closed at once. Zero: any number.
+	MaxConnections int
+	// Reserve are descriptors that are another listener's: while some are lent, clients get none. Nil: there are none.
+	Reserve *Reserve
 	// MaxConnectionsPerIP is how many connections one bucket of addresses may
 	// have; more are closed at once. Zero: any number.
 	MaxConnectionsPerIP int
@@ -109,7 +114,7 @@ func (o Options) withDefaults() (Options, error) {
 		value int
 	}{
 		{"MaxHeaderBytes", o.MaxHeaderBytes}, {"MaxHeaderFields", o.MaxHeaderFields}, {"MaxStreams", o.MaxStreams},
-		{"MaxHandshakes", o.MaxHandshakes}, {"MaxConnectionsPerIP", o.MaxConnectionsPerIP},
+		{"MaxHandshakes", o.MaxHandshakes}, {"MaxConnections", o.MaxConnections}, {"MaxConnectionsPerIP", o.MaxConnectionsPerIP},
 		{"ReadHeaderTimeout", int(o.ReadHeaderTimeout)}, {"IdleTimeout", int(o.IdleTimeout)}, {"BodyGrace", int(o.BodyGrace)}, {"BodyTimeout", int(o.BodyTimeout)},
 		{"LingerTimeout", int(o.LingerTimeout)}, {"DrainDelay", int(o.DrainDelay)},
 	} {

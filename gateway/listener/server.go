@@ -19,6 +19,7 @@ type Server struct {
 	options    *Options
 	tls        *tls.Config // nil without
 	peers      *peers
+	capacity   capacity
 	handshakes handshakes
 	conns      conns
 	workers    workers
@@ -60,6 +61,7 @@ func New(o Options) (*Server, error) {
 		listeners:  map[net.Listener]struct{}{},
 		closed:     make(chan struct{}),
 	}
+	s.capacity.max, s.capacity.conns = o.MaxConnections, &s.conns
 	if o.CertFile != "" {
 		cert, err := loadCertificate(o.CertFile, o.KeyFile, o.Logger, o.Now)
 		if err != nil {
@@ -85,7 +87,7 @@ func (s *Server) Serve(l net.Listener) error {
 		return http.ErrServerClosed
 	}
 	defer s.untrack(l)
-	a := &acceptor{Listener: l, peers: s.peers, stall: s.options.WriteStall, log: s.options.Logger, closed: s.closed}
+	a := &acceptor{Listener: l, peers: s.peers, capacity: &s.capacity, reserve: s.options.Reserve, stall: s.options.WriteStall, log: s.options.Logger, closed: s.closed}
 	for {
 		sock, err := a.accept()
 		switch {

@@ -157,6 +157,9 @@ func (s *socket) breakOff() {
 // Close closes the connection. More than once is the same as once.
 func (s *socket) Close() error {
 	err := s.Conn.Close()
-	s.once.Do(s.release)
+	s.uncount()
 	return err
 }
+
+// uncount gives the connection's places back, once.
+func (s *socket) uncount() { s.once.Do(s.release) }

@@ -26,6 +26,7 @@ func TestMetricsPageIsUpToDate(t *testing.T) {
 	NewCacheMetrics().Register(m.Registry, func() cache.Stats { return cache.Stats{} })
 	m.WatchCounters(nil)
 	m.WatchUpstreams(nil)
+	m.WatchConnections(nil)
 
 	described := make(chan *prometheus.Desc)
 	go func() {

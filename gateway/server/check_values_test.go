@@ -250,6 +250,7 @@ var checkedValues = map[string][]string{
 	"policies.Server.body_timeout":           {"1m", "0s", "1ns"},
 	"policies.Server.write_timeout":          {"1m", "0s", "1ns"},
 	"policies.Server.spool_dir":              {"/tmp", "/no/such/folder"},
+	"policies.Server.max_connections":        {"1000", "0", "-1", "99999999"},
 	"policies.Server.max_connections_per_ip": {"10", "0", "-1", "9999999"},
 	"policies.Server.max_streams":            {"100", "1", "0", "-1", "9999999"},
 	"policies.Server.shutdown_delay":         {"1s", "30s", "31s"},

@@ -16,6 +16,8 @@ import (
 // buildPublic sets up the listener's HTTP side.
 func (s *Server) buildPublic() error {
 	p := s.options.Policy.Server
+	s.descriptors = shareDescriptors(knownDescriptors(), p.MaxConnections)
+	s.reserve = listener.NewReserve(s.descriptors.adminReserve())
 	o := listener.Options{
 		Handler:             s,
 		Context:             pipeline.NewContext,
@@ -29,6 +31,8 @@ func (s *Server) buildPublic() error {
 		BodyGrace:           s.options.BodyGrace,
 		BodyTimeout:         p.BodyTimeout,
 		WriteStall:          orNone(p.WriteTimeout),
+		Reserve:             s.reserve,
+		MaxConnections:      s.descriptors.clients,
 		MaxConnectionsPerIP: p.MaxConnectionsPerIP,
 		MaxStreams:          p.MaxStreams,
 		DrainDelay:          p.ShutdownDelay,
@@ -43,6 +47,7 @@ func (s *Server) buildPublic() error {
 	if s.public, err = listener.New(o); err != nil {
 		return fmt.Errorf("server: %w", err)
 	}
+	s.metrics.WatchConnections(func() observe.Connections { return observe.Connections(s.public.Connections()) })
 	return nil
 }
 

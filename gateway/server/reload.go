@@ -193,6 +193,7 @@ func restartNeeded(old, new *policies.Policy) error {
 	differs("server.body_timeout", a.BodyTimeout == b.BodyTimeout)
 	differs("server.write_timeout", a.WriteTimeout == b.WriteTimeout)
 	differs("server.spool_dir", a.SpoolDir == b.SpoolDir)
+	differs("server.max_connections", a.MaxConnections == b.MaxConnections)
 	differs("server.max_connections_per_ip", a.MaxConnectionsPerIP == b.MaxConnectionsPerIP)
 	differs("server.max_streams", a.MaxStreams == b.MaxStreams)
 	differs("server.shutdown_delay", a.ShutdownDelay == b.ShutdownDelay)

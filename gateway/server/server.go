@@ -74,11 +74,13 @@ type Server struct {
 	current   atomic.Pointer[generation]
 	revisions revisions
 
-	public    *listener.Server
-	adminHTTP *http.Server
-	listeners []net.Listener // while there are any
-	addr      atomic.Pointer[string]
-	adminAddr atomic.Pointer[string]
+	public      *listener.Server
+	descriptors descriptors
+	reserve     *listener.Reserve // the admin listener's
+	adminHTTP   *http.Server
+	listeners   []net.Listener // while there are any
+	addr        atomic.Pointer[string]
+	adminAddr   atomic.Pointer[string]
 
 	unheeded atomic.Pointer[unheeded]
 	evicts   atomic.Pointer[string] // a warning, where Redis could evict sessions
@@ -179,13 +181,20 @@ func (s *Server) Start() error {
 			s.closeListeners()
 			return fmt.Errorf("server.admin.listen: %w", err)
 		}
+		s.teardown.push(s.reserve.Close)
+		if err := s.reserve.Fill(); err != nil {
+			l.Close()
+			s.closeListeners()
+			return fmt.Errorf("server.admin.listen: %w", err)
+		}
 		s.adminAddr.Store(new(l.Addr().String()))
-		s.serve("admin", func() error { return s.adminHTTP.Serve(l) })
+		s.serve("admin", func() error { return s.adminHTTP.Serve(s.reserve.Listener(l)) })
 	}
 	for _, l := range s.listeners {
 		s.serve("listener", func() error { return s.public.Serve(l) })
 	}
 	s.addr.Store(new(s.listeners[0].Addr().String()))
+	s.descriptors.tell(s.log)
 	s.log.Info("the gateway is listening", "addr", s.Addr(), "admin", s.AdminAddr(), "policy", s.current.Load().hash)
 	return nil
 }
