@@ -147,11 +147,14 @@ func (w *worker) followUps(queue *Queue, job *Job, a *Answer) (all []*taking) {
 	return all
 }
 
+const firstPause = 50 * time.Millisecond
+
 // store stores what became of an attempt, and tries again while Redis is away: the same token makes it happen once.
 func (w *worker) store(ctx context.Context, f *finishing) finished {
 	var stopping time.Time // when the worker was told to stop
 	begun := time.Now()
-	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+	for pause := firstPause; ; pause = min(2*pause, time.Second) {
+		f.replicated = pause <= 4*firstPause // then the primary alone has it: a failover could make the job run again, no more
 		done, err := w.backend.finish(context.WithoutCancel(ctx), f)
 		if err == nil {
 			return done

@@ -178,6 +178,7 @@ type finishing struct {
 	reason           string
 	result           []byte
 	followUps        []*taking
+	replicated       bool // replicas must have it, where the store waits for some
 }
 
 type finished byte

@@ -10,7 +10,7 @@ import (
 // Work and Close end all background work: nothing may be running when the tests are done.
 func TestMain(m *testing.M) {
 	if url := os.Getenv(asWorker); url != "" {
-		workUntilKilled(url, os.Getenv(workersApp))
+		workUntilKilled(url, os.Getenv(workersApp), os.Getenv(workersReplicas))
 	}
 	goleak.VerifyTestMain(m)
 }

@@ -33,7 +33,7 @@ func (b *redisBackend) base(queue string) string { return b.redis.Key("jobs", "{
 const largeSpec = 32 << 10
 
 // run runs a script once, within the store's write timeout. An error that Redis replied, such as that it is full, is as much an ErrUnavailable as
-// none: nothing is known to be stored.
+// none: nothing is known to be stored. Where ctx is of [store.Replicated], replicas have what it wrote.
 func (b *redisBackend) run(ctx context.Context, s *store.Script, queue string, args ...any) (*store.Call, error) {
 	now := ""
 	if b.clock != nil {
@@ -92,13 +92,13 @@ var askAgain = [...]time.Duration{20 * time.Millisecond, 200 * time.Millisecond}
 // take stores a job. Where the reply was lost it is asked after, by its ID: the same script then finds it, or stores it.
 func (b *redisBackend) take(ctx context.Context, t *taking) (taken, error) {
 	args := append([]any{t.maxBytes}, t.args()...)
-	call, err := b.run(ctx, b.scripts.take, t.queue, args...)
+	call, err := b.run(store.Replicated(ctx), b.scripts.take, t.queue, args...)
 	for _, pause := range askAgain {
 		if !unanswered(err) || !b.redis.Available() {
 			break // Redis has replied, or can't be asked
 		}
 		time.Sleep(pause)
-		call, err = b.run(store.Afresh(ctx), b.scripts.take, t.queue, args...)
+		call, err = b.run(store.Replicated(store.Afresh(ctx)), b.scripts.take, t.queue, args...)
 	}
 	if err != nil {
 		return taken{}, err
@@ -163,6 +163,9 @@ func (b *redisBackend) finish(ctx context.Context, f *finishing) (finished, erro
 	for _, t := range f.followUps {
 		args = append(args, t.args()...)
 	}
+	if f.replicated {
+		ctx = store.Replicated(ctx)
+	}
 	call, err := b.run(ctx, b.scripts.finish, f.queue, args...)
 	if err != nil {
 		return 0, err
@@ -195,7 +198,7 @@ func withoutBody(result []byte) []byte {
 }
 
 func (b *redisBackend) cancel(ctx context.Context, queue, id string, how cancelling, keep int64) (bool, error) {
-	n, err := b.count(ctx, b.scripts.cancel, queue, id, int(how), keep)
+	n, err := b.count(store.Replicated(ctx), b.scripts.cancel, queue, id, int(how), keep)
 	return n == 1, err
 }
 
@@ -213,7 +216,7 @@ const cancelledAtOnce = 500
 
 func (b *redisBackend) cancelOwner(ctx context.Context, queue, owner, host string, keep int64) (n int, err error) {
 	for pass := int64(0); ; {
-		call, err := b.run(ctx, b.scripts.owner, queue, owner, host, keep, pass, cancelledAtOnce)
+		call, err := b.run(store.Replicated(store.Afresh(ctx)), b.scripts.owner, queue, owner, host, keep, pass, cancelledAtOnce)
 		if err != nil {
 			return n, err
 		}
@@ -265,22 +268,22 @@ func (b *redisBackend) list(ctx context.Context, queue string, status Status, of
 }
 
 func (b *redisBackend) pause(ctx context.Context, queue string, paused bool) error {
-	_, err := b.run(ctx, b.scripts.pause, queue, flag(paused))
+	_, err := b.run(store.Replicated(ctx), b.scripts.pause, queue, flag(paused))
 	return err
 }
 
 func (b *redisBackend) retry(ctx context.Context, queue, id string) (bool, error) {
-	n, err := b.count(ctx, b.scripts.retry, queue, id, 0)
+	n, err := b.count(store.Replicated(ctx), b.scripts.retry, queue, id, 0)
 	return n == 1, err
 }
 
 func (b *redisBackend) retryFailed(ctx context.Context, queue string, limit int) (int, error) {
-	return b.count(ctx, b.scripts.retry, queue, "", limit)
+	return b.count(store.Replicated(ctx), b.scripts.retry, queue, "", limit)
 }
 
 func (b *redisBackend) plan(ctx context.Context, p *planning) (planned, error) {
 	args := append([]any{p.schedule, p.identity, p.planned, flag(p.skip), flag(p.overlap)}, p.args()...)
-	call, err := b.run(ctx, b.scripts.plan, p.queue, args...)
+	call, err := b.run(store.Replicated(ctx), b.scripts.plan, p.queue, args...)
 	if err != nil {
 		return planned{}, err
 	}

@@ -3,7 +3,6 @@ package jobs_test
 import (
 	"context"
 	"errors"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -266,42 +265,6 @@ func TestAJobWhoseRequestWasEvictedFails(t *testing.T) {
 	step(t, q, answering(jobs.Answer{Status: 200}))
 	if stats, err := q.Stats(t.Context(), "q"); err != nil || stats.Bytes != 0 {
 		t.Fatalf("the queue counts %d bytes of jobs that are gone, %v", stats.Bytes, err)
-	}
-}
-
-// TestJobsOutliveAFailover has the master killed when its replica has all jobs. What the replica has not got yet when a master dies is lost,
-// unless Redis is told to wait for it.
-func TestJobsOutliveAFailover(t *testing.T) {
-	t.Parallel()
-	w := redistest.StartSentinel(t)
-	q := openTo(t, w.URL, 2*time.Second, jobs.Queue{Concurrency: 2})
-	var ids []string
-	for i := range 50 {
-		ids = append(ids, takeSurely(t, q, strconv.Itoa(i)))
-	}
-	var once sync.Once
-	began, killed := make(chan struct{}), make(chan struct{})
-	work(t, q, func(_ context.Context, job *jobs.Job, _ int) jobs.Answer {
-		once.Do(func() { close(began) })
-		<-killed
-		return jobs.Answer{Status: 200, Body: []byte(job.ID)}
-	}, jobs.WorkOptions{Grace: time.Minute})
-	<-began
-	conn := w.Client.Conn()
-	defer conn.Close()
-	if err := conn.Set(t.Context(), "marker", 1, time.Minute).Err(); err != nil { // WAIT is about a connection's own writes
-		t.Fatal(err)
-	}
-	if n := conn.Wait(t.Context(), 1, time.Minute).Val(); n != 1 {
-		t.Fatalf("%d replicas have the jobs", n)
-	}
-	w.Master.Kill()
-	close(killed)
-	ids = append(ids, takeSurely(t, q, "after"))
-	for _, id := range ids {
-		if job, res := overSurely(t, q, id); job.Status != jobs.Done || string(res.Body) != id {
-			t.Fatalf("%+v, result %q", job, res.Body)
-		}
 	}
 }
 

@@ -26,8 +26,8 @@ type Schedule struct {
 	Method string `yaml:"method"`
 	// The path, and query, that the app server is asked for. Required.
 	URL string `yaml:"url" required:"write it like /tasks/nightly"`
-	// The upstream whose app servers do the job. Required behind a gateway.
-	Upstream string `yaml:"upstream"`
+	// The upstream whose app servers do the job. Required.
+	Upstream string `yaml:"upstream" required:"name the upstream whose app servers do the job"`
 	// Header fields of the request. Default: none.
 	Headers map[string]string `yaml:"headers" config:"headers"`
 	// The request's body. Default "".

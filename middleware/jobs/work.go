@@ -19,6 +19,8 @@ type WorkOptions struct {
 	// Grace is how long jobs that run may go on when Work's context has ended; then they are interrupted and go back to their
 	// queues at once. Default 0: they are interrupted at once.
 	Grace time.Duration
+	// Interrupt, when it is closed, ends the grace before its time. Nil: nothing does.
+	Interrupt <-chan struct{}
 }
 
 const (
@@ -93,9 +95,10 @@ func (q *Queues) Work(ctx context.Context, r Runner, o WorkOptions) {
 	select {
 	case <-ended:
 	case <-grace.C:
-		interrupt(errStopping)
-		<-ended
+	case <-o.Interrupt:
 	}
+	interrupt(errStopping)
+	<-ended
 	stop()
 	helpers.Wait()
 }

@@ -76,7 +76,7 @@ func TestAWorkerThatEndsGivesItsJobsBack(t *testing.T) {
 		short, long := take(t, q, jobs.Spec{URL: "/short"}), take(t, q, jobs.Spec{URL: "/long"})
 		var began sync.WaitGroup
 		began.Add(2)
-		finish := make(chan struct{})
+		finish, interrupt := make(chan struct{}), make(chan struct{})
 		stop := work(t, q, func(ctx context.Context, job *jobs.Job, _ int) jobs.Answer {
 			began.Done()
 			if job.URL == "/short" {
@@ -85,9 +85,11 @@ func TestAWorkerThatEndsGivesItsJobsBack(t *testing.T) {
 			}
 			<-ctx.Done()
 			return jobs.Answer{Sent: true}
-		}, jobs.WorkOptions{Grace: time.Second})
+		}, jobs.WorkOptions{Grace: time.Hour, Interrupt: interrupt})
 		began.Wait()
 		close(finish)
+		over(t, q, short)
+		close(interrupt)
 		stop()
 		if job := get(t, q, short); job.Status != jobs.Done {
 			t.Fatalf("a job that ended within the grace: %+v", job)

@@ -3,7 +3,15 @@
 --   reply  s stored, k known by its key, c the key stands for another one, f full; the ID; its standing
 
 local id, key = ARGV[4], ARGV[9]
-if call('EXISTS', base .. 'job:' .. id) == 1 then return {'s', id, standing(id)} end
+
+-- confirm writes what is there already: replicas are waited for by what a connection writes, and another one may have stored the job.
+local function confirm(job)
+  local created = call('HGET', base .. 'job:' .. job, 'c')
+  if created then call('HSET', base .. 'job:' .. job, 'c', created) end
+  return created
+end
+
+if confirm(id) then return {'s', id, standing(id)} end
 if key ~= '' then
   local is = call('GET', base .. 'key:' .. key)
   if is then
@@ -12,7 +20,10 @@ if key ~= '' then
     if not job[1] or job[2] and int(job[2]) <= now then is = nil end
     if not is then -- the job is over for longer than it is kept
     elseif print ~= ARGV[10] then return {'c', other, 0, 0, 0, now}
-    else return {'k', other, standing(other)} end
+    else
+      confirm(other)
+      return {'k', other, standing(other)}
+    end
   end
 end
 if int(call('HGET', meta, 'live')) + #ARGV[5] + overhead > int(ARGV[3]) then return {'f', '', standing()} end
