@@ -16,6 +16,8 @@ import (
 // echo.Context, which is pooled and gone when the request is.
 type job struct {
 	mode fetchMode
+	// follows: the request takes what another instance is fetching, and is otherwise for itself.
+	follows bool
 	// mustValidate: the client demands that the origin confirms the response,
 	// and is obeyed; what is stored and fresh does not do.
 	mustValidate bool
@@ -73,7 +75,7 @@ func (c *Cache) run(f *flight, j *job) {
 		return // it is in the local tier now: served from there while it is refreshed
 	}
 	var held *fleet.Lease
-	if c.fleet != nil && j.mode.shared() && !found.redisFailed {
+	if c.fleet != nil && (j.mode.shared() || j.follows) && !found.redisFailed {
 		var over bool
 		if held, found, over = c.waitTurn(f, j, found); over {
 			return
@@ -83,15 +85,20 @@ func (c *Cache) run(f *flight, j *job) {
 	t.do()
 }
 
-// waitTurn takes the lease on a fetch, or waits for what its holder brings.
-// over: the flight is resolved, or is not to ask the origin.
+// waitTurn takes the lease on a fetch, or waits for what its holder brings. A job that follows
+// takes none. over: the flight is resolved, or is not to ask the origin.
 func (c *Cache) waitTurn(f *flight, j *job, seen found) (held *fleet.Lease, now found, over bool) {
 	ctx, key := f.Context(), f.Key()
 	turn := c.fleet.NewTurn()
 	defer turn.Close()
 	for {
 		lease := c.shared.leaseKey(j, key.class, key.generation, seen.variants)
-		held, answer := turn.Acquire(ctx, c.shared.indexKey(j.hash), lease, seen.version)
+		var answer fleet.Answer
+		if j.mode.shared() {
+			held, answer = turn.Acquire(ctx, c.shared.indexKey(j.hash), lease, seen.version)
+		} else {
+			answer = turn.Peek(ctx, c.shared.indexKey(j.hash), lease, seen.version)
+		}
 		switch answer {
 		case fleet.Granted:
 			return held, seen, false

@@ -540,3 +540,87 @@ func TestRefreshIsLeftToTheInstanceThatHoldsItsLease(t *testing.T) {
 		t.Fatalf("the first instance has %d fetches under way", n)
 	}
 }
+
+// A HEAD, a range or a condition is forwarded as it was sent where nothing is known; while another instance fetches the whole, it waits for that.
+func TestPartsAreTakenFromWhatAnotherInstanceFetches(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		method, field string
+		status        int
+		body          string
+	}{
+		"range":     {"GET", "Range: bytes=2-4", 206, "234"},
+		"condition": {"GET", `If-None-Match: "v"`, 304, ""},
+		"head":      {"HEAD", "X: y", 200, ""},
+		"no-store":  {"GET", "Cache-Control: no-store", 200, "0123456789"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := redistest.Start(t)
+			f := newFleet(t, 2, server.URL)
+			g := newGate()
+			defer g.release()
+			f.respond(func(w http.ResponseWriter, r *http.Request) {
+				if f.calls.Load() == 1 {
+					g.wait()
+				}
+				w.Header().Set("Cache-Control", "max-age=60")
+				w.Header().Set("Etag", `"v"`)
+				io.WriteString(w, "0123456789")
+			})
+			whole := make(chan struct{})
+			go func() {
+				defer close(whole)
+				f.sites[0].get("/" + name)
+			}()
+			<-g.entered
+			part := make(chan *answer, 1)
+			go func() { part <- f.sites[1].do(tc.method, "/"+name, tc.field) }()
+			eventually(t, "the other instance waits, or asks the origin", func() bool {
+				keys, err := server.Client.Keys(context.Background(), "*:w").Result()
+				return err == nil && len(keys) > 0 || f.calls.Load() > 1
+			})
+			g.release()
+			if a := <-part; a.StatusCode != tc.status || a.body != tc.body || !a.hit() {
+				t.Errorf("%d %q, %s", a.StatusCode, a.body, a.cacheStatus())
+			}
+			<-whole
+			if n := f.calls.Load(); n != 1 {
+				t.Errorf("the origin was asked %d times", n)
+			}
+		})
+	}
+}
+
+// Redis may take longer for what is stored than a request waits for it: no request waits for that.
+func TestAnEntryReachesASlowRedis(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	open := func() *store.Redis {
+		r, err := store.Open(store.Options{URL: server.URL, Timeout: 100 * time.Millisecond, WriteTimeout: redisPatience})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { r.Close() })
+		return r
+	}
+	slow := open()
+	s := newSite(t, withOptions(func(o *cache.Options) { o.Redis = slow }))
+	eventually(t, "Redis answers", func() bool {
+		return s.do("GET", "/other", "Cache-Control: only-if-cached").StatusCode == 504 && slow.Available()
+	})
+	s.respond(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		io.WriteString(w, "body")
+		if r.URL.Path == "/x" {
+			server.Pause()
+		}
+	})
+	s.get("/x")
+	time.Sleep(150 * time.Millisecond) // longer than a request waits
+	server.Resume()
+	eventually(t, "it is in Redis", func() bool {
+		keys, err := server.Client.Keys(context.Background(), "*}:i").Result()
+		return err == nil && len(keys) == 1
+	})
+}

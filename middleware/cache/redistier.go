@@ -38,6 +38,9 @@ type redisTier struct {
 // busy with one for long. They travel apart from what decides on requests.
 const redisChunk = 256 << 10
 
+// smallChunk is up to where a chunk may travel with other writes.
+const smallChunk = 16 << 10
+
 func (r *redisTier) key(hash keyHash, parts ...string) string {
 	return r.redis.Key(append([]string{"cache", "{" + hash.String() + "}"}, parts...)...)
 }
@@ -120,7 +123,9 @@ func (r *redisTier) loadBody(ctx context.Context, hash keyHash, e *entry) (b bod
 func chunkCount(size int64) int { return int((size + redisChunk - 1) / redisChunk) }
 
 // put stores an entry whose body is new: first the chunks of the body, then the
-// metadata that makes them visible. replaces says that something is stored under
+// metadata that makes them visible. No request waits for it, and each of its commands
+// has the time of writes: an answer of Redis that comes too late for a request does not
+// lose the entry. replaces says that something is stored under
 // the key, whose room it may take. It is false where there is no room.
 func (r *redisTier) put(ctx context.Context, hash keyHash, e *entry, by claim, replaces bool) (bool, error) {
 	keep := e.KeepUntil().Sub(r.now())
@@ -156,7 +161,7 @@ func (r *redisTier) put(ctx context.Context, hash keyHash, e *entry, by claim, r
 
 // reserve takes room for an entry, that of what it replaces if there is no other.
 func (r *redisTier) reserve(ctx context.Context, hash keyHash, e *entry, n int64, replaces bool) (bool, error) {
-	ok, err := r.account.Reserve(ctx, n)
+	ok, err := r.account.Reserve(store.Writing(ctx), n)
 	if ok || err != nil || !replaces {
 		return ok, err
 	}
@@ -164,7 +169,7 @@ func (r *redisTier) reserve(ctx context.Context, hash keyHash, e *entry, n int64
 	if err != nil || !freed {
 		return false, err
 	}
-	return r.account.Reserve(ctx, n)
+	return r.account.Reserve(store.Writing(ctx), n)
 }
 
 // update stores an entry whose body should be there already, and only kept
@@ -196,7 +201,11 @@ func (r *redisTier) putChunks(ctx context.Context, hash keyHash, e *entry, keep 
 	send := func(chunk []byte) error {
 		cmd := redis.NewStatusCmd(ctx, "set", prefix+strconv.Itoa(n), chunk, "px", ms)
 		n++
-		if err := r.redis.DoLarge(ctx, cmd); err != nil {
+		do := r.redis.DoLarge
+		if len(chunk) <= smallChunk {
+			do = r.redis.Do
+		}
+		if err := do(store.Writing(ctx), cmd); err != nil {
 			return err
 		}
 		return cmd.Err()
@@ -239,7 +248,7 @@ func (r *redisTier) dropChunks(ctx context.Context, hash keyHash, e *entry) {
 		unlink = append(unlink, r.chunkPrefix(hash)+e.bodyID+":"+strconv.Itoa(n))
 	}
 	if len(unlink) > 1 {
-		_ = r.redis.Do(ctx, redis.NewIntCmd(ctx, unlink...))
+		_ = r.redis.Do(store.Writing(ctx), redis.NewIntCmd(ctx, unlink...))
 	}
 }
 
@@ -269,7 +278,7 @@ func (r *redisTier) putIndex(ctx context.Context, hash keyHash, e *entry, by cla
 	for _, field := range by.spared {
 		args = append(args, field)
 	}
-	return r.changeIndex(ctx, hash, putScript.Call(keys, args...))
+	return r.changeIndex(store.Writing(ctx), hash, putScript.Call(keys, args...))
 }
 
 // remove takes an entry out of the index, if it is still the one there.

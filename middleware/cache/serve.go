@@ -92,6 +92,7 @@ func (x *request) join() (f *flight, leads bool) {
 		f = c.flights.Unshared(ctx, key)
 	}
 	j := x.newJob(f.Context(), mode)
+	j.follows = joining == joinOrAlone
 	if joining == aloneHitForMiss {
 		j.unstoredDetail = "hit-for-miss"
 	}

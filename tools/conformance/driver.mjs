@@ -4,6 +4,7 @@
 // The suite's own runner waits for a hundred cases at a time; here the next
 // begins when one has ended, so that the load is even and small.
 import { existsSync, writeFileSync } from 'node:fs'
+import { Agent } from 'node:http'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -21,7 +22,9 @@ const fetcher = ['node-fetch-with-proxy', 'node-fetch'].flatMap(name => {
   try { return [require.resolve(name)] } catch { return [] }
 })[0]
 const config = await load(join(engine, 'client', 'config.mjs'))
-config.setFetch((await load(fetcher)).default)
+const fetch = (await load(fetcher)).default
+const agent = new Agent({ keepAlive: false }) // each request has a connection, and so an instance, of its own
+config.setFetch((url, options) => fetch(url, { agent, ...options }))
 config.setBaseUrl(base)
 config.setUseBrowserCache(false)
 const client = await load(join(engine, 'client', 'test.mjs'))

@@ -81,8 +81,9 @@ func (l *lab) build() (binary string, err error) {
 	return binary, nil
 }
 
-// gateway starts a Headgate of this tree before an origin.
-func (l *lab) gateway(origin string, withRedis bool) (addr string, err error) {
+// gateways starts instances of a Headgate of this tree before an origin. It returns the address of
+// the one, or of a balancer before several, which share a Redis.
+func (l *lab) gateways(origin string, instances int, withRedis bool) (addr string, err error) {
 	binary, err := l.build()
 	if err != nil {
 		return "", err
@@ -96,9 +97,18 @@ func (l *lab) gateway(origin string, withRedis bool) (addr string, err error) {
 		}
 		redis = "redis://" + at
 	}
-	addr = free()
-	policy := l.write("headgate.yaml", fmt.Sprintf(policyText, addr, redis, origin))
-	return addr, l.start(addr, exec.CommandContext(l.ctx, binary, "serve", "-p", policy))
+	addrs := make([]string, instances)
+	for i := range addrs {
+		addrs[i] = free()
+		policy := l.write(fmt.Sprintf("headgate-%d.yaml", i), fmt.Sprintf(policyText, addrs[i], redis, origin))
+		if err := l.start(addrs[i], exec.CommandContext(l.ctx, binary, "serve", "-p", policy)); err != nil {
+			return "", err
+		}
+	}
+	if instances == 1 {
+		return addrs[0], nil
+	}
+	return balance(l.ctx, addrs)
 }
 
 // policyText caches every path, as the origin says and else by the heuristic.

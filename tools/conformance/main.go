@@ -1,7 +1,7 @@
 // Conformance runs the public HTTP caching test suite (http-cache-tests, by M.
 // Nottingham, https://cache-tests.fyi) through a Headgate of this tree:
 //
-//	go run ./tools/conformance [-redis] [-strict] [-required N] [-optimal N] [-suite DIR] [ID...]
+//	go run ./tools/conformance [-redis] [-instances N] [-strict] [-required N] [-optimal N] [-suite DIR] [ID...]
 //	go run ./tools/conformance -h2spec N
 //
 // It installs the suite from npm into a temporary directory, starts its server,
@@ -48,6 +48,7 @@ const patience = 10 * time.Minute
 
 func main() {
 	redis := flag.Bool("redis", false, "keep what is cached in a redis-server, too")
+	instances := flag.Int("instances", 1, "how many gateways share the redis-server, behind a round-robin balancer; several need -redis")
 	suite := flag.String("suite", "", "a checkout of the suite; without it, "+suitePackage+" is installed")
 	atOnce := flag.Int("at-once", 40, "how many cases run at a time; most of them wait 3 s")
 	required := flag.Int("required", 0, "fail if fewer required cases pass")
@@ -69,7 +70,7 @@ func main() {
 		exitOn(err, cancel)
 		return
 	}
-	v, err := run(ctx, *suite, *redis, *atOnce, flag.Args())
+	v, err := run(ctx, *suite, *redis, *instances, *atOnce, flag.Args())
 	if err == nil {
 		v.print(os.Stdout)
 		err = v.fails(*required, *optimal, *strict)
@@ -101,7 +102,10 @@ func (v *verdict) fails(required, optimal int, strict bool) error {
 }
 
 // run measures, with only the cases of these IDs if there are any.
-func run(ctx context.Context, root string, redis bool, atOnce int, ids []string) (*verdict, error) {
+func run(ctx context.Context, root string, redis bool, instances, atOnce int, ids []string) (*verdict, error) {
+	if instances < 1 || instances > 1 && !redis {
+		return nil, errors.New("several instances share a Redis: add -redis")
+	}
 	programs := []string{"node", "npm", "go"}
 	if redis {
 		programs = append(programs, "redis-server")
@@ -129,7 +133,7 @@ func run(ctx context.Context, root string, redis bool, atOnce int, ids []string)
 	if err != nil {
 		return nil, err
 	}
-	gateway, err := l.gateway(origin, redis)
+	gateway, err := l.gateways(origin, instances, redis)
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,17 @@ redis.call('SET', KEYS[2], token, 'PX', ms)
 return {'granted'}
 `)
 
+// peekScript says what acquireScript would, and takes no lease.
+var peekScript = store.NewScript(`
+local ms, seen = ARGV[1], ARGV[2]
+if seen ~= '-1' and (redis.call('HGET', KEYS[1], '#') or '0') ~= seen then return {'changed'} end
+local holder = redis.call('GET', KEYS[2])
+if not holder then return {'granted'} end
+if holder == 'open' then return {'open'} end
+redis.call('SET', KEYS[3], '1', 'PX', ms)
+return {'held'}
+`)
+
 // renewScript renews a lease that is still the caller's.
 var renewScript = store.NewScript(`
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/headgate/headgate/middleware/store"
 )
 
 // Answer is what an instance that asks for a lease is told.
@@ -45,26 +47,40 @@ func (m *Member) NewTurn() *Turn { return &Turn{m: m, pause: m.MinPoll} }
 func (t *Turn) Acquire(ctx context.Context, index, key string, version int64) (*Lease, Answer) {
 	t.listenTo(key) // before asking, lest the message come in between
 	l := &Lease{m: t.m, key: key, token: NewToken(), stop: make(chan struct{})}
-	call := acquireScript.Call([]string{index, key, waitingKey(key)}, l.token, t.m.Lease.Milliseconds(), version)
+	answer := t.ask(ctx, acquireScript.Call([]string{index, key, waitingKey(key)}, l.token, t.m.Lease.Milliseconds(), version))
+	if answer != Granted {
+		return nil, answer
+	}
+	go l.renew()
+	return l, Granted
+}
+
+// Peek says what Acquire would, and takes no lease: it is for a request that waits for what another instance is
+// fetching, and that otherwise is for itself alone.
+func (t *Turn) Peek(ctx context.Context, index, key string, version int64) Answer {
+	t.listenTo(key)
+	return t.ask(ctx, peekScript.Call([]string{index, key, waitingKey(key)}, t.m.Lease.Milliseconds(), version))
+}
+
+func (t *Turn) ask(ctx context.Context, call *store.Call) Answer {
 	if err := t.m.Redis.Do(ctx, call); err != nil {
-		return nil, Unknown
+		return Unknown
 	}
 	reply, err := call.Slice()
 	if err != nil || len(reply) == 0 {
-		return nil, Unknown
+		return Unknown
 	}
 	switch reply[0] {
 	case "granted":
-		go l.renew()
-		return l, Granted
+		return Granted
 	case "changed":
-		return nil, IndexChanged
+		return IndexChanged
 	case "held":
-		return nil, Held
+		return Held
 	case "open":
-		return nil, Opened
+		return Opened
 	}
-	return nil, Unknown
+	return Unknown
 }
 
 // Wait returns when it is time to ask again: a lease has ended, or the message
