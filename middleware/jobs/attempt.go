@@ -134,10 +134,10 @@ func shorten(s string) string {
 // mostFollowUps is how many follow-ups one answer may name.
 const mostFollowUps = 16
 
-// followUps are the jobs that an answer names: POSTs to the same upstream, of nobody's.
+// followUps are the jobs that an answer names: POSTs to the same upstream, without an owner.
 func (w *worker) followUps(queue *Queue, job *Job, a *Answer) (all []*taking) {
 	for i, path := range a.Header[EnqueueHeader] {
-		if !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") || i >= mostFollowUps {
+		if followUp := (Spec{URL: path}); i >= mostFollowUps || followUp.Validate() != nil {
 			w.log.Warn("the app server names a follow-up that is no path, or one too many", "job", job.ID, "follow_up", path)
 			continue
 		}

@@ -202,7 +202,7 @@ type view struct {
 type planning struct {
 	schedule string
 	planned  int64  // the newest of the times that are due, 0: none is
-	identity string // of its times: with others it begins anew
+	identity string // of its times: with others it begins now
 	overlap  bool
 	skip     bool // the time is missed: do not enqueue
 	*taking

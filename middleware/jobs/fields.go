@@ -14,7 +14,11 @@ const EnqueueHeader = "Headgate-Enqueue"
 
 // requestFields returns the fields of a request that a job keeps. What proves who sent it is not stored.
 func requestFields(in http.Header) http.Header {
-	out := maps.Clone(in)
+	out := make(http.Header, len(in)) // with the names that the rest looks for: a program may have written others
+	for name, values := range in {
+		name = http.CanonicalHeaderKey(name)
+		out[name] = append(out[name], values...)
+	}
 	httpx.RemoveHopByHop(out)
 	for _, name := range []string{"Cookie", "Authorization", "Idempotency-Key", "Prefer", "Expect", "Content-Length"} {
 		delete(out, name)

@@ -34,7 +34,7 @@ func (Status) Values() []string {
 func (s Status) Over() bool { return s == Done || s == Failed || s == Cancelled }
 
 // Owner is who asked for a job. A user stands before a client, and a client before an address: see [Owner.Owns]. The zero
-// Owner is nobody: the job of a schedule, of an app server, or a follow-up, which operators alone may ask about.
+// Owner is that of a job that no client asked for: of a schedule, of an app server, or a follow-up. Operators alone may ask about it.
 type Owner struct {
 	// User is the user of the session that asked, and Source and Host what sessions compare besides: who said that it is this
 	// user, and the host that the session is valid at.
@@ -48,7 +48,7 @@ type Owner struct {
 }
 
 // Owns reports whether asker is who asked for the job of o: the same user if a user asked, else the same API client if one
-// asked, else the same address. Nobody owns what nobody asked for.
+// asked, else the same address. No client owns a job that none asked for.
 func (o Owner) Owns(asker Owner) bool {
 	switch {
 	case o.User != "":

@@ -262,20 +262,20 @@ func TestOnlyWhoAskedOwnsAJob(t *testing.T) {
 		owner, asker jobs.Owner
 		owns         bool
 	}{
-		"the user, from elsewhere":     {user, jobs.Owner{User: "anna", Source: "app", Host: "a.example", Addr: other}, true},
-		"another user":                 {user, jobs.Owner{User: "bert", Source: "app", Host: "a.example", Addr: addr}, false},
-		"the user of another source":   {user, jobs.Owner{User: "anna", Source: "oidc", Host: "a.example", Addr: addr}, false},
-		"the user of another host":     {user, jobs.Owner{User: "anna", Source: "app", Host: "b.example", Addr: addr}, false},
-		"the user's address alone":     {user, anonymous, false},
-		"the client":                   {client, jobs.Owner{Client: "till", Addr: other}, true},
-		"another client":               {client, jobs.Owner{Client: "shop", Addr: addr}, false},
-		"the client's address alone":   {client, anonymous, false},
-		"the address":                  {anonymous, anonymous, true},
-		"another address":              {anonymous, jobs.Owner{Addr: other}, false},
-		"a user at the address":        {anonymous, user, false},
-		"nobody's job, by nobody":      {jobs.Owner{}, jobs.Owner{}, false},
-		"nobody's job, by an address":  {jobs.Owner{}, anonymous, false},
-		"nobody's job, by some client": {jobs.Owner{}, client, false},
+		"the user, from elsewhere":      {user, jobs.Owner{User: "anna", Source: "app", Host: "a.example", Addr: other}, true},
+		"another user":                  {user, jobs.Owner{User: "bert", Source: "app", Host: "a.example", Addr: addr}, false},
+		"the user of another source":    {user, jobs.Owner{User: "anna", Source: "oidc", Host: "a.example", Addr: addr}, false},
+		"the user of another host":      {user, jobs.Owner{User: "anna", Source: "app", Host: "b.example", Addr: addr}, false},
+		"the user's address alone":      {user, anonymous, false},
+		"the client":                    {client, jobs.Owner{Client: "till", Addr: other}, true},
+		"another client":                {client, jobs.Owner{Client: "shop", Addr: addr}, false},
+		"the client's address alone":    {client, anonymous, false},
+		"the address":                   {anonymous, anonymous, true},
+		"another address":               {anonymous, jobs.Owner{Addr: other}, false},
+		"a user at the address":         {anonymous, user, false},
+		"no client's job, by none":      {jobs.Owner{}, jobs.Owner{}, false},
+		"no client's, by an address":    {jobs.Owner{}, anonymous, false},
+		"no client's, by an API client": {jobs.Owner{}, client, false},
 	} {
 		if c.owner.Owns(c.asker) != c.owns {
 			t.Errorf("%s: owns is %v", name, !c.owns)

@@ -20,6 +20,7 @@ const planMost = 15 * time.Second
 func (q *Queues) enqueueScheduled(ctx context.Context) {
 	for {
 		pause := planMost
+		edited := q.config.Load().replaced
 		next, err := q.Plan(ctx)
 		switch {
 		case err != nil:
@@ -34,6 +35,8 @@ func (q *Queues) enqueueScheduled(ctx context.Context) {
 			timer.Stop()
 			return
 		case <-timer.C:
+		case <-edited:
+			timer.Stop()
 		}
 	}
 }

@@ -78,6 +78,7 @@ type config struct {
 	queues    map[string]*Queue
 	names     []string // of the queues, sorted
 	schedules map[string]*plan
+	replaced  chan struct{} // closed when another one is in force
 }
 
 // plan is a schedule with its times.
@@ -116,7 +117,7 @@ func New(o Options) (*Queues, error) {
 // becomes of them is decided by the queue of now. The jobs of a queue that is gone stay where they are, until a queue has
 // that name again.
 func (q *Queues) Configure(queues map[string]Queue, schedules map[string]Schedule) error {
-	c := &config{queues: make(map[string]*Queue, len(queues)), schedules: make(map[string]*plan, len(schedules))}
+	c := &config{queues: make(map[string]*Queue, len(queues)), schedules: make(map[string]*plan, len(schedules)), replaced: make(chan struct{})}
 	var errs []error
 	for name, queue := range queues {
 		queue.Name = name
@@ -139,7 +140,9 @@ func (q *Queues) Configure(queues map[string]Queue, schedules map[string]Schedul
 		return err
 	}
 	c.names = slices.Sorted(maps.Keys(c.queues))
-	q.config.Store(c)
+	if before := q.config.Swap(c); before != nil {
+		close(before.replaced)
+	}
 	q.hub.wake() // a queue may have more places
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -138,21 +139,29 @@ func (b *redisBackend) body(ctx context.Context, queue string, c *claim) ([]byte
 	return get.Bytes()
 }
 
+// renewedAtOnce is how many leases one script renews: Redis serves nothing else meanwhile.
+const renewedAtOnce = 500
+
 func (b *redisBackend) renew(ctx context.Context, queue string, length int64, leases []lease) ([]held, error) {
-	args := []any{length}
-	for _, l := range leases {
-		args = append(args, l.id, l.token)
-	}
-	call, err := b.run(ctx, b.scripts.renew, queue, args...)
-	if err != nil {
-		return nil, err
-	}
-	r := replyOf(call)
 	reply := make([]held, 0, len(leases))
-	for range leases {
-		reply = append(reply, held(r.byte()))
+	for some := range slices.Chunk(leases, renewedAtOnce) {
+		args := []any{length}
+		for _, l := range some {
+			args = append(args, l.id, l.token)
+		}
+		call, err := b.run(ctx, b.scripts.renew, queue, args...)
+		if err != nil {
+			return nil, err
+		}
+		r := replyOf(call)
+		for range some {
+			reply = append(reply, held(r.byte()))
+		}
+		if err := r.error(); err != nil {
+			return nil, err
+		}
 	}
-	return reply, r.error()
+	return reply, nil
 }
 
 func (b *redisBackend) finish(ctx context.Context, f *finishing) (finished, error) {

@@ -11,7 +11,7 @@ import (
 //go:embed lua/*.lua
 var lua embed.FS
 
-// scripts are the methods of a backend in Redis. Redis builds every function of a script anew in each run, so that each has what it needs alone.
+// scripts are the methods of a backend in Redis. Redis builds the functions of a script in each run, so that each script has those alone that it needs.
 type scripts struct {
 	take, claim, renew, finish, cancel, owner, view, list, pause, retry, plan, stats *store.Script
 }

@@ -48,7 +48,7 @@ func (s *Spec) Validate() []problem.Problem {
 	return l
 }
 
-// check says what is wrong whoever asks.
+// check says what is wrong with a job that an app server or a client asks for.
 func (s *Spec) check() (l problem.List) {
 	if s.Method != "" && !httpx.IsToken(s.Method) {
 		l.Add("method", "write GET, POST or the like", "%s is not a method", problem.Quote(s.Method))

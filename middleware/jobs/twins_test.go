@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -95,6 +96,15 @@ func (w *twins) kept(id string) bool {
 const keepInTest = 200 * second
 
 func (w *twins) actions() map[string]func(*rapid.T) {
+	all := map[string]func(*rapid.T){"": w.look}
+	for _, some := range []map[string]func(*rapid.T){w.workers(), w.owners(), w.operators()} {
+		maps.Copy(all, some)
+	}
+	return all
+}
+
+// workers is what they do, and those who enqueue.
+func (w *twins) workers() map[string]func(*rapid.T) {
 	return map[string]func(*rapid.T){
 		"time passes": func(t *rapid.T) { w.µs += second * rapid.Int64Range(0, 90).Draw(t, "by") },
 		"take": func(t *rapid.T) {
@@ -152,6 +162,12 @@ func (w *twins) actions() map[string]func(*rapid.T) {
 				w.ids = append(w.ids, f.followUps[0].id)
 			}
 		},
+	}
+}
+
+// owners is what those who asked do besides.
+func (w *twins) owners() map[string]func(*rapid.T) {
+	return map[string]func(*rapid.T){
 		"cancel": func(t *rapid.T) {
 			id, how := w.drawID(t), rapid.SampledFrom([]cancelling{noFurther, stopNow}).Draw(t, "how")
 			same(w, "cancel", func(b backend) (bool, error) { return b.cancel(w.ctx, w.queue, id, how, keepInTest) })
@@ -160,6 +176,12 @@ func (w *twins) actions() map[string]func(*rapid.T) {
 			owner, host := rapid.SampledFrom([]string{"anna", "bert"}).Draw(t, "owner"), rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "host")
 			same(w, "cancelOwner", func(b backend) (int, error) { return b.cancelOwner(w.ctx, w.queue, owner, host, keepInTest) })
 		},
+	}
+}
+
+// operators is what they do, and schedules.
+func (w *twins) operators() map[string]func(*rapid.T) {
+	return map[string]func(*rapid.T){
 		"pause": func(t *rapid.T) {
 			paused := rapid.IntRange(0, 3).Draw(t, "paused") == 0
 			same(w, "pause", func(b backend) (bool, error) { return true, b.pause(w.ctx, w.queue, paused) })
@@ -184,7 +206,6 @@ func (w *twins) actions() map[string]func(*rapid.T) {
 				w.ids = append(w.ids, p.id)
 			}
 		},
-		"": w.look,
 	}
 }
 
