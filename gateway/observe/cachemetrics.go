@@ -15,6 +15,7 @@ type CacheMetrics struct {
 	unstored  *prometheus.CounterVec // rule, reason
 	stored    *prometheus.CounterVec // rule
 	bytes     *prometheus.CounterVec // rule
+	encoded   *prometheus.CounterVec // rule, encoding
 	purges    *prometheus.CounterVec // kind, soft
 	evictions prometheus.Counter
 }
@@ -38,6 +39,7 @@ func NewCacheMetrics() *CacheMetrics {
 		unstored:  counter("headgate_cache_not_stored_total", "Answers of app servers on cached routes that were not stored, by the reason, which Cache-Status has, too. With over-cache-bytes they were, but by this instance alone: what the cache keeps in Redis has reached redis.cache_bytes. With client-share one client has added its 16th of the cache by queries that no query: lists.", "rule", "reason"),
 		stored:    counter("headgate_cache_stored_total", "Responses stored.", "rule"),
 		bytes:     counter("headgate_cache_stored_bytes_total", "Bytes of the bodies of stored responses.", "rule"),
+		encoded:   counter("headgate_cache_encodings_total", "Copies of stored bodies that were compressed, by rule and encoding (br, zstd, gzip).", "rule", "encoding"),
 		purges:    counter("headgate_cache_purges_total", "Purges that this instance began.", "kind", "soft"),
 		evictions: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "headgate_cache_evictions_total",
@@ -51,7 +53,7 @@ func (m *CacheMetrics) Register(r *prometheus.Registry, stats func() cache.Stats
 	gauge := func(name, help string, value func(cache.Stats) float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(stats()) })
 	}
-	r.MustRegister(m.lookups, m.collapsed, m.unstored, m.stored, m.bytes, m.purges, m.evictions,
+	r.MustRegister(m.lookups, m.collapsed, m.unstored, m.stored, m.bytes, m.encoded, m.purges, m.evictions,
 		gauge("headgate_cache_local_entries", "Resources in the local tier.", func(s cache.Stats) float64 { return float64(s.LocalEntries) }),
 		gauge("headgate_cache_local_bytes", "Bytes that the local tier takes.", func(s cache.Stats) float64 { return float64(s.LocalBytes) }),
 		gauge("headgate_cache_local_limit_bytes", "The most that it may take: memory.cache.", func(s cache.Stats) float64 { return float64(s.LocalLimit) }),
@@ -89,6 +91,11 @@ func (m *CacheMetrics) Stored(rule string, bytes int64) {
 
 // NotStored implements cache.Observer.
 func (m *CacheMetrics) NotStored(rule, reason string) { m.unstored.WithLabelValues(rule, reason).Inc() }
+
+// Encoded implements cache.Observer.
+func (m *CacheMetrics) Encoded(rule, coding string, _, _ int64) {
+	m.encoded.WithLabelValues(rule, coding).Inc()
+}
 
 // Purged implements cache.Observer.
 func (m *CacheMetrics) Purged(kind string, soft bool) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -87,6 +88,8 @@ type Cache struct {
 	filling *collapse.Budget
 	asking  *collapse.Budget // the content of QUERY requests, apart from filling: clients choose how slowly it comes
 
+	encodings encodingQueue
+
 	resolver *clientip.Resolver // finds the client where the caller of Serve does not know it
 	shares   *clientShares
 
@@ -152,6 +155,7 @@ func New(o Options) (*Cache, error) {
 	c := &Cache{
 		name: o.Name, now: o.Now, log: o.Logger, observer: o.Observer,
 		purges: fleet.NewView(tagOf(tagAll)), flights: collapse.NewGroup[flightKey, outcome](), filling: collapse.NewBudget(o.FillBytes), asking: collapse.NewBudget(askBytes(o.FillBytes)),
+		encodings: newEncodingQueue(runtime.GOMAXPROCS(0)),
 	}
 	for _, recent := range []**collapse.Recent[flightKey]{&c.hitForMiss, &c.asSent, &c.unstorable, &c.unreachable} {
 		*recent = collapse.NewRecent[flightKey](recentBytes, o.Now)

@@ -22,7 +22,7 @@
 // the invalidation of a URL that no route can hold (MiddlewareOptions.MayHold).
 //
 // The files follow the request. A hit: middleware.go, serve.go, request.go,
-// query.go, key.go, lookup.go, localtier.go, variants.go, entry.go, observer.go, respond.go, status.go;
+// query.go, key.go, lookup.go, localtier.go, variants.go, entry.go, observer.go, respond.go, encodings.go, status.go;
 // plan.go tells beforehand. The flight: mode.go, fetch.go, origin.go, capture.go,
 // update.go, failure.go, held.go, overdue.go; then what is stored: storing.go, redistier.go,
 // rediscost.go, and what one client may add: share.go; then purges: invalidate.go, tag.go.

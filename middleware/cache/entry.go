@@ -3,6 +3,7 @@ package cache
 import (
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/headgate/headgate/middleware/cache/internal/fleet"
@@ -23,6 +24,7 @@ type entry struct {
 
 	checked fleet.Checked
 	owned   owned
+	encoded atomic.Pointer[encodings] // copies of the body; nil until a client asks for one
 }
 
 // body is a stored body in pieces. The pieces are never changed.
@@ -53,7 +55,7 @@ func (e *entry) weight() int64 {
 	for _, c := range e.body.chunks {
 		n += int64(cap(c)) + 24
 	}
-	return n
+	return n + e.encoded.Load().weight()
 }
 
 // clone copies an entry to be changed before it is shared. The header is the
@@ -62,6 +64,7 @@ func (e *entry) clone() *entry {
 	c := &entry{Response: e.Response, keyText: e.keyText, tags: e.tags, stamp: e.stamp, body: e.body, bodyID: e.bodyID}
 	c.Header = e.Header.Clone()
 	c.owned.by(e.owned.owner())
+	c.encoded.Store(e.encoded.Load())
 	return c
 }
 
@@ -69,6 +72,7 @@ func (e *entry) clone() *entry {
 func (e *entry) withBody(b body) *entry {
 	full := e.clone()
 	full.body = b
+	full.encoded.Store(nil)
 	if e.Status != http.StatusNoContent {
 		full.Header["Content-Length"] = []string{strconv.FormatInt(b.size, 10)}
 	}

@@ -37,6 +37,9 @@ type Observer interface {
 	// Options.RedisBytes, so that it is in the local tier alone; "client-share"
 	// where it exceeded the client's share. Other reasons are in Result.Detail.
 	NotStored(rule, reason string)
+	// Encoded is called when a copy of a stored body was made in a coding, with its bytes before and after; after is 0 where it
+	// would not be shorter, and is not kept.
+	Encoded(rule, coding string, before, after int64)
 	// Purged is called for every purge that this instance began.
 	Purged(kind string, soft bool)
 	// Evicted is called when the local tier evicted an entry because it was full.
@@ -52,8 +55,9 @@ func (x *request) note(r Result) {
 // NopObserver ignores everything. Embed it to observe only some things.
 type NopObserver struct{}
 
-func (NopObserver) Request(Result)        {}
-func (NopObserver) Stored(string, int64)  {}
-func (NopObserver) NotStored(_, _ string) {}
-func (NopObserver) Purged(string, bool)   {}
-func (NopObserver) Evicted(int64)         {}
+func (NopObserver) Request(Result)                  {}
+func (NopObserver) Stored(string, int64)            {}
+func (NopObserver) NotStored(_, _ string)           {}
+func (NopObserver) Encoded(_, _ string, _, _ int64) {}
+func (NopObserver) Purged(string, bool)             {}
+func (NopObserver) Evicted(int64)                   {}

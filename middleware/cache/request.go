@@ -165,6 +165,20 @@ func (r *Route) withoutIgnoredCookies(req *http.Request) *http.Request {
 	return copied
 }
 
+// HasCookies reports whether a request has a cookie that the rule does not ignore.
+func (r *Route) HasCookies(h http.Header) bool {
+	for _, line := range h["Cookie"] {
+		for pair := range strings.SplitSeq(line, ";") {
+			pair = httpx.TrimOWS(pair)
+			name, _, _ := strings.Cut(pair, "=")
+			if pair != "" && (r.rule == nil || !r.rule.ignoreCookies.match(httpx.TrimOWS(name))) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // fieldsOf gives access to a request's fields as the origin will see them.
 func (r *Route) fieldsOf(req *http.Request) func(name string) []string {
 	if r.options.UpstreamField != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/headgate/headgate/middleware/cache/internal/collapse"
 	"github.com/headgate/headgate/middleware/cache/internal/rfc9111"
+	"github.com/headgate/headgate/middleware/compress"
 )
 
 // serveEntry answers from a complete entry: 304 to a condition that holds, a
@@ -33,11 +34,17 @@ func (x *request) serveEntry(e *entry, age time.Duration, status outcomeStatus) 
 		res.WriteHeader(code)
 		return nil
 	}
+	content := &e.body
+	if code == e.Status {
+		if copied := x.inCoding(e); copied != nil {
+			content, part.Length = copied, copied.size
+		}
+	}
 	res.WriteHeader(code)
 	if x.head || code == http.StatusNoContent {
 		return nil
 	}
-	writePart(res, &e.body, part)
+	writePart(res, content, part)
 	return nil
 }
 
@@ -112,6 +119,9 @@ func (x *request) writeNotModified(e *entry, age time.Duration, status *outcomeS
 		addField(h, name, values)
 	}
 	status.describe(h, age, x.cache.name)
+	if w := compress.Of(res.Writer); w != nil {
+		w.NotModified(e.Status, e.Header)
+	}
 	res.WriteHeader(http.StatusNotModified)
 }
 

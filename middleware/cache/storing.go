@@ -58,6 +58,7 @@ func (s *storing) updated(e *entry, a *rfc9111.Arrival) (*entry, rfc9111.Reason)
 	}
 	u.body, u.bodyID = e.body, e.bodyID
 	u.owned.by(e.owned.owner())
+	u.encoded.Store(e.encoded.Load())
 	return u, ""
 }
 
