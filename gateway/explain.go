@@ -148,6 +148,9 @@ func writeExplanation(out io.Writer, e *pipeline.Explanation) error {
 			w.line("", "goes past it: %s", e.Bypass)
 		}
 	}
+	if e.Compress != "" {
+		w.line("compress", "%s", e.Compress)
+	}
 	if e.Answer != "" {
 		w.line("answer", "%s", e.Answer)
 	}

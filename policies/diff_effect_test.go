@@ -13,7 +13,7 @@ import (
 var neither = []string{
 	"algorithm", "key", // of a limit
 	"name", "group", "path", "methods", "match", "purge", "redirect", "respond", "host", "upstream", "timeout", "read_timeout", "buffer",
-	"ignore_case", "strip_prefix", "rewrite", "request_headers", "response_headers", "preserve_host", "cors", "maintenance",
+	"ignore_case", "strip_prefix", "rewrite", "request_headers", "response_headers", "preserve_host", "compress", "cors", "maintenance",
 }
 
 func TestDiffKnowsWhatEachKeyOfALimitAndARouteLetsThrough(t *testing.T) {

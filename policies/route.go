@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/headgate/headgate/middleware/compress"
 	"github.com/headgate/headgate/middleware/session"
 )
 
@@ -82,6 +83,9 @@ type Settings struct {
 	ResponseHeaders HeaderRules `yaml:"response_headers"`
 	// Whether the upstream sees the client's Host, rather than its own URL's. Default true.
 	PreserveHost bool `yaml:"preserve_host"`
+	// Whether answers are compressed with br, zstd or gzip, as the client's Accept-Encoding has it: on, off, or what differs from on. What is
+	// cached is stored as the app sends it, asked for identity, and each encoding is made once, for all hits. Default: off.
+	Compress *compress.Compression `yaml:"compress"`
 	// Which other origins' scripts may call this route. The gateway then answers preflights itself,
 	// and its headers replace the app's. Default: off, the app answers for itself.
 	CORS *CORS `yaml:"cors"`

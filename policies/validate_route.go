@@ -263,6 +263,9 @@ func (c *checker) settings(path string, s *Settings, limits []string) {
 	if has("response_headers") {
 		c.problems(problem.Key(path, "response_headers"), s.ResponseHeaders.Validate())
 	}
+	if has("compress") && s.Compress != nil {
+		c.problems(problem.Key(path, "compress"), s.Compress.Validate())
+	}
 	if has("cors") && s.CORS != nil {
 		c.problems(problem.Key(path, "cors"), s.CORS.Validate())
 	}
@@ -388,6 +391,9 @@ func (c *checker) combinations(r *Route, path string) {
 		} else if !takes("GET", "HEAD", httpx.MethodQuery) {
 			c.warn(problem.Key(path, "cache"), "remove it", "nothing is cached, as the route takes no GET")
 		}
+	}
+	if c.at.Has(problem.Key(path, "compress")) && r.Compress != nil && r.Redirect != nil {
+		c.bad(problem.Key(path, "compress"), "remove it", "a redirect has no body to compress")
 	}
 	if r.Session == session.Login {
 		if len(r.Limits) == 0 {

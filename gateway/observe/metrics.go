@@ -34,6 +34,10 @@ type Metrics struct {
 	attempts     *series[attempted, prometheus.Counter]
 	attemptTime  *series[string, prometheus.Observer] // by upstream
 
+	compressed      *series[httpx.Coding, prometheus.Counter]
+	compressedBytes *series[httpx.Coding, prometheus.Counter] // as they were sent
+	identityBytes   *series[httpx.Coding, prometheus.Counter] // before
+
 	waiting      *series[string, prometheus.Gauge] // by upstream
 	waitsRefused *prometheus.CounterVec            // upstream, reason
 
@@ -92,6 +96,14 @@ func NewMetrics(version string) *Metrics {
 		Name: "headgate_denied_network_requests_total",
 		Help: "Requests answered 403 because the client's address is in a network of server.deny (by=deny), or in one that is blocked (by=block).",
 	}, []string{"by"})
+	compressed := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "headgate_compressed_responses_total",
+		Help: "Responses that the gateway compressed, or sent a compressed copy of, by encoding (br, zstd, gzip).",
+	}, []string{"encoding"})
+	compressedBytes := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "headgate_compressed_bytes_total",
+		Help: "Bytes of the bodies of those responses, before they were compressed (when=before) and as they were sent (when=after).",
+	}, []string{"encoding", "when"})
 	m := &Metrics{
 		Registry: prometheus.NewRegistry(),
 		requests: newSeries(func(a answered) prometheus.Counter {
@@ -106,7 +118,14 @@ func NewMetrics(version string) *Metrics {
 			return attempts.WithLabelValues(a.upstream, a.server, a.result)
 		}),
 		attemptTime: newSeries(func(upstream string) prometheus.Observer { return attemptTime.WithLabelValues(upstream) }),
-		waiting:     newSeries(func(upstream string) prometheus.Gauge { return waiting.WithLabelValues(upstream) }),
+		compressed:  newSeries(func(c httpx.Coding) prometheus.Counter { return compressed.WithLabelValues(c.String()) }),
+		identityBytes: newSeries(func(c httpx.Coding) prometheus.Counter {
+			return compressedBytes.WithLabelValues(c.String(), "before")
+		}),
+		compressedBytes: newSeries(func(c httpx.Coding) prometheus.Counter {
+			return compressedBytes.WithLabelValues(c.String(), "after")
+		}),
+		waiting: newSeries(func(upstream string) prometheus.Gauge { return waiting.WithLabelValues(upstream) }),
 		waitsRefused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "headgate_upstream_waits_refused_total",
 			Help: "Requests refused because every app server had max_connections in flight: too many waited already (full), or they waited too long (timeout).",
@@ -163,6 +182,7 @@ func NewMetrics(version string) *Metrics {
 	info.Set(1)
 	m.Registry.MustRegister(requests, duration, m.InFlight, m.LogDropped, deniedNetworks, m.UntrustedForwarded,
 		decisions, dropped, m.checks, m.checksFailed, m.limitWaiting, m.limitWaits, attempts, attemptTime, waiting, m.waitsRefused,
+		compressed, compressedBytes,
 		m.reloads, m.reloadFailed, m.policyLoaded, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -211,6 +231,16 @@ func (m *Metrics) WatchRedis(r *store.Connections) {
 func (m *Metrics) Request(route, method string, status int, took time.Duration) {
 	m.Count(route, method, status)
 	m.duration.of(route).Observe(took.Seconds())
+}
+
+// Compressed counts a response, if it was sent in a coding: before and sent are the bytes of its body.
+func (m *Metrics) Compressed(c httpx.Coding, before, sent int64) {
+	if c == httpx.Identity {
+		return
+	}
+	m.compressed.of(c).Inc()
+	m.identityBytes.of(c).Add(float64(before))
+	m.compressedBytes.of(c).Add(float64(sent))
 }
 
 // PolicyLoaded notes that a policy has begun to run.

@@ -19,7 +19,7 @@ type Record struct {
 	URI       string        // uri: path and query as they came
 	Proto     string        // proto
 	Status    int           // status; 499 where the client left before there was an answer; the status that a gRPC error of the gateway's own stands for
-	Bytes     int64         // bytes: of the response's body
+	Bytes     int64         // bytes: of the response's body, as it was sent
 	Duration  time.Duration // duration_ms: until the response was complete
 	Route     string        // route: its name; left out where none fitted
 	Upstream  string        // upstream: the server that answered
@@ -28,6 +28,7 @@ type Record struct {
 	DryRun    string        // dry_run: the limit that would have denied it
 	Waited    time.Duration // limit_wait_ms: for the answers to other requests, by which a limit counts; left out where it has not
 	Cache     string        // cache: hit, miss, stale, ...
+	Encoding  string        // encoding: br, zstd or gzip, where the gateway has compressed the body; else left out
 	Client    string        // client: whose API key it carried
 	User      string        // user: whose session it carried
 	Session   string        // session: its opaque reference
@@ -36,6 +37,8 @@ type Record struct {
 	UserAgent string        // user_agent
 	Referer   string        // referer
 	Error     string        // error: why the gateway answered itself
+
+	BytesBefore int64 // bytes_before: of the body before it was compressed; left out where it was not
 
 	// SessionNeeded: the request was refused, or sent to the login page, because it carried no live session. It is not logged.
 	SessionNeeded bool
@@ -73,6 +76,11 @@ func (e *Record) AppendJSON(b []byte) []byte {
 		b = strconv.AppendFloat(b, float64(e.Waited.Microseconds())/1000, 'f', -1, 64)
 	}
 	b = appendField(b, "cache", e.Cache)
+	if e.Encoding != "" {
+		b = appendField(b, "encoding", e.Encoding)
+		b = append(b, `,"bytes_before":`...)
+		b = strconv.AppendInt(b, e.BytesBefore, 10)
+	}
 	b = appendField(b, "client", e.Client)
 	b = appendField(b, "user", e.User)
 	b = appendField(b, "session", e.Session)

@@ -12,6 +12,7 @@ import (
 	"github.com/headgate/headgate/middleware/blocklist"
 	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/middleware/clientip"
+	"github.com/headgate/headgate/middleware/compress"
 	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/session"
@@ -27,6 +28,7 @@ type Parts struct {
 	Cache     *cache.Cache               // nil: the policy caches nothing
 	Upstreams map[string]*proxy.Upstream // by name; nil where nothing is ever forwarded, as in a replay
 	CORS      *LearnedCORS               // nil where nothing is ever answered
+	Encoders  *compress.Encoders         // nil: some of the policy's own
 
 	// Blocks are the networks that operators have blocked; nil where there are none, as in a replay.
 	Blocks *blocklist.List
@@ -89,14 +91,18 @@ type Route struct {
 	requestHeaders, responseHeaders *headerRules            // nil: no rules
 	maxBody                         int64                   // 0: no bound
 	maintenance                     *maintenance
-	cache                           *cache.Route // nil: neither stores nor invalidates anything
-	fixedBody                       []byte       // of a fixed response
+	cache                           *cache.Route   // nil: neither stores nor invalidates anything
+	compress                        *compress.Rule // nil: nothing is compressed
+	fixedBody                       []byte         // of a fixed response
 }
 
 // New compiles a policy that has been loaded without errors.
 func New(policy *policies.Policy, parts Parts) (*Pipeline, error) {
 	if parts.Now == nil {
 		parts.Now = time.Now
+	}
+	if parts.Encoders == nil {
+		parts.Encoders = compress.NewEncoders(0)
 	}
 	if parts.Log == nil {
 		parts.Log = slog.Default()
@@ -188,6 +194,9 @@ func (p *Pipeline) newRoute(r *policies.Route) (*Route, error) {
 		rt.fixedBody = []byte(r.Respond.Body)
 	}
 	if err := rt.bindCache(); err != nil {
+		return nil, err
+	}
+	if err := rt.bindCompress(); err != nil {
 		return nil, err
 	}
 	if err := rt.bindLive(); err != nil {

@@ -61,6 +61,7 @@ type Explanation struct {
 	Cache    string           `json:"cache,omitempty"`        // the rule
 	CacheKey []string         `json:"cache_key,omitempty"`    // what the key is made of, in order
 	Bypass   string           `json:"cache_bypass,omitempty"` // why the request goes past the cache, as Cache-Status will say
+	Compress string           `json:"compress,omitempty"`     // the encoding, or why there is none
 	Answer   string           `json:"answered_by,omitempty"`
 	Forward  string           `json:"forwarded_as,omitempty"` // the path, where it is another
 	Servers  []string         `json:"servers,omitempty"`
@@ -294,8 +295,7 @@ func answerExplainer(p *policies.Route) func(*Request, *Explanation) {
 // servers answer.
 func explainForward(r *Request, e *Explanation) {
 	rt := r.Route
-	r.takeAffinity()
-	r.takeDevices()
+	r.takeOwnCookies()
 	if rt.Policy.Cache != "" && rt.session.Mode != session.Logout {
 		e.Cache = rt.Policy.Cache
 		plan := r.CachePlan()

@@ -16,9 +16,14 @@ import (
 
 // forward is the last stage of a route that has an upstream.
 func forward(r *Request) *Answer {
+	r.takeOwnCookies()
+	return r.backends.Forward(r)
+}
+
+// takeOwnCookies cuts what cookies of the gateway's own are left: those of servers and of known devices.
+func (r *Request) takeOwnCookies() {
 	r.takeAffinity()
 	r.takeDevices()
-	return r.backends.Forward(r)
 }
 
 func (b liveBackends) Forward(r *Request) *Answer {

@@ -43,6 +43,7 @@ func (rt *Route) rewriteRequest(pr *httputil.ProxyRequest) {
 	if rules := rt.requestHeaders; rules != nil {
 		rules.apply(pr.Out.Header)
 	}
+	rt.setIdentity(pr.Out.Header)
 	rt.announce(pr.Out.Header, requestFrom(pr.In.Context()))
 }
 
@@ -67,6 +68,9 @@ func (rt *Route) upstreamField(req *http.Request, name string) []string {
 		return []string{r.Scheme}
 	case "X-Forwarded-For", "Forwarded":
 		return []string{r.Info.Addr.String()}
+	}
+	if name == "Accept-Encoding" && rt.encodes() {
+		return identityAlone
 	}
 	h := http.Header{}
 	if values, ok := req.Header[name]; ok && !session.Reserved(name) && !proxy.IsForwarding(name) {

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 
 	"github.com/headgate/headgate/gateway/observe"
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/labstack/echo/v4"
 )
@@ -28,6 +29,7 @@ func (r *Request) finish() {
 	if r.cause == nil {
 		r.cause = r.cutOff(panicked == http.ErrAbortHandler)
 	}
+	r.endCompression(panicked != nil)
 	if r.reserved == nil && r.cost.Load() != 0 {
 		r.reserved = r.Limits // a fetch of the cache has brought it: what was settled stays so
 	}
@@ -36,6 +38,7 @@ func (r *Request) finish() {
 	}
 	r.release()
 	r.observe(res)
+	r.releaseCompression()
 	if panicked != nil {
 		panic(http.ErrAbortHandler) // the listener closes the connection: the client sees that the answer is not whole
 	}
@@ -84,6 +87,9 @@ func (r *Request) observe(res *echo.Response) {
 			m.DeniedNetwork.Inc()
 		}
 		m.Request(record.Route, record.Method, record.Status, record.Duration)
+		if w := r.compressed; w != nil {
+			m.Compressed(w.Used())
+		}
 	}
 	if parts.AccessLog != nil {
 		parts.AccessLog.Line(record.AppendJSON)
@@ -99,6 +105,11 @@ func (r *Request) describe(to *observe.Record, res *echo.Response) {
 	to.Time, to.ID = r.start, r.id
 	to.Host, to.URI, to.Proto = req.Host, r.Target, req.Proto
 	to.Bytes, to.Login = res.Size, r.loggedIn.Load()
+	if w := r.compressed; w != nil {
+		if coding, before, sent := w.Used(); coding != httpx.Identity {
+			to.Encoding, to.Bytes, to.BytesBefore = coding.String(), sent, before
+		}
+	}
 	to.UserAgent, to.Referer = req.UserAgent(), req.Referer()
 	to.Cache = observe.CacheOutcome(res.Header())
 	if r.Info.Addr.IsValid() {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/clientip"
+	"github.com/headgate/headgate/middleware/compress"
 	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/session"
@@ -84,6 +85,8 @@ type live struct {
 	newAffinity atomic.Pointer[string] // the line that sets it
 
 	attemptDryRun atomic.Pointer[string] // the limit by account that would have denied the answer
+
+	compressed *compress.Writer // what the answer is written to; nil where none of the route's is compressed
 
 	cost     atomic.Int64                // that the app names for the request, and one; 0: none
 	loggedIn atomic.Bool                 // the app has logged its user in

@@ -19,6 +19,7 @@ import (
 //	the cache                 stores the clean answer (see caching.go)
 //	just before the header    settle what the limits reserved, by the status that the client is given
 //	                          purge what a successful unsafe request has made invalid
+//	the body                  compressed on its way out (see compress.go)
 //	the end                   give back the places under limits of requests in flight
 //	                          the Record, for access log and metrics
 //

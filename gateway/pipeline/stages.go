@@ -28,6 +28,7 @@ const (
 	StageAdmit       = "admit"
 	StageAuthorize   = "authorize"
 	StageBody        = "body"
+	StageCompress    = "compress"
 	StageAnswer      = "answer"
 )
 
@@ -62,12 +63,14 @@ func stagesOf(rt *Route) []Stage {
 		stages = append(stages, Stage{StageDenyCache, remembered, nil}) // 429 at no cost to Redis
 	}
 	stages = append(stages,
-		Stage{StageAdmit, admit, explainLimits},             // session and limits, in one round trip to Redis: 429
-		Stage{StageAuthorize, authorize, explainSession},    // what the route asks of session and API key: 303, 401, 403
-		Stage{StageBody, boundBody, nil},                    // 413
-		Stage{StageAnswer, answerOf(p), answerExplainer(p)}, // cache and app server, or the policy's own answer
+		Stage{StageAdmit, admit, explainLimits},          // session and limits, in one round trip to Redis: 429
+		Stage{StageAuthorize, authorize, explainSession}, // what the route asks of session and API key: 303, 401, 403
+		Stage{StageBody, boundBody, nil},                 // 413
 	)
-	return stages
+	if rt.compress != nil {
+		stages = append(stages, Stage{StageCompress, compressAnswer, explainCompress}) // what is written from here on
+	}
+	return append(stages, Stage{StageAnswer, answerOf(p), answerExplainer(p)}) // cache and app server, or the policy's own answer
 }
 
 // Run takes a request through the stages until one of them answers it. Nil means that

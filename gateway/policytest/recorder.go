@@ -6,8 +6,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
 )
 
 // recorder is the http.ResponseWriter of one request. It keeps what net/http's server would have
@@ -59,7 +64,33 @@ func (r *recorder) finish() (status int, header http.Header, body string) {
 		return res.StatusCode, res.Header, ""
 	}
 	r.WriteHeader(http.StatusOK)
-	return r.status, r.sent, r.body.String()
+	return r.status, r.sent, decoded(r.body.String(), r.sent.Get("Content-Encoding"))
+}
+
+// decoded returns a body as a test has it: without the encoding that the gateway has put it in. One that is not in that
+// encoding is what the test's app server has sent.
+func decoded(body, encoding string) string {
+	source := strings.NewReader(body)
+	var r io.Reader
+	var err error
+	switch encoding {
+	case "br":
+		r = brotli.NewReader(source)
+	case "gzip":
+		r, err = gzip.NewReader(source)
+	case "zstd":
+		r, err = zstd.NewReader(source, zstd.WithDecoderConcurrency(1))
+	default:
+		return body
+	}
+	if err != nil {
+		return body
+	}
+	text, err := io.ReadAll(r)
+	if err != nil {
+		return body
+	}
+	return string(text)
 }
 
 // wireConn is a hijacked connection to a client that sends nothing more.

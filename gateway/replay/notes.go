@@ -73,6 +73,9 @@ func (rp *replayer) notes() []string {
 		n = append(n, fmt.Sprintf("Live, %s requests were refused by server.deny or by blocks (headgate block). Here the policy's server.deny alone counts; nothing is known of blocks.",
 			count(rp.refused)))
 	}
+	if slices.ContainsFunc(e.routes, func(r *pipeline.Route) bool { return r.Policy.Compress != nil }) {
+		n = append(n, "Nothing is known of what compress would make of the answers: a log does not tell their types, or what encodings the clients accept.")
+	}
 	if e.cache != nil {
 		n = append(n, "The cache figures are an estimate. A log does not tell what the origin says (Cache-Control, Vary, Set-Cookie, its own tags) or what cookies and Authorization "+
 			"the client sent: any of these may keep an answer out of the cache.")

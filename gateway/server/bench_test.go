@@ -38,18 +38,19 @@ caches: {pages: {}}
 routes:
   - {name: denied, path: /denied, upstream: app, limits: narrow}
   - {name: cached, path: /cached, upstream: app, cache: pages}
+  - {name: compressed, path: /compressed, upstream: app, cache: pages, compress: on}
 `, func(o *server.Options) { o.AccessLog, o.Policy.Server.AccessLog = nil, policies.AccessLogOff })
 	for _, bench := range []struct {
 		name, path, from string
 		status           int
-	}{{"denied", "/denied", "127.0.0.1:4711", 429}, {"denied network", "/denied", "203.0.113.7:4711", 403}, {"cached", "/cached", "127.0.0.1:4711", 200}} {
+	}{{"denied", "/denied", "127.0.0.1:4711", 429}, {"denied network", "/denied", "203.0.113.7:4711", 403}, {"cached", "/cached", "127.0.0.1:4711", 200}, {"cached and compressed", "/compressed", "127.0.0.1:4711", 200}} {
 		path := bench.path
 		for range 3 {
-			g.do("GET", path)
+			g.do("GET", path, "Accept-Encoding", "br")
 		}
 		b.Run(bench.name, func(b *testing.B) {
 			b.ReportAllocs()
-			header := http.Header{"User-Agent": {"bench"}, "Accept": {"*/*"}}
+			header := http.Header{"User-Agent": {"bench"}, "Accept": {"*/*"}, "Accept-Encoding": {"gzip, br"}}
 			r := httptest.NewRequest("GET", "http://shop.example"+path, nil)
 			r.RemoteAddr = bench.from
 			w := &discarding{header: http.Header{}}

@@ -86,7 +86,7 @@ func drawAnswer(t *rapid.T, one func(string, ...string) string) string {
 	case 1:
 		return "redirect: {to: \"https://new.test/x\", status: " + one("redirect", "301", "302", "308") + "}"
 	}
-	answer := "upstream: app, session: " + one("session", "off", "optional", "required", "login", "logout")
+	answer := "upstream: app" + one("compress", "", "", ", compress: on") + ", session: " + one("session", "off", "optional", "required", "login", "logout")
 	if cache := one("cache", "", "pages", "other"); cache != "" {
 		answer += ", cache: " + cache
 	}

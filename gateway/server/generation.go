@@ -57,7 +57,7 @@ func (s *Server) compile(p *policies.Policy) (*generation, error) {
 func (s *Server) pipelineParts(g *generation) pipeline.Parts {
 	return pipeline.Parts{
 		Counters: s.parts.counters, Redis: s.parts.sharedRedis(), Sessions: g.sessions,
-		Cache: s.parts.cache.Load(), Upstreams: g.upstreams.byName, CORS: s.parts.cors,
+		Cache: s.parts.cache.Load(), Upstreams: g.upstreams.byName, CORS: s.parts.cors, Encoders: s.parts.encoders,
 		Blocks: s.parts.blocks, Unheeded: s.noteUnheeded, Ending: s.ending,
 		Metrics: s.metrics, AccessLog: s.accessLog, Observe: s.options.Observe, Release: s.options.Release,
 		Log: s.log, Now: s.options.Now,

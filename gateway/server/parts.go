@@ -10,6 +10,7 @@ import (
 	"github.com/headgate/headgate/gateway/pipeline"
 	"github.com/headgate/headgate/middleware/blocklist"
 	"github.com/headgate/headgate/middleware/cache"
+	"github.com/headgate/headgate/middleware/compress"
 	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/session"
@@ -28,6 +29,7 @@ type parts struct {
 	buffers   *proxy.Buffers
 	upgrades  *proxy.Upgrades
 	cors      *pipeline.LearnedCORS
+	encoders  *compress.Encoders
 	blocks    *blocklist.List
 }
 
@@ -89,7 +91,7 @@ func newPseudonym() string {
 
 // openParts opens what the first policy names. What fails leaves the rest to teardown.
 func (s *Server) openParts() (*parts, error) {
-	p := &parts{upgrades: proxy.NewUpgrades(), cors: pipeline.NewLearnedCORS(s.options.Now)}
+	p := &parts{upgrades: proxy.NewUpgrades(), cors: pipeline.NewLearnedCORS(s.options.Now), encoders: compress.NewEncoders(0)}
 	p.buffers = proxy.NewBuffers(s.options.Policy.Memory.Buffers, s.options.Policy.Server.SpoolDir)
 	p.upstreams = newUpstreams(proxy.Options{
 		Pseudonym: newPseudonym(), Buffers: p.buffers,
