@@ -38,3 +38,20 @@ func (u *unheard) claim(ctx context.Context, c *claiming) (claimed, error) {
 	}
 	return reply, err
 }
+
+// LoseFinish drops the reply of the next end of an attempt: it is stored, and the worker does not know.
+func (q *Queues) LoseFinish() { q.backend = &forgetful{backend: q.backend} }
+
+type forgetful struct {
+	backend
+	done bool
+}
+
+func (f *forgetful) finish(ctx context.Context, end *finishing) (finished, error) {
+	reply, err := f.backend.finish(ctx, end)
+	if !f.done {
+		f.done = true
+		return 0, ErrUnavailable
+	}
+	return reply, err
+}
