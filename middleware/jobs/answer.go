@@ -51,6 +51,17 @@ func (q *Queue) decide(attempts, lost int, age time.Duration, a *Answer, jitter 
 	} else if v.reason == "" {
 		v.reason = "the app server did not answer"
 	}
+	tries := lost
+	if v.attempt {
+		tries = attempts
+	}
+	pause, asked := q.Backoff.after(tries), retryAfter(a.Header)
+	switch {
+	case a.Unavailable:
+		v.slow = min(max(pause, asked), unavailablePause)
+	case a.Status == http.StatusTooManyRequests:
+		v.slow = min(max(q.Backoff.First, asked), mostPause)
+	}
 	switch {
 	case a.Status >= 200 && a.Status < 300:
 		v.status, v.reason = Done, ""
@@ -63,22 +74,9 @@ func (q *Queue) decide(attempts, lost int, age time.Duration, a *Answer, jitter 
 		v.reason += ", to the last of " + strconv.Itoa(attempts+1) + " attempts"
 		return v
 	}
-	tries := lost
-	if v.attempt {
-		tries = attempts
-	}
-	pause := q.Backoff.after(tries)
-	v.delay = pause - time.Duration(jitter*float64(pause)/2)
-	asked := retryAfter(a.Header)
-	v.delay = max(v.delay, asked)
-	switch {
-	case a.Unavailable:
-		v.slow = min(max(pause, asked), unavailablePause)
-	case a.Status == http.StatusTooManyRequests:
-		v.slow = min(max(q.Backoff.First, asked), mostPause)
-	}
+	v.delay = max(pause-time.Duration(jitter*float64(pause)/2), asked)
 	if age+v.delay >= q.MaxAge {
-		v.status = Failed
+		v.status, v.delay = Failed, 0
 		v.reason += ", and max_age is over before the next attempt"
 	}
 	return v

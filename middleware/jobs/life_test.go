@@ -388,6 +388,21 @@ func TestTheQueueSlowsDownWhenTheAppDoes(t *testing.T) {
 	})
 }
 
+func TestALastAttemptSlowsTheQueueAsWell(t *testing.T) {
+	t.Parallel()
+	clk := newClock()
+	q := open(t, jobs.Options{Queues: one(jobs.Queue{Retries: -1}), Now: clk.now})
+	id := take(t, q, jobs.Spec{})
+	take(t, q, jobs.Spec{})
+	if n := step(t, q, answering(jobs.Answer{Status: 429, Header: http.Header{"Retry-After": {"60"}}})); n != 1 || get(t, q, id).Status != jobs.Failed {
+		t.Fatalf("%d attempts, the first job is %s", n, get(t, q, id).Status)
+	}
+	clk.add(time.Minute)
+	if n := step(t, q, answering(jobs.Answer{Status: 200})); n != 1 {
+		t.Fatalf("%d attempts after Retry-After", n)
+	}
+}
+
 func TestPausing(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, b *bed) {

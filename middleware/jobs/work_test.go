@@ -44,8 +44,15 @@ func TestTheConcurrencyHoldsOverAllWorkers(t *testing.T) {
 		instances := b.fleet(2, one(jobs.Queue{Concurrency: 3}), nil)
 		var now, most, ran atomic.Int64
 		all := make(chan struct{})
+		var begun atomic.Int64
+		var three sync.WaitGroup
+		three.Add(3)
 		runner := func(context.Context, *jobs.Job, int) jobs.Answer {
 			n := now.Add(1)
+			if begun.Add(1) <= 3 { // all places are used: these wait for each other
+				three.Done()
+				three.Wait()
+			}
 			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
 			}
 			time.Sleep(2 * time.Millisecond) // what the job takes
