@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // http2Body is a request's body on an HTTP/2 stream. The connection's goroutine puts into it what arrives; handlers
@@ -78,7 +80,7 @@ func (w *recvWindow) free(n, most int, waits bool) int {
 func newHTTP2Body(x *http2Stream) *http2Body {
 	r, o := x.request, x.conn.server.options
 	b := &http2Body{x: x, length: r.ContentLength, rate: newBodyRate(o), window: recvWindow{size: streamWindow, left: streamWindow}}
-	b.timed = !b.rate.off() && !IsGRPC(r)
+	b.timed = !b.rate.off() && !httpx.IsGRPC(r.Header)
 	b.asks = len(r.Header["Expect"]) > 0
 	return b
 }

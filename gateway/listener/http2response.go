@@ -229,7 +229,7 @@ func (x *http2Stream) interim(status int, h http.Header) {
 
 // refuse answers a request that the handler does not see.
 func (a *http2Response) refuse(err *RequestError) {
-	if !IsGRPC(a.x.request) {
+	if !httpx.IsGRPC(a.x.request.Header) {
 		httpx.WriteProblem(a, a.x.request, err.problem())
 		return
 	}

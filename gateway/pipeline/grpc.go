@@ -13,13 +13,9 @@ import (
 // "unexpected content-type"; a body they do not read. So the answer is one that
 // the protocol has for it: Trailers-Only, a header section with grpc-status.
 
-// writeGRPC sends the answer to a gRPC client. Access log and metrics go by the
-// answer's HTTP status all the same: an outage is to be seen there whatever is spoken.
-func (a *Answer) writeGRPC(r *Request) {
-	r.status = a.Status
+// setGRPC adds to a refusal what a gRPC client reads, whatever form the refusal has for others.
+func (a *Answer) setGRPC(r *Request) {
 	h := r.echo.Response().Header()
-	h.Del("Content-Encoding")
-	h.Set("Content-Type", "application/grpc")
 	code := httpx.GRPCStatus(a.Status)
 	if code == httpx.GRPCUnavailable && r.pastGRPCDeadline() {
 		code = httpx.GRPCDeadlineExceeded // the app server ended the call at the client's own deadline
@@ -30,10 +26,28 @@ func (a *Answer) writeGRPC(r *Request) {
 		message = httpx.StatusText(a.Status)
 	}
 	h.Set("Grpc-Message", httpx.GRPCMessage(message))
+	if a.form == asDenial {
+		if seconds := a.limits.RetryAfter(); seconds > 0 {
+			h.Set("Retry-After", strconv.FormatInt(seconds, 10))
+		}
+	}
 	// gRFC A6: clients that retry wait for this long, and not as they see fit.
 	if seconds, err := strconv.ParseInt(h.Get("Retry-After"), 10, 32); err == nil {
 		h.Set("Grpc-Retry-Pushback-Ms", strconv.FormatInt(1000*seconds, 10))
 	}
+}
+
+// writeGRPC sends a refusal to a gRPC client, when setGRPC has said why. Over HTTP/1, which gRPC does not have, the refusal keeps
+// its own status and form, for what stands between. Access log and metrics go by the answer's HTTP status all the
+// same: an outage is to be seen there whatever is spoken.
+func (a *Answer) writeGRPC(r *Request) {
+	r.status = a.Status
+	h := r.echo.Response().Header()
+	if a.form == asDenial {
+		a.limits.WriteHeaders(h)
+	}
+	h.Del("Content-Encoding")
+	h.Set("Content-Type", "application/grpc")
 	r.echo.Response().WriteHeader(http.StatusOK)
 }
 

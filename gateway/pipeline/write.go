@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/headgate/headgate/gateway/listener"
 	"github.com/headgate/headgate/internal/httpx"
 	"github.com/labstack/echo/v4"
 )
@@ -24,12 +23,20 @@ func (a *Answer) write(r *Request) {
 	if r.Header["Origin"] != nil {
 		res.Before(func() { exposeOwn(h) })
 	}
-	if a.form == asDenial && !listener.IsGRPC(r.http) {
+	if a.Status >= 300 && httpx.IsGRPC(r.http.Header) {
+		a.setGRPC(r)
+		if r.http.ProtoMajor >= 2 {
+			r.repeatCORS()
+			a.writeGRPC(r)
+			return
+		}
+	}
+	if a.form == asDenial {
 		r.repeatCORS()
 		a.limits.Deny(res, r.http)
 		return
 	}
-	if a.form == asRendered && !listener.IsGRPC(r.http) {
+	if a.form == asRendered {
 		a.rendered.SetHeader(h, "")
 		a.rendered.Send(res, r.http)
 		return
@@ -70,17 +77,6 @@ func (a *Answer) writeBody(r *Request) {
 }
 
 func (a *Answer) writeProblem(r *Request) {
-	if listener.IsGRPC(r.http) {
-		if a.form == asDenial {
-			h := r.echo.Response().Header()
-			a.limits.WriteHeaders(h)
-			if seconds := a.limits.RetryAfter(); seconds > 0 {
-				h.Set("Retry-After", strconv.FormatInt(seconds, 10))
-			}
-		}
-		a.writeGRPC(r)
-		return
-	}
 	res := r.echo.Response()
 	httpx.WriteProblem(res, r.http, httpx.Problem{
 		Status: a.Status, Detail: a.Detail, RequestID: res.Header().Get(echo.HeaderXRequestID),

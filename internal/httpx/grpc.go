@@ -6,6 +6,34 @@ import (
 	"strings"
 )
 
+// IsGRPC reports whether a message is gRPC's, by its header: both sides may be silent in the middle of a message exchange,
+// and the client reads the outcome from grpc-status. The media type may have a suffix (+proto) and parameters, and as any
+// media type it ignores case (RFC 9110 section 8.3.1). gRPC-Web is neither: there the trailers are part of the body.
+func IsGRPC(h http.Header) bool {
+	rest, ok := afterGRPC(h)
+	return ok && (rest == "" || strings.IndexByte("+; \t", rest[0]) >= 0)
+}
+
+// IsGRPCWeb reports whether a message is gRPC-Web's.
+func IsGRPCWeb(h http.Header) bool {
+	rest, ok := afterGRPC(h)
+	return ok && len(rest) >= len("-web") && strings.EqualFold(rest[:len("-web")], "-web")
+}
+
+// afterGRPC returns what follows application/grpc in the media type.
+func afterGRPC(h http.Header) (rest string, ok bool) {
+	const grpc = "application/grpc"
+	types := h["Content-Type"]
+	if len(types) == 0 {
+		return "", false
+	}
+	value := TrimOWS(types[0])
+	if len(value) < len(grpc) || !strings.EqualFold(value[:len(grpc)], grpc) {
+		return "", false
+	}
+	return value[len(grpc):], true
+}
+
 // The codes of https://grpc.io/docs/guides/status-codes/ that the gateway answers with.
 const (
 	grpcUnknown           = 2

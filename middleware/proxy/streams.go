@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/headgate/headgate/internal/httpx"
 )
 
 // readTimeout is how long a server may be silent within the response's body. 0: no bound. Event streams may be, but where the route says otherwise.
@@ -33,12 +35,9 @@ func ready(body io.Reader) bool {
 	return ok && b.Ready()
 }
 
-// isGRPC reports whether a message is gRPC's. Both sides may wait for each other in
+// isGRPC reports whether a message is gRPC's or gRPC-Web's. Both sides may wait for each other in
 // the middle of one.
-func isGRPC(h http.Header) bool {
-	types := h["Content-Type"]
-	return len(types) > 0 && strings.HasPrefix(strings.ToLower(types[0]), "application/grpc")
-}
+func isGRPC(h http.Header) bool { return httpx.IsGRPC(h) || httpx.IsGRPCWeb(h) }
 
 // isEventStream reports whether a response is a stream of server-sent events.
 func isEventStream(h http.Header) bool {
