@@ -40,7 +40,7 @@ const (
 
 // Add blocks b.Network for a time; zero: until it is removed. A block of the same network is
 // replaced. b.Since and b.Until are set by Add. An error means that nothing has changed, or, where
-// it wraps store.ErrUnavailable, that Redis did not say whether it has.
+// it wraps store.ErrUnavailable, that Redis has refused it or did not say whether it has.
 func (l *List) Add(ctx context.Context, b Block, d time.Duration) (Outcome, error) {
 	switch {
 	case !b.Network.IsValid() || b.Network != b.Network.Masked() || b.Network.Addr().Is4In6():
@@ -139,8 +139,8 @@ func (l *List) write(ctx context.Context, call *store.Call) (written, error) {
 
 func readWritten(call *store.Call) (w written, err error) {
 	reply, err := call.Slice()
-	if err != nil {
-		return w, fmt.Errorf("blocklist: %w", err)
+	if err != nil { // it is full, say, or the user may not
+		return w, fmt.Errorf("blocklist: %w: %w", store.ErrUnavailable, err)
 	}
 	if len(reply) != 4 {
 		return w, errReply
