@@ -41,7 +41,7 @@ func (s *Server) SetDefaults() {
 		MinBodyRate:       1 << 10,
 		WriteTimeout:      seconds(60),
 		ShutdownGrace:     seconds(30),
-		AccessLog:         AccessLogStdout,
+		AccessLog:         AccessLog{Path: AccessLogStdout},
 		RateLimitHeaders:  ratelimit.HeadersDraft,
 	}
 	s.Admin.SetDefaults()

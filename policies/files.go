@@ -23,7 +23,7 @@ func (c *checker) files() {
 	if t := c.p.Server.TLS; t != nil && t.CertFile != "" && t.KeyFile != "" {
 		c.keyPair("server.tls", t.CertFile, t.KeyFile)
 	}
-	c.logFile("server.access_log", c.p.Server.AccessLog)
+	c.logFile("server.access_log", c.p.Server.AccessLog.Path)
 	c.spoolDir("server.spool_dir", c.p.Server.SpoolDir)
 	for _, name := range sortedKeys(c.p.Upstreams) {
 		t, path := c.p.Upstreams[name].TLS, problem.Key("upstreams", name, "tls")

@@ -272,7 +272,7 @@ server: {access_log: logs/access.json, tls: {cert_file: /abs/cert.pem, key_file:
 	if len(ds) > 0 {
 		t.Fatal(ds)
 	}
-	equal(t, "log", p.Server.AccessLog, "dir/logs/access.json")
+	equal(t, "log", p.Server.AccessLog.Path, "dir/logs/access.json")
 	equal(t, "cert", p.Server.TLS.CertFile, "/abs/cert.pem")
 	equal(t, "key", p.Server.TLS.KeyFile, "key.pem")
 	equal(t, "token", p.Server.Admin.Token, "from the file")

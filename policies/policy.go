@@ -134,11 +134,20 @@ type Server struct {
 	ShutdownDelay time.Duration `yaml:"shutdown_delay"`
 	// How long requests in flight may go on after SIGTERM before they are cut off. Default 30s.
 	ShutdownGrace time.Duration `yaml:"shutdown_grace"`
-	// Where access log lines go, as JSON: stdout, stderr, off, or a file's path. Default stdout.
-	AccessLog string `yaml:"access_log" config:"path=stdout|stderr|off" want:"stdout, off or a path"`
+	// The access log, as JSON lines: where they go, or {path: .., mask: [password]}. Default stdout.
+	AccessLog AccessLog `yaml:"access_log"`
 	// Which rate limit headers clients get: draft (RateLimit and RateLimit-Policy of
 	// draft-ietf-httpapi-ratelimit-headers-10), legacy (X-RateLimit-*), or off. Default draft.
 	RateLimitHeaders ratelimit.HeaderStyle `yaml:"rate_limit_headers"`
+}
+
+// AccessLog is the log of requests.
+type AccessLog struct {
+	// Where the lines go: stdout, stderr, off, or a file's path. Default stdout.
+	Path string `yaml:"path" config:"self,path=stdout|stderr|off" want:"stdout, off or a path"`
+	// Query parameters whose values are *** in the log, in the request's target, in the Referer and in errors. Names compare decoded, and in any
+	// case. What is forwarded is not changed. Hazard: a part of the path is never hidden. Default none.
+	Mask []string `yaml:"mask"`
 }
 
 // Memory bounds what the gateway keeps in its own memory.

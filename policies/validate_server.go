@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -46,8 +47,13 @@ func (s *Server) Validate() []problem.Problem {
 	problem.Between(&ps, "min_body_rate", s.MinBodyRate, 0, 1<<30)
 	s.validateTimes(&ps)
 	s.validateProtocols(&ps)
-	if s.AccessLog == "" {
+	if s.AccessLog.Path == "" {
 		ps.Add("access_log", "write stdout, off, or a file's path", "the access log goes nowhere")
+	}
+	for i, name := range s.AccessLog.Mask {
+		if name == "" {
+			ps.Add(fmt.Sprintf("access_log.mask[%d]", i), "write the name of a query parameter, or leave it out", "the name is empty")
+		}
 	}
 	return ps
 }

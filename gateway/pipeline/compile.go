@@ -45,6 +45,7 @@ type Parts struct {
 
 	Metrics   *observe.Metrics      // nil counts nothing
 	AccessLog *observe.LogWriter    // nil logs nothing
+	Mask      *observe.QueryMask    // what the access log hides; nil: nothing
 	Observe   func(*observe.Record) // called for each request when its response is complete; may be nil
 	Log       *slog.Logger          // nil: slog.Default
 	Now       func() time.Time      // nil: time.Now

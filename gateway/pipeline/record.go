@@ -92,7 +92,7 @@ func (r *Request) observe(res *echo.Response) {
 		}
 	}
 	if parts.AccessLog != nil {
-		parts.AccessLog.Line(record.AppendJSON)
+		parts.AccessLog.Line(record.Masked(parts.Mask).AppendJSON)
 	}
 	if parts.Observe != nil {
 		parts.Observe(&record)

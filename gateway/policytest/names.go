@@ -58,7 +58,7 @@ func (f *File) load(path string) (_ *policies.Policy, notes []string, _ policies
 		p.Redis = store.Options{}
 	}
 	p.Server.Admin.Listen = "off"
-	p.Server.AccessLog = policies.AccessLogOff
+	p.Server.AccessLog.Path = policies.AccessLogOff
 	p.Server.TLS = nil // a request's URL says whether it comes over TLS
 	for _, u := range p.Upstreams {
 		u.TLS = proxy.TLS{} // there is no connection to protect

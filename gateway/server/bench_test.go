@@ -39,7 +39,7 @@ routes:
   - {name: denied, path: /denied, upstream: app, limits: narrow}
   - {name: cached, path: /cached, upstream: app, cache: pages}
   - {name: compressed, path: /compressed, upstream: app, cache: pages, compress: on}
-`, func(o *server.Options) { o.AccessLog, o.Policy.Server.AccessLog = nil, policies.AccessLogOff })
+`, func(o *server.Options) { o.AccessLog, o.Policy.Server.AccessLog.Path = nil, policies.AccessLogOff })
 	for _, bench := range []struct {
 		name, path, from string
 		status           int

@@ -257,6 +257,8 @@ var checkedValues = map[string][]string{
 	"policies.Server.shutdown_grace":         {"20s", "0s"},
 	"policies.Server.rate_limit_headers":     {"legacy", "off", "both"},
 	"policies.Server.access_log":             {"stdout", "off", "no/such/folder/access.log"},
+	"policies.AccessLog.path":                {"stdout", "off", "no/such/folder/access.log"},
+	"policies.AccessLog.mask":                {"[password, token]", `[""]`},
 	"policies.Admin.listen":                  {`"127.0.0.1:0"`, "off", `":0"`},
 	"policies.Admin.token":                   {"x"},
 	"policies.Admin.token_file":              {`"${SECRET}"`, "no-such-file"},

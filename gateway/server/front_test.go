@@ -264,6 +264,25 @@ func TestTheAccessLogIsOneLineOfJSONForEachRequest(t *testing.T) {
 	}
 }
 
+func TestTheAccessLogHidesQueryParametersThatArePasswords(t *testing.T) {
+	t.Parallel()
+	g := start(t, fmt.Sprintf(`server: {listen: "127.0.0.1:0", admin: {listen: "127.0.0.1:0"}, access_log: {path: stdout, mask: [password, token]}}
+`+anyRoute, app(t, "a").URL))
+	target := "/x?q=1&pass%77ord=hunter2;TOKEN=hunter2&password=hunter2"
+	if a := g.do("GET", target, "Referer", "https://r/?token=hunter2"); !strings.Contains(a.text, "hunter2") {
+		t.Errorf("the app did not get the query as it was sent: %s", a.text)
+	}
+	eventually(t, "a line", func() bool { return strings.Contains(g.log.String(), `"uri"`) })
+	for _, want := range []string{`"uri":"/x?q=1&pass%77ord=***;TOKEN=***&password=***"`, `"referer":"https://r/?token=***"`} {
+		if !strings.Contains(g.log.String(), want) {
+			t.Errorf("the log has no %s: %s", want, g.log.String())
+		}
+	}
+	if strings.Contains(g.log.String(), "hunter2") {
+		t.Error("the password is in the log")
+	}
+}
+
 func TestUnknownMethodsPass(t *testing.T) {
 	t.Parallel()
 	g := start(t, fmt.Sprintf(anyRoute, app(t, "a").URL))

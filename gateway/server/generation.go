@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 
+	"github.com/headgate/headgate/gateway/observe"
 	"github.com/headgate/headgate/gateway/pipeline"
 	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/session"
@@ -59,7 +60,7 @@ func (s *Server) pipelineParts(g *generation) pipeline.Parts {
 		Counters: s.parts.counters, Redis: s.parts.sharedRedis(), Sessions: g.sessions,
 		Cache: s.parts.cache.Load(), Upstreams: g.upstreams.byName, CORS: s.parts.cors, Encoders: s.parts.encoders,
 		Blocks: s.parts.blocks, Unheeded: s.noteUnheeded, Ending: s.ending,
-		Metrics: s.metrics, AccessLog: s.accessLog, Observe: s.options.Observe, Release: s.options.Release,
+		Metrics: s.metrics, AccessLog: s.accessLog, Mask: observe.NewQueryMask(g.policy.Server.AccessLog.Mask), Observe: s.options.Observe, Release: s.options.Release,
 		Log: s.log, Now: s.options.Now,
 	}
 }

@@ -82,5 +82,5 @@ func (s *Server) refused(peer net.Addr, err *listener.RequestError) {
 	if host, _, splitErr := net.SplitHostPort(peer.String()); splitErr == nil {
 		e.ClientIP = host
 	}
-	s.accessLog.Line(e.AppendJSON)
+	s.accessLog.Line(e.Masked(observe.NewQueryMask(s.current.Load().policy.Server.AccessLog.Mask)).AppendJSON)
 }

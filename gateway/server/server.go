@@ -304,7 +304,7 @@ func (s *Server) awaitShutdownDelay(ctx context.Context) {
 // openAccessLog opens what server.access_log names.
 func (s *Server) openAccessLog() error {
 	out := s.options.AccessLog
-	switch where := s.options.Policy.Server.AccessLog; {
+	switch where := s.options.Policy.Server.AccessLog.Path; {
 	case out != nil:
 	case where == policies.AccessLogOff:
 		return nil

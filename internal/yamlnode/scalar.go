@@ -33,6 +33,9 @@ func (d *Decoder) special(n *yaml.Node, v reflect.Value, path string, o Options)
 		name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 		own := problem.Key(path, name)
 		d.Source.places[own] = d.Source.places[path]
+		if its := parseOptions(f.Tag); its.Want != "" {
+			o = its
+		}
 		d.word(n, v.FieldByIndex(f.Index), path, o)
 		return true
 	}
