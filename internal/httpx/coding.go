@@ -115,28 +115,9 @@ func (a *AcceptEncoding) Quality(c Coding) (q Quality, explicit bool) {
 	return 0, false
 }
 
-// AcceptsCoding reports whether a field accepts a coding that has no Coding: by its name or by *.
-func AcceptsCoding(lines []string, coding string) bool {
-	if len(lines) == 0 {
-		return true
-	}
-	star := Quality(0)
-	for member := range Tokens(lines) {
-		name, q, ok := Weighted(member)
-		switch {
-		case !ok:
-		case EqualFold(name, coding):
-			return q > 0
-		case name == "*":
-			star = q
-		}
-	}
-	return star > 0
-}
-
 // AppendNormal appends a field that says the same in one form, which a well-formed field of the same meaning has too, and
 // of which it is the normal form again: the codings that are acceptable, the preferred ones first, weights evenly spaced.
-// Codings without a name here are left out: AcceptsCoding tells of those. Identity stands in it where it is named before
+// Codings without a name here are left out. Identity stands in it where it is named before
 // another coding, or not acceptable.
 func (a *AcceptEncoding) AppendNormal(b []byte) []byte {
 	start, weight := len(b), Quality(1000)

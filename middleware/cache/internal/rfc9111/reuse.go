@@ -74,7 +74,7 @@ func (r *Response) SelectedBy(q *Request) bool {
 	if q.Class&^r.Admits != 0 {
 		return false
 	}
-	return len(r.Vary) == 0 || Selects(r.Vary, q.Field) && accepts(r.Header["Content-Encoding"], q.Field)
+	return len(r.Vary) == 0 || Selects(r.Vary, q.Field)
 }
 
 // Judge applies RFC 9111 section 4.2 to a response that the request selects.

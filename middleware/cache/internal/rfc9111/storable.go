@@ -62,6 +62,7 @@ func (s *Storing) NewResponse(a *Arrival) (*Response, Reason) {
 		InitialAge: initialAge(a, date), Lifetime: lifetime, Source: source,
 		NoCache: d.NoCache && s.Policy.ForceTTL == 0,
 	}
+	compareAsText(r.Vary, s.Field, a.Header["Content-Encoding"])
 	if source == LifetimeAssigned {
 		r.Lifetime += r.InitialAge // the policy counts from when the gateway received it
 	}

@@ -82,6 +82,12 @@ func Selects(selectors []Selector, field func(name string) []string) bool {
 		if len(values) == 1 && (values[0] == s.Raw || values[0] == s.Value) {
 			continue
 		}
+		if text, ok := strings.CutPrefix(s.Value, asText); ok {
+			if normalMembers(values, true, true) != text {
+				return false
+			}
+			continue
+		}
 		if s.Name == "Accept-Encoding" {
 			var space [maxCodings]byte
 			if normal, ok := appendCodings(space[:0], values); ok {
@@ -114,15 +120,22 @@ func appendCodings(b []byte, values []string) (normal []byte, ok bool) {
 	return accepted.AppendNormal(b), true
 }
 
-// accepts reports whether a request accepts each coding of a stored response that
-// appendCodings leaves out: those that are not registered.
-func accepts(codings []string, field func(name string) []string) bool {
+// asText begins the value of an Accept-Encoding that is compared as text: that of a response in
+// a coding which appendCodings leaves out, as it is not registered. No field begins like that.
+const asText = "\x00"
+
+// compareAsText changes the selectors of a response that is in a coding which is not registered.
+func compareAsText(selectors []Selector, field func(name string) []string, codings []string) {
 	for coding := range httpx.Tokens(codings) {
-		if _, known := httpx.CodingOf(coding); !known && !httpx.AcceptsCoding(field("Accept-Encoding"), coding) {
-			return false
+		if _, known := httpx.CodingOf(coding); known {
+			continue
+		}
+		for i := range selectors {
+			if s := &selectors[i]; s.Name == "Accept-Encoding" {
+				s.Value = asText + normalMembers(field(s.Name), true, true)
+			}
 		}
 	}
-	return true
 }
 
 func size(values []string) (n int) {
@@ -161,6 +174,11 @@ func normalField(name string, values []string) string {
 	if len(values) == 1 && !fold && !strings.ContainsAny(values[0], ", \t") {
 		return values[0]
 	}
+	return normalMembers(values, fold, reorder)
+}
+
+// normalMembers combines the members of a list, without the space around them.
+func normalMembers(values []string, fold, reorder bool) string {
 	members := slices.Collect(httpx.Members([]string{strings.Join(values, ",")}))
 	for i, m := range members {
 		if fold {
