@@ -142,7 +142,7 @@ func (w *worker) followUps(queue *Queue, job *Job, a *Answer) (all []*taking) {
 			continue
 		}
 		h := head{Method: "POST", URL: octets(path), Upstream: job.Upstream, Route: job.Route, Scheme: job.Scheme, Host: job.Host, After: job.ID}
-		all = append(all, &taking{queue: queue.Name, id: newID(queue.Name), head: h.encode(), maxBytes: queue.MaxBytes})
+		all = append(all, &taking{queue: queue.Name, id: newID(queue.Name), head: h.encode()})
 	}
 	return all
 }

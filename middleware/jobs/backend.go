@@ -8,7 +8,8 @@ import (
 // backend keeps queues: in memory, or in Redis. Both do the same, which a property test holds them to. Each method is one step that
 // happens wholly or not at all. Instants and durations are in microseconds, on the backend's own clock.
 type backend interface {
-	take(ctx context.Context, t *taking) (taken, error)
+	// take stores all of the jobs, which are of one queue, or none.
+	take(ctx context.Context, maxBytes int64, jobs []*taking) (takenAll, error)
 	claim(ctx context.Context, c *claiming) (claimed, error)
 	// body returns what a claim did not bring of a job's body.
 	body(ctx context.Context, queue string, c *claim) ([]byte, error)
@@ -91,13 +92,12 @@ type taking struct {
 	owner, host string
 	key, print  string // digests of the idempotency key, and of what must be the same under it
 	delay, at   int64  // at most one is not 0
-	maxBytes    int64
 }
 
 // size is what a new job counts.
 func (t *taking) size() int64 { return int64(len(t.head)+len(t.body)) + jobOverhead }
 
-// takenAs is what became of a job that was to be stored.
+// takenAs is what became of jobs that were to be stored.
 type takenAs byte
 
 const (
@@ -107,9 +107,17 @@ const (
 	full     takenAs = 'f' // the queue has no room
 )
 
+// takenAll says stored, and what became of each; conflict, and of which job; or full, and how the queue stands.
+type takenAll struct {
+	as    takenAs
+	which int
+	jobs  []taken
+	standing
+}
+
 type taken struct {
-	as takenAs
-	id string // of the job that is there
+	as takenAs // stored or known
+	id string  // of the job that is there
 	standing
 }
 

@@ -30,7 +30,8 @@
 //   - 2xx is done. 408, 425, 429, 5xx and no answer mean once more, after the backoff or after Retry-After where that is longer. Everything
 //     else is final at once, redirects among it: nothing follows them.
 //   - Take returns without an error when the job is stored, and stores it once, also where a reply of Redis was lost.
-//   - A queue takes no more memory than its max_bytes. No job that waits is dropped for that, new ones are refused; follow-ups and the jobs
+//   - The jobs of a queue that wait or run take no more memory than its max_bytes, and those that are over as much again, of which the oldest make
+//     room. No job that waits is dropped, new ones are refused; follow-ups and the jobs
 //     of schedules are stored all the same.
 //   - What is over expires in Redis; what waits or runs does not. A full Redis takes no new jobs, and ends the others, at the cost of
 //     the bodies of their answers. One that evicts can lose jobs.

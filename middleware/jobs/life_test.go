@@ -235,20 +235,63 @@ func TestAFullQueueRefuses(t *testing.T) {
 		if _, err := q.Take(t.Context(), "q", jobs.Spec{URL: "/", Body: make([]byte, 16<<10+1)}); !errors.Is(err, jobs.ErrTooLarge) {
 			t.Fatal(err)
 		}
-		// Jobs that are over make room, the oldest first, and never refuse new ones.
+		// Jobs that are over make room for others that are, the oldest first, and refuse no new ones.
 		for range 20 {
 			step(t, q, answering(jobs.Answer{Status: 200, Body: body}))
 			b.clock.add(time.Second)
 			ids = append(ids, take(t, q, jobs.Spec{Body: body}))
 		}
 		stats, err := q.Stats(t.Context(), "q")
-		if err != nil || stats.Bytes+stats.Kept > 64<<10 || stats.Done == 0 || stats.Queued != 1 {
+		if err != nil || stats.Bytes > 64<<10 || stats.Kept > 64<<10 || stats.Done == 0 || stats.Queued != 1 {
 			t.Fatalf("%+v, %v", stats, err)
 		}
 		if _, err := q.Get(t.Context(), ids[0]); !errors.Is(err, jobs.ErrNotFound) {
 			t.Fatalf("the oldest did not make room: %v", err)
 		}
 		get(t, q, ids[len(ids)-2])
+		// Nor do those that wait push out those that are over.
+		for err = nil; err == nil; {
+			b.clock.add(time.Millisecond)
+			_, err = q.Take(t.Context(), "q", jobs.Spec{URL: "/", Body: body})
+		}
+		get(t, q, ids[len(ids)-2])
+	})
+}
+
+func TestAListIsTakenWholeOrNotAtAll(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, b *bed) {
+		q := b.open(one(jobs.Queue{Concurrency: 1, MaxBody: 1 << 10, MaxBytes: 4 << 10}))
+		refused := func(want error, list ...jobs.Spec) {
+			t.Helper()
+			if taken, err := q.TakeAll(t.Context(), "q", list); !errors.Is(err, want) || taken != nil {
+				t.Fatalf("%+v, %v; want %v", taken, err, want)
+			}
+			if stats, err := q.Stats(t.Context(), "q"); err != nil || stats.Queued != 1 {
+				t.Fatalf("%+v, %v", stats, err)
+			}
+		}
+		first := take(t, q, jobs.Spec{URL: "/0", Key: "k"})
+		b.clock.add(time.Second)
+		refused(jobs.ErrConflict, jobs.Spec{URL: "/a"}, jobs.Spec{URL: "/b", Key: "k"})
+		refused(jobs.ErrConflict, jobs.Spec{URL: "/a", Key: "new"}, jobs.Spec{URL: "/b", Key: "new"})
+		refused(jobs.ErrSpec, jobs.Spec{URL: "/a"}, jobs.Spec{URL: "b"})
+		refused(jobs.ErrTooLarge, jobs.Spec{URL: "/a"}, jobs.Spec{URL: "/b", Body: make([]byte, 1<<10+1)})
+		refused(jobs.ErrTooLarge, make([]jobs.Spec, jobs.MaxList+1)...)
+		large := jobs.Spec{URL: "/a", Body: make([]byte, 1<<10)}
+		refused(jobs.ErrFull, large, large, large)
+		taken, err := q.TakeAll(t.Context(), "q", []jobs.Spec{{URL: "/1"}, {URL: "/0", Key: "k"}, {URL: "/2", Key: "l"}, {URL: "/2", Key: "l"}})
+		if err != nil || len(taken) != 4 || taken[1].ID != first || !taken[1].Existing || taken[3].ID != taken[2].ID || !taken[3].Existing {
+			t.Fatalf("%+v, %v", taken, err)
+		}
+		order := ""
+		step(t, q, func(_ context.Context, job *jobs.Job, _ int) jobs.Answer {
+			order += job.URL
+			return jobs.Answer{Status: 200}
+		})
+		if order != "/0/1/2" {
+			t.Fatalf("they ran in the order %s", order)
+		}
 	})
 }
 

@@ -105,28 +105,28 @@ func (q *memoryQueue) kept() (bytes int64) {
 	return bytes
 }
 
-// roomed is how many jobs that are over make room in one step at most, so that no step takes long. A job that
-// is stored adds one, so that several steps catch up.
+// roomed is how many jobs that are over make room in one step at most, besides two for each job that is stored, so that no step takes long and
+// several catch up.
 const roomed = 16
 
-// makeRoom forgets the oldest jobs that are over while all together take more than maxBytes.
-func (q *memoryQueue) makeRoom(maxBytes int64) {
-	dropped := 0
+// makeRoom forgets the oldest jobs that are over while these take more than maxBytes.
+func (q *memoryQueue) makeRoom(maxBytes int64, stored int) {
+	dropped, most := 0, roomed+2*stored
 	for _, state := range overStates {
 		set := q.over[state]
-		for dropped < roomed && set.len() > 0 && q.live+q.kept() > maxBytes {
+		for dropped < most && set.len() > 0 && q.kept() > maxBytes {
 			q.forget(q.jobs[set.entries[0].member], set.entries[0].member)
 			dropped++
 		}
 	}
 }
 
-// store adds a new job.
-func (q *memoryQueue) store(t *taking) {
+// store adds a new job, behind which so many more are stored at once: they keep their order by microseconds.
+func (q *memoryQueue) store(t *taking, behind int) {
 	q.order++
 	j := &memoryJob{order: q.order, head: t.head, body: t.body}
 	j.record = record{
-		state: stateWaiting, created: q.now, due: max(q.now+t.delay, t.at), size: t.size(), headSize: int64(len(t.head)), bodySize: int64(len(t.body)),
+		state: stateWaiting, created: q.now, due: max(q.now+t.delay, t.at) - int64(behind), size: t.size(), headSize: int64(len(t.head)), bodySize: int64(len(t.body)),
 		owner: t.owner, host: t.host, key: t.key,
 	}
 	j.born = j.due
@@ -152,27 +152,48 @@ func (q *memoryQueue) standing(j *memoryJob, id string) standing {
 	return s
 }
 
-func (m *memory) take(_ context.Context, t *taking) (taken, error) {
+func (m *memory) take(_ context.Context, maxBytes int64, jobs []*taking) (takenAll, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	q := m.at(t.queue)
-	if j := q.jobs[t.id]; j != nil {
-		return taken{stored, t.id, q.standing(j, t.id)}, nil
-	}
-	if k, ok := q.keys[t.key]; ok && t.key != "" {
-		if k.print != t.print {
-			return taken{conflict, k.id, standing{now: q.now}}, nil
+	q := m.at(jobs[0].queue)
+	bytes, keys := q.live, make(map[string]memoryKey)
+	var fresh []*taking
+	reply := takenAll{as: stored}
+	for i, t := range jobs {
+		job := taken{as: stored, id: t.id}
+		if q.jobs[t.id] == nil {
+			k, ok := keys[t.key]
+			if !ok {
+				k, ok = q.keys[t.key]
+			}
+			switch {
+			case ok && t.key != "" && k.print != t.print:
+				return takenAll{as: conflict, which: i}, nil
+			case ok && t.key != "":
+				job = taken{as: known, id: k.id}
+			default:
+				keys[t.key] = memoryKey{t.id, t.print}
+				fresh = append(fresh, t)
+				bytes += t.size()
+			}
 		}
-		return taken{known, k.id, q.standing(q.jobs[k.id], k.id)}, nil
+		reply.jobs = append(reply.jobs, job)
 	}
-	if q.live+t.size() > t.maxBytes {
-		return taken{as: full, standing: q.standing(nil, "")}, nil
+	if len(fresh) > 0 && bytes > maxBytes {
+		return takenAll{as: full, standing: q.standing(nil, "")}, nil
 	}
-	q.store(t)
-	q.makeRoom(t.maxBytes)
-	j := q.jobs[t.id]
-	m.stored(q, t.id)
-	return taken{stored, t.id, q.standing(j, t.id)}, nil
+	for i, t := range fresh {
+		q.store(t, len(fresh)-1-i)
+	}
+	if len(fresh) > 0 {
+		q.makeRoom(maxBytes, len(fresh))
+		m.stored(q, fresh[0].id)
+	}
+	for i := range reply.jobs {
+		id := reply.jobs[i].id
+		reply.jobs[i].standing = q.standing(q.jobs[id], id)
+	}
+	return reply, nil
 }
 
 // stored wakes workers where a job is the first that waits: behind others it runs when those have.
@@ -353,10 +374,10 @@ func (m *memory) finish(_ context.Context, f *finishing) (finished, error) {
 		return finishedNow, nil
 	}
 	q.toOver(j, f.id, state, f.keep, f.result)
-	for _, t := range f.followUps {
-		q.store(t)
+	for i, t := range f.followUps {
+		q.store(t, len(f.followUps)-1-i)
 	}
-	q.makeRoom(f.maxBytes)
+	q.makeRoom(f.maxBytes, len(f.followUps))
 	m.hub.wake()
 	return finishedNow, nil
 }

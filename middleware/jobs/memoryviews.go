@@ -194,7 +194,7 @@ func (m *memory) plan(_ context.Context, p *planning) (planned, error) {
 		return planned{planOverlap, s.last, q.now}, nil
 	}
 	s.job = p.id
-	q.store(p.taking)
+	q.store(p.taking, 0)
 	m.stored(q, p.id)
 	return planned{planStored, s.last, q.now}, nil
 }

@@ -18,7 +18,7 @@ type Stats struct {
 	Cancelled int64 `json:"cancelled"`
 	// Oldest is how long the first job in the queue has been due.
 	Oldest time.Duration `json:"-"`
-	// Bytes is what jobs that wait and run count towards MaxBytes, Kept what those do that are over.
+	// Bytes is what jobs that wait and run count towards MaxBytes, Kept what those do that are over, which have as much again.
 	Bytes int64 `json:"bytes"`
 	Kept  int64 `json:"kept"`
 	// Average is about how long an attempt takes.

@@ -137,7 +137,7 @@ func (s *plan) taking(queue *Queue) *taking {
 		header.Set(name, value)
 	}
 	h := head{Method: s.Method, URL: octets(s.URL), Upstream: s.Upstream, Header: storedOf(header), Schedule: s.Name}
-	return &taking{queue: queue.Name, id: newID(queue.Name), head: h.encode(), body: []byte(s.Body), maxBytes: queue.MaxBytes}
+	return &taking{queue: queue.Name, id: newID(queue.Name), head: h.encode(), body: []byte(s.Body)}
 }
 
 // lookBack are the spans in which the newest time is looked for: the first that has one has few.

@@ -40,9 +40,9 @@ type Queue struct {
 	MaxAge time.Duration `yaml:"max_age"`
 	// The largest request body that is kept for a job, and the most that is kept of its answer's body. Default 1MiB.
 	MaxBody int64 `yaml:"max_body" config:"size"`
-	// The most memory that the queue's jobs take, in Redis over all gateways together. When jobs that wait and run take it up, new
-	// ones are refused with 429 and Retry-After. Jobs that are over have what is left: the oldest make room before their keep ends. Default 256MiB.
-	// Hazard: Redis needs more maxmemory than all queues together have; a full Redis refuses new jobs with 503.
+	// The most memory that the queue's jobs take that wait or run, in Redis over all gateways together; above it new ones are refused with 429
+	// and Retry-After. Those that are over have as much again, and the oldest are forgotten before their keep ends where that is too little. Default 256MiB.
+	// Hazard: Redis needs more maxmemory than twice what all queues together have; a full Redis refuses new jobs with 503.
 	MaxBytes int64 `yaml:"max_bytes" config:"size"`
 }
 

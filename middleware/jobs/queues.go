@@ -1,7 +1,6 @@
 package jobs
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -185,49 +184,6 @@ func (q *Queues) Close() error {
 		f()
 	}
 	return nil
-}
-
-// refused tells the observer why a job was not taken.
-func (q *Queues) refused(queue string, why Refusal, err error) error {
-	q.observer.Refused(queue, why)
-	return err
-}
-
-// Taken is a job that is stored.
-type Taken struct {
-	ID string
-	// Existing: the idempotency key stands for the job already.
-	Existing bool
-	// Estimate is about how long it takes until the job is done, at least a second.
-	Estimate time.Duration
-}
-
-// Take stores a job, and returns when it is stored. An error means that it is not, or, where it is an [ErrUnavailable], that it may be.
-func (q *Queues) Take(ctx context.Context, queue string, s Spec) (Taken, error) {
-	settings, err := q.queue(queue)
-	if err != nil {
-		return Taken{}, err
-	}
-	if err := problem.Error("jobs", s.check()); err != nil {
-		return Taken{}, fmt.Errorf("%w: %w", ErrSpec, err)
-	}
-	if int64(len(s.Body)) > settings.MaxBody {
-		return Taken{}, q.refused(queue, RefusedTooLarge, ErrTooLarge)
-	}
-	t := s.taking(settings)
-	reply, err := q.backend.take(ctx, t)
-	if err != nil {
-		return Taken{}, q.refused(queue, RefusedUnavailable, err)
-	}
-	switch reply.as {
-	case conflict:
-		return Taken{}, q.refused(queue, RefusedConflict, ErrConflict)
-	case full:
-		return Taken{}, q.refused(queue, RefusedFull, &FullError{seconds(settings.untilRoom(reply.standing))})
-	case stored:
-		q.observer.Taken(queue, "")
-	}
-	return Taken{ID: reply.id, Existing: reply.as == known, Estimate: seconds(settings.estimate(stateWaiting, 0, reply.standing))}, nil
 }
 
 // estimate is about how long it takes until a job is done.

@@ -90,22 +90,34 @@ func unanswered(err error) bool { return errors.Is(err, store.ErrUnavailable) }
 // askAgain are the pauses before a job that may have been stored is asked after.
 var askAgain = [...]time.Duration{20 * time.Millisecond, 200 * time.Millisecond}
 
-// take stores a job. Where the reply was lost it is asked after, by its ID: the same script then finds it, or stores it.
-func (b *redisBackend) take(ctx context.Context, t *taking) (taken, error) {
-	args := append([]any{t.maxBytes}, t.args()...)
-	call, err := b.run(store.Replicated(ctx), b.scripts.take, t.queue, args...)
+// take stores jobs. Where the reply was lost they are asked after, by their IDs: the same script then finds them, or stores them.
+func (b *redisBackend) take(ctx context.Context, maxBytes int64, jobs []*taking) (takenAll, error) {
+	queue, args := jobs[0].queue, []any{maxBytes}
+	for _, t := range jobs {
+		args = append(args, t.args()...)
+	}
+	call, err := b.run(store.Replicated(ctx), b.scripts.take, queue, args...)
 	for _, pause := range askAgain {
 		if !unanswered(err) || !b.redis.Available() {
 			break // Redis has replied, or can't be asked
 		}
 		time.Sleep(pause)
-		call, err = b.run(store.Replicated(store.Afresh(ctx)), b.scripts.take, t.queue, args...)
+		call, err = b.run(store.Replicated(store.Afresh(ctx)), b.scripts.take, queue, args...)
 	}
 	if err != nil {
-		return taken{}, err
+		return takenAll{}, err
 	}
 	r := replyOf(call)
-	return taken{as: takenAs(r.byte()), id: r.text(), standing: r.standing()}, r.error()
+	reply := takenAll{as: takenAs(r.byte()), which: int(r.int())}
+	switch reply.as {
+	case full:
+		reply.standing = r.standing()
+	case stored:
+		for range jobs {
+			reply.jobs = append(reply.jobs, taken{as: takenAs(r.byte()), id: r.text(), standing: r.standing()})
+		}
+	}
+	return reply, r.error()
 }
 
 func (b *redisBackend) claim(ctx context.Context, c *claiming) (claimed, error) {

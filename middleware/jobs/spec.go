@@ -75,7 +75,7 @@ func (s *Spec) taking(queue *Queue) *taking {
 	}
 	orDefault(&h.Method, http.MethodPost)
 	t := &taking{
-		queue: queue.Name, id: newID(queue.Name), head: h.encode(), body: s.Body, maxBytes: queue.MaxBytes, delay: max(0, micros(s.Delay)),
+		queue: queue.Name, id: newID(queue.Name), head: h.encode(), body: s.Body, delay: max(0, micros(s.Delay)),
 	}
 	if !s.At.IsZero() {
 		t.at = s.At.UnixMicro()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -45,7 +46,7 @@ func same[R any](w *twins, what string, step func(backend) (R, error)) R {
 	}
 	options := []cmp.Option{
 		cmpopts.EquateEmpty(),
-		cmp.AllowUnexported(taken{}, standing{}, claimed{}, claim{}, record{}, view{}, planned{}, counts{}),
+		cmp.AllowUnexported(takenAll{}, taken{}, standing{}, claimed{}, claim{}, record{}, view{}, planned{}, counts{}),
 	}
 	if diff := cmp.Diff(here, there, options...); diff != "" {
 		w.t.Fatalf("%s: memory (-) and Redis (+) differ:\n%s", what, diff)
@@ -68,7 +69,6 @@ func (w *twins) drawID(t *rapid.T) string {
 func (w *twins) drawTaking(t *rapid.T) *taking {
 	job := &taking{
 		queue: w.queue, id: w.id(), head: []byte(`{"m":"POST"}`), body: make([]byte, rapid.IntRange(0, 600).Draw(t, "body")),
-		maxBytes: rapid.SampledFrom([]int64{3000, 6000, 1 << 20}).Draw(t, "max bytes"),
 	}
 	if rapid.Bool().Draw(t, "of a user") {
 		job.owner = rapid.SampledFrom([]string{"anna", "bert"}).Draw(t, "owner")
@@ -108,14 +108,21 @@ func (w *twins) workers() map[string]func(*rapid.T) {
 	return map[string]func(*rapid.T){
 		"time passes": func(t *rapid.T) { w.µs += second * rapid.Int64Range(0, 90).Draw(t, "by") },
 		"take": func(t *rapid.T) {
-			job := w.drawTaking(t)
-			if rapid.IntRange(0, 9).Draw(t, "asked again") == 0 && len(w.ids) > 0 {
-				if id := w.drawID(t); w.kept(id) {
-					job.id = id
+			w.µs += 3 // jobs of a list are at microseconds of their own
+			maxBytes := rapid.SampledFrom([]int64{4000, 8000, 1 << 20}).Draw(t, "max bytes")
+			list := make([]*taking, rapid.SampledFrom([]int{1, 1, 1, 2, 3}).Draw(t, "jobs"))
+			for i := range list {
+				list[i] = w.drawTaking(t)
+				if rapid.IntRange(0, 9).Draw(t, "asked again") == 0 && len(w.ids) > 0 {
+					if id := w.drawID(t); w.kept(id) {
+						list[i].id = id
+					}
 				}
 			}
-			if same(w, "take", func(b backend) (taken, error) { return b.take(w.ctx, job) }).as == stored {
-				w.ids = append(w.ids, job.id)
+			for _, job := range same(w, "take", func(b backend) (takenAll, error) { return b.take(w.ctx, maxBytes, list) }).jobs {
+				if job.as == stored && !slices.Contains(w.ids, job.id) {
+					w.ids = append(w.ids, job.id)
+				}
 			}
 		},
 		"claim": func(t *rapid.T) {
@@ -145,7 +152,7 @@ func (w *twins) workers() map[string]func(*rapid.T) {
 			}
 			f := &finishing{
 				queue: w.queue, id: l.id, token: l.token, state: rapid.SampledFrom([]byte{stateDone, stateFailed, stateWaiting}).Draw(t, "state"),
-				attempt: rapid.Bool().Draw(t, "attempt"), keep: keepInTest, maxBytes: 6000, took: rapid.Int64Range(0, 5*second).Draw(t, "took"),
+				attempt: rapid.Bool().Draw(t, "attempt"), keep: keepInTest, maxBytes: 8000, took: rapid.Int64Range(0, 5*second).Draw(t, "took"),
 				status: rapid.SampledFrom([]int{0, 200, 404, 500}).Draw(t, "status"), reason: rapid.SampledFrom([]string{"", "no answer"}).Draw(t, "reason"),
 			}
 			if f.state == stateWaiting {

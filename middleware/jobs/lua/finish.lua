@@ -38,7 +38,7 @@ if state == 'w' then
   if ARGV[7] == '1' then publish('w') end
 else
   to_over(id, r, state, keep, result)
-  for a = 17, #ARGV, 9 do store(a) end
-  make_room(int(ARGV[11]))
+  for a = 17, #ARGV, 9 do store(a, (#ARGV - 8 - a) / 9) end
+  make_room(int(ARGV[11]), (#ARGV - 16) / 9)
 end
 return 'f'

@@ -28,5 +28,5 @@ if ARGV[7] ~= '1' and (state == 'w' or state == 'r') then
   return {'o', planned, now}
 end
 remember('last', text(planned), 'job', ARGV[8])
-store(8)
+store(8, 0)
 return {'s', planned, now}

@@ -25,14 +25,13 @@ local function kept()
   return bytes
 end
 
--- make_room forgets the oldest jobs that are over while all together take more than max bytes, 16 at most.
-local function make_room(max)
-  local excess = int(call('HGET', meta, 'live')) + kept() - max
-  if excess <= 0 then return end
+-- make_room forgets the oldest jobs that are over while these take more than max bytes: 16 at most, and two more for each that was stored.
+local function make_room(max, stored)
+  if kept() <= max then return end
   trim()
   local dropped = 0
   for _, state in ipairs({'d', 'c', 'f'}) do
-    while dropped < 16 and int(call('HGET', meta, 'live')) + kept() > max do
+    while dropped < 16 + 2 * stored and kept() > max do
       local first = call('ZRANGE', sets[state], 0, 0)
       if #first == 0 then break end
       drop(sets[state], first, true)

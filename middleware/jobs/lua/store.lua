@@ -1,8 +1,8 @@
--- store adds the job whose arguments begin at ARGV[a]:
+-- store adds the job whose arguments begin at ARGV[a], and behind which so many more are stored at once: they keep their order by microseconds.
 --   ID, head and body, length of the head, digests of owner, host, key and what the key is about, delay, at
-local function store(a)
+local function store(a, behind)
   local id, spec, head, owner, host, key = ARGV[a], ARGV[a + 1], int(ARGV[a + 2]), ARGV[a + 3], ARGV[a + 4], ARGV[a + 5]
-  local due = math.max(now + int(ARGV[a + 7]), int(ARGV[a + 8]))
+  local due = math.max(now + int(ARGV[a + 7]), int(ARGV[a + 8])) - behind
   local size = #spec + overhead
   call('SET', base .. 'spec:' .. id, spec)
   local job = {'s', 'w', 'c', text(now), 'b', text(due), 'd', text(due), 'z', size, 'h', head, 'y', #spec - head}

@@ -1,8 +1,7 @@
--- Stores a job, unless it is there already.
---   ARGV   3 the most bytes; the job's
---   reply  s stored, k known by its key, c the key stands for another one, f full; the ID; its standing
-
-local id, key = ARGV[4], ARGV[9]
+-- Stores jobs, all of them or none. What is there already is not stored again.
+--   ARGV   3 the most bytes; the jobs
+--   reply  s and 0; then per job: s stored, k known by its key, the ID, its standing. Or c and which job's key stands for another one. Or f and 0, where they
+--          have no room, and the queue's standing
 
 -- confirm writes what is there already: replicas are waited for by what a connection writes, and another one may have stored the job.
 local function confirm(job)
@@ -11,22 +10,44 @@ local function confirm(job)
   return created
 end
 
-if confirm(id) then return {'s', id, standing(id)} end
-if key ~= '' then
-  local is = call('GET', base .. 'key:' .. key)
-  if is then
-    local other, print = string.match(is, '^(.*) (.*)$')
-    local job = call('HMGET', base .. 'job:' .. other, 's', 'e')
-    if not job[1] or job[2] and int(job[2]) <= now then is = nil end
-    if not is then -- the job is over for longer than it is kept
-    elseif print ~= ARGV[10] then return {'c', other, 0, 0, 0, now}
+local keys = {} -- of the jobs before
+
+-- same returns the ID of the job that the key of another one stands for, and what must be the same.
+local function same(key)
+  if keys[key] then return unpack(keys[key]) end
+  local id, print = string.match(call('GET', base .. 'key:' .. key) or '', '^(.*) (.*)$')
+  if not id then return nil end
+  local job = call('HMGET', base .. 'job:' .. id, 's', 'e')
+  if not job[1] or job[2] and int(job[2]) <= now then return nil end -- it is over for longer than it is kept
+  return id, print
+end
+
+local max, bytes, new, found = int(ARGV[3]), int(call('HGET', meta, 'live')), {}, {}
+for a = 4, #ARGV, 9 do
+  local id, as, key, print = ARGV[a], 's', ARGV[a + 5], ARGV[a + 6]
+  if not confirm(id) then
+    local known, about
+    if key ~= '' then known, about = same(key) end
+    if known and about ~= print then return {'c', (a - 4) / 9} end
+    if known then
+      id, as = known, 'k'
+      confirm(id)
     else
-      confirm(other)
-      return {'k', other, standing(other)}
+      if key ~= '' then keys[key] = {id, print} end
+      new[#new + 1] = a
+      bytes = bytes + #ARGV[a + 1] + overhead
     end
   end
+  found[#found + 1] = {as, id}
 end
-if int(call('HGET', meta, 'live')) + #ARGV[5] + overhead > int(ARGV[3]) then return {'f', '', standing()} end
-store(4)
-make_room(int(ARGV[3]))
-return {'s', id, standing(id)}
+if #new > 0 and bytes > max then return {'f', 0, standing()} end
+for i, a in ipairs(new) do store(a, #new - i) end
+if #new > 0 then make_room(max, #new) end
+
+local reply, n = {'s', 0}, 2
+for _, job in ipairs(found) do
+  reply[n + 1], reply[n + 2] = job[1], job[2]
+  reply[n + 3], reply[n + 4], reply[n + 5], reply[n + 6] = standing(job[2])
+  n = n + 6
+end
+return reply
