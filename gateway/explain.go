@@ -139,6 +139,9 @@ func writeExplanation(out io.Writer, e *pipeline.Explanation) error {
 	if e.Session != "" {
 		w.line("session", "%s", e.Session)
 	}
+	if e.Queue != "" {
+		w.line("queue", "%s", e.Queue)
+	}
 	if e.Cache != "" {
 		w.line("cache", "rule %s", e.Cache)
 		if e.CacheKey != nil {

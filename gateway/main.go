@@ -85,6 +85,6 @@ func newRoot() *cobra.Command {
 	root.Flags().AddFlagSet(serve.Flags())
 	root.RunE = serve.RunE
 	root.AddCommand(serve, newCheck(), newExplain(), newTest(), newReplay(), newDiff(), newSchema(),
-		newPurge(), newBlock(), newUnblock(), newBlocks(), newLimits(), newUpstreams(), newSessions(), newReload(), newHistory(), newRollback(), newProbe(), newVersion())
+		newPurge(), newBlock(), newUnblock(), newBlocks(), newLimits(), newJobs(), newWork(), newUpstreams(), newSessions(), newReload(), newHistory(), newRollback(), newProbe(), newVersion())
 	return root
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	stdlog "log"
 	"log/slog"
@@ -27,19 +28,38 @@ func newServe() *cobra.Command {
 			"SIGHUP; where they are broken, the last good policy runs on. After a rollback\n" +
 			"they must change, or `headgate reload --file` be run, before they run again.",
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd, files, watch) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return serving{files: files, watch: watch}.run(cmd) },
 	}
 	policyFlag(cmd.Flags(), &files)
 	cmd.Flags().BoolVar(&watch, "watch", true, "reload the policy when its files change")
 	return cmd
 }
 
-func serve(cmd *cobra.Command, files []string, watch bool) error {
-	loader := &policyLoader{names: files}
+// serving is a gateway that runs until it is told to end.
+type serving struct {
+	files       []string
+	watch       bool   // reload the policy when its files change
+	work        bool   // do jobs, and listen on no public address
+	adminListen string // in the place of server.admin.listen; "" for that
+}
+
+// adjust changes a policy that has been loaded as the command's flags say.
+func (o serving) adjust(p *policies.Policy) *policies.Policy {
+	if p != nil && o.adminListen != "" {
+		p.Server.Admin.Listen = o.adminListen
+	}
+	return p
+}
+
+func (o serving) run(cmd *cobra.Command) error {
+	loader := &policyLoader{names: o.files}
 	policy, found := loader.load()
 	writeDiagnostics(cmd.ErrOrStderr(), found)
 	if found.HasErrors() {
 		return errSaid
+	}
+	if o.work && len(policy.Queues) == 0 {
+		return failed(errors.New("the policy has no queues, so that there are no jobs to do"))
 	}
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 	redis.SetLogger(redisLog{log})
@@ -47,11 +67,12 @@ func serve(cmd *cobra.Command, files []string, watch bool) error {
 	ballast := newBallast()
 	defer runtime.KeepAlive(ballast)
 	s, err := server.New(server.Options{
-		Policy: policy,
+		Policy: o.adjust(policy),
 		Load: func() (*policies.Policy, error) {
 			p, found := loader.load()
-			return p, found.Err()
+			return o.adjust(p), found.Err()
 		},
+		Work:    o.work,
 		Logger:  log,
 		Version: programVersion(),
 	})
@@ -69,7 +90,7 @@ func serve(cmd *cobra.Command, files []string, watch bool) error {
 
 	ctx, stop := context.WithCancel(cmd.Context())
 	defer stop()
-	if watch {
+	if o.watch {
 		go watchFiles(ctx, loader, log, func() { _ = s.Reload("file change") }) // it has logged what is wrong
 	}
 	hangup := make(chan struct{}, 1)

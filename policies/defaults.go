@@ -21,6 +21,7 @@ func (p *Policy) SetDefaults() {
 	p.Server.SetDefaults()
 	p.Memory.SetDefaults()
 	p.Redis.SetDefaults()
+	p.Jobs.SetDefaults()
 	p.Session.SetDefaults()
 	p.Session.LoginPath = "/login" // an app with sessions need not have a login page; one behind a gateway has
 	p.Defaults.SetDefaults()
@@ -54,7 +55,7 @@ func (a *Admin) SetDefaults() { *a = Admin{Listen: "127.0.0.1:9901"} }
 func (r *Route) SetDefaults() { r.Settings.SetDefaults() }
 
 func (s *Settings) SetDefaults() {
-	*s = Settings{Session: session.Off, CSRF: true, Buffer: true, Client: ClientOptional, EncodedSlashes: EncodedSlashesRefuse, PreserveHost: true}
+	*s = Settings{Queue: RouteQueue{When: QueueAlways}, Session: session.Off, CSRF: true, Buffer: true, Client: ClientOptional, EncodedSlashes: EncodedSlashesRefuse, PreserveHost: true}
 }
 
 func (r *Redirect) SetDefaults() { *r = Redirect{Status: 302} }
@@ -78,6 +79,12 @@ func resolveDefaults(p *Policy, s *yamlnode.Source) {
 	}
 	for name, c := range p.Caches {
 		c.Name = name
+	}
+	for name, q := range p.Queues {
+		q.Name = name
+	}
+	for name, s := range p.Schedules {
+		s.Name = name
 	}
 	p.Session.Cookie.ResolveName()
 	if !s.Has("redis.write_timeout") {

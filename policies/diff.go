@@ -57,7 +57,7 @@ func Diff(before, after *Policy) []Change {
 	a, b := reflect.ValueOf(before).Elem(), reflect.ValueOf(after).Elem()
 	for _, f := range yamlnode.Fields(a.Type()) {
 		switch f.Name {
-		case "server", "redis", "upstreams", "clients", "limits", "caches", "session":
+		case "server", "redis", "upstreams", "clients", "limits", "caches", "queues", "jobs", "schedules", "session":
 			d.values(f.Name, a.FieldByIndex(f.Index), b.FieldByIndex(f.Index), f.Options)
 		}
 	}

@@ -35,6 +35,7 @@ func (c *checker) files() {
 	c.redisFiles("redis", c.p.Redis.Access)
 	c.redisFiles("redis.sessions", c.p.Redis.Sessions.Access)
 	c.redisFiles("redis.cache", c.p.Redis.Cache.Access)
+	c.redisFiles("redis.jobs", c.p.Redis.Jobs.Access)
 	if a := c.p.Session.Assertion; a.KeyFile != "" {
 		const path = "session.assertion.key_file"
 		if text, ok := c.read(path, a.KeyFile); ok {

@@ -42,6 +42,9 @@ func inherit(p *Policy, s *yamlnode.Source) {
 			if !s.Has(problem.Key(own, "cache")) {
 				r.Cache = ""
 			}
+			if !s.Has(problem.Key(own, "queue")) {
+				r.Queue.Name = ""
+			}
 		}
 	}
 }

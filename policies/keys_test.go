@@ -199,8 +199,9 @@ var sectionNames = map[reflect.Type]string{
 
 // commentFiles are where the types of a policy are described.
 var commentFiles = []string{
-	"policy.go", "route.go",
-	"../middleware/store/options.go", "../middleware/ratelimit/limit.go", "../middleware/cache/rule.go", "../middleware/compress/compression.go", "../middleware/proxy/config.go", "../middleware/session/settings.go",
+	"policy.go", "route.go", "jobs.go",
+	"../middleware/store/options.go", "../middleware/ratelimit/limit.go", "../middleware/cache/rule.go", "../middleware/compress/compression.go", "../middleware/jobs/queue.go", "../middleware/jobs/schedule.go",
+	"../middleware/proxy/config.go", "../middleware/session/settings.go",
 }
 
 // typeName is a type's name with that of its package.

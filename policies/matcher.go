@@ -23,6 +23,7 @@ type Matcher struct {
 	exact     map[string]*node // by host
 	wildcards map[string]*node // by what follows *.
 	any       *node
+	anyHost   bool // a route is for all hosts
 	folds     bool // a route ignores case: static segments are looked up in folded form
 }
 
@@ -48,6 +49,7 @@ func NewMatcher(routes []*Route) (*Matcher, error) {
 		exact:     map[string]*node{},
 		wildcards: map[string]*node{},
 		any:       &node{},
+		anyHost:   slices.ContainsFunc(routes, func(r *Route) bool { return len(r.Host) == 0 }),
 		folds:     slices.ContainsFunc(routes, func(r *Route) bool { return r.IgnoreCase }),
 	}
 	for i, r := range routes {
@@ -132,6 +134,19 @@ func (n *node) sort() {
 	if n.param != nil {
 		n.param.sort()
 	}
+}
+
+// NamesHost reports whether some route is for this host: by its name, by a wildcard, or as it is for all.
+func (m *Matcher) NamesHost(host string) bool {
+	if m.anyHost || m.exact[host] != nil {
+		return true
+	}
+	for rest, ok := host, true; ok && len(m.wildcards) > 0; {
+		if _, rest, ok = strings.Cut(rest, "."); ok && m.wildcards[rest] != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // Match finds the route of a request. It allocates nothing unless the answer is MethodNotAllowed.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/headgate/headgate/internal/yamlnode"
 	"github.com/headgate/headgate/middleware/cache"
+	"github.com/headgate/headgate/middleware/jobs"
 	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/session"
@@ -39,6 +40,12 @@ type Policy struct {
 	Limits map[string]*ratelimit.Limit `yaml:"limits"`
 	// Rules for the response cache by name.
 	Caches map[string]*cache.Rule `yaml:"caches"`
+	// Queues of jobs by name: a route with a queue answers 202, and the app is asked later. Default: none.
+	Queues map[string]*jobs.Queue `yaml:"queues"`
+	// Where clients ask for their jobs, how apps enqueue, and whether this instance works.
+	Jobs Jobs `yaml:"jobs"`
+	// Jobs by the clock, by a name of your own. Default: none.
+	Schedules map[string]*jobs.Schedule `yaml:"schedules"`
 	// Sessions: the cookie, how long it lives, and the protection from cross-site requests.
 	Session session.Settings `yaml:"session"`
 	// What every route has unless it says otherwise. Limits add up: a route's own

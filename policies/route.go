@@ -47,6 +47,9 @@ type Settings struct {
 	Limits []string `yaml:"limits" config:"off,tightens"`
 	// The cache rule by name, or off. Default: off, nothing is cached.
 	Cache string `yaml:"cache" config:"off" want:"a cache's name or off"`
+	// The queue by name, or off: the client gets 202, and the app the request when there is room. {name: images, when: asked}
+	// leaves it to the client. Not on login and logout routes; on a route with a cache only with when: asked. Default: off.
+	Queue RouteQueue `yaml:"queue" config:"off" want:"a queue's name or off"`
 	// Sessions: off; optional (the app sees it when there is one); required (else 303 to login_path, or 401); login (the app
 	// may log users in); logout (the session ends whatever the app answers; a prefetch, and a request that another site makes, are 403). Default off.
 	Session session.Mode `yaml:"session"`

@@ -22,6 +22,12 @@ func (l *loader) readSecrets() {
 	if l.eitherOr("redis.cache.url") {
 		p.Redis.Cache.URL = l.readSecret(p.Redis.Cache.URLFile, "redis.cache.url_file")
 	}
+	if l.eitherOr("redis.jobs.url") {
+		p.Redis.Jobs.URL = l.readSecret(p.Redis.Jobs.URLFile, "redis.jobs.url_file")
+	}
+	if l.eitherOr("jobs.token") {
+		p.Jobs.Token = l.readSecret(p.Jobs.TokenFile, "jobs.token_file")
+	}
 	if l.eitherOr("session.secrets") {
 		for i, file := range p.Session.SecretsFile {
 			p.Session.Secrets = append(p.Session.Secrets, []byte(l.readSecret(file, problem.Item("session.secrets_file", i))))

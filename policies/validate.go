@@ -36,6 +36,7 @@ func validate(p *Policy, s *yamlnode.Source, r *yamlnode.Report, files bool) {
 	c.memory()
 	c.limits()
 	c.caches()
+	c.jobs()
 	c.session()
 	c.routes()
 	if files {
@@ -116,6 +117,9 @@ func (c *checker) localPath(path, value string) bool {
 // unused warns of definitions that nothing refers to.
 func (c *checker) unused() {
 	upstreams, limits, caches, groups := map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for _, s := range c.p.Schedules {
+		upstreams[s.Upstream] = true
+	}
 	withSession := map[string]bool{} // limits on routes that know who is logged in
 	logins := slices.ContainsFunc(c.p.Routes, func(r *Route) bool { return r.Session == session.Login })
 	for _, r := range c.p.Routes {

@@ -93,6 +93,7 @@ func (c *checker) matching(r *Route, path string) {
 			c.bad(at, mend, "%s", wrong)
 			continue
 		}
+		c.reserved(at, p)
 		if r.EncodedSlashes != EncodedSlashesKeep && p.hasEncodedSlash() {
 			c.bad(at, "write encoded_slashes: keep on the route", "requests for %s are answered with 400, as its path has an encoded slash or backslash", quote(text))
 		}
@@ -238,6 +239,9 @@ func (c *checker) settings(path string, s *Settings, limits []string) {
 	}
 	if has("cache") && s.Cache != "" {
 		named(c, problem.Key(path, "cache"), s.Cache, "caches", c.p.Caches)
+	}
+	if has("queue") && s.Queue.Name != "" {
+		named(c, problem.Key(path, "queue"), s.Queue.Name, "queues", c.p.Queues)
 	}
 	if has("client") && s.Client == ClientRequired && len(c.p.Clients) == 0 {
 		c.bad(problem.Key(path, "client"), "define clients with their keys", "a known API key is required, and no client has one")
@@ -395,6 +399,7 @@ func (c *checker) combinations(r *Route, path string) {
 	if c.at.Has(problem.Key(path, "compress")) && r.Compress != nil && r.Redirect != nil {
 		c.bad(problem.Key(path, "compress"), "remove it", "a redirect has no body to compress")
 	}
+	c.queue(r, path)
 	if r.Session == session.Login {
 		if len(r.Limits) == 0 {
 			c.Warnf(c.at.KeyAt(path), "give it a limit with key [ip, route] and count: failed", "passwords can be guessed on this login route without a limit")

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/headgate/headgate/internal/httpx"
+	"github.com/headgate/headgate/middleware/jobs"
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -50,6 +52,10 @@ type Options struct {
 	Policy Policy
 	// Upstreams shows the app servers, drains and restores them.
 	Upstreams Upstreams
+	// Jobs shows the queues and their jobs, changes them, and enqueues.
+	Jobs Jobs
+	// JobsToken returns a token that opens POST /jobs/{queue} besides Token; nil or "" for none.
+	JobsToken func() string
 }
 
 // Limits is what the admin API asks of the rate limiter.
@@ -94,6 +100,8 @@ var (
 	ErrRefused  = errors.New("refused") // a policy that cannot run
 	ErrHeld     = errors.New("held")    // a rollback holds
 	ErrConflict = errors.New("refused") // what is asked for does not go with how things are
+	ErrTooLarge = errors.New("too large")
+	ErrFull     = errors.New("full") // a queue
 )
 
 // New returns the listener's handler.
@@ -101,7 +109,7 @@ func New(o Options) http.Handler {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = writeError
-	e.Use(guard(o.Token), limitBody)
+	e.Use(guard(o.Token, o.JobsToken), limitBody)
 
 	heads := []string{http.MethodGet, http.MethodHead} // load balancers ask with either
 	e.Match(heads, "/livez", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
@@ -134,6 +142,9 @@ func New(o Options) http.Handler {
 		e.POST("/policy/rollback", rollbackPolicy(o.Policy))
 		e.GET("/explain", explain(o.Policy))
 	}
+	if o.Jobs != nil {
+		routeJobs(e, o.Jobs)
+	}
 	profiles(e)
 	if o.Purge != nil {
 		e.POST("/purge", purge(o.Purge))
@@ -146,11 +157,20 @@ func New(o Options) http.Handler {
 	return e
 }
 
-// limitBody bounds what an operator can send; the largest body here is a purge.
+// The most bytes that a body has: what an operator sends, and the jobs that an app enqueues at once.
+const (
+	maxBody        = 1 << 20
+	maxEnqueueBody = 64 << 20
+)
+
+// limitBody bounds what operators and apps can send.
 func limitBody(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		r := c.Request()
-		r.Body = http.MaxBytesReader(c.Response(), r.Body, 1<<20)
+		r, most := c.Request(), int64(maxBody)
+		if enqueues(c) {
+			most = maxEnqueueBody
+		}
+		r.Body = http.MaxBytesReader(c.Response(), r.Body, most)
 		return next(c)
 	}
 }
@@ -217,7 +237,16 @@ func writeError(err error, c echo.Context) {
 	if c.Response().Committed {
 		return
 	}
-	status, detail := http.StatusInternalServerError, err.Error()
+	if after := retryAfterOf(err); after != "" {
+		c.Response().Header().Set("Retry-After", after)
+	}
+	status, detail := statusOf(err)
+	httpx.WriteProblem(c.Response(), c.Request(), httpx.Problem{Status: status, Detail: detail})
+}
+
+// statusOf is the status of an error, and what is said of it.
+func statusOf(err error) (status int, detail string) {
+	status, detail = http.StatusInternalServerError, err.Error()
 	var he *echo.HTTPError
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -236,12 +265,25 @@ func writeError(err error, c echo.Context) {
 		status = http.StatusConflict
 	case errors.Is(err, ErrRefused):
 		status = http.StatusUnprocessableEntity
+	case errors.Is(err, ErrTooLarge):
+		status = http.StatusRequestEntityTooLarge
+	case errors.Is(err, ErrFull):
+		status = http.StatusTooManyRequests
 	case errors.Is(err, ErrAway):
 		status = http.StatusServiceUnavailable
 	case errors.Is(err, context.DeadlineExceeded):
 		status = http.StatusGatewayTimeout
 	}
-	httpx.WriteProblem(c.Response(), c.Request(), httpx.Problem{Status: status, Detail: detail})
+	return status, detail
+}
+
+// retryAfterOf is when what an error is about may be tried again, as Retry-After has it; "" where that is not known.
+func retryAfterOf(err error) string {
+	var full *jobs.FullError
+	if !errors.As(err, &full) {
+		return ""
+	}
+	return strconv.FormatInt(int64((full.RetryAfter+time.Second-1)/time.Second), 10)
 }
 
 // Serve returns the listener's http.Server. Its write timeout leaves room for a

@@ -213,18 +213,28 @@ func (m *Metrics) WatchRedis(r *store.Connections) {
 			Help: "Round trips to Redis; one may carry the commands of many requests.",
 		}, func() float64 { return float64(r.RoundTrips()) }),
 	)
-	for i, feature := range []string{"limits", "sessions", "cache"} {
-		m.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name:        "headgate_redis_feature_available",
-			Help:        "1 while a feature has all of its Redis, by feature: limits, sessions, cache. 0 while it is away or refuses writes.",
-			ConstLabels: prometheus.Labels{"feature": feature},
-		}, func() float64 {
-			if f := r.Features()[i]; f.Away != nil || f.RefusesWrites != nil {
+	for _, feature := range []string{"limits", "sessions", "cache"} {
+		m.watchFeature(r, feature)
+	}
+}
+
+// WatchJobsRedis adds the metric of whether jobs have all of their Redis.
+func (m *Metrics) WatchJobsRedis(r *store.Connections) { m.watchFeature(r, "jobs") }
+
+// watchFeature adds the metric of whether a feature has all of its Redis.
+func (m *Metrics) watchFeature(r *store.Connections, feature string) {
+	m.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name:        "headgate_redis_feature_available",
+		Help:        "1 while a feature has all of its Redis, by feature: limits, sessions, cache, jobs (where the policy has queues). 0 while it is away or refuses writes.",
+		ConstLabels: prometheus.Labels{"feature": feature},
+	}, func() float64 {
+		for _, f := range r.Features() {
+			if f.Name == feature && (f.Away != nil || f.RefusesWrites != nil) {
 				return 0
 			}
-			return 1
-		}))
-	}
+		}
+		return 1
+	}))
 }
 
 // Request counts one finished request. route is "" where none fitted.

@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/headgate/headgate/middleware/cache"
+	"github.com/headgate/headgate/middleware/jobs"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -24,6 +26,7 @@ func TestMetricsPageIsUpToDate(t *testing.T) {
 	m := NewMetrics("test")
 	m.WatchRedis(nil) // which nothing is asked of here
 	NewCacheMetrics().Register(m.Registry, func() cache.Stats { return cache.Stats{} })
+	NewJobMetrics().Register(m.Registry, func(context.Context) []jobs.Stats { return nil })
 	m.WatchCounters(nil)
 	m.WatchUpstreams(nil)
 	m.WatchConnections(nil)

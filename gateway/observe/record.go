@@ -34,6 +34,9 @@ type Record struct {
 	Session   string        // session: its opaque reference
 	Plan      string        // plan: the one that the app has put that session on
 	Login     bool          // login: true where the app logged its user in; else left out
+	Queue     string        // queue: of the job
+	Job       string        // job: the ID of the job that the request has become, that it asks for, or that this is an attempt at
+	Attempt   int           // attempt: of a job, from 1; such a line is about a request of the gateway's own
 	UserAgent string        // user_agent
 	Referer   string        // referer
 	Error     string        // error: why the gateway answered itself
@@ -87,6 +90,12 @@ func (e *Record) AppendJSON(b []byte) []byte {
 	b = appendField(b, "plan", e.Plan)
 	if e.Login {
 		b = append(b, `,"login":true`...)
+	}
+	b = appendField(b, "queue", e.Queue)
+	b = appendField(b, "job", e.Job)
+	if e.Attempt > 0 {
+		b = append(b, `,"attempt":`...)
+		b = strconv.AppendInt(b, int64(e.Attempt), 10)
 	}
 	b = appendField(b, "user_agent", e.UserAgent)
 	b = appendField(b, "referer", e.Referer)

@@ -35,6 +35,7 @@ const (
 	asProblem  form = iota // problem details (RFC 9457), or grpc-status for a gRPC client
 	asDenial               // as the limits deny: their fields, and problem details made beforehand
 	asPage                 // a page in the place of problem details
+	asJob                  // how a job stands, or the app's answer to it
 	asFixed                // what the policy answers, in the place of an app server
 	asBare                 // fields without a body
 	asRendered             // problem details made beforehand, at the price of a denial

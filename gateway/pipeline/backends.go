@@ -26,6 +26,10 @@ type Backends interface {
 	// Authorize applies what the route asks of session and API key. It returns nil
 	// where the request may pass.
 	Authorize(*Request) *Answer
+	// Enqueue makes a job of the request. Its answer is 202 only if the job is stored.
+	Enqueue(*Request) *Answer
+	// AskForJob shows the job with this ID, or its result, to who has asked for it, or cancels it.
+	AskForJob(r *Request, id string, result bool) *Answer
 	// Forward has the cache or an app server answer. It returns nil where it has done so.
 	Forward(*Request) *Answer
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/middleware/clientip"
 	"github.com/headgate/headgate/middleware/compress"
+	"github.com/headgate/headgate/middleware/jobs"
 	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/session"
@@ -29,6 +30,7 @@ type Parts struct {
 	Upstreams map[string]*proxy.Upstream // by name; nil where nothing is ever forwarded, as in a replay
 	CORS      *LearnedCORS               // nil where nothing is ever answered
 	Encoders  *compress.Encoders         // nil: some of the policy's own
+	Jobs      *jobs.Queues               // with the policy's queues; nil where it has none, or nothing is ever answered
 
 	// Blocks are the networks that operators have blocked; nil where there are none, as in a replay.
 	Blocks *blocklist.List
@@ -66,13 +68,14 @@ type Pipeline struct {
 	routes   []*Route                 // by the matcher's index
 	denied   networks.Table[struct{}] // of server.deny
 	every    []Stage                  // of every request, before its route is known
+	jobs     *Route                   // of requests below jobs.path; nil in a policy without queues
 	unrouted *Route                   // of requests that none of them fits; nil where nothing limits these
 	live     Backends
 	lines    lines
 }
 
 // lines are those of the log that any request may cause.
-type lines struct{ panicked, failed, unknownPlan, plainLogin seldom.Line }
+type lines struct{ panicked, failed, unknownPlan, plainLogin, jobsNotCancelled seldom.Line }
 
 // Route is one route of a policy, ready to be run.
 type Route struct {
@@ -134,6 +137,9 @@ func New(policy *policies.Policy, parts Parts) (*Pipeline, error) {
 			return nil, fmt.Errorf("route %s: %w", r.Name, err)
 		}
 		p.routes = append(p.routes, rt)
+	}
+	if p.jobs, err = p.newJobsRoute(); err != nil {
+		return nil, fmt.Errorf("jobs: %w", err)
 	}
 	if p.unrouted, err = p.newUnrouted(); err != nil {
 		return nil, fmt.Errorf("defaults: %w", err)

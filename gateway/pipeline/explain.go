@@ -62,6 +62,7 @@ type Explanation struct {
 	CacheKey []string         `json:"cache_key,omitempty"`    // what the key is made of, in order
 	Bypass   string           `json:"cache_bypass,omitempty"` // why the request goes past the cache, as Cache-Status will say
 	Compress string           `json:"compress,omitempty"`     // the encoding, or why there is none
+	Queue    string           `json:"queue,omitempty"`        // of the route, and why the request does not become a job of it
 	Answer   string           `json:"answered_by,omitempty"`
 	Forward  string           `json:"forwarded_as,omitempty"` // the path, where it is another
 	Servers  []string         `json:"servers,omitempty"`

@@ -77,7 +77,7 @@ func (rt *Route) newForward(u *proxy.Upstream) echo.HandlerFunc {
 		forwarded, err := c.Request(), error(nil)
 		if rt.Policy.StripPrefix != "" || rt.Policy.Rewrite != "" {
 			if forwarded, err = rt.rewritten(forwarded); err != nil {
-				return refuse(http.StatusBadRequest, "What this route makes of the path could be read as another one.").because(err)
+				return ambiguousRewrite(err)
 			}
 		}
 		err = h.Forward(c.Response(), forwarded)
@@ -94,6 +94,11 @@ func (rt *Route) newForward(u *proxy.Upstream) echo.HandlerFunc {
 		}
 		return asAnswer(err)
 	}
+}
+
+// ambiguousRewrite is the answer where what strip_prefix or rewrite makes of the path is malformed.
+func ambiguousRewrite(err error) *Answer {
+	return refuse(http.StatusBadRequest, "What this route makes of the path could be read as another one.").because(err)
 }
 
 // brokeOff notes for the log who has ended a response before it was complete.

@@ -19,6 +19,10 @@ func findRoute(r *Request) *Answer {
 		RawQuery: r.Query,
 		ClientIP: r.Info.Addr,
 	}
+	if r.asksForJob() {
+		r.Match, r.Route = policies.Match{Index: -1}, r.pipeline.jobs
+		return r.refuseEncodedSlash()
+	}
 	var m policies.Match
 	if r.attempts == nil {
 		m = r.pipeline.matcher.Match(&r.asked)

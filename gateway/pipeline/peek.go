@@ -82,4 +82,20 @@ func (b *peek) findSession(r *Request) {
 
 func (b *peek) Authorize(r *Request) *Answer { return r.authorizeSession() }
 
+// Enqueue looks at what a job would be refused for without the queue being asked.
+func (b *peek) Enqueue(r *Request) *Answer {
+	queue := r.Route.Policy.Queue.Name
+	if most := b.pipeline.policy.Queues[queue].MaxBody; r.ContentLength > most {
+		return bodyTooLarge(most)
+	}
+	if _, err := idempotencyKey(r.Header["Idempotency-Key"]); err != nil {
+		return malformedKey(err)
+	}
+	return r.answered(Answer{Status: http.StatusAccepted, Detail: "the request becomes a job of the queue " + queue})
+}
+
+func (b *peek) AskForJob(r *Request, _ string, _ bool) *Answer {
+	return r.answered(Answer{Status: http.StatusOK, Detail: "the gateway shows the job to who has asked for it, 404 to all others"})
+}
+
 func (b *peek) Forward(*Request) *Answer { return nil }

@@ -125,6 +125,7 @@ func (r *Request) describe(to *observe.Record, res *echo.Response) {
 	if r.cause != nil {
 		to.Error = r.cause.Error()
 	}
+	to.Job, to.Queue = r.job, r.queue
 	to.User, to.Session, to.Plan, to.SessionNeeded = r.user, r.ref, r.plan, r.sessionNeeded
 	if r.Limits == nil {
 		return

@@ -75,6 +75,7 @@ type live struct {
 	status int       // what the answer means, where its own status is gRPC's constant 200
 	cause  error     // why the gateway answered itself, for the access log
 
+	job, queue    string // of the job that the request has become, or asks for
 	user, ref     string // of the session that was live when the request came, or that the limits denied it by
 	plan          string // that the app has put that session on
 	sessionNeeded bool   // refused, or sent to the login page, for want of a session

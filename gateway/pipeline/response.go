@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/headgate/headgate/internal/httpx"
+	"github.com/headgate/headgate/middleware/jobs"
 	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/session"
@@ -44,8 +45,12 @@ func (rt *Route) takeResponse(res *http.Response) error {
 	}
 	sessions := rt.session.Mode != session.Off
 	if sessions {
+		user := r.Session.Session()
 		if _, err := r.Session.Commit(r, actions); err != nil {
 			return &proxy.Error{Status: session.Status(err), Kind: proxy.KindRefused, Err: err}
+		}
+		if actions.Logout == session.LogoutEverywhere {
+			r.cancelJobsOf(user)
 		}
 		if actions.Login != "" {
 			r.loggedIn.Store(true)
@@ -73,6 +78,18 @@ func (rt *Route) takeResponse(res *http.Response) error {
 		httpx.KeepPrivate(res.Header)
 	}
 	return nil
+}
+
+// cancelJobsOf cancels the jobs of a user who has logged out everywhere: at the host that the session was valid at, as the logout ends
+// the sessions there. The logout holds even where that fails.
+func (r *Request) cancelJobsOf(s *session.Session) {
+	queues := r.pipeline.parts.Jobs
+	if queues == nil || s == nil || s.User == "" {
+		return
+	}
+	if _, err := queues.CancelOwner(context.WithoutCancel(r), jobs.Owner{User: s.User, Host: s.Host}); err != nil {
+		r.pipeline.lines.jobsNotCancelled.Log(r, r.pipeline.parts.Log, slog.LevelWarn, "a user has logged out everywhere, and his jobs may not all be cancelled", "id", r.id, "error", err)
+	}
 }
 
 // noteUnknownPlan logs that the app has put a session on a plan that no limit has a number for: it counts

@@ -28,6 +28,8 @@ const (
 	StageAdmit       = "admit"
 	StageAuthorize   = "authorize"
 	StageBody        = "body"
+	StageQueue       = "queue"
+	StageJobs        = "jobs"
 	StageCompress    = "compress"
 	StageAnswer      = "answer"
 )
@@ -67,6 +69,9 @@ func stagesOf(rt *Route) []Stage {
 		Stage{StageAuthorize, authorize, explainSession}, // what the route asks of session and API key: 303, 401, 403
 		Stage{StageBody, boundBody, nil},                 // 413
 	)
+	if p.Queue.Name != "" {
+		stages = append(stages, Stage{StageQueue, enqueue, explainQueue}) // 202, for what becomes a job
+	}
 	if rt.compress != nil {
 		stages = append(stages, Stage{StageCompress, compressAnswer, explainCompress}) // what is written from here on
 	}

@@ -44,6 +44,9 @@ func (a *Answer) write(r *Request) {
 	switch a.form {
 	case asPage, asFixed:
 		a.writeBody(r)
+	case asJob:
+		r.repeatCORS()
+		a.writeBody(r)
 	case asBare:
 		res.WriteHeader(a.Status)
 	default:
@@ -68,7 +71,9 @@ func (a *Answer) writeBody(r *Request) {
 		return
 	}
 	h := res.Header()
-	h.Set("Content-Type", a.contentType)
+	if a.contentType != "" {
+		h.Set("Content-Type", a.contentType)
+	}
 	h.Set("Content-Length", strconv.Itoa(len(a.body)))
 	res.WriteHeader(a.Status)
 	if r.Method != http.MethodHead {

@@ -33,6 +33,10 @@ func (h *harness) compare(ctx context.Context, e *Expectation, got *observed) []
 	c.value("client", e.Client, o.Client)
 	c.value("user", e.User, o.User)
 	c.session(e.Session, o.SessionNeeded)
+	c.value("queue", e.Queue, takenBy(got))
+	if e.Attempts != nil && !e.Attempts.matches(strconv.Itoa(got.attempts)) {
+		c.differ("attempts", e.Attempts.String(), strconv.Itoa(got.attempts))
+	}
 	if word := cacheWord(got.responseHeader["Cache-Status"]); e.Cache != "" && e.Cache != word {
 		if lines := got.responseHeader["Cache-Status"]; len(lines) > 0 {
 			word += " (" + lines[len(lines)-1] + ")"
@@ -48,6 +52,14 @@ func (h *harness) compare(ctx context.Context, e *Expectation, got *observed) []
 		c.forwarded(e.Forwarded, got.received)
 	}
 	return c.found
+}
+
+// takenBy is the queue of which the request has become a job.
+func takenBy(got *observed) string {
+	if got.status != http.StatusAccepted {
+		return ""
+	}
+	return got.record.Queue
 }
 
 type comparison struct{ found []Difference }

@@ -57,10 +57,11 @@ type Test struct {
 	Steps []*Step
 }
 
-// Step is a wait, or a request that is sent once or several times.
+// Step is a wait, a run of the jobs that are due, or a request that is sent once or several times.
 type Step struct {
 	policies.Position
 	Wait time.Duration // for a wait; a request has a Method
+	Jobs bool          // run the jobs that are due, and those of schedules
 
 	Method string
 	Target string // the request target: an absolute path, and the query
@@ -94,6 +95,8 @@ type Expectation struct {
 	User      *Want
 	Session   string // needed, or not-needed
 	Cache     string // hit, stale, revalidated, miss, bypass or none
+	Queue     *Want  // that has taken the request as a job
+	Attempts  *Want  // at jobs, for a step that runs them
 	Header    []NamedWant
 	Body      *Want
 	Remaining []NamedWant
@@ -121,6 +124,6 @@ type Forwarding struct {
 // nameRef is a name that the policy must define.
 type nameRef struct {
 	at   policies.Position
-	kind string // route, limit, upstream or client
+	kind string // route, limit, upstream, client or queue
 	name string
 }

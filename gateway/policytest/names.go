@@ -18,6 +18,7 @@ func (f *File) check(p *policies.Policy) policies.Diagnostics {
 		"upstream": slices.Collect(maps.Keys(p.Upstreams)),
 		"limit":    slices.Collect(maps.Keys(p.Limits)),
 		"client":   slices.Collect(maps.Keys(p.Clients)),
+		"queue":    slices.Collect(maps.Keys(p.Queues)),
 	}
 	for _, r := range p.Routes {
 		known["route"] = append(known["route"], r.Name)

@@ -69,7 +69,9 @@ func (f *Failed) Title() string {
 	if f.As != "" {
 		fmt.Fprintf(&b, " as %s", f.As)
 	}
-	fmt.Fprintf(&b, " from %s", f.From)
+	if f.From != "" {
+		fmt.Fprintf(&b, " from %s", f.From)
+	}
 	if f.After > 0 {
 		fmt.Fprintf(&b, ", after %s", policies.FormatDuration(f.After))
 	}

@@ -131,7 +131,10 @@ func (f *File) run(ctx context.Context, p *policies.Policy, t *Test) (*Result, e
 // phase it reports the first request that is not as expected, and how many more there were.
 func (h *harness) step(ctx context.Context, s *Step, result *Result) error {
 	begin := h.clock.Now()
-	if s.Method == "" {
+	switch {
+	case s.Jobs:
+		return h.runJobs(ctx, s, result)
+	case s.Method == "":
 		h.setClock(begin.Add(s.Wait))
 		return nil
 	}
@@ -173,6 +176,29 @@ func (h *harness) step(ctx context.Context, s *Step, result *Result) error {
 	return nil
 }
 
+// runJobs does all jobs that are due by the test's clock, and those that fall due at once.
+func (h *harness) runJobs(ctx context.Context, s *Step, result *Result) error {
+	h.apps.beginStep(s.App)
+	h.record, h.lasts = observe.Record{}, 0
+	attempts, err := h.gateway.RunJobs(ctx)
+	if err != nil {
+		return err
+	}
+	got := &observed{step: s, record: h.record, received: h.apps.requests(), attempts: attempts}
+	result.Requests += attempts
+	if len(s.Expect) == 0 {
+		return nil
+	}
+	expect := &s.Expect[0]
+	if differences := h.compare(ctx, &expect.Expectation, got); len(differences) > 0 {
+		result.Failures = append(result.Failures, Failed{
+			Position: expect.Position, Step: s.Position, Number: 1, Of: 1, Request: "jobs: run",
+			After: h.clock.Now().Sub(h.begun), Differences: differences, Answer: count(attempts, "attempt") + " at jobs",
+		})
+	}
+	return nil
+}
+
 // offset is how long after its first request a step's i-th is sent: i*Over/Times,
 // where the product itself might be too large for a Duration.
 func (s *Step) offset(i int) time.Duration {
@@ -191,6 +217,7 @@ type observed struct {
 	truncated      bool // the gateway aborted the response
 	record         observe.Record
 	received       []*received
+	attempts       int // at jobs, of a step that runs them
 }
 
 // send sends a step's request once.

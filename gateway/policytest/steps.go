@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -44,14 +45,21 @@ func (d *decoder) test(n *yaml.Node, names map[string]policies.Position) {
 func (d *decoder) step(n *yaml.Node) *Step {
 	s := &Step{Position: d.at(n), Times: 1, Header: http.Header{}}
 	var sent, waits bool
+	var ofClient string // a key that only a request of a client may have
 	var expect *yaml.Node
 	var about string // a key that only a request may have
 	ofRequest := func(key string, read func(*yaml.Node)) func(*yaml.Node) {
-		return func(n *yaml.Node) { about = key; read(n) }
+		return func(n *yaml.Node) {
+			if about = key; key != "app" && key != "expect" {
+				ofClient = key
+			}
+			read(n)
+		}
 	}
 	errors := d.errors()
 	d.mapping(n, "a step", fields{
 		"wait":    func(n *yaml.Node) { waits, s.Wait = true, d.duration(n) },
+		"jobs":    func(n *yaml.Node) { s.Jobs = d.word(n, "run") != "" },
 		"send":    func(n *yaml.Node) { sent = true; d.send(n, s) },
 		"as":      ofRequest("as", func(n *yaml.Node) { d.as(n, s) }),
 		"from":    ofRequest("from", func(n *yaml.Node) { s.From = d.address(n) }),
@@ -68,18 +76,37 @@ func (d *decoder) step(n *yaml.Node) *Step {
 	}
 	if d.errors() == errors {
 		switch {
+		case s.Jobs && (sent || waits):
+			d.errorf(s.Position, "make it two steps", "the step runs jobs, and does something else")
+		case s.Jobs && ofClient != "":
+			d.errorf(s.Position, "keep app and expect alone", "the step runs jobs, and has no use for %q", ofClient)
 		case sent && waits:
 			d.errorf(s.Position, "make it two steps", "the step both waits and sends")
 		case waits && about != "":
 			d.errorf(s.Position, "make it two steps", "the step waits, and has no use for %q", about)
-		case !waits && !sent:
-			d.errorf(s.Position, "write `send: GET /` or `wait: 1m`", "the step does nothing")
+		case !waits && !sent && !s.Jobs:
+			d.errorf(s.Position, "write `send: GET /`, `wait: 1m` or `jobs: run`", "the step does nothing")
 		}
 	}
 	if expect != nil {
 		d.expect(expect, s)
+		d.fitting(expect, s)
 	}
 	return s
+}
+
+// fitting reports what a step expects that has no meaning for what it does.
+func (d *decoder) fitting(n *yaml.Node, s *Step) {
+	for i := range s.Expect {
+		e := s.Expect[i].Expectation
+		if e.Attempts != nil && !s.Jobs {
+			d.errorf(d.at(n), "expect it of a step `jobs: run`", "a request makes no attempts at jobs")
+		}
+		e.Position, e.Attempts, e.Forwarded = policies.Position{}, nil, nil
+		if s.Jobs && !reflect.DeepEqual(e, Expectation{}) {
+			d.errorf(d.at(n), "expect attempts and forwarded alone", "running jobs has no answer of which more could be expected")
+		}
+	}
 }
 
 // as reads the name of the client that sends the request.
@@ -206,6 +233,8 @@ func (d *decoder) expectation(n *yaml.Node) Expectation {
 		"user":           func(n *yaml.Node) { e.User = d.want(n) },
 		"session":        func(n *yaml.Node) { e.Session = d.word(n, sessionNeeded, sessionNotNeeded) },
 		"cache":          func(n *yaml.Node) { e.Cache = d.word(n, cacheWords...) },
+		"queue":          func(n *yaml.Node) { e.Queue = d.wantName(n, "queue") },
+		"attempts":       func(n *yaml.Node) { e.Attempts = d.want(n) },
 		"headers":        func(n *yaml.Node) { e.Header = d.wantHeader(n) },
 		"body":           func(n *yaml.Node) { e.Body = d.want(n) },
 		"remaining": func(n *yaml.Node) {

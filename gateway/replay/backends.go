@@ -95,6 +95,16 @@ func (e *engine) noteDecisions(r *pipeline.Request) {
 // for lack of them.
 func (e *engine) Authorize(*pipeline.Request) *pipeline.Answer { return nil }
 
+// Enqueue implements pipeline.Backends: a log does not tell what a queue would have refused.
+func (e *engine) Enqueue(*pipeline.Request) *pipeline.Answer {
+	return &pipeline.Answer{Status: http.StatusAccepted}
+}
+
+// AskForJob implements pipeline.Backends.
+func (e *engine) AskForJob(*pipeline.Request, string, bool) *pipeline.Answer {
+	return &pipeline.Answer{Status: http.StatusOK}
+}
+
 // Forward implements pipeline.Backends: it estimates what the cache would do.
 func (e *engine) Forward(r *pipeline.Request) *pipeline.Answer {
 	if e.cache != nil {

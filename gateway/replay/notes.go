@@ -10,6 +10,7 @@ import (
 	"github.com/headgate/headgate/gateway/replay/logs"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/session"
+	"github.com/headgate/headgate/policies"
 )
 
 // notes tell the operator what to keep in mind when reading the report: what this policy depends on and the logs do
@@ -57,6 +58,7 @@ func (rp *replayer) notes() []string {
 	if slices.ContainsFunc(e.limits, func(name string) bool { return e.policy.Limits[name].ByAccount() }) {
 		n = append(n, "The log does not tell whose account was tried to log in to: limits by account were not counted, and what they denied is not known.")
 	}
+	n = append(n, e.notesOfJobs()...)
 	for _, r := range e.routes {
 		if len(r.Policy.Match.Headers) > 0 && !ownOnly {
 			n = append(n, "The log does not tell request headers: routes that ask for some match nothing, unless our own log names the route.")
@@ -88,6 +90,19 @@ func (rp *replayer) notes() []string {
 		}) {
 			n = append(n, "A cache rule leaves freshness to the origin, and was taken to cache nothing. Say how long the origin allows with --assume-ttl.")
 		}
+	}
+	return n
+}
+
+// notesOfJobs say what is not known of jobs.
+func (e *engine) notesOfJobs() (n []string) {
+	if len(e.policy.Queues) > 0 {
+		n = append(n, "Nothing is known of jobs: every request of a route with a queue counts as taken, and what a full queue (max_bytes) or an Idempotency-Key would have refused is not known.")
+	}
+	if slices.ContainsFunc(e.routes, func(r *pipeline.Route) bool {
+		return r.Policy.Queue.Name != "" && r.Policy.Queue.When == policies.QueueAsked
+	}) {
+		n = append(n, "The log does not tell which requests asked for Prefer: respond-async: on routes with queue: {when: asked} all of them were taken for forwarded.")
 	}
 	return n
 }

@@ -97,6 +97,9 @@ func (s *source) readLines(ctx context.Context, in *logs.Reader, p *progress, ea
 			s.bad(line, err)
 			continue
 		}
+		if r.Own != nil && r.Own.Attempt {
+			continue // no client has sent it
+		}
 		if err := each(&r); err != nil {
 			return err
 		}

@@ -39,7 +39,7 @@ func (w policyWriter) policy() string {
 // always are keys without which nothing starts, or two tests would listen on one port.
 var always = []string{
 	"policies.Policy.version", "policies.Policy.server", "policies.Policy.upstreams", "policies.Policy.clients", "policies.Policy.limits",
-	"policies.Policy.caches", "policies.Policy.session", "policies.Policy.groups", "policies.Policy.routes", "policies.Server.listen", "policies.Server.admin",
+	"policies.Policy.caches", "policies.Policy.queues", "policies.Policy.session", "policies.Policy.groups", "policies.Policy.routes", "policies.Server.listen", "policies.Server.admin",
 	"policies.Admin.listen", "session.Settings.secrets",
 }
 
@@ -55,12 +55,15 @@ var instead = map[string][]string{
 	"policies.Route.redirect":       {"upstream"},
 	"policies.Route.respond":        {"upstream", "redirect"},
 	"policies.Settings.cache":       {"respond", "redirect"},
+	"policies.Settings.queue":       {"respond", "redirect"},
+	"policies.Jobs.token_file":      {"token"},
 }
 
 // needs lists keys that go with others.
 var needs = map[string]string{
 	"store.Options.sessions":     "url",
 	"store.Options.cache":        "url",
+	"store.Options.jobs":         "url",
 	"store.Access.username":      "url",
 	"store.Access.password_file": "url",
 	"store.Access.tls":           "url",
@@ -144,7 +147,7 @@ func (w policyWriter) value(t reflect.Type, f yamlnode.Field, path string) strin
 
 // nameIn is the name of the one that a section by name has.
 func nameIn(section string) string {
-	return map[string]string{"upstreams": "app", "clients": "acme", "limits": "some", "caches": "pages", "groups": "few"}[section]
+	return map[string]string{"upstreams": "app", "clients": "acme", "limits": "some", "caches": "pages", "groups": "few", "queues": "images", "schedules": "nightly"}[section]
 }
 
 // more are the further limits.
@@ -278,6 +281,7 @@ var checkedValues = map[string][]string{
 	"store.Options.cache_bytes":  {"64MiB", "0", "1KiB"},
 	"store.Options.sessions":     {"off", "on", "{username: x}"},
 	"store.Options.cache":        {"off", "on", "{url: nowhere}"},
+	"store.Options.jobs":         {"off", "on", "{url: nowhere}"},
 	"store.Separate.url":         {`"${REDIS_URL}"`, "redis://127.0.0.1:1"},
 	"store.Separate.url_file":    {`"${REDIS}"`, "no-such-file"},
 	"store.Access.username":      {"gate"},
@@ -393,6 +397,34 @@ var checkedValues = map[string][]string{
 	"cache.Rule.query_max":              {"1KiB", "0"},
 	"cache.Rule.errors":                 {"{404: 1s}", "{200: 1s}", "{404: 0s}"},
 
+	"jobs.Queue.concurrency":   {"8", "0", "-1", "10001"},
+	"jobs.Queue.retries":       {"10", "0", "-1", "10001"},
+	"jobs.Queue.timeout":       {"5m", "0s", "1ns", "500d"},
+	"jobs.Queue.keep":          {"1d", "0s", "1ms", "500d"},
+	"jobs.Queue.max_age":       {"1d", "0s", "1m", "500d"},
+	"jobs.Queue.max_body":      {"1MiB", "0", "1GiB"},
+	"jobs.Queue.max_bytes":     {"256MiB", "0", "1KiB"},
+	"jobs.Backoff.first":       {"2s", "0s", "1ns", "1h"},
+	"jobs.Backoff.most":        {"10m", "0s", "1s"},
+	"jobs.Schedule.cron":       {`"0 3 * * *"`, `"* * * *"`, `"61 * * * *"`, `"0 0 31 2 *"`, `"@every 1ms"`, `"@hourly"`, `"TZ=UTC 0 3 * * *"`},
+	"jobs.Schedule.timezone":   {"Europe/Berlin", "Local", "Mars/Olympus"},
+	"jobs.Schedule.queue":      {"images", "ghost"},
+	"jobs.Schedule.method":     {"POST", `"P T"`},
+	"jobs.Schedule.url":        {`"/tasks/nightly?x=1"`, "tasks", "//x", `"/a b"`},
+	"jobs.Schedule.upstream":   {"app", "ghost"},
+	"jobs.Schedule.headers":    {"{X-A: b}", "{Cookie: x}", `{"a b": c}`, `{X-A: "a\nb"}`, "{Headgate-User: x}"},
+	"jobs.Schedule.body":       {"x"},
+	"jobs.Schedule.missed":     {"skip", "catch_up", "all"},
+	"jobs.Schedule.overlap":    {"true", "false"},
+	"policies.Jobs.path":       {"/.jobs", "jobs", "/", "/a/", "/a/../b", `"/:id"`, `"/*"`, "/%zz", "/a"},
+	"policies.Jobs.token":      {"x"},
+	"policies.Jobs.token_file": {`"${SECRET}"`, "no-such-file"},
+	"policies.Jobs.work":       {"on", "off", "maybe"},
+	"policies.Jobs.listen":     {`"127.0.0.1:0"`, `":0"`, "nowhere"},
+	"policies.RouteQueue.name": {"images", "ghost", "off"},
+	"policies.RouteQueue.when": {"asked", "always", "never"},
+
+	"policies.Settings.queue":           {"images", "off", "ghost", "{name: images, when: asked}"},
 	"policies.Settings.host":            {"example.com", `"*.example.com"`, `"a:80"`, "EXAMPLE.com"},
 	"policies.Settings.upstream":        {"app", "ghost"},
 	"policies.Settings.limits":          {"some", "off", "[some, some]", "[off]", "ghost", manyLimits(ratelimit.MaxLimits), manyLimits(ratelimit.MaxLimits + 1)},

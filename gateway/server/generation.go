@@ -36,6 +36,11 @@ func (s *Server) compile(p *policies.Policy) (*generation, error) {
 			return nil, err
 		}
 	}
+	if len(p.Queues) > 0 {
+		if err := s.openJobs(p); err != nil {
+			return nil, err
+		}
+	}
 	for name, u := range p.Upstreams {
 		if err := u.Check(); err != nil {
 			return nil, fmt.Errorf("upstream %s: %w", name, err)
@@ -59,7 +64,7 @@ func (s *Server) pipelineParts(g *generation) pipeline.Parts {
 	return pipeline.Parts{
 		Counters: s.parts.counters, Redis: s.parts.sharedRedis(), Sessions: g.sessions,
 		Cache: s.parts.cache.Load(), Upstreams: g.upstreams.byName, CORS: s.parts.cors, Encoders: s.parts.encoders,
-		Blocks: s.parts.blocks, Unheeded: s.noteUnheeded, Ending: s.ending,
+		Jobs: s.parts.jobs.Load(), Blocks: s.parts.blocks, Unheeded: s.noteUnheeded, Ending: s.ending,
 		Metrics: s.metrics, AccessLog: s.accessLog, Mask: observe.NewQueryMask(g.policy.Server.AccessLog.Mask), Observe: s.options.Observe, Release: s.options.Release,
 		Log: s.log, Now: s.options.Now,
 	}
@@ -69,7 +74,9 @@ func (s *Server) pipelineParts(g *generation) pipeline.Parts {
 func (s *Server) install(g *generation, e entry) {
 	s.boundMemory(g.policy)
 	s.parts.upstreams.adopt(g.upstreams, g.configs)
+	s.configureJobs(g.policy)
 	s.current.Store(g)
+	s.keepWorking(g.policy)
 	g.sessions.Govern()
 	s.revisions.add(g.policy, g.hash, e, s.options.Now())
 	s.metrics.PolicyLoaded()

@@ -25,8 +25,10 @@ func (s *Server) health() admin.Health {
 			h.Degraded = []string{"redis"}
 		}
 	}
-	if warning := s.evicts.Load(); warning != nil && *warning != "" {
-		h.Warnings = append(h.Warnings, *warning)
+	for _, warning := range []*string{s.evicts.Load(), s.evictsJobs.Load()} {
+		if warning != nil && *warning != "" {
+			h.Warnings = append(h.Warnings, *warning)
+		}
 	}
 	return h
 }
@@ -36,6 +38,7 @@ var lost = map[string][2]string{
 	"limits":   {"counted by this instance alone", "counted by this instance alone"},
 	"sessions": {"none can be read or begun", "no new logins"},
 	"cache":    {"not used", "nothing new is stored"},
+	"jobs":     {"none are taken, done or shown", "none are taken or done"},
 }
 
 // stateOf says what works of a feature, and since when not all does.
@@ -48,6 +51,21 @@ func stateOf(f store.Feature) string {
 		return "ok"
 	}
 	return fmt.Sprintf("%s since %s: %v", what, trouble.Since.UTC().Format(time.RFC3339), trouble.Err)
+}
+
+// watchJobsEviction warns, when the queues are opened and when it changes, where Redis could evict jobs.
+func (s *Server) watchJobsEviction(redis *store.Redis) {
+	redis.OnFacts(func(f store.Facts) {
+		warning := ""
+		if f.Evicts() {
+			warning = fmt.Sprintf("Redis has maxmemory-policy %s: when its memory is full it may evict jobs; "+
+				"set maxmemory-policy noeviction, or give jobs a Redis of their own, redis.jobs", f.Policy)
+		}
+		before := s.evictsJobs.Swap(&warning)
+		if warning != "" && (before == nil || *before != warning) {
+			s.log.Warn(warning)
+		}
+	})
 }
 
 // watchEviction warns, at the start and when it changes, where Redis could evict sessions.

@@ -41,9 +41,12 @@ func (a sessionsAdmin) List(ctx context.Context, user string) (any, error) {
 	return all, away(err)
 }
 
-// RevokeUser implements admin.Sessions.
+// RevokeUser implements admin.Sessions. The user's jobs that wait are cancelled.
 func (a sessionsAdmin) RevokeUser(ctx context.Context, user string) (int, error) {
 	n, err := a.manager().RevokeUser(ctx, user)
+	if err == nil {
+		err = a.server.cancelJobsOf(ctx, user)
+	}
 	return n, away(err)
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/headgate/headgate/middleware/blocklist"
 	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/middleware/compress"
+	"github.com/headgate/headgate/middleware/jobs"
 	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/session"
@@ -31,6 +32,7 @@ type parts struct {
 	cors      *pipeline.LearnedCORS
 	encoders  *compress.Encoders
 	blocks    *blocklist.List
+	jobs      atomic.Pointer[jobs.Queues] // nil until a policy has queues
 }
 
 // sharedRedis is the connection by which limits and sessions are asked in one round trip.
@@ -42,13 +44,14 @@ func (p *parts) sharedRedis() *store.Redis {
 }
 
 // Shared is what several gateways in one process have in common where there is
-// no Redis: counters, sessions, cached responses and blocks. Policies that name a
+// no Redis: counters, sessions, cached responses, blocks and jobs. Policies that name a
 // Redis do not use it.
 type Shared struct {
 	counters *ratelimit.Counters
 	sessions *session.Manager
 	cache    *cache.Cache
 	blocks   *blocklist.List
+	jobs     *jobs.Queues // with the queues of the policy that has run last
 }
 
 // NewShared returns an empty Shared. Close ends it.
@@ -73,11 +76,18 @@ func NewShared() (*Shared, error) {
 		responses.Close()
 		return nil, err
 	}
-	return &Shared{counters: counters, sessions: sessions, cache: responses, blocks: blocks}, nil
+	queues, err := jobs.New(jobs.Options{})
+	if err != nil {
+		counters.Close()
+		responses.Close()
+		return nil, err
+	}
+	return &Shared{counters: counters, sessions: sessions, cache: responses, blocks: blocks, jobs: queues}, nil
 }
 
 // Close ends what NewShared began. The gateways that use it must have been shut down.
 func (s *Shared) Close() {
+	s.jobs.Close()
 	s.cache.Close()
 	s.counters.Close()
 }

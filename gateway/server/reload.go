@@ -169,6 +169,7 @@ func sameRedis(a, b store.Options) bool {
 	follow(&b.URL, b.URLFile, a.URLFile, a.URL)
 	follow(&b.Sessions.URL, b.Sessions.URLFile, a.Sessions.URLFile, a.Sessions.URL)
 	follow(&b.Cache.URL, b.Cache.URLFile, a.Cache.URLFile, a.Cache.URL)
+	follow(&b.Jobs.URL, b.Jobs.URLFile, a.Jobs.URLFile, a.Jobs.URL)
 	return a == b
 }
 
@@ -198,6 +199,7 @@ func restartNeeded(old, new *policies.Policy) error {
 	differs("server.max_streams", a.MaxStreams == b.MaxStreams)
 	differs("server.shutdown_delay", a.ShutdownDelay == b.ShutdownDelay)
 	differs("server.access_log", a.AccessLog.Path == b.AccessLog.Path)
+	differs("jobs.listen", old.Jobs.Listen == new.Jobs.Listen)
 	differs("redis", sameRedis(old.Redis, new.Redis))
 	if keys == nil {
 		return nil

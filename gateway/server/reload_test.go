@@ -18,8 +18,8 @@ import (
 )
 
 // reloadable starts a gateway whose policy is what *policy holds.
-func reloadable(t *testing.T, policy *atomic.Value) *gateway {
-	return start(t, policy.Load().(string), func(o *server.Options) {
+func reloadable(t *testing.T, policy *atomic.Value, change ...func(*server.Options)) *gateway {
+	return start(t, policy.Load().(string), append(change, func(o *server.Options) {
 		o.Load = func() (*policies.Policy, error) {
 			text := policy.Load().(string)
 			if text == "broken" {
@@ -27,7 +27,7 @@ func reloadable(t *testing.T, policy *atomic.Value) *gateway {
 			}
 			return parse(t, text), nil
 		}
-	})
+	})...)
 }
 
 func TestTwoHundredReloadsUnderLoadLoseNothing(t *testing.T) {

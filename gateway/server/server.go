@@ -50,6 +50,8 @@ type Options struct {
 	// BodyGrace is how long a client may be silent within a request's body.
 	// Zero means the listener's default, ten seconds.
 	BodyGrace time.Duration
+	// Work has this instance do jobs whatever the policy's jobs.work says, and listen on no public address: headgate work.
+	Work bool
 	// Release is handed what gives back a request's places under limits of requests in
 	// flight, when its response is complete. Nil: it is done at once.
 	Release func(release func())
@@ -78,20 +80,27 @@ type Server struct {
 	descriptors descriptors
 	reserve     *listener.Reserve // the admin listener's
 	adminHTTP   *http.Server
+	jobsHTTP    *http.Server   // where apps enqueue; nil where the policy has no jobs.listen
 	listeners   []net.Listener // while there are any
 	addr        atomic.Pointer[string]
 	adminAddr   atomic.Pointer[string]
+	jobsAddr    atomic.Pointer[string]
 
-	unheeded atomic.Pointer[unheeded]
-	evicts   atomic.Pointer[string] // a warning, where Redis could evict sessions
-	loading  sync.Mutex             // held while the policy's files are read, and before mu
-	mu       sync.Mutex             // held while Start, Reload and Shutdown change what runs
-	draining atomic.Bool
-	ending   chan struct{} // closed when the instance takes no more requests
-	endOnce  sync.Once
-	serving  sync.WaitGroup
-	failed   chan error
-	teardown teardown
+	working bool      // it has been started, and not shut down
+	worker  *worker   // nil: this instance does no jobs
+	retired []*worker // that take no more jobs, as the policy has changed
+
+	unheeded   atomic.Pointer[unheeded]
+	evicts     atomic.Pointer[string] // a warning, where Redis could evict sessions
+	evictsJobs atomic.Pointer[string] // the same of jobs
+	loading    sync.Mutex             // held while the policy's files are read, and before mu
+	mu         sync.Mutex             // held while Start, Reload and Shutdown change what runs
+	draining   atomic.Bool
+	ending     chan struct{} // closed when the instance takes no more requests
+	endOnce    sync.Once
+	serving    sync.WaitGroup
+	failed     chan error
+	teardown   teardown
 }
 
 // New builds a gateway from a policy that has been loaded without errors. It
@@ -136,6 +145,7 @@ func New(o Options) (_ *Server, err error) {
 		return nil, err
 	}
 	s.buildAdmin()
+	s.buildJobsListener()
 	return s, nil
 }
 
@@ -162,11 +172,14 @@ func (s *Server) Start() error {
 	switch {
 	case s.draining.Load():
 		return errors.New("the gateway has been shut down; make a new one")
-	case len(s.listeners) > 0:
+	case s.working:
 		return errors.New("the gateway has been started already")
 	}
 	s.followBlocks()
 	p := s.options.Policy.Server
+	if s.options.Work {
+		p.Listen = nil
+	}
 	for _, addr := range p.Listen {
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
@@ -190,10 +203,23 @@ func (s *Server) Start() error {
 		s.adminAddr.Store(new(l.Addr().String()))
 		s.serve("admin", func() error { return s.adminHTTP.Serve(s.reserve.Listener(l)) })
 	}
+	if s.jobsHTTP != nil {
+		l, err := net.Listen("tcp", s.options.Policy.Jobs.Listen)
+		if err != nil {
+			s.closeListeners()
+			return fmt.Errorf("jobs.listen: %w", err)
+		}
+		s.jobsAddr.Store(new(l.Addr().String()))
+		s.serve("jobs", func() error { return s.jobsHTTP.Serve(l) })
+	}
 	for _, l := range s.listeners {
 		s.serve("listener", func() error { return s.public.Serve(l) })
 	}
-	s.addr.Store(new(s.listeners[0].Addr().String()))
+	if len(s.listeners) > 0 {
+		s.addr.Store(new(s.listeners[0].Addr().String()))
+	}
+	s.working = true
+	s.keepWorking(s.current.Load().policy)
 	s.descriptors.tell(s.log)
 	s.log.Info("the gateway is listening", "addr", s.Addr(), "admin", s.AdminAddr(), "policy", s.current.Load().hash)
 	return nil
@@ -252,13 +278,21 @@ func (s *Server) AdminAddr() string {
 	return ""
 }
 
+// JobsAddr returns the address of the listener for apps that enqueue; "" where there is none.
+func (s *Server) JobsAddr() string {
+	if addr := s.jobsAddr.Load(); addr != nil {
+		return *addr
+	}
+	return ""
+}
+
 // ShutdownGrace is how long the running policy wants Shutdown's context to last.
 func (s *Server) ShutdownGrace() time.Duration {
 	return s.current.Load().policy.Server.ShutdownGrace
 }
 
 // Shutdown drains the gateway: /readyz says so first, and for the policy's
-// shutdown_delay that is all, so that load balancers notice. Then no connection is
+// shutdown_delay that is all, so that load balancers notice, but that no job is taken up any more. Then no connection is
 // accepted, upgraded ones are told to go, and what is in flight may end until
 // ctx does; what remains is then cut off, and the error is ctx's. It may be called more than once.
 func (s *Server) Shutdown(ctx context.Context) error {
@@ -267,6 +301,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	defer s.mu.Unlock()
 
 	var err error
+	jobsEnd := s.stopWork()
+	var work sync.WaitGroup
+	work.Go(func() { jobsEnd(ctx) }) // they have the same time as the requests
 	if len(s.listeners) > 0 {
 		s.log.Info("draining")
 		drained := make(chan struct{})
@@ -283,8 +320,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		<-drained
 		s.closeListeners()
 	}
-	if s.adminHTTP != nil {
-		s.adminHTTP.Close()
+	work.Wait()
+	for _, l := range []*http.Server{s.adminHTTP, s.jobsHTTP} {
+		if l != nil {
+			l.Close()
+		}
 	}
 	s.serving.Wait()
 	s.teardown.run()
@@ -345,6 +385,8 @@ func (s *Server) buildAdmin() {
 		KeySet:    s.keySet,
 		Policy:    policyAdmin{s},
 		Upstreams: s.parts.upstreams,
+		Jobs:      jobsAdmin{s},
+		JobsToken: s.jobsToken,
 	}))
 }
 

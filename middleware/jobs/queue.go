@@ -34,9 +34,9 @@ type Queue struct {
 	Backoff Backoff `yaml:"backoff"`
 	// How long the app server has for the whole answer to one attempt. Default 5m.
 	Timeout time.Duration `yaml:"timeout"`
-	// How long a job can be asked about when it is over, with its answer, and how long failed jobs can be retried. Default 24h.
+	// How long a job can be asked about when it is over, with its answer, and how long failed jobs can be retried. Default 1d.
 	Keep time.Duration `yaml:"keep"`
-	// When a job that is not done fails, whatever attempts it has left, counted from when it was to run first. Default 24h.
+	// When a job that is not done fails, whatever attempts it has left, counted from when it was to run first. Default 1d.
 	MaxAge time.Duration `yaml:"max_age"`
 	// The largest request body that is kept for a job, and the most that is kept of its answer's body. Default 1MiB.
 	MaxBody int64 `yaml:"max_body" config:"size"`
@@ -93,7 +93,7 @@ const (
 func (q *Queue) Validate() []problem.Problem {
 	var l problem.List
 	if !problem.IsName(q.Name) {
-		l.Add("", problem.MendName, "%s can't be the name of a queue", problem.Quote(q.Name))
+		l.Add("name", problem.MendName, "%s can't be the name of a queue", problem.Quote(q.Name))
 	}
 	problem.Between(&l, "concurrency", q.Concurrency, 1, maxConcurrency)
 	if q.Retries > maxRetries {

@@ -73,6 +73,9 @@ type Session struct {
 // Identity is whom the session speaks for.
 func (s *Session) Identity() Identity { return Identity{User: s.User, Ref: s.Ref, Plan: s.Plan} }
 
+// UserAsSent is the session's user in the octets in which the app server has sent the name, as [HeaderUser] has it.
+func (s *Session) UserAsSent() string { return s.record.userAsSent() }
+
 // Data is the session's data: one JSON object, in ASCII.
 func (s *Session) Data() json.RawMessage { return s.record.Data }
 

@@ -1,13 +1,17 @@
 package store
 
-import "errors"
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+)
 
 // of returns the options of a feature's connections.
 func (o Options) of(s Separate) Options {
 	if s.given() {
 		o.URL, o.URLFile, o.Access = s.URL, s.URLFile, s.Access
 	}
-	o.Sessions, o.Cache = Separate{}, Separate{}
+	o.Sessions, o.Cache, o.Jobs = Separate{}, Separate{}, Separate{}
 	return o
 }
 
@@ -16,11 +20,15 @@ func (o Options) of(s Separate) Options {
 // they are in one Redis: a request then asks both in one round trip.
 type Connections struct {
 	Limits, Sessions, Cache *Redis
+
+	options Options
+	opening sync.Mutex
+	jobs    atomic.Pointer[Redis]
 }
 
-// OpenConnections opens the connections of all features. See [Open].
+// OpenConnections opens the connections of all features but jobs. See [Open].
 func OpenConnections(o Options) (c *Connections, err error) {
-	c = new(Connections)
+	c = &Connections{options: o}
 	defer func() {
 		if err != nil {
 			c.Close()
@@ -43,6 +51,20 @@ func OpenConnections(o Options) (c *Connections, err error) {
 	return c, err
 }
 
+// Jobs returns the connection for jobs, and opens it at the first call: it is for programs that have queues.
+func (c *Connections) Jobs() (*Redis, error) {
+	c.opening.Lock()
+	defer c.opening.Unlock()
+	if r := c.jobs.Load(); r != nil {
+		return r, nil
+	}
+	r, err := openFor("jobs", c.options.of(c.options.Jobs))
+	if err == nil {
+		c.jobs.Store(r)
+	}
+	return r, err
+}
+
 // openFor opens a connection whose log names the features that use it.
 func openFor(features string, o Options) (*Redis, error) {
 	if o.Logger != nil {
@@ -57,7 +79,10 @@ func (c *Connections) All() []*Redis {
 	if c.Sessions != c.Limits {
 		all = append(all, c.Sessions)
 	}
-	return append(all, c.Cache)
+	if all = append(all, c.Cache); c.jobs.Load() != nil {
+		all = append(all, c.jobs.Load())
+	}
+	return all
 }
 
 // Shared returns the connection by which limits and sessions are asked in one round trip; nil
@@ -71,18 +96,26 @@ func (c *Connections) Shared() *Redis {
 
 // Feature is what a feature has of its Redis.
 type Feature struct {
-	Name                string   // limits, sessions or cache
+	Name                string   // limits, sessions, cache or jobs
 	Away, RefusesWrites *Trouble // nil: no; Away is also what the user's rights deny
 }
 
-// Features returns the state of each feature.
+// Features returns the state of each feature that has a connection.
 func (c *Connections) Features() []Feature {
 	var features []Feature
 	for _, f := range []struct {
 		name  string
 		r     *Redis
 		kinds []string
-	}{{"limits", c.Limits, []string{"limit"}}, {"sessions", c.Sessions, []string{"session", "session-user", "session-seen"}}, {"cache", c.Cache, []string{"cache"}}} {
+	}{
+		{"limits", c.Limits, []string{"limit"}},
+		{"sessions", c.Sessions, []string{"session", "session-user", "session-seen"}},
+		{"cache", c.Cache, []string{"cache"}},
+		{"jobs", c.jobs.Load(), []string{"jobs"}},
+	} {
+		if f.r == nil {
+			continue
+		}
 		state := Feature{Name: f.name, Away: f.r.Away(), RefusesWrites: f.r.RefusesWrites()}
 		if state.Away == nil {
 			state.Away = f.r.Denied(f.kinds...)

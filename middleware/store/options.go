@@ -46,6 +46,9 @@ type Options struct {
 	// A Redis of its own for cached responses: one that may evict, while sessions are in one that
 	// may not. Default: that of url, over connections of its own.
 	Cache Separate `yaml:"cache" config:"optional"`
+	// A Redis of its own for jobs, which wait there for as long as it takes: it may not evict, and should keep what it has on
+	// its disk (appendonly). Default: that of url, over connections of its own.
+	Jobs Separate `yaml:"jobs" config:"optional"`
 	// The most memory of Redis that cached responses take, over all instances together, and in a
 	// Cluster over all masters. While it is used up, new ones are kept by the instance that fetched
 	// them alone. Hazard: Redis needs more maxmemory than that, by what sessions and limits take:
@@ -116,7 +119,7 @@ func (o *Options) Validate() []problem.Problem {
 		validateURL(&l, "url", o.URL)
 	}
 	o.Access.validate(&l, "", o.URL)
-	for path, s := range map[string]*Separate{"sessions": &o.Sessions, "cache": &o.Cache} {
+	for path, s := range map[string]*Separate{"sessions": &o.Sessions, "cache": &o.Cache, "jobs": &o.Jobs} {
 		switch {
 		case s.URL != "":
 			validateURL(&l, path+".url", s.URL)

@@ -45,6 +45,8 @@ func parseHeadgate(line []byte, r *Record, in *interner) error {
 			own.Session = in.of(v.bytes())
 		case "plan":
 			own.Plan = in.of(v.bytes())
+		case "attempt":
+			own.Attempt = true
 		case "upstream":
 			own.AnsweredByApp = true
 		case "login":

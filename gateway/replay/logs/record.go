@@ -33,6 +33,7 @@ type Own struct {
 	AnsweredByApp bool   // the request was forwarded to an app server
 	GatewayError  bool   // the gateway answered with an error in the app server's place
 	LoggedIn      bool   // the app server logged its user in
+	Attempt       bool   // the line is about an attempt at a job, which no client has sent
 }
 
 // StatusClientClosed is the status that nginx and Headgate log for a client that disconnected before
