@@ -2,7 +2,7 @@
 # redis-server, haproxy, nginx and python3 where they are missing, and runs every
 # test. Tests with app servers on node are skipped where there is no node.
 
-.PHONY: test test-servers build image check fmt generate bench conformance
+.PHONY: test test-servers build image check fmt generate bench conformance chaos
 
 # What `headgate version` says.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
@@ -53,3 +53,9 @@ conformance:
 	go run ./tools/conformance -strict -required 140 -optimal 77
 	go run ./tools/conformance -strict -required 140 -optimal 77 -redis
 	go run ./tools/conformance -strict -required 140 -optimal 77 -redis -instances 2
+
+# Everything fails, under load: processes, Redis, networks, app servers; see
+# tools/chaos. CHAOS is how long, over standalone Redis, Sentinels and a Cluster.
+CHAOS ?= 10m
+chaos: test-servers
+	go run ./tools/chaos -for $(CHAOS)

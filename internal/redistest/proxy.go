@@ -1,6 +1,8 @@
 package redistest
 
 import (
+	"bytes"
+	"fmt"
 	"net"
 	"sync"
 	"testing"
@@ -8,19 +10,21 @@ import (
 )
 
 // Proxy is a TCP proxy in front of a server, for what networks do: it cuts
-// connections, swallows what is sent, delays or stalls replies. Its methods may be
-// called concurrently.
+// connections, swallows what is sent, delays, stalls or corrupts replies. Its methods may
+// be called concurrently.
 type Proxy struct {
 	Addr string // host:port
 	URL  string // redis://host:port
 
 	target string
 	listen net.Listener
+	host   []byte // replaces 127.0.0.1 in replies; nil: they pass as they are
 
 	mu      sync.Mutex
 	conns   map[net.Conn]struct{} // both sides
 	refuse  bool
 	swallow bool
+	corrupt bool
 	delay   time.Duration
 	limit   int            // bytes of replies on one connection before then happens; 0: no limit
 	then    func(net.Conn) // what happens to the connection to the client
@@ -32,21 +36,43 @@ type Proxy struct {
 // StartProxy runs a proxy to the server at addr until the test ends.
 func StartProxy(t testing.TB, addr string) *Proxy {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	p, err := LaunchProxy("127.0.0.1:0", addr)
 	if err != nil {
-		t.Fatalf("redistest: %v", err)
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+// LaunchProxy is [StartProxy] for where there is no test. It listens at the address
+// listen and runs until Close. Where that is another loopback address than 127.0.0.1 of
+// as many bytes, such as 127.0.0.2, the proxy puts it in the place of 127.0.0.1 in
+// replies, so that a client of a Cluster or of Sentinels stays on the proxies at that
+// address, which have their servers' ports. It does so in values, too: keep 127.0.0.1 out
+// of them.
+func LaunchProxy(listen, addr string) (*Proxy, error) {
+	l, err := net.Listen("tcp", listen)
+	if err != nil {
+		return nil, fmt.Errorf("redistest: %w", err)
 	}
 	p := &Proxy{
 		Addr: l.Addr().String(), URL: "redis://" + l.Addr().String(),
 		target: addr, listen: l, conns: map[net.Conn]struct{}{}, changed: make(chan struct{}),
 	}
+	if host, _, _ := net.SplitHostPort(p.Addr); host != localhost && len(host) == len(localhost) {
+		p.host = []byte(host)
+	}
 	p.work.Go(p.accept)
-	t.Cleanup(func() {
-		_ = l.Close()
-		p.change(func() { p.closed = true; p.cut() })
-		p.work.Wait()
-	})
-	return p
+	return p, nil
+}
+
+const localhost = "127.0.0.1"
+
+// Close ends the proxy and its connections. [StartProxy] does so by itself.
+func (p *Proxy) Close() {
+	_ = p.listen.Close()
+	p.change(func() { p.closed = true; p.cut() })
+	p.work.Wait()
 }
 
 // Cut closes all connections and refuses new ones, until Heal.
@@ -61,6 +87,11 @@ func (p *Proxy) Swallow() { p.change(func() { p.swallow = true }) }
 
 // Delay has each piece of a reply come this much later, until Heal.
 func (p *Proxy) Delay(d time.Duration) { p.change(func() { p.delay = d }) }
+
+// Corrupt replaces the first octet of each reply, which says of what type it is, until
+// Heal. What changes a value and leaves its type and length, no client of Redis can
+// notice without TLS; so that is not what this does.
+func (p *Proxy) Corrupt() { p.change(func() { p.corrupt = true }) }
 
 // StallAfter stops the replies on each connection after so many bytes, until Heal.
 func (p *Proxy) StallAfter(bytes int) {
@@ -87,7 +118,7 @@ func (p *Proxy) Heal() {
 		if p.swallow {
 			p.cut()
 		}
-		p.refuse, p.swallow, p.delay, p.limit, p.then = false, false, 0, 0, nil
+		p.refuse, p.swallow, p.corrupt, p.delay, p.limit, p.then = false, false, false, 0, 0, nil
 	})
 }
 
@@ -155,16 +186,36 @@ func (p *Proxy) copy(dst, src net.Conn, replies bool) {
 	defer dst.Close()
 	defer src.Close()
 	buf := make([]byte, 32<<10)
-	passed := 0
+	passed, begins := 0, true
 	for {
 		n, err := src.Read(buf)
 		if err != nil {
 			return
 		}
-		if !p.pass(dst, buf[:n], replies, &passed) {
+		piece := buf[:n]
+		if replies {
+			ends := bytes.HasSuffix(piece, []byte("\r\n"))
+			piece = p.rewrite(piece, begins)
+			begins = ends
+		}
+		if !p.pass(dst, piece, replies, &passed) {
 			return
 		}
 	}
+}
+
+// rewrite returns a piece of replies as the client is to see it. begins says that the
+// piece does not begin within a reply: the one before ended as replies do.
+func (p *Proxy) rewrite(piece []byte, begins bool) []byte {
+	if p.host != nil {
+		piece = bytes.ReplaceAll(piece, []byte(localhost), p.host)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.corrupt && begins && bytes.IndexByte([]byte("$*:+-"), piece[0]) >= 0 {
+		piece[0] = 0
+	}
+	return piece
 }
 
 // pass does to a piece what is in force. It returns false where the connection is over.
