@@ -36,7 +36,8 @@ type gateway struct {
 	lives []span // of its processes; the last has no end while it runs
 }
 
-// policyText has something of all that gateways keep in Redis. Its limit is exact for any span of time.
+// policyText has something of all that gateways keep in Redis. A sliding window of up to 32 requests,
+// such as that of the limit each, is exact for any span of its length.
 const policyText = `
 version: 1
 server:
@@ -49,7 +50,7 @@ server:
 redis: {url: %q, timeout: 1s, write_timeout: 2s, wait_replicas: %d}
 upstreams: {app: {servers: [%s], health_check: {path: /healthz, interval: 1s, timeout: 1s}, timeout: 3s, retries: 1}}
 limits:
-  each: {algorithm: sliding_log, key: "header:X-Client", requests: %d, window: %s}
+  each: {key: "header:X-Client", requests: %d, window: %s}
   guesses: {algorithm: fixed_window, key: "header:X-Login-As", requests: 5, window: 10s, count: failed}
   at-once: {key: user, concurrent: 20}
 caches: {pages: {stale_while_revalidate: 2s, stale_if_error: 5s, lock_timeout: 2s}}
