@@ -36,6 +36,12 @@
 //   - What is over expires in Redis; what waits or runs does not. A full Redis takes no new jobs, and ends the others, at the cost of
 //     the bodies of their answers. One that evicts can lose jobs.
 //
+// # What it costs
+//
+// Measured with bench_test.go, on two cores that callers, workers and Redis share with other programs: 64 callers have 15,000 to 21,000 jobs a second
+// taken, and 4,000 to 8,000 a second run from end to end. A user's job takes some 650 bytes of Redis besides its head and its body. With a million
+// jobs that wait, taking, claiming, a page of a list from the middle, and the numbers take as long as with a thousand.
+//
 // # Why not asynq
 //
 // github.com/hibiken/asynq v0.26 was tried. After kill -9 a job came back after 65 seconds, and a retry was spent; a lost reply to Enqueue

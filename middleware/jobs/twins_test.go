@@ -134,7 +134,11 @@ func (w *twins) workers() map[string]func(*rapid.T) {
 				c.undo = w.undo
 			}
 			w.undo = c.token
-			for _, job := range same(w, "claim", func(b backend) (claimed, error) { return b.claim(w.ctx, c) }).jobs {
+			granted := same(w, "claim", func(b backend) (claimed, error) { return b.claim(w.ctx, c) }).jobs
+			if running := same(w, "stats", func(b backend) (counts, error) { return b.stats(w.ctx, w.queue) }).running; len(granted) > 0 && running > int64(c.concurrency) {
+				w.t.Fatalf("%d leases are live under a concurrency of %d", running, c.concurrency)
+			}
+			for _, job := range granted {
 				w.leases = append(w.leases, lease{job.id, job.token})
 				same(w, "body", func(b backend) ([]byte, error) { return b.body(w.ctx, w.queue, job) })
 			}
