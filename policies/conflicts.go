@@ -107,7 +107,11 @@ func (c claim) String() string {
 
 // covers reports whether whatever meets other meets m as well.
 func (m *Conditions) covers(other *Conditions) bool {
-	if !maps.Equal(m.Headers, other.Headers) || !maps.Equal(m.Query, other.Query) {
+	if !maps.Equal(m.Headers, other.Headers) || !maps.Equal(m.Cookies, other.Cookies) || !maps.Equal(m.Query, other.Query) ||
+		m.PathRegex != other.PathRegex || m.Scheme != other.Scheme {
+		return false
+	}
+	if len(m.Plan) != 0 && (len(other.Plan) == 0 || slices.ContainsFunc(other.Plan, func(plan string) bool { return !slices.Contains(m.Plan, plan) })) {
 		return false
 	}
 	return len(m.ClientIP) == 0 && len(other.ClientIP) == 0 ||
@@ -120,5 +124,5 @@ func coveredBy(p netip.Prefix, networks []netip.Prefix) bool {
 
 // count is how many things m asks for, as precedence counts them.
 func (m *Conditions) count() int {
-	return len(m.Headers) + len(m.Query) + min(len(m.ClientIP), 1)
+	return len(m.Headers) + len(m.Cookies) + len(m.Query) + min(len(m.ClientIP), 1) + min(len(m.Plan), 1) + min(len(m.PathRegex), 1) + min(len(m.Scheme), 1)
 }

@@ -14,16 +14,16 @@ const (
 
 func (ForwardedFact) Values() []string { return list(ForwardedProto, ForwardedHost, ForwardedPort) }
 
-// PublicScheme is what the clients of a balancer use.
-type PublicScheme string
+// Scheme is what a client came by.
+type Scheme string
 
-// The values of PublicScheme.
+// The values of Scheme.
 const (
-	PublicHTTP  PublicScheme = "http"
-	PublicHTTPS PublicScheme = "https"
+	SchemeHTTP  Scheme = "http"
+	SchemeHTTPS Scheme = "https"
 )
 
-func (PublicScheme) Values() []string { return list(PublicHTTP, PublicHTTPS) }
+func (Scheme) Values() []string { return list(SchemeHTTP, SchemeHTTPS) }
 
 // ServerProtocol is what a client may speak.
 type ServerProtocol string

@@ -52,7 +52,11 @@ func TestExamplePoliciesRouteAsTheySay(t *testing.T) {
 		"static-site.yaml":  {"GET www.example.com/a": "www", "GET /a": "pages", "POST /a": "", "GET /assets/x": "assets", "GET /robots.txt": "robots"},
 		"grpc.yaml":         {"POST /helloworld.Greeter/SayHello": "say-hello", "POST /helloworld.Greeter/Chat": "greeter", "GET /helloworld.Greeter/Chat": ""},
 		"stateful-app.yaml": {"GET /assets/a.js": "assets", "POST /assets/a.js": "desk", "GET /": "desk"},
-		"websocket.yaml":    {"GET /ws": "socket", "GET /events": "events", "POST /login": "login", "GET /login": "rest"},
+		"wordpress.yaml": {
+			"GET /": "pages", "GET /wp-login.php": "login-form", "POST /wp-login.php": "login", "GET /wp-admin/x.php": "admin", "GET /a/b.php": "php", "GET /wp-content/uploads/2026/a.php": "no-uploaded-code",
+			"GET /wp-content/themes/x/style.css": "styles", "GET /wp-content/x.js": "scripts", "GET /wp-content/a.png": "files", "POST /xmlrpc.php": "xmlrpc",
+		},
+		"websocket.yaml": {"GET /ws": "socket", "GET /events": "events", "POST /login": "login", "GET /login": "rest"},
 	} {
 		p, ds := policies.Load(file, policies.LoadOptions{LookupEnv: func(string) (string, bool) { return "", false }})
 		if p == nil {

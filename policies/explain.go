@@ -51,10 +51,22 @@ func hostMatches(pattern, host string) bool {
 // explain says what a refusal means for a request; "" where there is none.
 func (r *rule) explain(why refusal, req *Request) string {
 	switch why.matcher {
+	case pathDiffers:
+		return fmt.Sprintf("path %s does not match %s", quote(req.Path), quote(strings.TrimPrefix(r.path.String(), "(?i)")))
 	case methodDiffers:
 		return fmt.Sprintf("method %s is not %s", quote(req.Method), strings.Join(r.methods, " or "))
+	case schemeDiffers:
+		return fmt.Sprintf("scheme %s is not %s", req.Scheme, r.scheme)
 	case headerDiffers:
+		if valueOf(r.headers, why.name) == Present {
+			return fmt.Sprintf("header %s is not there", why.name)
+		}
 		return fmt.Sprintf("header %s is not %s", why.name, quote(valueOf(r.headers, why.name)))
+	case cookieDiffers:
+		if valueOf(r.cookies, why.name) == Present {
+			return fmt.Sprintf("cookie %s is not there", why.name)
+		}
+		return fmt.Sprintf("cookie %s is not %s", why.name, quote(valueOf(r.cookies, why.name)))
 	case queryDiffers:
 		return fmt.Sprintf("query parameter %s is not %s", why.name, quote(valueOf(r.query, why.name)))
 	case clientDiffers:
@@ -63,6 +75,11 @@ func (r *rule) explain(why refusal, req *Request) string {
 			networks = append(networks, p.String())
 		}
 		return fmt.Sprintf("client %s is not in %s", req.ClientIP, strings.Join(networks, " or "))
+	case planDiffers:
+		if req.Plan == "" {
+			return fmt.Sprintf("no API key of plan %s", strings.Join(r.plans, " or "))
+		}
+		return fmt.Sprintf("plan %s is not %s", req.Plan, strings.Join(r.plans, " or "))
 	}
 	return ""
 }

@@ -11,10 +11,12 @@ import (
 type Request struct {
 	Host     string              // NormalHost.Name
 	Path     string              // NormalPath.RawPath
+	Scheme   string              // http or https
 	Method   string              // as sent
 	Header   map[string][]string // an http.Header
 	RawQuery string              // without the ?
 	ClientIP netip.Addr          // unmapped
+	Plan     string              // of the API key that the request carries, where the Matcher is ByPlan
 }
 
 // Outcome is what matching came to.
@@ -38,8 +40,8 @@ type Match struct {
 	path    string
 }
 
-// Param returns what a :name of the route's path matched, or * ("" where there is none), escaped as it was sent. A *
-// has the slash at the end that matching ignores: /dir and /dir/ are two things to many an app.
+// Param returns what a :name of the route's path matched, or * with its suffix ("" where there is none), escaped as it was
+// sent. A * has the slash at the end that matching ignores: /dir and /dir/ are two things to many an app.
 func (m Match) Param(name string) (value string) {
 	if m.pattern == nil {
 		return ""

@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -13,8 +14,8 @@ import (
 // request and on how alike routes are, not on how many there are.
 //
 // The most specific route that fits wins, as in the Kubernetes Gateway API: by host (exact, then the longest
-// wildcard, then none), by path (from the left, a static segment over a :param over *), by method (named
-// over any), by the number of other matchers, and then by the order in the file.
+// wildcard, then none), by path (from the left, a static segment over a :param over *, and of those the one with the
+// longest suffix), by method (named over any), by the number of other matchers, and then by the order in the file.
 //
 // A segment's ;parameters do not count. Where a route ignores case, so does the matching of its static segments.
 type Matcher struct {
@@ -25,14 +26,18 @@ type Matcher struct {
 	any       *node
 	anyHost   bool // a route is for all hosts
 	folds     bool // a route ignores case: static segments are looked up in folded form
+	byPlan    bool // a route asks for a plan
 }
+
+// ByPlan reports whether a route asks for a plan, so that a Request must have it.
+func (m *Matcher) ByPlan() bool { return m.byPlan }
 
 // node is a segment's place in the tree of one host's paths.
 type node struct {
 	static map[string]*node // by the segment, folded where the matcher folds
 	param  *node
 	end    []candidate // patterns that end here
-	star   []candidate // patterns that have a * here
+	star   []candidate // patterns that have a * here, the longest suffix first
 }
 
 // candidate is one path of a route. Those of a node stand in their precedence.
@@ -53,7 +58,11 @@ func NewMatcher(routes []*Route) (*Matcher, error) {
 		folds:     slices.ContainsFunc(routes, func(r *Route) bool { return r.IgnoreCase }),
 	}
 	for i, r := range routes {
-		m.rules[i] = newRule(i, r)
+		var err error
+		if m.rules[i], err = newRule(i, r); err != nil {
+			return nil, fmt.Errorf("route %d: %w", i, err)
+		}
+		m.byPlan = m.byPlan || len(r.Match.Plan) > 0
 		if len(r.Path) == 0 {
 			return nil, fmt.Errorf("route %d has no path", i)
 		}
@@ -126,7 +135,9 @@ func (n *node) add(c candidate, folds bool) {
 
 func (n *node) sort() {
 	for _, list := range [][]candidate{n.end, n.star} {
-		slices.SortStableFunc(list, func(a, b candidate) int { return a.rule.compare(b.rule) })
+		slices.SortStableFunc(list, func(a, b candidate) int {
+			return cmp.Or(cmp.Compare(len(b.pattern.suffix), len(a.pattern.suffix)), a.rule.compare(b.rule))
+		})
 	}
 	for _, child := range n.static {
 		child.sort()

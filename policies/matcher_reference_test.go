@@ -3,8 +3,10 @@ package policies_test
 import (
 	"cmp"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -40,6 +42,7 @@ func referenceMatch(routes []*policies.Route, r *policies.Request) (policies.Out
 		return cmp.Or(
 			cmp.Compare(hostRank(b.host), hostRank(a.host)),
 			slices.Compare(pathRank(a.path), pathRank(b.path)),
+			cmp.Compare(len(suffixOf(b.path)), len(suffixOf(a.path))),
 			cmp.Compare(min(len(b.route.Methods), 1), min(len(a.route.Methods), 1)),
 			cmp.Compare(matchers(b.route), matchers(a.route)),
 			cmp.Compare(a.index, b.index),
@@ -48,7 +51,7 @@ func referenceMatch(routes []*policies.Route, r *policies.Request) (policies.Out
 	allow := map[string]bool{}
 	methodFits := false
 	for _, o := range options {
-		if !hostFits(o.host, r.Host) || !pathFits(o.path, r.Path, o.route.IgnoreCase) {
+		if !hostFits(o.host, r.Host) || !pathFits(o.path, r.Path, o.route.IgnoreCase) || !regexFits(o.route, r.Path) {
 			continue
 		}
 		rest := othersFit(o.route, r)
@@ -97,7 +100,7 @@ func pathRank(p string) []int {
 	for _, s := range strings.Split(strings.Trim(p, "/"), "/") {
 		switch {
 		case s == "":
-		case s == "*":
+		case s[0] == '*':
 			rank = append(rank, 3)
 		case s[0] == ':':
 			rank = append(rank, 2)
@@ -112,7 +115,39 @@ func pathRank(p string) []int {
 }
 
 func matchers(r *policies.Route) int {
-	return len(r.Match.Headers) + len(r.Match.Query) + min(1, len(r.Match.ClientIP))
+	n := len(r.Match.Headers) + len(r.Match.Query) + len(r.Match.Cookies)
+	for _, asks := range []bool{len(r.Match.ClientIP) > 0, len(r.Match.Plan) > 0, r.Match.PathRegex != "", r.Match.Scheme != ""} {
+		if asks {
+			n++
+		}
+	}
+	return n
+}
+
+// suffixOf is what follows the * of a path.
+func suffixOf(path string) string {
+	_, suffix, _ := strings.Cut(path, "*")
+	return suffix
+}
+
+// regexFits matches what the reference says: the path without parameters and without a slash at the end.
+func regexFits(route *policies.Route, path string) bool {
+	if route.Match.PathRegex == "" {
+		return true
+	}
+	var plain []string
+	for _, s := range strings.Split(path, "/") {
+		s, _, _ = strings.Cut(strings.ReplaceAll(s, "%3B", ";"), ";")
+		plain = append(plain, s)
+	}
+	path = strings.Join(plain, "/")
+	if path != "/" {
+		path = strings.TrimSuffix(path, "/")
+	}
+	if route.IgnoreCase {
+		return regexp.MustCompile("(?i)" + route.Match.PathRegex).MatchString(path)
+	}
+	return regexp.MustCompile(route.Match.PathRegex).MatchString(path)
 }
 
 func hostFits(pattern, host string) bool {
@@ -128,6 +163,14 @@ func pathFits(pattern, path string, ignoreCase bool) bool {
 	for i, w := range want {
 		if w == "*" {
 			return true
+		}
+		if w[0] == '*' {
+			if i >= len(got) {
+				return false
+			}
+			last, _, _ := strings.Cut(strings.ReplaceAll(got[len(got)-1], "%3B", ";"), ";")
+			end := len(last) - len(w[1:])
+			return end >= 0 && sameSegment(w[1:], last[end:], ignoreCase)
 		}
 		if i >= len(got) || w[0] != ':' && !sameSegment(w, got[i], ignoreCase) {
 			return false
@@ -153,7 +196,16 @@ func methodOK(methods []string, m string) bool {
 
 func othersFit(route *policies.Route, r *policies.Request) bool {
 	for k, v := range route.Match.Headers {
-		if !slices.Contains(r.Header[k], v) {
+		if !slices.Contains(r.Header[k], v) && !(v == policies.Present && len(r.Header[k]) > 0) {
+			return false
+		}
+	}
+	if route.Match.Scheme != "" && string(route.Match.Scheme) != r.Scheme || len(route.Match.Plan) > 0 && !slices.Contains(route.Match.Plan, r.Plan) {
+		return false
+	}
+	request := http.Request{Header: r.Header}
+	for k, v := range route.Match.Cookies {
+		if !slices.ContainsFunc(request.CookiesNamed(k), func(c *http.Cookie) bool { return v == policies.Present || c.Value == v }) {
 			return false
 		}
 	}
@@ -185,7 +237,7 @@ func drawRoute(t *rapid.T, ignoreCase bool) *policies.Route {
 			p = strings.Replace(p, ":p", fmt.Sprintf(":q%d", i), 1)
 		}
 		if rapid.Bool().Draw(t, "star") {
-			p = strings.TrimSuffix(p, "/") + "/*"
+			p = strings.TrimSuffix(p, "/") + "/*" + rapid.SampledFrom([]string{"", "", ".a", ".b.a", "B", "a"}).Draw(t, "suffix")
 		} else if rapid.Bool().Draw(t, "slash") && p != "/" {
 			p += "/"
 		}
@@ -195,7 +247,15 @@ func drawRoute(t *rapid.T, ignoreCase bool) *policies.Route {
 	}
 	r.IgnoreCase = ignoreCase && rapid.Bool().Draw(t, "ignore case")
 	if rapid.IntRange(0, 3).Draw(t, "has headers") == 0 {
-		r.Match.Headers = rapid.MapOfN(rapid.SampledFrom([]string{"X-A", "X-B"}), rapid.SampledFrom([]string{"1", "2"}), 1, 2).Draw(t, "headers")
+		r.Match.Headers = rapid.MapOfN(rapid.SampledFrom([]string{"X-A", "X-B"}), rapid.SampledFrom([]string{"1", "2", policies.Present}), 1, 2).Draw(t, "headers")
+	}
+	if rapid.IntRange(0, 3).Draw(t, "has cookies") == 0 {
+		r.Match.Cookies = rapid.MapOfN(rapid.SampledFrom([]string{"x", "y"}), rapid.SampledFrom([]string{"1", policies.Present}), 1, 2).Draw(t, "cookies")
+	}
+	if rapid.IntRange(0, 3).Draw(t, "has others") == 0 {
+		r.Match.PathRegex = rapid.SampledFrom([]string{"", "^/a", "a$", "^/[ab]/b$", "B"}).Draw(t, "regex")
+		r.Match.Scheme = rapid.SampledFrom([]policies.Scheme{"", policies.SchemeHTTP, policies.SchemeHTTPS}).Draw(t, "scheme")
+		r.Match.Plan = rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"gold", "free"}), 0, 2, rapid.ID).Draw(t, "plan")
 	}
 	if rapid.IntRange(0, 3).Draw(t, "has query") == 0 {
 		r.Match.Query = rapid.MapOfN(rapid.SampledFrom([]string{"q", "v w"}), rapid.SampledFrom([]string{"1", "ä"}), 1, 2).Draw(t, "query")
@@ -209,7 +269,9 @@ func drawRoute(t *rapid.T, ignoreCase bool) *policies.Route {
 func drawRequest(t *rapid.T) *policies.Request {
 	r := &policies.Request{
 		Host:     rapid.SampledFrom([]string{"", "a.test", "b.a.test", "c.b.a.test", "x.c.b.a.test", "test", "other", "xa.test"}).Draw(t, "request host"),
-		Path:     drawPath(t, []string{"a", "b", "c", "d", "A", "B", "a;x=1", "b;", "c%3Bx", "B;x;y", "%C3%A9", "%C3%89;x"}),
+		Path:     drawPath(t, []string{"a", "b", "c", "d", "A", "B", "a;x=1", "b;", "c%3Bx", "B;x;y", "%C3%A9", "%C3%89;x", "x.a", "x.b.a;v", "x.B.A", ".a"}),
+		Scheme:   rapid.SampledFrom([]string{"http", "https"}).Draw(t, "request scheme"),
+		Plan:     rapid.SampledFrom([]string{"", "gold", "free"}).Draw(t, "request plan"),
 		Method:   rapid.SampledFrom([]string{"GET", "HEAD", "POST", "PURGE", "PUT"}).Draw(t, "method"),
 		RawQuery: rapid.SampledFrom([]string{"", "q=1", "v+w=%C3%A4&q=2&q=1", "v%20w=1"}).Draw(t, "request query"),
 		ClientIP: rapid.SampledFrom([]netip.Addr{{}, netip.MustParseAddr("10.1.1.1"), netip.MustParseAddr("::1")}).Draw(t, "client"),
@@ -218,6 +280,9 @@ func drawRequest(t *rapid.T) *policies.Request {
 		r.Path += "/"
 	}
 	r.Header = rapid.MapOfN(rapid.SampledFrom([]string{"X-A", "X-B"}), rapid.SliceOfN(rapid.SampledFrom([]string{"1", "2"}), 0, 2), 0, 2).Draw(t, "header")
+	if lines := rapid.SliceOfN(rapid.SampledFrom([]string{"x=1", "x=2; y=1", "y="}), 0, 2).Draw(t, "cookie lines"); len(lines) > 0 {
+		r.Header["Cookie"] = lines
+	}
 	return r
 }
 

@@ -2,9 +2,11 @@ package policies_test
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/policies"
 )
 
@@ -363,6 +365,90 @@ func TestExplainSaysOfEachRouteWhyItDidNotMatch(t *testing.T) {
 	}
 }
 
+func TestSuffixesAndOtherConditions(t *testing.T) {
+	t.Parallel()
+	regex := func(expression string) func(*policies.Route) {
+		return func(r *policies.Route) { r.Match.PathRegex = expression }
+	}
+	cookie := func(name, value string) func(*policies.Route) {
+		return func(r *policies.Route) { r.Match.Cookies = map[string]string{name: value} }
+	}
+	https := func(r *policies.Route) { r.Match.Scheme = policies.SchemeHTTPS }
+	gold := func(r *policies.Route) { r.Match.Plan = []string{"gold"} }
+	tests := []struct {
+		routes []*policies.Route
+		wants  map[string]string // method, path and more of a request, and its route; "" is 404
+	}{
+		{[]*policies.Route{route("*.php"), route("*.tar.gz"), route("*.gz"), route("/*"), route("/assets/*"), route("/assets/*.css"), route("/u/:id/*.css"), route("/admin/:x")},
+			map[string]string{
+				"/index.php": "*.php", "/a/b/index.php": "*.php", "/index.php/": "*.php", "/index.php;v=1": "*.php", "/index%2Ephp": "*.php", "/.php": "*.php",
+				"/index.php/x": "/*", "/index.php5": "/*", "/index.PHP": "/*", "/x.phpphp": "/*",
+				"/a.tar.gz": "*.tar.gz", "/a.gz": "*.gz", "/tar.gz": "*.gz",
+				"/assets/a.css": "/assets/*.css", "/assets/a/b.css": "/assets/*.css", "/assets/a.php": "/assets/*", "/assets": "/assets/*", "/a.css": "/*", "/assets/.css": "/assets/*.css",
+				"/u/42/x.css": "/u/:id/*.css", "/u/42.css": "/*", "/admin/x.php": "/admin/:x", "/admin/y/x.php": "*.php",
+				"/a%2Fb.php": "*.php", // %2F is part of its segment
+			}},
+		{[]*policies.Route{route("*.PhP", ignoreCase), route("/x/*A9"), route("/y/*%c3%a9", ignoreCase)},
+			map[string]string{"/a.php": "*.PhP", "/a.PHP;x": "*.PhP", "/x/A9": "/x/*A9", "/x/%C3%A9": "", "/x/%A9": "", "/y/caf%C3%89": "/y/*%c3%a9"}},
+		{[]*policies.Route{route("/*", regex("^/img/[0-9]+\\.(jpg|png)$"), name("img")), route("/*", regex("admin"), methods("POST"), name("post")), route("/Old/*", regex("/X$"), ignoreCase, name("old"))},
+			map[string]string{
+				"/img/1.jpg": "img", "/img/1.jpg/": "img", "/img;a/1.jpg;b": "img", "/img/%31.jpg": "img", "/img/x.jpg": "", "/img/1.jpg/x": "", "/a/img/1.jpg": "",
+				"POST /img/2.jpg": "img", "POST /x-admin-y": "post", "GET /x-admin-y": "405", "POST /other": "", "/OLD/a/x": "old", "/old/xy": "",
+			}},
+		{[]*policies.Route{
+			route("/*", https, name("https")), route("/*", cookie("theme", "dark"), name("dark")), route("/*", cookie("beta", policies.Present), header("X-A", policies.Present), name("beta")),
+			route("/*", gold, name("gold"))},
+			map[string]string{
+				"/ https": "https", "/ http": "", "/ theme=dark": "dark", "/ theme=light": "", "/ xtheme=dark": "", "/ x=1;theme=\"dark\"": "dark", "/ theme": "",
+				"/ beta=": "", "/ beta= X-A": "beta", "/ theme=dark;beta=1 X-A https": "beta", "/ gold": "gold", "/ silver": "",
+			}},
+	}
+	for _, tt := range tests {
+		m := matcher(t, tt.routes...)
+		for text, want := range tt.wants {
+			r := &policies.Request{Method: "GET", Scheme: "http", Header: map[string][]string{}}
+			for _, word := range strings.Fields(text) {
+				switch {
+				case word[0] == '/':
+					normal, err := httpx.NormalizePath(word)
+					if err != nil {
+						t.Fatal(err)
+					}
+					r.Path = normal.RawPath
+				case word == "https":
+					r.Scheme = word
+				case word == "gold" || word == "silver":
+					r.Plan = word
+				case word == "X-A":
+					r.Header[word] = []string{"anything"}
+				case word == "GET" || word == "POST":
+					r.Method = word
+				case word != "http":
+					r.Header["Cookie"] = []string{word}
+				}
+			}
+			got := ""
+			if match := m.Match(r); match.Outcome == policies.MethodNotAllowed {
+				got = "405"
+			} else if match.Outcome == policies.Found {
+				got = match.Route.Name
+			}
+			if got != want {
+				t.Errorf("%s: route %q, want %q", text, got, want)
+			}
+		}
+	}
+}
+
+func TestWhatAStarWithASuffixMatched(t *testing.T) {
+	t.Parallel()
+	m := matcher(t, route("/u/:id/*.css"))
+	got := m.Match(&policies.Request{Path: "/u/42/a%20b/c.css;v=1"})
+	if got.Param("id") != "42" || got.Param("*") != "a%20b/c.css;v=1" || got.Expand("/static/:id/*") != "/static/42/a%20b/c.css;v=1" {
+		t.Errorf("id %q, * %q, expanded %q", got.Param("id"), got.Param("*"), got.Expand("/static/:id/*"))
+	}
+}
+
 func TestMatchingAllocatesNothing(t *testing.T) {
 	m := matcher(t, route("/u/:id/files/*", hosts("*.example.com"), methods("GET"), header("X-A", "1"), query("v", "2")), route("/*"))
 	r := &policies.Request{Host: "a.example.com", Path: "/u/42/files/x", Method: "GET", RawQuery: "a=1&v=2", Header: map[string][]string{"X-A": {"1"}}}
@@ -381,5 +467,16 @@ func TestMatchingAllocatesNothing(t *testing.T) {
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations for a match without regard to case, want 0", n)
+	}
+	m = matcher(t, route("/u/*.css", func(r *policies.Route) {
+		r.Match = policies.Conditions{PathRegex: "^/u/[a-z]", Cookies: map[string]string{"theme": "dark"}, Plan: []string{"gold"}, Scheme: policies.SchemeHTTPS}
+	}), route("/*"))
+	r = &policies.Request{Path: "/u/files/x.css", Method: "GET", Scheme: "https", Plan: "gold", Header: map[string][]string{"Cookie": {"a=1; theme=dark"}}}
+	if n := testing.AllocsPerRun(100, func() {
+		if m.Match(r).Index != 0 {
+			t.Fatal("no match")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations for a match of a suffix, an expression and a cookie, want 0", n)
 	}
 }

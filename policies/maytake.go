@@ -1,7 +1,7 @@
 package policies
 
 // MayTake reports whether a route that counts may take a request with this host and path and one of the methods, whatever
-// else the request says: its headers, query and client.
+// else the request says: its scheme, headers, cookies, query, client and plan.
 func (m *Matcher) MayTake(host, path string, methods []string, counts func(*Route) bool) bool {
 	for _, method := range methods {
 		s := search{request: &Request{Host: host, Path: path, Method: method}, folds: m.folds}
@@ -16,7 +16,7 @@ func (m *Matcher) MayTake(host, path string, methods []string, counts func(*Rout
 // tryCounts is try for MayTake. A route that asks for nothing but host, path and method takes every request that
 // has come to it, so that no route behind it matters.
 func (s *search) tryCounts(c candidate) (decided bool) {
-	if c.rule.refuses(s.request).matcher == methodDiffers {
+	if why := c.rule.refuses(s.request).matcher; why == pathDiffers || why == methodDiffers {
 		return false
 	}
 	s.counted = s.counts(c)

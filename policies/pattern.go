@@ -2,17 +2,19 @@ package policies
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/headgate/headgate/internal/httpx"
 )
 
-// pattern is a route's path: static segments, :params, and perhaps a * at the end.
+// pattern is a route's path: static segments, :params, and perhaps a * at the end, which may have a suffix.
 type pattern struct {
 	text     string
 	segments []segment
 	star     bool
+	suffix   string // that the last segment below the * ends with, escaped and normal, folded where the pattern ignores case
 
 	ignoreCase bool
 }
@@ -25,6 +27,12 @@ type segment struct {
 // parsePattern reads a path of a route. The problem is "" when there is none.
 func parsePattern(text string, ignoreCase bool) (p pattern, problem, mend string) {
 	p.text, p.ignoreCase = text, ignoreCase
+	if problem, mend := otherNotation(text); problem != "" {
+		return p, problem, mend
+	}
+	if len(text) > 1 && text[0] == '*' && !strings.Contains(text, "/") {
+		text = "/" + text // *.php
+	}
 	if !strings.HasPrefix(text, "/") {
 		return p, fmt.Sprintf("the path %s does not begin with a slash", quote(text)), "write " + quote("/"+text)
 	}
@@ -50,10 +58,14 @@ func parsePattern(text string, ignoreCase bool) (p pattern, problem, mend string
 	names := map[string]bool{}
 	for i, part := range parts {
 		switch {
-		case part == "*" && i == len(parts)-1:
-			p.star = true
+		case part[0] == '*' && i == len(parts)-1 && !strings.Contains(part[1:], "*"):
+			p.star, p.suffix = true, part[1:]
+			if ignoreCase {
+				p.suffix = httpx.FoldPath(p.suffix)
+			}
 		case strings.Contains(part, "*"):
-			return p, fmt.Sprintf("the * in %s is not a last segment of its own", quote(text)), "write /* at the end, :name for one segment, or %2A for a literal *"
+			return p, fmt.Sprintf("the * in %s does not begin its last segment", quote(text)),
+				"write /* or /*.css at the end, :name for one segment, or %2A for a literal *; match: {path_regex: ...} takes any other form"
 		case part[0] == ':':
 			name := part[1:]
 			if !variableName(name) {
@@ -74,6 +86,38 @@ func parsePattern(text string, ignoreCase bool) (p pattern, problem, mend string
 	return p, "", ""
 }
 
+// otherNotation says how to write here what other routers write as {id}, or as a regular expression.
+func otherNotation(text string) (problem, mend string) {
+	if strings.HasPrefix(text, "^") || strings.HasPrefix(text, "~") {
+		expression := strings.TrimLeft(text, "~* ")
+		literal := strings.TrimSuffix(strings.TrimPrefix(expression, "^"), "$")
+		if strings.HasPrefix(expression, "^/") && strings.HasSuffix(expression, "$") && regexp.QuoteMeta(literal) == literal {
+			return fmt.Sprintf("the path %s is a regular expression", quote(text)), "write " + quote(literal) + ", which matches nothing else"
+		}
+		return fmt.Sprintf("the path %s is a regular expression", quote(text)), "write path: /* and match: {path_regex: " + singleQuoted(expression) + "}"
+	}
+	if !braces.MatchString(text) {
+		return "", ""
+	}
+	spelt := braces.ReplaceAllStringFunc(text, func(part string) string {
+		name, constraint, _ := strings.Cut(strings.Trim(part, "/{}"), ":")
+		bare := strings.TrimLeft(strings.TrimSuffix(strings.TrimSuffix(name, "..."), "*"), "*")
+		if bare != name || constraint == ".*" || constraint == ".+" {
+			return "/*"
+		}
+		return "/:" + bare
+	})
+	if _, wrong, _ := parsePattern(spelt, false); wrong != "" {
+		spelt = "/users/:id"
+	}
+	return fmt.Sprintf("the path %s has its parameter in braces", quote(text)), "write it like " + quote(spelt) + "; a literal { is %7B"
+}
+
+// braces is a parameter as other routers write it.
+var braces = regexp.MustCompile(`/\{[^{}/]*\}`)
+
+func singleQuoted(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+
 // shape is the pattern without the names of its parameters: two patterns of one shape match the same paths.
 func (p pattern) shape() string {
 	var b strings.Builder
@@ -86,7 +130,7 @@ func (p pattern) shape() string {
 		}
 	}
 	if p.star {
-		b.WriteString("/*")
+		b.WriteString("/*" + p.suffix)
 	}
 	return b.String()
 }
@@ -114,14 +158,30 @@ func (p pattern) matches(path string, found func(name, value string)) bool {
 		if found != nil {
 			found("*", rest)
 		}
-		return true
+		return p.takesRest(rest)
 	}
 	return rest == ""
 }
 
+// takesRest reports whether what a path has below the pattern's * ends as its suffix asks; the last segment's parameters
+// do not count.
+func (p pattern) takesRest(rest string) bool {
+	if p.suffix == "" {
+		return true
+	}
+	last := httpx.SegmentName(rest[strings.LastIndexByte(rest, '/')+1:])
+	if p.ignoreCase {
+		last = httpx.FoldPath(last)
+	}
+	cut, ok := strings.CutSuffix(last, p.suffix)
+	n := len(cut)
+	return ok && !(n >= 1 && cut[n-1] == '%' || n >= 2 && cut[n-2] == '%') // it does not begin within an escaped octet
+}
+
 // hasEncodedSlash reports whether every path that the pattern matches has an encoded slash or backslash.
 func (p pattern) hasEncodedSlash() bool {
-	return slices.ContainsFunc(p.segments, func(s segment) bool { return !s.param && httpx.HasEncodedSlash(strings.ToUpper(s.text)) })
+	return httpx.HasEncodedSlash(strings.ToUpper(p.suffix)) ||
+		slices.ContainsFunc(p.segments, func(s segment) bool { return !s.param && httpx.HasEncodedSlash(strings.ToUpper(s.text)) })
 }
 
 // takes reports whether a static segment of the pattern is that of a path, whose parameters do not count.

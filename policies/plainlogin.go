@@ -11,7 +11,7 @@ import (
 // unless it asked for localhost.
 func (c *checker) plainLogin() {
 	s := &c.p.Server
-	if s.TLS != nil || len(s.TrustedProxies) > 0 || s.PublicScheme == PublicHTTPS || c.p.Session.Cookie.Insecure {
+	if s.TLS != nil || len(s.TrustedProxies) > 0 || s.PublicScheme == SchemeHTTPS || c.p.Session.Cookie.Insecure {
 		return
 	}
 	open := slices.IndexFunc(s.Listen, func(address string) bool { return isAddress(address) && !isLoopback(address) })

@@ -92,7 +92,7 @@ type Server struct {
 	TrustForwarded []ForwardedFact `yaml:"trust_forwarded"`
 	// The scheme that clients use where no trusted proxy says it: https behind a balancer that ends TLS and sends no
 	// X-Forwarded-Proto. Default: what the connection is.
-	PublicScheme PublicScheme `yaml:"public_scheme"`
+	PublicScheme Scheme `yaml:"public_scheme"`
 	// How many leading bits of an IPv6 address make one client, from 32 to 128. Default 64:
 	// whoever has one IPv6 address usually has its whole /64.
 	IPv6Prefix int `yaml:"ipv6_prefix"`

@@ -15,8 +15,11 @@ type Route struct {
 	Name string `yaml:"name"`
 	// A group whose settings this route has. Default: none.
 	Group string `yaml:"group"`
-	// The path: /exact, /users/:id (one segment), /files/* (and /files itself); one or a list. A trailing
-	// slash is ignored in matching, and the path is normalised before it. Required.
+	// The path: /exact, /users/:id (one segment), /files/* (and /files itself), /assets/*.css (at any depth below /assets) or *.php
+	// (anywhere); one or a list. A trailing slash is ignored in matching, and the path is normalised before it. Of the routes that fit
+	// a request the most specific one takes it: by host (exact, then the longest wildcard, then none), by path (from the left, a static
+	// segment over a :param over a *, and of those the longest suffix first), by method (named over any), by how much match asks for, by order
+	// in the file. So /admin/* goes before *.php. Required.
 	Path []string `yaml:"path" required:"write path: /* for all"`
 	// Methods. GET includes HEAD. Default: any, known or not.
 	Methods []string `yaml:"methods"`
@@ -98,12 +101,23 @@ type Settings struct {
 
 // Conditions are what a request must have besides host, path and method: all of it.
 type Conditions struct {
-	// Request headers and the exact value that one of their lines has.
+	// A regular expression (RE2) that the path matches, besides the route's own path: ^/img/[0-9]+\.(jpg|png)$. It is for the escaped
+	// path in its normal form, without its segments' ;parameters and a slash at the end, and it is not anchored. Hazard: without ^ and $ it
+	// matches anywhere in the path. Where the route ignores case, the expression does, too.
+	PathRegex string `yaml:"path_regex"`
+	// The scheme by which the client came: http or https; what trusted proxies say of it counts. Default: both.
+	Scheme Scheme `yaml:"scheme"`
+	// Request headers and the exact value that one of their lines has, or present for any value.
 	Headers map[string]string `yaml:"headers"`
+	// Cookies by name and the exact value that one of them has, or present for any value.
+	Cookies map[string]string `yaml:"cookies"`
 	// Query parameters and the exact value that one of them has.
 	Query map[string]string `yaml:"query"`
 	// Networks, one of which the client's address is in; one or a list.
 	ClientIP []netip.Prefix `yaml:"client_ip"`
+	// Plans, one of which the client is on whose API key the request carries; one or a list. A user's plan, which the app names by
+	// Headgate-Plan, does not count: it is known after the route. Hazard: whoever has no known key matches no such route.
+	Plan []string `yaml:"plan"`
 }
 
 // HeaderRules change headers: first remove, then set, then add.

@@ -44,16 +44,16 @@ func (m *Matcher) search(s *search) Match {
 	return Match{Outcome: NotFound, Index: -1}
 }
 
-// walk tries what the rest of the path leads to from here: a static segment first, then a parameter, then *.
+// walk tries what the rest of the path leads to from here: a static segment first, then a parameter, then a *.
 func (n *node) walk(rest string, s *search) bool {
 	if n == nil {
 		return false
 	}
 	if rest == "" {
-		return s.try(n.end) || s.try(n.star)
+		return s.try(n.end, rest) || s.try(n.star, rest)
 	}
 	segment, after, _ := strings.Cut(rest, "/")
-	return n.staticChild(segment, s.folds).walk(after, s) || n.param.walk(after, s) || s.try(n.star)
+	return n.staticChild(segment, s.folds).walk(after, s) || n.param.walk(after, s) || s.try(n.star, rest)
 }
 
 // staticChild looks a segment up without its parameters.
@@ -69,8 +69,12 @@ func (n *node) staticChild(segment string, folds bool) *node {
 	return n.static[string(httpx.AppendFolded(folded[:0], name))]
 }
 
-func (s *search) try(list []candidate) bool {
+// try tries candidates that the path has led to; the rest of it is below their *.
+func (s *search) try(list []candidate, rest string) bool {
 	for _, c := range list {
+		if c.pattern.suffix != "" && !c.pattern.takesRest(rest) {
+			continue
+		}
 		if s.folds && !c.pattern.ignoreCase && !c.pattern.matches(s.request.Path, nil) {
 			continue // it differs in case, which counts for this route
 		}
@@ -88,6 +92,7 @@ func (s *search) try(list []candidate) bool {
 		case fits:
 			s.best = c
 			return true
+		case pathDiffers:
 		case methodDiffers:
 			if c.rule.refusesOthers(s.request).matcher == fits {
 				s.allowed = append(s.allowed, c.rule.allows()...)

@@ -82,7 +82,8 @@ func (m *Matcher) weakest(guarded *Route, request *Request, counts func(*Route) 
 	m.search(&search{request: request, folds: m.folds, tried: &tried})
 	for _, attempt := range tried {
 		r := m.routes[attempt.Index]
-		if m.rules[attempt.Index].refuses(request).matcher != methodDiffers && r != guarded &&
+		why := m.rules[attempt.Index].refuses(request).matcher
+		if why != pathDiffers && why != methodDiffers && r != guarded &&
 			r.Upstream == guarded.Upstream && weaker(r, guarded) && counts(r) {
 			return r
 		}
@@ -131,7 +132,7 @@ func spelt(p pattern, spell func(string) string) []string {
 		}
 	}
 	if p.star {
-		path = append(path, anySegment)
+		path = append(path, anySegment+spell(p.suffix))
 	}
 	return path
 }

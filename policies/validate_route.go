@@ -7,8 +7,10 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/headgate/headgate/internal/httpx"
+	"github.com/headgate/headgate/internal/suggest"
 	"github.com/headgate/headgate/middleware/problem"
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/session"
@@ -125,6 +127,23 @@ func (c *checker) matching(r *Route, path string) {
 		c.bad(problem.Key(path, "methods"), "list methods, or remove the key for any", "the route takes no method")
 	}
 	c.problems(problem.Key(path, "match"), r.Match.Validate())
+	for i, plan := range r.Match.Plan {
+		at := problem.Item(problem.Key(path, "match", "plan"), i)
+		if known := c.plans(); !slices.Contains(known, plan) {
+			c.bad(at, suggest.DidYouMean(plan, "plans of clients", known), "no client is on the plan %s", quote(plan))
+		}
+	}
+}
+
+// plans are those of the clients with API keys, sorted.
+func (c *checker) plans() []string {
+	known := map[string]bool{}
+	for _, client := range c.p.Clients {
+		if client.Plan != "" {
+			known[client.Plan] = true
+		}
+	}
+	return sortedKeys(known)
 }
 
 func redirectTo(r *Route) string {
@@ -373,7 +392,22 @@ func (m *Conditions) Validate() []problem.Problem {
 		}
 		validateHeaderValue(&ps, at, m.Headers[name])
 	}
+	for _, name := range sortedKeys(m.Cookies) {
+		if !httpx.IsToken(name) {
+			ps.Add(problem.Key("cookies", name), "write its name alone, like theme", "%s is not a cookie's name", quote(name))
+		}
+	}
+	if _, err := m.compile(false); err != nil {
+		ps.Add("path_regex", "mend it; the syntax is RE2's, https://github.com/google/re2/wiki/Syntax", "%s is not a regular expression: %v", quote(m.PathRegex), regexReason(err))
+	} else if i := strings.IndexFunc(m.PathRegex, func(r rune) bool { return r >= utf8.RuneSelf || r == ' ' }); i >= 0 {
+		ps.Add("path_regex", "write what URLs have: %20 for a space, %C3%A9 for an é", "no path matches %s, as it is escaped where it is matched", quote(m.PathRegex))
+	}
 	return ps
+}
+
+// regexReason is what is wrong with an expression, without the words that the regexp package puts before it.
+func regexReason(err error) string {
+	return strings.TrimPrefix(err.Error(), "error parsing regexp: ")
 }
 
 // combinations checks settings of a route that do not go together.

@@ -168,11 +168,16 @@ func isLoopback(address string) bool {
 	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
-// clients checks each client by itself, that no two have one key, and that limits know its plan.
+// clients checks each client by itself, that no two have one key, and that limits or routes know its plan.
 func (c *checker) clients() {
 	plans := map[string]bool{}
 	for _, l := range c.p.Limits {
 		for plan := range l.Plans {
+			plans[plan] = true
+		}
+	}
+	for _, r := range c.p.Routes {
+		for _, plan := range r.Match.Plan {
 			plans[plan] = true
 		}
 	}
@@ -192,7 +197,7 @@ func (c *checker) clients() {
 		if client.Plan == ratelimit.PlanUser {
 			c.bad(problem.Key(path, "plan"), "choose another name", "%s is the plan of users with a session, not of clients", quote(client.Plan))
 		} else if client.Plan != "" {
-			named(c, problem.Key(path, "plan"), client.Plan, "plans that limits know", plans)
+			named(c, problem.Key(path, "plan"), client.Plan, "plans that limits or routes know", plans)
 		}
 	}
 }

@@ -11,6 +11,9 @@ type Backends interface {
 	// Blocked returns the network by which an operator has blocked the client; false where
 	// none has.
 	Blocked(*Request) (netip.Prefix, bool)
+	// KeyOwner returns the owner of the request's API key as Identify does, and leaves the
+	// key where it is. It is asked where a route asks for a plan.
+	KeyOwner(*Request) *APIClient
 	// Preflight reports whether the request is a CORS preflight, on a route whose
 	// policy answers them.
 	Preflight(*Request) bool

@@ -25,6 +25,8 @@ func identify(r *Request) *Answer {
 
 func (b liveBackends) Identify(r *Request) *APIClient { return b.clients.take(r.Header) }
 
+func (b liveBackends) KeyOwner(r *Request) *APIClient { return b.clients.look(r.Header) }
+
 // apiClients finds clients by their API keys.
 type apiClients struct {
 	byDigest map[[sha256.Size]byte]*APIClient
@@ -58,6 +60,24 @@ func (a apiClients) take(h http.Header) *APIClient {
 		caller = c
 	}
 	return caller
+}
+
+// look returns whom take would return, and cuts nothing.
+func (a apiClients) look(h http.Header) *APIClient {
+	if len(a.byDigest) == 0 {
+		return nil
+	}
+	for _, line := range h["X-Api-Key"] {
+		if c := a.find(line); c != nil {
+			return c
+		}
+	}
+	for _, line := range h["Authorization"] {
+		if c := a.find(bearerToken(line)); c != nil {
+			return c
+		}
+	}
+	return nil
 }
 
 // takeFrom cuts the lines of a header that hold a known key, and returns the owner of

@@ -14,6 +14,7 @@ func findRoute(r *Request) *Answer {
 	r.asked = policies.Request{
 		Host:     r.Host,
 		Path:     r.Path.RawPath,
+		Scheme:   r.Scheme,
 		Method:   r.Method,
 		Header:   r.Header,
 		RawQuery: r.Query,
@@ -22,6 +23,11 @@ func findRoute(r *Request) *Answer {
 	if r.asksForJob() {
 		r.Match, r.Route = policies.Match{Index: -1}, r.pipeline.jobs
 		return r.refuseEncodedSlash()
+	}
+	if r.pipeline.matcher.ByPlan() {
+		if owner := r.backends.KeyOwner(r); owner != nil {
+			r.asked.Plan = owner.Plan
+		}
 	}
 	var m policies.Match
 	if r.attempts == nil {

@@ -30,6 +30,8 @@ func (b *peek) Blocked(r *Request) (netip.Prefix, bool) {
 	return blocks.Blocks(r.Info)
 }
 
+func (b *peek) KeyOwner(r *Request) *APIClient { return b.pipeline.clients.look(r.Header) }
+
 func (b *peek) Preflight(r *Request) bool { return isPreflight(r) }
 
 func (b *peek) Identify(r *Request) *APIClient { return b.pipeline.clients.take(r.Header) }

@@ -24,6 +24,9 @@ func (e *engine) Preflight(r *pipeline.Request) bool {
 	return own == nil || !own.AnsweredByApp && own.Limit == ""
 }
 
+// KeyOwner implements pipeline.Backends.
+func (e *engine) KeyOwner(r *pipeline.Request) *pipeline.APIClient { return e.Identify(r) }
+
 // Identify implements pipeline.Backends.
 func (e *engine) Identify(*pipeline.Request) *pipeline.APIClient {
 	if e.record.Own == nil {

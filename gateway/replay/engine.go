@@ -105,7 +105,7 @@ func newEngine(p *policies.Policy, o Options) (*engine, error) {
 	e.routes = e.pipeline.Routes()
 	for _, r := range p.Routes {
 		e.byName[r.Name] = r
-		e.headers = e.headers || len(r.Match.Headers) > 0
+		e.headers = e.headers || len(r.Match.Headers)+len(r.Match.Cookies) > 0
 	}
 	for _, name := range e.limits {
 		l, _ := e.pipeline.Limit(name)
@@ -198,6 +198,9 @@ func (e *engine) knownHeaders(r *logs.Record) {
 		if route := e.byName[r.Own.Route]; route != nil {
 			for name, value := range route.Match.Headers {
 				e.header.Set(name, value)
+			}
+			for name, value := range route.Match.Cookies {
+				e.header.Add("Cookie", name+"="+value)
 			}
 		}
 	}

@@ -60,8 +60,20 @@ func (rp *replayer) notes() []string {
 	}
 	n = append(n, e.notesOfJobs()...)
 	for _, r := range e.routes {
-		if len(r.Policy.Match.Headers) > 0 && !ownOnly {
+		if len(r.Policy.Match.Headers)+len(r.Policy.Match.Cookies) > 0 && !ownOnly {
 			n = append(n, "The log does not tell request headers: routes that ask for some match nothing, unless our own log names the route.")
+			break
+		}
+	}
+	for _, r := range e.routes {
+		if len(r.Policy.Match.Plan) > 0 && !ownOnly {
+			n = append(n, "The log does not tell API keys: routes that ask for a plan match nothing.")
+			break
+		}
+	}
+	for _, r := range e.routes {
+		if r.Policy.Match.Scheme != "" && e.policy.Server.PublicScheme == "" {
+			n = append(n, "The log does not tell the scheme: every request was taken for "+e.scheme+", which decides on routes that ask for one.")
 			break
 		}
 	}

@@ -59,12 +59,13 @@ func drawPolicy(t *rapid.T) string {
 			one(name+" gold", "3", "60", "0"), one(name+" user", "", ", user: 4"), burst, one(name+" count", "all", "failed", "[200, 401]"), one(name+" dry", "false", "false", "true"))
 	}
 	b.WriteString("routes:\n")
-	paths := []string{"/login", "/a", "/a/:id", "/a/*", "/*", "/b/:x/c"}
+	paths := []string{"/login", "/a", "/a/:id", "/a/*", "/*.css", "/*", "/b/:x/c"}
 	b.WriteString("  - {name: signin, path: /signin, upstream: app, session: login}\n")
-	for i := range rapid.IntRange(1, 5).Draw(t, "routes") {
+	for i := range rapid.IntRange(1, 6).Draw(t, "routes") {
 		fmt.Fprintf(&b, "  - {name: r%d, path: %q, %s", i, paths[i], drawAnswer(t, one))
 		for _, setting := range []string{
 			one("methods", "", "", "methods: [GET]", "methods: [POST, OPTIONS]"), one("host", "", "", "host: a.test", "host: \"*.test\""),
+			one("match", "", "", "", "match: {plan: gold}", "match: {path_regex: \"b$\"}", "match: {cookies: {session: present}}", "match: {headers: {X-Tenant: present}, scheme: http}"),
 			one("limits", "", "limits: one", "limits: [one, two]"), one("client", "", "", "client: required"),
 			one("cors", "", "", "cors: {allow_origins: \"https://page.test\"}"), one("maintenance", "", "", "", "maintenance: {allow: 192.0.2.7}"),
 			one("max_body", "", "max_body: 10"), one("csrf", "", "csrf: off"),
