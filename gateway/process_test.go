@@ -82,7 +82,13 @@ func startProcess(t testing.TB, policy string, server ...string) *process {
 // and waits until it is ready.
 func (p *process) start() {
 	p.t.Helper()
-	p.Cmd = exec.Command(os.Args[0], "serve", "-p", p.policy)
+	p.startAs("serve")
+}
+
+// startAs runs another command than serve, with more arguments.
+func (p *process) startAs(command string, more ...string) {
+	p.t.Helper()
+	p.Cmd = exec.Command(os.Args[0], append([]string{command, "-p", p.policy}, more...)...)
 	p.Env = append(os.Environ(), asProgram+"=1")
 	if raceEnabled {
 		p.Env = append(p.Env, "GOGC=100") // no ballast: the detector keeps four bytes for each, garbage too

@@ -4,12 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
-	"fmt"
 	"net/http"
 	"strconv"
 	"time"
 
-	"github.com/headgate/headgate/internal/httpx"
 	"github.com/labstack/echo/v4"
 )
 
@@ -21,7 +19,7 @@ type Jobs interface {
 	List(ctx context.Context, queue, status string, offset, limit int) (QueueJobs, error)
 	// Show returns one job; ErrNotFound means that there is none.
 	Show(ctx context.Context, queue, id string) (Job, error)
-	// Enqueue stores jobs of an app, in their order. An error is about the first that was not stored; those before it are.
+	// Enqueue stores jobs of an app, in their order: all of them, or none.
 	Enqueue(ctx context.Context, queue string, jobs []NewJob) (ids []string, err error)
 	// Retry puts a failed job back. ErrConflict means that it has not failed.
 	Retry(ctx context.Context, queue, id string) (Job, error)
@@ -202,17 +200,6 @@ func enqueues(c echo.Context) bool {
 	return c.Request().Method == http.MethodPost && c.Path() == "/jobs/:queue"
 }
 
-// PartlyEnqueued is why the rest of a list was not stored.
-type PartlyEnqueued struct {
-	Stored []string // the IDs of those before
-	Err    error
-}
-
-func (e *PartlyEnqueued) Error() string {
-	return fmt.Sprintf("%d jobs before it are stored: %v", len(e.Stored), e.Err)
-}
-func (e *PartlyEnqueued) Unwrap() error { return e.Err }
-
 // enqueued is the answer to what an app has enqueued.
 type enqueued struct {
 	IDs []string `json:"ids"`
@@ -225,26 +212,10 @@ func enqueue(j Jobs) echo.HandlerFunc {
 			return err
 		}
 		ids, err := j.Enqueue(c.Request().Context(), c.Param("queue"), specs)
-		if err == nil {
-			c.Response().Header().Set("Cache-Control", "no-store")
-			return c.JSON(http.StatusAccepted, enqueued{ids})
-		}
-		if len(ids) == 0 {
+		if err != nil {
 			return err
 		}
-		return notAll(c, ids, err)
+		c.Response().Header().Set("Cache-Control", "no-store")
+		return c.JSON(http.StatusAccepted, enqueued{ids})
 	}
-}
-
-// notAll answers where the first jobs of a list are stored: with the error of the next, and the IDs.
-func notAll(c echo.Context, ids []string, err error) error {
-	status, detail := statusOf(err)
-	c.Response().Header().Set("Content-Type", httpx.ProblemType)
-	c.Response().Header().Set("Cache-Control", "no-store")
-	return c.JSON(status, struct {
-		Title  string   `json:"title"`
-		Status int      `json:"status"`
-		Detail string   `json:"detail"`
-		IDs    []string `json:"ids"`
-	}{httpx.StatusText(status), status, fmt.Sprintf("job %d of the list: %s; those before it are stored", len(ids)+1, detail), ids})
 }

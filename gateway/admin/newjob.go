@@ -13,6 +13,7 @@ import (
 
 	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/internal/yamlnode"
+	"github.com/headgate/headgate/middleware/jobs"
 	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/session"
 	"github.com/labstack/echo/v4"
@@ -83,9 +84,6 @@ func (d *duration) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// maxJobs bounds one list.
-const maxJobs = 1000
-
 // readJobs reads one job, or a list of them.
 func readJobs(body io.Reader) ([]NewJob, error) {
 	text, err := io.ReadAll(body)
@@ -105,8 +103,8 @@ func readJobs(body io.Reader) ([]NewJob, error) {
 		return nil, badJob(fmt.Sprintf(`The body is no job, nor a list of them (%v); send JSON such as {"url": "/tasks/mail", "upstream": "shop", "body": "..."}.`, err))
 	case len(list) == 0:
 		return nil, badJob("The list has no job.")
-	case len(list) > maxJobs:
-		return nil, badJob(fmt.Sprintf("A list has at most %d jobs.", maxJobs))
+	case len(list) > jobs.MaxList:
+		return nil, badJob(fmt.Sprintf("A list has at most %d jobs.", jobs.MaxList))
 	}
 	all := make([]NewJob, len(list))
 	for i := range list {

@@ -197,6 +197,8 @@ func (r *Request) notTaken(err error) *Answer {
 		return refuse(http.StatusTooManyRequests, "The queue is full.").with("Retry-After", wholeSeconds(full.RetryAfter)).because(err)
 	case errors.Is(err, jobs.ErrConflict):
 		return refuse(http.StatusUnprocessableEntity, "The Idempotency-Key has been used with another request.").because(err)
+	case errors.Is(err, jobs.ErrSpec):
+		return refuse(http.StatusBadRequest, "The request can't be kept as a job.").because(err)
 	case errors.Is(err, jobs.ErrTooLarge):
 		return bodyTooLarge(r.pipeline.policy.Queues[r.Route.Policy.Queue.Name].MaxBody).because(err)
 	case errors.Is(err, context.Canceled):

@@ -79,7 +79,7 @@ func TestWhatAppsCantEnqueue(t *testing.T) {
 		``: 400, `{}`: 400, `[]`: 400, `"x"`: 400, `{"url": "/a"}`: 400, `{"url": "/a", "upstream": "ghost"}`: 400, `{"url": "/a", "upstream": "shop", "nonsense": 1}`: 400,
 		`{"url": "a", "upstream": "shop"}`: 400, `{"url": "/a b", "upstream": "shop"}`: 400, `{"url": "ftp://h/a", "upstream": "shop"}`: 400, `{"url": "/%00", "upstream": "shop"}`: 400,
 		`{"url": "/a", "upstream": "shop", "method": "G T"}`: 400, `{"url": "/a", "upstream": "shop", "delay": "1h", "at": "2090-01-01T00:00:00Z"}`: 400,
-		`{"url": "/a", "upstream": "shop", "delay": -1}`: 400, `{"url": "/a", "upstream": "shop", "body": "a", "body_base64": "YQ=="}`: 400, `{"url": "/a", "upstream": "shop", "body_base64": "!"}`: 400,
+		`{"url": "/a", "upstream": "shop", "delay": -1}`: 400, `{"url": "/a", "upstream": "shop", "at": "1066-10-14T00:00:00Z"}`: 400, `{"url": "/a", "upstream": "shop", "body": "a", "body_base64": "YQ=="}`: 400, `{"url": "/a", "upstream": "shop", "body_base64": "!"}`: 400,
 		`{"url": "/a", "upstream": "shop", "headers": {"Headgate-User": "1"}}`: 400, `{"url": "/a", "upstream": "shop", "headers": {"headgate_user": "1"}}`: 400,
 		`{"url": "/a", "upstream": "shop", "headers": {"X-Forwarded-For": "1"}}`: 400, `{"url": "/a", "upstream": "shop", "headers": {"x_forwarded_host": "1"}}`: 400,
 		`{"url": "/a", "upstream": "shop", "headers": {"Connection": "x"}}`: 400, `{"url": "/a", "upstream": "shop", "headers": {"Transfer-Encoding": "chunked"}}`: 400,

@@ -190,7 +190,7 @@ func (a jobsAdmin) Enqueue(ctx context.Context, queue string, all []admin.NewJob
 		return nil, err
 	}
 	specs := make([]jobs.Spec, len(all))
-	for i := range all { // before the first is stored
+	for i := range all {
 		if specs[i], err = a.spec(&all[i], settings); err != nil {
 			if len(all) > 1 {
 				err = fmt.Errorf("job %d of the list: %w", i+1, err)
@@ -198,12 +198,12 @@ func (a jobsAdmin) Enqueue(ctx context.Context, queue string, all []admin.NewJob
 			return nil, err
 		}
 	}
-	for i := range specs {
-		taken, err := q.Take(ctx, queue, specs[i])
-		if err != nil {
-			return ids, jobsError(err)
-		}
-		ids = append(ids, taken.ID)
+	taken, err := q.TakeAll(ctx, queue, specs)
+	if err != nil {
+		return nil, jobsError(err)
+	}
+	for _, t := range taken {
+		ids = append(ids, t.ID)
 	}
 	return ids, nil
 }
@@ -245,6 +245,8 @@ func jobsError(err error) error {
 		return fmt.Errorf("%w: %w", admin.ErrNotFound, err)
 	case errors.Is(err, jobs.ErrConflict):
 		return fmt.Errorf("%w: the key has been used with another job: %w", admin.ErrRefused, err)
+	case errors.Is(err, jobs.ErrSpec):
+		return fmt.Errorf("%w: %w", admin.ErrBadKey, err)
 	case errors.Is(err, jobs.ErrFull):
 		return fmt.Errorf("%w: %w", admin.ErrFull, err)
 	case errors.Is(err, jobs.ErrTooLarge):
