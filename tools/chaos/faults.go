@@ -165,15 +165,20 @@ func onLinks(do func(scene, *redistest.Proxy)) func(context.Context, scene) erro
 	}
 }
 
-// partition does something to the connections of one gateway alone.
+// partition does something to the connections of one gateway alone: to all of them, or to those to
+// one server of several.
 func partition(do func(*redistest.Proxy)) func(context.Context, scene) error {
 	return func(_ context.Context, s scene) error {
 		g := s.anyGateway()
-		for _, p := range g.links {
+		links := g.links
+		if i := s.rng.IntN(2 * len(links)); i < len(links) {
+			links = links[i : i+1]
+		}
+		for _, p := range links {
 			do(p)
 		}
 		s.hold(300*time.Millisecond, 4*time.Second)
-		for _, p := range g.links {
+		for _, p := range links {
 			p.Heal()
 		}
 		return nil

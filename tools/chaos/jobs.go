@@ -64,9 +64,9 @@ func (o outcome) judge(j job) (found []finding) {
 }
 
 // finish asks for each job that was taken, through any gateway, until it is over, and judges it.
-// All of them have the time of patience together.
+// All of them have twice the time of patience together.
 func (j *jobs) finish(ctx context.Context, r *report, s *site) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
 	for _, job := range j.taken {
 		var o outcome

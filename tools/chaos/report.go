@@ -181,6 +181,8 @@ func (r *report) print(w io.Writer) {
 		longest = max(longest, k.longest)
 	}
 	p("| all | %d | %d | %d | %d | %d | %v |\n", total.sent, total.ok, total.limited, total.refused, total.lost, longest.Round(time.Millisecond))
+	p("\n%d requests, %d faults, %d wrong answers, longest stall %v, %d refused, %d lost; %d limits decided without Redis\n",
+		total.sent, len(r.faults), len(r.violations), longest.Round(time.Millisecond), total.refused, total.lost, r.decisions)
 	faults := map[string]int{}
 	for _, f := range r.faults {
 		faults[f.what]++
