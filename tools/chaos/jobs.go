@@ -64,29 +64,18 @@ func (o outcome) judge(j job) (found []finding) {
 }
 
 // finish asks for each job that was taken, through any gateway, until it is over, and judges it.
-// All of them have twice the time of patience together.
+// What is not over when patience is, is asked for once more.
 func (j *jobs) finish(ctx context.Context, r *report, s *site) {
-	ctx, cancel := context.WithTimeout(ctx, 2*patience)
-	defer cancel()
+	deadline := time.Now().Add(patience)
 	for _, job := range j.taken {
 		var o outcome
-		c := job.owner
-		err := eventually(ctx, "job "+job.key+" is over", func() error {
-			a := c.do(ctx, request{kind: "job", method: "GET", path: job.location, own: true})
-			var is struct{ Status string }
-			if a.err == nil && a.status == http.StatusOK {
-				_ = json.Unmarshal(a.body, &is)
+		for o.status = job.ask(ctx); !isOver(o.status) && time.Now().Before(deadline); o.status = job.ask(ctx) {
+			if !sleep(ctx, 100*time.Millisecond) {
+				return
 			}
-			if o.status = is.Status; o.status != "done" && o.status != "failed" && o.status != "cancelled" {
-				return fmt.Errorf("%s: %d %.200s", job.location, a.status, a.body)
-			}
-			return nil
-		})
-		if err != nil {
-			o.status = err.Error()
 		}
 		for range 2 {
-			a := c.do(ctx, request{kind: "job result", method: "GET", path: job.location + "/result", asks: jobPath + job.key, cached: true})
+			a := job.owner.do(ctx, request{kind: "job result", method: "GET", path: job.location + "/result", asks: jobPath + job.key, cached: true})
 			if a.page != nil {
 				o.results = append(o.results, a.page)
 			}
@@ -96,6 +85,20 @@ func (j *jobs) finish(ctx context.Context, r *report, s *site) {
 			r.judge(f, job.key)
 		}
 	}
+}
+
+// ask returns how a job stands, or the error.
+func (j job) ask(ctx context.Context) string {
+	a := j.owner.do(ctx, request{kind: "job", method: "GET", path: j.location, own: true})
+	var is struct{ Status string }
+	if a.err != nil || json.Unmarshal(a.body, &is) != nil || is.Status == "" {
+		return fmt.Sprintf("%d %.200s %v", a.status, a.body, a.err)
+	}
+	return is.Status
+}
+
+func isOver(status string) bool {
+	return status == "done" || status == "failed" || status == "cancelled"
 }
 
 // isJob reports whether an app server is asked on behalf of a job, and names the job's key.

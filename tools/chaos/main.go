@@ -22,6 +22,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -92,11 +93,9 @@ func runTopology(ctx context.Context, w io.Writer, dir, name string, binaries []
 	if err != nil {
 		return false, err
 	}
-	if err = l.run(ctx, seed, lasts); err != nil {
-		return false, err
-	}
+	err = l.run(ctx, seed, lasts)
 	text := new(bytes.Buffer)
 	r.print(text)
 	_, _ = w.Write(text.Bytes())
-	return !r.failed(), os.WriteFile(filepath.Join(dir, "report.md"), text.Bytes(), 0o644)
+	return err == nil && !r.failed(), errors.Join(err, os.WriteFile(filepath.Join(dir, "report.md"), text.Bytes(), 0o644))
 }

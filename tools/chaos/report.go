@@ -209,11 +209,15 @@ func (r *report) print(w io.Writer) {
 	r.printEvidence(p)
 }
 
-// printEvidence prints the first violations, each with the faults that were in force in the five
+// printEvidence prints the first violations of each invariant, each with the faults that were in force in the five
 // seconds before, and all faults. r.mu is held.
 func (r *report) printEvidence(p func(string, ...any)) {
-	const most = 20
-	for _, v := range r.violations[:min(most, len(r.violations))] {
+	const most = 5
+	printed := map[string]int{}
+	for _, v := range r.violations {
+		if printed[v.invariant]++; printed[v.invariant] > most {
+			continue
+		}
 		p("BROKEN at %v: %s\n  request %s: %s\n", v.at.Sub(r.began).Round(time.Millisecond), v.invariant, v.request, v.detail)
 		for _, f := range r.faults {
 			if f.overlaps(v.at.Add(-5*time.Second), v.at) {
