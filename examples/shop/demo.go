@@ -32,6 +32,7 @@ type demo struct {
 	apps     [2]*webServer
 	gateways [2]*gateway
 	balancer *webServer
+	folder   string                        // of mails, and the table of best sellers
 	undo     []func(context.Context) error // what close does, last first
 }
 
@@ -91,8 +92,13 @@ func startDemo(ctx context.Context, o demoOptions) (_ *demo, err error) {
 	}
 	d.undo = append(d.undo, func(context.Context) error { return closeDB() })
 
+	if d.folder, err = os.MkdirTemp("", "headgate-shop-jobs-*"); err != nil {
+		return nil, err
+	}
+	d.undo = append(d.undo, func(context.Context) error { return os.RemoveAll(d.folder) })
 	for i, name := range [...]string{"shop-a", "shop-b"} {
-		handler, err := app.New(app.Options{Name: name, Database: db, Logger: o.Logger})
+		jobs := app.Jobs{URL: d.enqueueURL, Token: os.Getenv("JOBS_TOKEN"), Folder: d.folder}
+		handler, err := app.New(app.Options{Name: name, Database: db, Jobs: jobs, Logger: o.Logger})
 		if err != nil {
 			return nil, err
 		}
@@ -128,6 +134,16 @@ func startDemo(ctx context.Context, o demoOptions) (_ *demo, err error) {
 	}
 	d.undo = append(d.undo, d.balancer.shutdown)
 	return d, nil
+}
+
+// enqueueURL is where the app servers enqueue: at the admin listener of a gateway that runs.
+func (d *demo) enqueueURL() string {
+	for _, g := range d.gateways {
+		if addr := g.adminAddr(); addr != "" {
+			return "http://" + addr
+		}
+	}
+	return "http://127.0.0.1:9901" // which refuses the connection, as no gateway runs
 }
 
 // variables are those of a gateway's policy, but for the address that it listens on.

@@ -77,6 +77,16 @@ func (g *gateway) shutdown(ctx context.Context) error {
 	return g.running.Shutdown(ctx)
 }
 
+// adminAddr is where its admin listener is; "" while it does not run.
+func (g *gateway) adminAddr() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.running == nil {
+		return ""
+	}
+	return g.running.AdminAddr()
+}
+
 // Addr is where the gateway listens.
 func (g *gateway) Addr() string {
 	g.mu.Lock()

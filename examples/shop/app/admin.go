@@ -17,6 +17,8 @@ type adminView struct {
 	Search   string
 	Products []product
 	Runs     []serverRuns
+	Table    bestSellerTable
+	Jobs     bool // there is a gateway to enqueue at
 }
 
 func (s *Server) adminPage(w http.ResponseWriter, r *http.Request) error {
@@ -29,6 +31,10 @@ func (s *Server) adminPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if page.Runs, _, err = s.db.queryRuns(r.Context()); err != nil {
+		return err
+	}
+	page.Jobs = s.jobs.URL != nil
+	if page.Table, err = s.table(); err != nil {
 		return err
 	}
 	return s.render(w, r, http.StatusOK, "admin", "Back office", page)

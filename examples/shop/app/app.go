@@ -24,6 +24,8 @@ type Options struct {
 	Name string
 	// Database may be shared with other app servers.
 	Database *Database
+	// Jobs is where work off the request is enqueued; the zero value: orders are not taken.
+	Jobs Jobs
 	// Logger takes what the client is not told; nil discards.
 	Logger *slog.Logger
 }
@@ -32,6 +34,7 @@ type Options struct {
 type Server struct {
 	name    string
 	db      *Database
+	jobs    Jobs
 	log     *slog.Logger
 	pages   map[string]*template.Template
 	handler http.Handler
@@ -46,7 +49,7 @@ func New(o Options) (*Server, error) {
 	if o.Database == nil {
 		return nil, errors.New("shop app: Options.Database is missing; open one with app.Open")
 	}
-	s := &Server{name: o.Name, db: o.Database, log: o.Logger}
+	s := &Server{name: o.Name, db: o.Database, jobs: o.Jobs, log: o.Logger}
 	if s.name == "" {
 		s.name = "shop"
 	}
@@ -85,7 +88,11 @@ func (s *Server) routes() *http.ServeMux {
 	handle("POST /logout", s.logout)
 	handle("GET /cart", s.cartPage)
 	handle("POST /cart", s.changeCart)
+	handle("POST /order", s.order)
 	handle("GET /admin", s.adminPage)
+	handle("POST /admin/best-sellers", s.rebuild)
+	handle("POST /tasks/confirmation", s.sendConfirmation)
+	handle("POST /tasks/best-sellers", s.buildTable)
 	handle("POST /admin/products/{id}", s.editProduct)
 	handle("GET /static/shop.css", s.css)
 	handle("GET /healthz", s.health)

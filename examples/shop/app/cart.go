@@ -18,10 +18,11 @@ type cartView struct {
 	Visitor *user
 	Lines   []cartLine
 	Total   cents
+	Orders  bool // they are taken
 }
 
 func (s *Server) cartPage(w http.ResponseWriter, r *http.Request) error {
-	page := cartView{}
+	page := cartView{Orders: s.jobs.URL != nil}
 	var err error
 	if page.Visitor, err = s.visitor(r); err != nil {
 		return err
