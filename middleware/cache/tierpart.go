@@ -77,15 +77,15 @@ func (t *localTier) mayGrow(p *tierPart) {
 }
 
 // hasGrown takes from the largest part what a part that keeps to its share has stored
-// beyond the bytes of all.
+// beyond the bytes of all. Otter accounts for what is written in a goroutine of its own, up to 128 entries for each
+// processor later: CleanUp does so now, as that many large bodies would take several times the limit.
 func (t *localTier) hasGrown(p *tierPart) {
-	parts := *t.parts.Load()
-	if len(parts) == 1 {
+	p.cache.CleanUp()
+	if len(*t.parts.Load()) == 1 {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	p.cache.CleanUp() // what was written is then accounted for
 	t.trim(p)
 }
 
