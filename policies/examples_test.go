@@ -51,6 +51,7 @@ func TestExamplePoliciesRouteAsTheySay(t *testing.T) {
 		"shop.yaml":         {"GET /top": "top", "POST /top": "rest", "GET /assets/a.js": "assets", "GET /admin": "admin", "GET /checkout/pay": "checkout"},
 		"static-site.yaml":  {"GET www.example.com/a": "www", "GET /a": "pages", "POST /a": "", "GET /assets/x": "assets", "GET /robots.txt": "robots"},
 		"grpc.yaml":         {"POST /helloworld.Greeter/SayHello": "say-hello", "POST /helloworld.Greeter/Chat": "greeter", "GET /helloworld.Greeter/Chat": ""},
+		"cms.yaml":          {"GET /a": "pages", "POST /a": "rest", "GET /wp-admin/x": "admin"},
 		"stateful-app.yaml": {"GET /assets/a.js": "assets", "POST /assets/a.js": "desk", "GET /": "desk"},
 		"wordpress.yaml": {
 			"GET /": "pages", "GET /wp-login.php": "login-form", "POST /wp-login.php": "login", "GET /wp-admin/x.php": "admin", "GET /a/b.php": "php", "GET /wp-content/uploads/2026/a.php": "no-uploaded-code",

@@ -75,6 +75,8 @@ type Server struct {
 	// Networks whose requests get 403 on every path, at the price of a 429: none of them is routed, limited or logged in. It goes by the
 	// client's address, as trusted_proxies tell it. `headgate block` does the same at run time. Default: none.
 	Deny []netip.Prefix `yaml:"deny" config:"tightens"`
+	// The method PURGE of clients that may purge: each request purges its URL from the cache. Default: PURGE is forwarded like other methods.
+	PurgeMethod *PurgeMethod `yaml:"purge_method"`
 	// The header in which the trusted proxies name the client: x-forwarded-for or forwarded, of which all lines are
 	// read from the right, or one that holds a single address, such as cf-connecting-ip, x-real-ip or true-client-ip.
 	// That one alone is read. A single address is removed from requests of other peers. Hazard: a proxy that passes on
@@ -192,6 +194,18 @@ type ServerTLS struct {
 	CertFile string `yaml:"cert_file" config:"path" want:"a path" required:"name the file of the certificate and its chain"`
 	// Its private key, PEM. Required.
 	KeyFile string `yaml:"key_file" config:"path" want:"a path" required:"name the file of the certificate's private key"`
+}
+
+// PurgeMethod says who may purge what is cached by the method PURGE, as plug-ins of content management systems do. A
+// request purges its URL, with its query, of http and https and of its own Host alone, and is answered 204 once that is in force on every instance,
+// 503 where that is not known yet. A path that ends in /.* without a query purges all below it. No route takes the request, and the limits of defaults count it.
+type PurgeMethod struct {
+	// Networks of the clients that may purge, by the address that limits go by; others get 403. Required. Hazard: behind a balancer
+	// that is not in trusted_proxies all clients have its address, so that private networks need trusted_proxies or direct.
+	Allow []netip.Prefix `yaml:"allow" config:"loosens" required:"name the networks of those who may purge"`
+	// Whether clients reach this gateway directly, so that a private address is no balancer's: then allow may have private networks without
+	// trusted_proxies. Hazard: if a balancer comes to stand before the gateway, all its clients may purge. Default false.
+	Direct bool `yaml:"direct" config:"loosens"`
 }
 
 // Client is someone who calls with an API key.

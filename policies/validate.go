@@ -30,6 +30,9 @@ func validate(p *Policy, s *yamlnode.Source, r *yamlnode.Report, files bool) {
 		}
 	}
 	c.problems("server", p.Server.Validate())
+	if c.p.Server.PurgeMethod != nil && len(c.p.Caches) == 0 {
+		c.bad("server.purge_method", "add caches, or remove it", "the policy caches nothing, and there is nothing to purge")
+	}
 	c.problems("redis", p.Redis.Validate())
 	c.upstreams()
 	c.clients()

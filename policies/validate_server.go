@@ -38,6 +38,7 @@ func (s *Server) Validate() []problem.Problem {
 		}
 	}
 	s.validateDeny(&ps)
+	s.validatePurgeMethod(&ps)
 	s.validateClientAddress(&ps)
 	problem.Between(&ps, "ipv6_prefix", s.IPv6Prefix, 32, 128)
 	problem.Between(&ps, "max_header_bytes", s.MaxHeaderBytes, 4<<10, 16<<20)
@@ -88,6 +89,30 @@ func (s *Server) validateDeny(ps *problem.List) {
 					"it covers trusted proxies: what they ask for themselves is denied, and all of their clients' requests that do not name the client")
 				break
 			}
+		}
+	}
+}
+
+// sharedNetworks are those whose addresses balancers and proxies have inside a network: private, shared (RFC 6598), loopback and link-local ones.
+var sharedNetworks = []netip.Prefix{
+	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"), netip.MustParsePrefix("100.64.0.0/10"),
+	netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("169.254.0.0/16"), netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("fc00::/7"), netip.MustParsePrefix("fe80::/10"),
+}
+
+// validatePurgeMethod refuses networks that hold every client of a balancer that is not trusted.
+func (s *Server) validatePurgeMethod(ps *problem.List) {
+	if s.PurgeMethod == nil {
+		return
+	}
+	for i, network := range s.PurgeMethod.Allow {
+		path := problem.Item("purge_method.allow", i)
+		switch {
+		case !network.IsValid():
+		case network.Bits() == 0:
+			ps.Add(path, "name the networks of those who may purge", "every client may empty the cache")
+		case len(s.TrustedProxies) == 0 && !s.PurgeMethod.Direct && slices.ContainsFunc(sharedNetworks, network.Overlaps):
+			ps.Add(path, "name the balancer in server.trusted_proxies, or write direct: true beside allow if clients reach this gateway directly",
+				"no proxy is trusted, and behind a balancer every visitor has its private address and could empty the cache")
 		}
 	}
 }

@@ -6,7 +6,7 @@ import (
 )
 
 // CacheOutcome returns what the gateway's own member of Cache-Status (RFC 9211) says, in
-// one word for the access log: hit, stale, or why the app was asked.
+// one word for the access log: hit, stale, purged, or why the app was asked.
 func CacheOutcome(h http.Header) string {
 	lines := h["Cache-Status"]
 	if len(lines) == 0 {
@@ -27,6 +27,8 @@ func CacheOutcome(h http.Header) string {
 			outcome = "hit"
 		case forwarded:
 			outcome = why
+		case param == "detail=purged":
+			outcome = "purged"
 		case strings.HasPrefix(param, "ttl=-") && outcome == "hit":
 			outcome = "stale"
 		}

@@ -1,6 +1,10 @@
 package pipeline
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"github.com/headgate/headgate/middleware/cache"
+)
 
 // Backends tell the stages what the request alone does not. There are three: live asks
 // Redis and the app servers, peek (of explain) looks without consuming, and replay's
@@ -33,6 +37,8 @@ type Backends interface {
 	Enqueue(*Request) *Answer
 	// AskForJob shows the job with this ID, or its result, to who has asked for it, or cancels it.
 	AskForJob(r *Request, id string, result bool) *Answer
+	// Purge has the cache forget on every instance, and answers when it has.
+	Purge(*Request, []cache.Purge) *Answer
 	// Forward has the cache or an app server answer. It returns nil where it has done so.
 	Forward(*Request) *Answer
 }

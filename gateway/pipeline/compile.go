@@ -70,6 +70,7 @@ type Pipeline struct {
 	every    []Stage                  // of every request, before its route is known
 	jobs     *Route                   // of requests below jobs.path; nil in a policy without queues
 	unrouted *Route                   // of requests that none of them fits; nil where nothing limits these
+	purger   *Route                   // of PURGE requests; nil where they take the routes
 	live     Backends
 	lines    lines
 }
@@ -143,6 +144,9 @@ func New(policy *policies.Policy, parts Parts) (*Pipeline, error) {
 	}
 	if p.unrouted, err = p.newUnrouted(); err != nil {
 		return nil, fmt.Errorf("defaults: %w", err)
+	}
+	if p.purger, err = p.newPurger(); err != nil {
+		return nil, fmt.Errorf("server.purge_method: %w", err)
 	}
 	return p, nil
 }

@@ -9,8 +9,12 @@ import (
 )
 
 // findRoute finds the route that takes the request. Where none does, the limits of
-// defaults are asked before noRoute answers.
+// defaults are asked before noRoute answers. PURGE has a way of its own where the policy has purge_method.
 func findRoute(r *Request) *Answer {
+	if r.Method == methodPurge && r.pipeline.purger != nil {
+		r.Match, r.Route = policies.Match{Index: -1}, r.pipeline.purger
+		return nil
+	}
 	r.asked = policies.Request{
 		Host:     r.Host,
 		Path:     r.Path.RawPath,

@@ -32,6 +32,7 @@ const (
 	StageJobs        = "jobs"
 	StageCompress    = "compress"
 	StageAnswer      = "answer"
+	StagePurge       = "purge" // in the place of a route's stages, see newPurger
 )
 
 // everyRequest lists the stages that come before a route is known.

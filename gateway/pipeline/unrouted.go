@@ -12,23 +12,26 @@ import (
 // hold for them as for all others, and then noRoute answers. It is nil where defaults has
 // no limits. What a limit's key lacks there (route, user, session) counts by the address.
 func (p *Pipeline) newUnrouted() (*Route, error) {
-	limits := p.policy.Defaults.Limits
-	if len(limits) == 0 {
+	if len(p.policy.Defaults.Limits) == 0 {
 		return nil, nil
 	}
+	return p.limitedByDefaults(Stage{StageRoute, noRoute, nil})
+}
+
+// limitedByDefaults makes the way of requests that no route takes: the limits of defaults, and the stage that answers.
+func (p *Pipeline) limitedByDefaults(last Stage) (*Route, error) {
 	var policy policies.Route
 	policy.SetDefaults()
-	policy.Limits = limits
+	policy.Limits = p.policy.Defaults.Limits
 	rt, err := p.newRoute(&policy)
 	if err != nil {
 		return nil, err
 	}
-	rt.stages = []Stage{
-		{StageIdentity, identify, explainIdentity},
-		{StageDenyCache, remembered, nil},
-		{StageAdmit, admit, explainLimits},
-		{StageRoute, noRoute, nil},
+	rt.stages = []Stage{{StageIdentity, identify, explainIdentity}}
+	if rt.limiter != nil {
+		rt.stages = append(rt.stages, Stage{StageDenyCache, remembered, nil})
 	}
+	rt.stages = append(rt.stages, Stage{StageAdmit, admit, explainLimits}, last)
 	return rt, nil
 }
 

@@ -193,6 +193,8 @@ func cacheWord(lines []string) string {
 		return "stale" // served because the app server failed
 	case params["fwd"] == "bypass" || params["fwd"] == "method" || params["fwd"] == "request":
 		return "bypass"
+	case params["detail"] == "purged":
+		return "purged"
 	}
 	return cacheMiss
 }

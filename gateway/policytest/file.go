@@ -94,7 +94,7 @@ type Expectation struct {
 	Client    *Want
 	User      *Want
 	Session   string // needed, or not-needed
-	Cache     string // hit, stale, revalidated, miss, bypass or none
+	Cache     string // hit, stale, revalidated, miss, bypass, purged or none
 	Queue     *Want  // that has taken the request as a job
 	Attempts  *Want  // at jobs, for a step that runs them
 	Header    []NamedWant

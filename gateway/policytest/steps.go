@@ -258,7 +258,7 @@ const (
 	cacheMiss        = "miss"
 )
 
-var cacheWords = []string{"hit", "stale", "revalidated", cacheMiss, "bypass", cacheNone}
+var cacheWords = []string{"hit", "stale", "revalidated", cacheMiss, "bypass", "purged", cacheNone}
 
 // statuses reads one status or a list of them.
 func (d *decoder) statuses(n *yaml.Node) (all []int) {

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/headgate/headgate/gateway/pipeline"
+	"github.com/headgate/headgate/middleware/cache"
 	"github.com/headgate/headgate/middleware/session"
 )
 
@@ -106,6 +107,11 @@ func (e *engine) Enqueue(*pipeline.Request) *pipeline.Answer {
 // AskForJob implements pipeline.Backends.
 func (e *engine) AskForJob(*pipeline.Request, string, bool) *pipeline.Answer {
 	return &pipeline.Answer{Status: http.StatusOK}
+}
+
+// Purge implements pipeline.Backends: the estimate of the cache does not go by purges.
+func (e *engine) Purge(r *pipeline.Request, _ []cache.Purge) *pipeline.Answer {
+	return pipeline.Purged(r)
 }
 
 // Forward implements pipeline.Backends: it estimates what the cache would do.

@@ -67,6 +67,8 @@ const (
 	methodNotAllowed
 	deniedNetwork
 	maintenance
+	purgeRefused
+	outcomes // how many there are
 )
 
 // verdict is what a policy does with one request; limits and routes are indices.
@@ -146,6 +148,8 @@ func outcomeOf(stage string, status int) outcome {
 		return deniedNetwork
 	case stage == pipeline.StageMaintenance:
 		return maintenance
+	case stage == pipeline.StagePurge && status == http.StatusForbidden:
+		return purgeRefused
 	case stage == pipeline.StageDenyCache || stage == pipeline.StageAdmit:
 		return denied
 	case stage != pipeline.StageNormalise && stage != pipeline.StageRoute:

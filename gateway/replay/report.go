@@ -71,6 +71,7 @@ type PolicyResult struct {
 	DryRunDenied int64          `json:"dry_run_denied"`            // admitted, but for dry_run
 	Networks     int64          `json:"denied_networks,omitempty"` // answered 403 by server.deny
 	Maintenance  int64          `json:"maintenance"`               // answered 503 by a route's maintenance
+	Purges       int64          `json:"refused_purges,omitempty"`  // answered 403 by server.purge_method
 	Limits       []LimitResult  `json:"limits"`
 	Routes       []RouteResult  `json:"routes"`
 	CutOff       CutOff         `json:"cut_off"`

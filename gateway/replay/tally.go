@@ -24,7 +24,7 @@ type tally struct {
 	series  series
 	paths   paths
 
-	counts  [maintenance + 1]int64
+	counts  [outcomes]int64
 	dryRun  int64
 	banned  []int64        // by limit
 	matrix  map[cell]int64 // denials, dry runs included, by limit and route
@@ -64,7 +64,7 @@ func (t *tally) add(r *logs.Record, v *verdict) *client {
 	route := &nowhere
 	if v.route >= 0 {
 		route = &t.routes[v.route]
-	} else if v.outcome != passed && v.outcome != deniedNetwork {
+	} else if v.outcome != passed && v.outcome != deniedNetwork && v.outcome != purgeRefused {
 		t.addUnmatched(r, v)
 	}
 	route.Requests++
@@ -133,7 +133,7 @@ func statusOf(o outcome) int {
 		return http.StatusMethodNotAllowed
 	case denied:
 		return http.StatusTooManyRequests
-	case deniedNetwork:
+	case deniedNetwork, purgeRefused:
 		return http.StatusForbidden
 	case maintenance:
 		return http.StatusServiceUnavailable
@@ -173,6 +173,7 @@ func (t *tally) result() PolicyResult {
 		DryRunDenied: t.dryRun,
 		Networks:     t.counts[deniedNetwork],
 		Maintenance:  t.counts[maintenance],
+		Purges:       t.counts[purgeRefused],
 		Limits:       t.limitResults(),
 		Routes:       t.routes,
 		Unmatched: Unmatched{

@@ -79,6 +79,7 @@ func (t textReport) outcome(r *Report) {
 	add("denied, but for dry_run", p.DryRunDenied)
 	add("network of server.deny, 403", p.Networks)
 	add("under maintenance, 503", p.Maintenance)
+	add("no one of server.purge_method, 403", p.Purges)
 	add("no route, 404", p.Unmatched.NotFound)
 	add("no such method, 405", p.Unmatched.MethodNotAllowed)
 	add("malformed, 400", p.Unmatched.BadRequest)
