@@ -81,7 +81,8 @@ type Settings struct {
 	// Removed from the front of the path before forwarding: with /api, /api/x becomes /x. Default: nothing.
 	StripPrefix string `yaml:"strip_prefix"`
 	// The path that is forwarded instead. :name and a last * stand for what they matched in the route's
-	// path: with path /u/:id/*, rewrite /users/:id/*. Not together with strip_prefix. Default: the request's own.
+	// path: with path /u/:id/*, rewrite /users/:id/*. It has the placeholders of redirect.to, but for {uri} and {query}: /tenants/{host}{path}. A
+	// value that is no segment of a path (empty, dots, with a slash) is 400. Not together with strip_prefix. Default: the request's own.
 	Rewrite string `yaml:"rewrite"`
 	// Changes to the headers that the upstream sees. Default: none.
 	RequestHeaders HeaderRules `yaml:"request_headers"`
@@ -120,7 +121,8 @@ type Conditions struct {
 	Plan []string `yaml:"plan"`
 }
 
-// HeaderRules change headers: first remove, then set, then add.
+// HeaderRules change headers: first remove, then set, then add. Values have the placeholders of redirect.to, as they are but for octets that
+// headers can't have, which are escaped: X-Real-IP: "{client_ip}", X-Forwarded-Prefix: /shop, X-Forwarded-Port: "{port}".
 type HeaderRules struct {
 	// Headers that get this value, whatever they had.
 	Set map[string]string `yaml:"set" config:"headers"`
@@ -133,7 +135,10 @@ type HeaderRules struct {
 // Redirect answers with a Location.
 type Redirect struct {
 	// An absolute URL or a local path. :name and a last * in its path stand for what they matched in the
-	// route's path. The request's query is kept unless this has one of its own. Required.
+	// route's path. Placeholders stand for the request: {scheme}, {host} (without port), {port}, {path}, {query}, {uri} (path and query),
+	// {query:NAME}, {param:NAME}, {client_ip}, {request_id}, {user}; a literal { before a name is {{. Each is escaped for its place, and the
+	// host is {host} or written out: https://{host}{uri}. The request's query is kept unless this has one of its own. Hazard: {host} is what
+	// the client asked for; with host on the route it is one of yours. Required.
 	To string `yaml:"to" required:"write where to, like https://example.com/*"`
 	// 301, 302, 303, 307 or 308. Default 302.
 	Status int `yaml:"status"`

@@ -117,6 +117,13 @@ func (c *checker) localPath(path, value string) bool {
 	return ok
 }
 
+// validatePlaceholdersAt reports what is no placeholder in the value at a path, or none for this place.
+func validatePlaceholdersAt(c *checker, path, text string, not ...string) {
+	var ps problem.List
+	validatePlaceholders(&ps, path, text, not...)
+	c.problems("", ps)
+}
+
 // unused warns of definitions that nothing refers to.
 func (c *checker) unused() {
 	upstreams, limits, caches, groups := map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}

@@ -46,6 +46,7 @@ func (c *checker) routes() {
 		c.manyLimits(problem.Key(path, "limits"), r.Limits)
 		c.matching(r, path)
 		c.limitKeys(r, path)
+		c.placeholdersOf(r, path)
 		c.answer(r, path)
 		c.combinations(r, path)
 	}
@@ -193,12 +194,14 @@ func (c *checker) answer(r *Route, path string) {
 func (r *Redirect) Validate() []problem.Problem {
 	var ps problem.List
 	if r.To != "" {
+		validatePlaceholders(&ps, "to", r.To)
+		to, fixed := sampleURL(r.To)
 		local := strings.HasPrefix(r.To, "/") && !strings.HasPrefix(r.To, "//")
-		absolute := strings.HasPrefix(r.To, "http://") || strings.HasPrefix(r.To, "https://")
-		if !local && !absolute || absolute && !httpx.ValidPort(redirectPort(r.To)) || strings.ContainsAny(r.To, " \\\r\n\t") {
+		absolute := strings.HasPrefix(r.To, "http://") || strings.HasPrefix(r.To, "https://") || strings.HasPrefix(r.To, "{scheme}://")
+		if !local && !absolute || absolute && fixed && !httpx.ValidPort(redirectPort(to)) || strings.ContainsAny(r.To, " \\\r\n\t") {
 			ps.Add("to", "write it like https://example.com/* or /new", "%s is no place to redirect to", quote(r.To))
-		} else if absolute && !fixedHost(r.To) {
-			ps.Add("to", "write the host out, and use :name and * in the path alone", "%s has no fixed host, and would send people wherever a link says", quote(r.To))
+		} else if absolute && (!fixed || !fixedHost(to)) {
+			ps.Add("to", "write the host out or as {host}, and use the rest in the path alone", "%s has no fixed host, and would send people wherever a link says", quote(r.To))
 		}
 	}
 	if statuses := []int{301, 302, 303, 307, 308}; !slices.Contains(statuses, r.Status) {
@@ -275,7 +278,10 @@ func (c *checker) settings(path string, s *Settings, limits []string) {
 		}
 	}
 	if has("rewrite") {
-		c.localPath(problem.Key(path, "rewrite"), s.Rewrite)
+		validatePlaceholdersAt(c, problem.Key(path, "rewrite"), s.Rewrite, "{uri}", "{query}")
+		if sample, _ := sampleURL(s.Rewrite); !strings.Contains(s.Rewrite, "{") || !strings.HasPrefix(sample, "/") {
+			c.localPath(problem.Key(path, "rewrite"), s.Rewrite)
+		}
 		if strings.Contains(s.Rewrite, "?") {
 			c.bad(problem.Key(path, "rewrite"), "remove the query; the request's own is kept", "a rewrite changes the path alone")
 		}
@@ -328,6 +334,7 @@ func (h *HeaderRules) Validate() []problem.Problem {
 			at := problem.Key(part.key, name)
 			validateChanged(&ps, at, name)
 			validateHeaderValue(&ps, at, part.values[name])
+			validatePlaceholders(&ps, at, part.values[name])
 		}
 	}
 	for i, name := range h.Remove {
@@ -347,7 +354,7 @@ func validateChanged(ps *problem.List, path, name string) {
 		ps.Add(path, "remove it", "%s belongs to the connection", name)
 	case "Host":
 		ps.Add(path, "write preserve_host: false for the upstream's own host", "Host is not changed here")
-	case "Set-Cookie", "Cookie":
+	case "Set-Cookie", "Cookie", "X-Forwarded-Prefix", "X-Forwarded-Port":
 		return
 	default:
 		if strings.HasPrefix(name, "Headgate-") || strings.HasPrefix(name, "X-Forwarded-") || name == "Forwarded" {

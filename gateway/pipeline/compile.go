@@ -99,6 +99,7 @@ type Route struct {
 	cache                           *cache.Route   // nil: neither stores nor invalidates anything
 	compress                        *compress.Rule // nil: nothing is compressed
 	fixedBody                       []byte         // of a fixed response
+	redirectTo, rewriteTo           policies.Template
 }
 
 // New compiles a policy that has been loaded without errors.
@@ -200,6 +201,10 @@ func (p *Pipeline) newRoute(r *policies.Route) (*Route, error) {
 	}
 	if r.Maintenance != nil {
 		rt.maintenance = newMaintenance(r.Maintenance)
+	}
+	rt.rewriteTo = policies.ParseTemplate(r.Rewrite)
+	if r.Redirect != nil {
+		rt.redirectTo = policies.ParseTemplate(r.Redirect.To)
 	}
 	if r.Respond != nil {
 		rt.fixedBody = []byte(r.Respond.Body)

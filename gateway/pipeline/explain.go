@@ -284,7 +284,7 @@ func answerExplainer(p *policies.Route) func(*Request, *Explanation) {
 	switch {
 	case p.Redirect != nil:
 		return func(r *Request, e *Explanation) {
-			e.Answer = fmt.Sprintf("redirect %d to %s", p.Redirect.Status, r.Match.Expand(p.Redirect.To))
+			e.Answer = fmt.Sprintf("redirect %d to %s", p.Redirect.Status, redirected(r))
 		}
 	case p.Respond != nil:
 		return func(_ *Request, e *Explanation) { e.Answer = fmt.Sprintf("fixed response %d", p.Respond.Status) }
@@ -315,9 +315,20 @@ func explainForward(r *Request, e *Explanation) {
 		}
 		r.explainChoice(u, e)
 	}
-	if path := rt.forwardedPath(r.Path.RawPath, r.Match); path != r.Path.RawPath {
-		e.Forward = path
+	if path, err := r.forwardedPath(); err != nil {
+		e.Forward = "none: 400, as what the route makes of the path could be read as another one"
+	} else if path != r.Path {
+		e.Forward = path.RawPath
 	}
+}
+
+// redirected is where the policy's redirect leads, without the request's query.
+func redirected(r *Request) string {
+	to, err := r.inURL(r.Route.redirectTo)
+	if err != nil {
+		return "nowhere: " + err.Error()
+	}
+	return to
 }
 
 // explainChoice says how a server is chosen, and another after a failure.

@@ -13,7 +13,11 @@ import (
 // its own.
 func redirect(r *Request) *Answer {
 	p := r.Route.Policy.Redirect
-	to, fragment, marked := strings.Cut(r.Match.Expand(p.To), "#")
+	url, err := r.inURL(r.Route.redirectTo)
+	if err != nil {
+		return refuse(http.StatusBadRequest, "The request has no Host, by which it would be redirected.").because(err)
+	}
+	to, fragment, marked := strings.Cut(url, "#")
 	if r.Query != "" && !strings.Contains(to, "?") {
 		to += "?" + r.Query
 	}

@@ -7,10 +7,8 @@ import (
 	"strconv"
 
 	"github.com/headgate/headgate/gateway/listener"
-	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/proxy"
 	"github.com/headgate/headgate/middleware/session"
-	"github.com/headgate/headgate/policies"
 	"github.com/labstack/echo/v4"
 )
 
@@ -76,7 +74,7 @@ func (rt *Route) newForward(u *proxy.Upstream) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		forwarded, err := c.Request(), error(nil)
 		if rt.Policy.StripPrefix != "" || rt.Policy.Rewrite != "" {
-			if forwarded, err = rt.rewritten(forwarded); err != nil {
+			if forwarded, err = rewritten(forwarded); err != nil {
 				return ambiguousRewrite(err)
 			}
 		}
@@ -129,33 +127,20 @@ func (r *Request) answeredBy(err error) {
 
 // rewritten returns the request with the path that strip_prefix or rewrite makes of it.
 // That is normalised once more, as what was put together may need it.
-func (rt *Route) rewritten(r *http.Request) (*http.Request, error) {
+func rewritten(r *http.Request) (*http.Request, error) {
 	known := requestFrom(r.Context())
-	forwarded := rt.forwardedPath(known.Path.RawPath, known.Match)
-	if forwarded == known.Path.RawPath {
-		return r, nil
-	}
-	path, err := httpx.NormalizePath(forwarded)
+	path, err := known.forwardedPath()
 	if err != nil {
 		return nil, err
+	}
+	if path == known.Path {
+		return r, nil
 	}
 	u := *r.URL
 	u.Path, u.RawPath = path.Path, path.RawPath
 	r = r.WithContext(r.Context())
 	r.URL = &u
 	return r, nil
-}
-
-// forwardedPath returns the escaped path that the app gets.
-func (rt *Route) forwardedPath(routed string, m policies.Match) string {
-	switch {
-	case rt.Policy.StripPrefix != "":
-		rest, _ := m.StripPrefix(rt.Policy.StripPrefix)
-		return rest
-	case rt.Policy.Rewrite != "":
-		return m.Expand(rt.Policy.Rewrite)
-	}
-	return routed
 }
 
 // asAnswer says to the client what a failure of the upstream means for it.

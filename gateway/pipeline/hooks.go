@@ -41,7 +41,7 @@ func schemeOf(req *http.Request) string {
 // says who is asking, which no rule can change.
 func (rt *Route) rewriteRequest(pr *httputil.ProxyRequest) {
 	if rules := rt.requestHeaders; rules != nil {
-		rules.apply(pr.Out.Header)
+		rules.apply(pr.Out.Header, requestFrom(pr.In.Context()))
 	}
 	rt.setIdentity(pr.Out.Header)
 	rt.announce(pr.Out.Header, requestFrom(pr.In.Context()))
@@ -77,7 +77,7 @@ func (rt *Route) upstreamField(req *http.Request, name string) []string {
 		h[name] = values[:len(values):len(values)]
 	}
 	if rules := rt.requestHeaders; rules != nil {
-		rules.apply(h)
+		rules.apply(h, r)
 	}
 	if session.Reserved(name) {
 		rt.announce(h, r)

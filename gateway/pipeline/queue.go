@@ -94,14 +94,11 @@ func malformedKey(err error) *Answer {
 
 // jobPath returns path and query as the app is sent them.
 func (rt *Route) jobPath(r *Request) (string, *Answer) {
-	path := r.Path.RawPath
-	if forwarded := rt.forwardedPath(path, r.Match); forwarded != path {
-		normal, err := httpx.NormalizePath(forwarded)
-		if err != nil {
-			return "", ambiguousRewrite(err)
-		}
-		path = normal.RawPath
+	forwarded, err := r.forwardedPath()
+	if err != nil {
+		return "", ambiguousRewrite(err)
 	}
+	path := forwarded.RawPath
 	if r.Query != "" || r.http.URL.ForceQuery {
 		path += "?" + r.Query
 	}

@@ -67,7 +67,7 @@ func (rt *Route) takeResponse(res *http.Response) error {
 		rt.pipeline.parts.CORS.learn(rt.Name, origins[0], res.Header)
 	}
 	if rules := rt.responseHeaders; rules != nil {
-		rules.apply(res.Header)
+		rules.apply(res.Header, r)
 	}
 	res.Header.Del(headerRequestID) // the request has the gateway's
 	if sessions {

@@ -91,7 +91,7 @@ func (r *Request) finishFixed(a *Answer) *Answer {
 		return answerTo(err)
 	}
 	if rules := r.Route.responseHeaders; rules != nil {
-		rules.apply(h)
+		rules.apply(h, r)
 	}
 	for name := range a.Header {
 		h.Del(name)

@@ -139,7 +139,7 @@ func (at *attemptAtJob) announce(pr *httputil.ProxyRequest) {
 		pr.Out.Host = job.Host
 	}
 	if at.route != nil && at.route.requestHeaders != nil {
-		at.route.requestHeaders.apply(h)
+		at.route.requestHeaders.apply(h, nil)
 	}
 	h.Set(headerJob, job.ID)
 	h.Set(headerAttempt, strconv.Itoa(at.number))
@@ -159,7 +159,7 @@ func (at *attemptAtJob) takeAnswer(res *http.Response) error {
 	session.StripReserved(res.Header)
 	res.Header.Del("Set-Cookie")
 	if at.route != nil && at.route.responseHeaders != nil {
-		at.route.responseHeaders.apply(res.Header)
+		at.route.responseHeaders.apply(res.Header, nil)
 	}
 	if followUp != nil {
 		res.Header[jobs.EnqueueHeader] = followUp
