@@ -162,8 +162,8 @@ func (p *Pipeline) question(ctx context.Context, q Question) (*Request, error) {
 	r.attempts = new([]policies.Attempt)
 	r.Info = p.resolver.InfoFrom(addr, header)
 	r.Method, r.Authority, r.Scheme, r.Query = strings.ToUpper(q.Method), u.Host, u.Scheme, u.RawQuery
-	if host := header.Get("Host"); host != "" {
-		r.Authority = host
+	if hosts := header["Host"]; len(hosts) > 0 { // an empty one, too, is what the client sends
+		r.Authority = hosts[0]
 		header.Del("Host")
 	}
 	if r.Method == "" {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 
 	"github.com/headgate/headgate/middleware/ratelimit"
 	"github.com/headgate/headgate/middleware/session"
@@ -53,18 +54,22 @@ func (b *peek) Admit(r *Request) bool {
 	attempt, b.err = r.Route.limiter.PeekAttempt(r, &r.subject, ratelimit.LoginAttempt{Account: b.account, Device: r.knownDevice(b.account)})
 	admission := b.previews
 	b.previews = append(b.previews, attempt...)
-	for _, v := range admission {
-		if !v.Allowed && !v.DryRun {
-			r.answer.Status, r.answer.Detail = http.StatusTooManyRequests, "limit "+v.Name+" denies"
-			if v.Closed {
-				r.answer.Status, r.answer.Detail = http.StatusForbidden, "limit "+v.Name+" admits no requests"
-			} else if v.Unsettled {
-				r.answer.Detail += fmt.Sprintf(", unless the answers to others admit it within %v", ratelimit.MaxWait)
-			}
-			return false
-		}
+	denying := func(v ratelimit.Preview) bool { return !v.Allowed && !v.DryRun }
+	i := slices.IndexFunc(admission, func(v ratelimit.Preview) bool { return denying(v) && v.Closed })
+	if i < 0 { // one that admits no requests at all denies before any counter is asked
+		i = slices.IndexFunc(admission, denying)
 	}
-	return true
+	if i < 0 {
+		return true
+	}
+	v := &admission[i]
+	r.answer.Status, r.answer.Detail = http.StatusTooManyRequests, "limit "+v.Name+" denies"
+	if v.Closed {
+		r.answer.Status, r.answer.Detail = http.StatusForbidden, "limit "+v.Name+" admits no requests"
+	} else if v.Unsettled {
+		r.answer.Detail += fmt.Sprintf(", unless the answers to others admit it within %v", ratelimit.MaxWait)
+	}
+	return false
 }
 
 // findSession looks for the session that the question names, or that of the cookie.

@@ -105,3 +105,33 @@ func TestExplainSaysHowLongALoginMayLast(t *testing.T) {
 		}
 	}
 }
+
+// TestExplainPutsALimitOfNoneFirst, as serve does, whatever the others say.
+func TestExplainPutsALimitOfNoneFirst(t *testing.T) {
+	t.Parallel()
+	g := start(t, `
+upstreams: {shop: {servers: ["`+app(t, "a").URL+`"]}}
+limits:
+  one: {requests: 1, window: 1h}
+  none: {requests: 0, window: 1h, plans: {gold: 5}}
+routes: [{path: /one, upstream: shop, limits: one}, {path: /both, upstream: shop, limits: [one, none]}]
+`)
+	g.do("GET", "/one")
+	e, err := g.Explain(context.Background(), pipeline.Question{Method: "GET", URL: "/both", IP: "127.0.0.1"})
+	if got := g.do("GET", "/both").StatusCode; err != nil || e.Status != got || got != http.StatusForbidden {
+		t.Errorf("explained %d, served %d; %v", e.Status, got, err)
+	}
+}
+
+// TestExplainTakesAnEmptyHost for what the client sends, not for none.
+func TestExplainTakesAnEmptyHost(t *testing.T) {
+	t.Parallel()
+	g := start(t, `
+upstreams: {shop: {servers: ["`+app(t, "a").URL+`"]}}
+routes: [{path: /x, upstream: shop}]
+`)
+	e, err := g.Explain(context.Background(), pipeline.Question{Method: "GET", URL: "http://a.test/x", Header: http.Header{"Host": {""}}})
+	if err != nil || e.Host != "" {
+		t.Errorf("the host is %q, %v", e.Host, err)
+	}
+}
