@@ -28,18 +28,18 @@ var failures = []failure{
 	{"full", "with `noeviction`", plainRedis(
 		func(t *testing.T, s *redistest.Server) { config(t, s, "maxmemory", "1") },
 		func(t *testing.T, s *redistest.Server) { config(t, s, "maxmemory", "0") }),
-		but(asDown, map[string]behaviour{"sessions": sessionsRead, "cache": cacheHere, "purges": purgesWork})},
+		but(asDown, map[string]behaviour{"sessions": sessionsRead, "cache": cacheHere, "purges": purgesWork, "jobs": jobsFinish})},
 	{"evicting", "full, with another `maxmemory-policy`: what the gateways have is evicted", plainRedis(evict, nil), but(asWell, map[string]behaviour{
-		"limits": limitsAnew, "sessions": sessionsLost, "cache": cacheVoid,
+		"limits": limitsAnew, "sessions": sessionsLost, "cache": cacheVoid, "jobs": jobsLost,
 	})},
 	{"flushed", "`FLUSHALL`", plainRedis(func(_ *testing.T, s *redistest.Server) { s.FlushAll() }, nil), but(asWell, map[string]behaviour{
-		"limits": limitsAnew, "sessions": sessionsLost, "cache": cacheVoid,
+		"limits": limitsAnew, "sessions": sessionsLost, "cache": cacheVoid, "jobs": jobsLost,
 	})},
 	{"restarted-empty", "without its data", plainRedis(func(_ *testing.T, s *redistest.Server) {
 		s.Kill()
 		s.Restart()
 	}, nil), but(asWell, map[string]behaviour{
-		"limits": limitsAnew, "sessions": sessionsLost, "cache": cacheVoid,
+		"limits": limitsAnew, "sessions": sessionsLost, "cache": cacheVoid, "jobs": jobsLost,
 	})},
 	{"scripts-gone", "`SCRIPT FLUSH`", plainRedis(func(t *testing.T, s *redistest.Server) {
 		if err := s.Client.ScriptFlush(context.Background()).Err(); err != nil {

@@ -43,7 +43,7 @@ type behaviour struct {
 }
 
 // failureColumns are the table's columns.
-var failureColumns = []string{"limits", "sessions", "cache", "purges", "blocks and bans", "admin"}
+var failureColumns = []string{"limits", "sessions", "cache", "purges", "blocks and bans", "jobs", "admin"}
 
 // failed is two gateways whose Redis fails, and what was done before it did.
 type failed struct {
@@ -51,12 +51,15 @@ type failed struct {
 	a, b    *gateway
 	cookie  string
 	version *atomic.Int64 // of the page that the app server has
+	able    *atomic.Bool  // the app server does jobs
+	job     string        // where one that was taken before is asked for
 }
 
 const failurePolicy = `
 server: {listen: "127.0.0.1:0", admin: {listen: "127.0.0.1:0"}, trusted_proxies: [127.0.0.0/8]}
 redis: {url: "%s", timeout: 250ms, write_timeout: 1s}
 upstreams: {shop: {servers: ["%s"], retries: 0}}
+queues: {tasks: {backoff: {first: 100ms, most: 200ms}, retries: 1000}}
 session: {cookie: {secure: false}}
 caches: {products: {ttl: 10m, tags: [products]}}
 limits:
@@ -67,6 +70,7 @@ routes:
   - {path: /private, upstream: shop, session: required}
   - {path: /limited, upstream: shop, limits: ten}
   - {path: /strict, upstream: shop, limits: strict}
+  - {path: /task, methods: [POST], upstream: shop, queue: tasks}
   - {path: /page, upstream: shop, cache: products}
   - {path: /other, upstream: shop, cache: products}
   - {path: /*, upstream: shop}
@@ -79,10 +83,13 @@ const (
 )
 
 func (r redisToFail) gateways(t *testing.T) *failed {
-	f := &failed{T: t, version: new(atomic.Int64)}
+	f := &failed{T: t, version: new(atomic.Int64), able: new(atomic.Bool)}
 	shop := appFunc(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/login" {
+		switch {
+		case r.URL.Path == "/login":
 			w.Header().Set("Headgate-Login", r.FormValue("user"))
+		case r.URL.Path == "/task" && !f.able.Load():
+			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 		fmt.Fprintf(w, "version %d for %q", f.version.Load(), r.Header.Get("Headgate-User"))
 	})
@@ -96,7 +103,7 @@ func (r redisToFail) gateways(t *testing.T) *failed {
 }
 
 // prepare does what must outlive the failure: four requests of a limit of ten, a login, a page in
-// the cache, a block.
+// the cache, a block, a ban, and a job that the app server can't do yet.
 func (f *failed) prepare() {
 	both := []*gateway{f.a, f.b}
 	for _, g := range both {
@@ -114,6 +121,11 @@ func (f *failed) prepare() {
 	for _, g := range both {
 		f.hit(g, "/page")
 	}
+	eventually(f, "a job is taken", func() bool {
+		a := f.a.do("POST", "/task")
+		f.job = a.Header.Get("Location")
+		return a.StatusCode == 202
+	})
 	for range 4 {
 		f.a.do("GET", "/strict", "X-Forwarded-For", bannedClient)
 	}
@@ -176,6 +188,32 @@ func (f *failed) current() {
 	for _, g := range []*gateway{f.a, f.b} {
 		eventually(f, "no gateway serves what was purged", func() bool { return strings.HasPrefix(g.do("GET", "/page").text, want) })
 	}
+}
+
+// takesJobs has a new job taken and done.
+func (f *failed) takesJobs() {
+	f.Helper()
+	var job string
+	eventually(f, "a new job is taken", func() bool {
+		a := f.a.do("POST", "/task")
+		job = a.Header.Get("Location")
+		return a.StatusCode == 202
+	})
+	f.done(f.b, job)
+}
+
+// done waits until a job is done.
+func (f *failed) done(g *gateway, job string) {
+	f.Helper()
+	f.able.Store(true)
+	_, path, _ := strings.Cut(job, "/.jobs/")
+	eventually(f, "the job is done", func() bool {
+		a := g.do("GET", "/.jobs/"+path)
+		if a.StatusCode != 200 && a.StatusCode != 503 {
+			f.Fatalf("the job %s: %d %s", job, a.StatusCode, a.text)
+		}
+		return strings.Contains(a.text, `"status":"done"`)
+	})
 }
 
 func (f *failed) private(g *gateway) *answer { return g.do("GET", "/private", "Cookie", f.cookie) }
@@ -323,6 +361,31 @@ var (
 		}
 	}, nil}
 
+	jobsRefused = behaviour{
+		"503, kept",
+		"new jobs are 503; those that were taken wait, and are done when Redis is back, again where an attempt could not be recorded",
+		func(f *failed) {
+			if a := f.a.do("POST", "/task"); a.StatusCode != 503 {
+				f.Errorf("a new job: %d %s", a.StatusCode, a.text)
+			}
+		},
+		func(f *failed) { f.done(f.a, f.job) },
+	}
+	jobsFinish = behaviour{"no new ones", "new jobs are 503; those that were taken are done", func(f *failed) {
+		if a := f.a.do("POST", "/task"); a.StatusCode != 503 {
+			f.Errorf("a new job: %d %s", a.StatusCode, a.text)
+		}
+		f.done(f.a, f.job)
+	}, nil}
+	jobsWork = behaviour{"work", "jobs are taken and done", func(f *failed) {
+		f.done(f.b, f.job)
+		f.takesJobs()
+	}, nil}
+	jobsLost = behaviour{"lost", "jobs that Redis has lost are lost, as are their results; new ones are taken and done", func(f *failed) {
+		eventually(f, "the job is gone", func() bool { return f.a.do("GET", f.job).StatusCode == 404 })
+		f.takesJobs()
+	}, nil}
+
 	adminDegraded = behaviour{"200, degraded", "/livez and /readyz are 200, and /readyz says `degraded: redis`; what asks Redis is 503", func(f *failed) {
 		eventually(f, "/readyz says so", func() bool {
 			a := f.a.admin("GET", "/readyz")
@@ -346,12 +409,12 @@ var (
 
 // asDown is what the failureColumns do without Redis.
 var asDown = map[string]behaviour{
-	"limits": limitsGoOn, "sessions": sessions503, "cache": cacheAsks, "purges": purgesFail, "blocks and bans": blocksStay, "admin": adminDegraded,
+	"limits": limitsGoOn, "sessions": sessions503, "cache": cacheAsks, "purges": purgesFail, "blocks and bans": blocksStay, "jobs": jobsRefused, "admin": adminDegraded,
 }
 
 // asWell is what they do with it.
 var asWell = map[string]behaviour{
-	"limits": limitsExact, "sessions": sessionsWork, "cache": cacheWorks, "purges": purgesWork, "blocks and bans": blocksWork, "admin": adminWorks,
+	"limits": limitsExact, "sessions": sessionsWork, "cache": cacheWorks, "purges": purgesWork, "blocks and bans": blocksWork, "jobs": jobsWork, "admin": adminWorks,
 }
 
 // but returns behaviours with some of their own.
