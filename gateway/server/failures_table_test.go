@@ -119,23 +119,21 @@ func failedOver(t *testing.T) redisToFail {
 	}
 }
 
-// resharding moves every slot that has a key to another master, and leaves one under way.
+// resharding moves the slots of a master's keys to another one. A slot that moves twice within the
+// time that masters take to tell each other would be claimed by two of them.
 func resharding(t *testing.T) redisToFail {
 	c := redistest.StartCluster(t)
 	return redisToFail{urls: [2]string{c.URL, c.URL}, returns: true, fail: func() {
-		for i, from := range c.Nodes {
-			to := c.Nodes[(i+1)%len(c.Nodes)]
-			keys, err := from.Client.Keys(context.Background(), "*").Result()
-			if err != nil {
-				t.Fatal(err)
-			}
-			moved := map[int64]bool{}
-			for _, key := range keys {
-				slot := from.Client.ClusterKeySlot(context.Background(), key).Val()
-				if !moved[slot] && len(moved) < 4 {
-					moved[slot] = true
-					moveSlot(t, c, from, to, slot)
-				}
+		from, to := c.Nodes[0], c.Nodes[1]
+		keys, err := from.Client.Keys(context.Background(), "*").Result()
+		if err != nil || len(keys) == 0 {
+			t.Fatalf("%d keys, %v", len(keys), err)
+		}
+		moved := map[int64]bool{}
+		for _, key := range keys {
+			if slot := from.Client.ClusterKeySlot(context.Background(), key).Val(); !moved[slot] {
+				moved[slot] = true
+				moveSlot(t, c, from, to, slot)
 			}
 		}
 	}}

@@ -54,6 +54,11 @@ routes: [{path: /*, upstream: app, cache: c}]
 `
 )
 
+const jobRoutes = `queues: {q: {concurrency: 32, max_bytes: 1GiB}}
+jobs: {work: %s}
+routes: [{path: /*, upstream: app, queue: q}]
+`
+
 var rows = []row{
 	{name: "limits: client under a fixed_window", policy: limits("algorithm: fixed_window, requests: 1000, window: 1h"), request: client("GET", "/"), want: 200, grows: true},
 	{name: "limits: client under a sliding_window of 1000", policy: limits("algorithm: sliding_window, requests: 1000, window: 1h"), request: client("GET", "/"), want: 200, grows: true},
@@ -68,6 +73,8 @@ var rows = []row{
 	{name: "sessions: request with a session", policy: sessionRoutes, first: func(i int) (string, string, http.Header) {
 		return "POST", fmt.Sprintf("/login?user=user-%d", i), nil
 	}, request: func(int) (string, string, http.Header) { return "GET", "/", nil }, want: 200},
+	{name: "jobs: one that waits, without a body", policy: fmt.Sprintf(jobRoutes, "off"), request: client("POST", "/task"), want: 202, grows: true},
+	{name: "jobs: one that is taken, done and kept", policy: fmt.Sprintf(jobRoutes, "on"), request: client("POST", "/task"), want: 202, grows: true},
 	{name: "cache: page of 1 KiB, fetched and stored", policy: cachedRoutes, request: page, want: 200, grows: true},
 	{name: "cache: page of 1 KiB, from another instance's", policy: cachedRoutes, first: page, request: page, want: 200, instances: 2},
 }
