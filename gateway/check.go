@@ -16,18 +16,20 @@ func newCheck() *cobra.Command {
 	var format string
 	var noFiles bool
 	cmd := &cobra.Command{
-		Use:   "check FILE...",
+		Use:   "check [FILE...]",
 		Short: "Check policy files and show everything that is wrong with them",
 		Long: "check reads each policy file as serve would, and shows all errors and warnings as\n" +
 			"file:line:column: what is wrong; how to mend it. On a terminal it shows the lines as\n" +
-			"well. It exits 1 if there is an error.\n\n" +
+			"well. It exits 1 if there is an error. Without a file it checks " + defaultPolicy + ".\n\n" +
 			"The files that a policy names (certificates, keys, the access log's folder) must be there\n" +
 			"as for serve; --no-files leaves them out, for a machine that has none of them.",
-		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, files []string) error {
 			show, ok := checkFormats[format]
 			if !ok {
 				return fmt.Errorf("--format %s is not known; use text, json or github", format)
+			}
+			if len(files) == 0 {
+				files = []string{defaultPolicy}
 			}
 			var results []checkResult
 			wrong := false
@@ -40,6 +42,7 @@ func newCheck() *cobra.Command {
 				return failed(err)
 			}
 			if wrong {
+				hintWithoutPolicy(cmd.ErrOrStderr(), files)
 				return errSaid
 			}
 			return nil

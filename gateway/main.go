@@ -84,7 +84,7 @@ func newRoot() *cobra.Command {
 	serve := newServe()
 	root.Flags().AddFlagSet(serve.Flags())
 	root.RunE = serve.RunE
-	root.AddCommand(serve, newCheck(), newExplain(), newTest(), newReplay(), newDiff(), newSchema(),
+	root.AddCommand(serve, newInit(), newCheck(), newExplain(), newTest(), newReplay(), newDiff(), newSchema(),
 		newPurge(), newBlock(), newUnblock(), newBlocks(), newLimits(), newJobs(), newWork(), newUpstreams(), newSessions(), newReload(), newHistory(), newRollback(), newProbe(), newVersion())
 	return root
 }

@@ -1,11 +1,31 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 
 	"github.com/headgate/headgate/gateway/admin"
 	"github.com/spf13/cobra"
 )
+
+// purged says what a purge did.
+func purged(p admin.Purge) string {
+	what := "everything"
+	switch {
+	case p.URL != "":
+		what = "what is stored for " + p.URL
+	case p.Prefix != "":
+		what = "what is stored at and below " + p.Prefix
+	case p.Tag != "":
+		what = "what has the tag " + p.Tag
+	case p.Group != "":
+		what = "what is in the group " + p.Group + " of " + p.Origin
+	}
+	if p.Soft {
+		return what + " is stale now, on every instance"
+	}
+	return what + " is purged, on every instance"
+}
 
 func newPurge() *cobra.Command {
 	var flags adminFlags
@@ -21,7 +41,10 @@ func newPurge() *cobra.Command {
 			if err != nil {
 				return failed(err)
 			}
-			_, err = api.call(cmd.Context(), http.MethodPost, "/purge", p)
+			if _, err = api.call(cmd.Context(), http.MethodPost, "/purge", p); err != nil {
+				return failed(err)
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), purged(p))
 			return failed(err)
 		},
 	}

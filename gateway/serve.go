@@ -56,6 +56,7 @@ func (o serving) run(cmd *cobra.Command) error {
 	policy, found := loader.load()
 	writeDiagnostics(cmd.ErrOrStderr(), found)
 	if found.HasErrors() {
+		hintWithoutPolicy(cmd.ErrOrStderr(), o.files)
 		return errSaid
 	}
 	if o.work && len(policy.Queues) == 0 {

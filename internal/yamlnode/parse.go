@@ -25,7 +25,7 @@ func Parse(name string, data []byte) (*yaml.Node, *Diagnostic) {
 		return nil, problem(1, 1, "begin with `version: 1`", "the file is empty")
 	case err != nil:
 		line, column, message := yamlError(err, data)
-		return nil, problem(line, column, mendYAML(data), "%s", message)
+		return nil, problem(line, column, mendYAML(data, line), "%s", message)
 	}
 	if len(doc.Content) != 1 || doc.Content[0].Tag == "!!null" {
 		return nil, problem(doc.Line, doc.Column, "begin with `version: 1`", "the file is empty")
@@ -35,12 +35,25 @@ func Parse(name string, data []byte) (*yaml.Node, *Diagnostic) {
 		return nil, problem(second.Line, second.Column, "put it into a file of its own and `include` that", "a second YAML document begins here")
 	} else if !errors.Is(err, io.EOF) {
 		line, column, message := yamlError(err, data)
-		return nil, problem(line, column, mendYAML(data), "%s", message)
+		return nil, problem(line, column, mendYAML(data, line), "%s", message)
 	}
 	return doc.Content[0], nil
 }
 
-func mendYAML(data []byte) string {
+// indentedByTab returns the first line with a tab before its text; 0 where there is none.
+func indentedByTab(data []byte) int {
+	for i, line := range bytes.Split(data, []byte("\n")) {
+		if indent := line[:len(line)-len(bytes.TrimLeft(line, " \t"))]; bytes.ContainsRune(indent, '\t') {
+			return i + 1
+		}
+	}
+	return 0
+}
+
+func mendYAML(data []byte, line int) string {
+	if line > 0 && line == indentedByTab(data) {
+		return "write spaces for the tab"
+	}
 	if bytes.Contains(data, []byte("${")) {
 		return `mend the YAML here or just above; inside { } and [ ], "${VAR}" needs quotes`
 	}
@@ -62,6 +75,9 @@ func yamlError(err error, data []byte) (line, column int, message string) {
 	}
 	if n, _ := fmt.Sscanf(message, "line %d:", &line); n == 1 {
 		_, message, _ = strings.Cut(message, ": ")
+	}
+	if at := indentedByTab(data); at > 0 && strings.Contains(message, "cannot start any token") {
+		return at, 1, "a tab indents this line, and YAML is indented by spaces"
 	}
 	return line, 1, "not valid YAML: " + message
 }

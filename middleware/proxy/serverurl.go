@@ -29,6 +29,8 @@ func parseServer(s string) (*url.URL, *problem.Problem) {
 		return wrong(mend, "the server has no URL")
 	case err == nil && u.Host == unixScheme+":":
 		return wrong("write unix:/run/app.sock, without http", "%s mixes a host with a socket's path", problem.Quote(s))
+	case isHostAndPort(s):
+		return wrong("write "+problem.Quote("http://"+s), "%s has no scheme", problem.Quote(s))
 	case err != nil || u.Opaque != "" || u.Host == "" || u.Hostname() == "" || !httpx.ValidPort(u.Port()):
 		return wrong(mend, "%s is not a server's URL", problem.Quote(mask.URL(s)))
 	case u.Scheme != "http" && u.Scheme != "https":
@@ -39,6 +41,15 @@ func parseServer(s string) (*url.URL, *problem.Problem) {
 		return wrong(mend+"; paths are changed by strip_prefix and rewrite on the route", "the URL %s is more than a server", problem.Quote(s))
 	}
 	return &url.URL{Scheme: u.Scheme, Host: strings.ToLower(u.Host)}, nil
+}
+
+// isHostAndPort reports whether s is localhost:3000 or the like, which has nothing in it that could be a secret.
+func isHostAndPort(s string) bool {
+	if strings.ContainsAny(s, "/@?#") {
+		return false
+	}
+	u, err := url.Parse("http://" + s)
+	return err == nil && u.Hostname() != "" && u.Port() != "" && httpx.ValidPort(u.Port())
 }
 
 const (
