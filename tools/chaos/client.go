@@ -19,15 +19,15 @@ import (
 
 // request is what a client asks.
 type request struct {
-	kind   string // by which it is counted
-	method string
-	path   string
-	header map[string]string
-	body   []byte
-	cookie string
-	cached bool   // another client's answer of an app server may be given
-	own    bool   // the gateway answers by itself
-	asks   string // the path that the app server is asked; "": the same
+	kind      string // by which it is counted
+	method    string
+	path      string
+	header    map[string]string
+	body      []byte
+	cookie    string
+	cached    bool   // another client's answer of an app server may be given
+	byGateway bool   // the gateway answers by itself
+	asks      string // the path that the app server is asked; "": the same
 }
 
 // answer is what a client got for a request.
@@ -126,7 +126,7 @@ func judgeAnswer(q request, a *answer) (found []finding) {
 	} else if a.status < 500 && a.status != http.StatusBadRequest && a.status != http.StatusRequestTimeout {
 		holds(rightClient, false, "an answer of status %d has no request ID", a.status)
 	}
-	if a.status != http.StatusOK || q.own {
+	if a.status != http.StatusOK || q.byGateway {
 		return found
 	}
 	p, filler, err := readPage(a.body)

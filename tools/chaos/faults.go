@@ -65,8 +65,8 @@ var faults = []fault{
 	{name: "app server: cuts answers short", lane: appLane, run: cutApp},
 }
 
-// mortal is a gateway that may be ended. The last one never is, so that what it leaks adds up.
-func (s scene) mortal() *gateway { return s.gateways[s.rng.IntN(len(s.gateways)-1)] }
+// killable is a gateway that may be ended. The last one never is, so that what it leaks adds up.
+func (s scene) killable() *gateway { return s.gateways[s.rng.IntN(len(s.gateways)-1)] }
 
 func (s scene) anyGateway() *gateway { return s.gateways[s.rng.IntN(len(s.gateways))] }
 
@@ -75,7 +75,7 @@ func (s scene) anyServer() *redistest.Server {
 }
 
 func killGateway(ctx context.Context, s scene) error {
-	return s.restart(ctx, s.mortal(), syscall.SIGKILL, func() { s.hold(0, 2*time.Second) })
+	return s.restart(ctx, s.killable(), syscall.SIGKILL, func() { s.hold(0, 2*time.Second) })
 }
 
 // killBusyGateway has all app servers hang first, so that the gateway dies with requests under way.
@@ -84,7 +84,7 @@ func killBusyGateway(ctx context.Context, s scene) error {
 		a.setHang(true)
 	}
 	s.hold(300*time.Millisecond, 800*time.Millisecond)
-	return s.restart(ctx, s.mortal(), syscall.SIGKILL, func() {
+	return s.restart(ctx, s.killable(), syscall.SIGKILL, func() {
 		for _, a := range s.apps {
 			a.setHang(false)
 		}
@@ -119,7 +119,7 @@ func reloadGateway(ctx context.Context, s scene) error {
 }
 
 func drainGateway(ctx context.Context, s scene) error {
-	return s.restart(ctx, s.mortal(), syscall.SIGTERM, func() { s.hold(0, time.Second) })
+	return s.restart(ctx, s.killable(), syscall.SIGTERM, func() { s.hold(0, time.Second) })
 }
 
 func pauseRedis(_ context.Context, s scene) error {

@@ -168,7 +168,7 @@ func (g *gateway) ask(ctx context.Context, method, path string, body any) ([]byt
 
 // vitals is what a gateway says of itself.
 type vitals struct {
-	alone       float64 // limits decided without Redis since its start
+	local       float64 // limits decided without Redis since its start
 	redis       bool    // all Redis that it needs answers
 	goroutines  float64
 	descriptors float64
@@ -198,7 +198,7 @@ func readVitals(text []byte) (v vitals, err error) {
 		switch name {
 		case "headgate_limit_decisions_total":
 			if strings.Contains(labels, `source="local"`) {
-				v.alone += value
+				v.local += value
 			}
 			continue
 		case "headgate_redis_available":

@@ -97,7 +97,7 @@ func TestLostAndRevivedSessionsAreFound(t *testing.T) {
 		"the same, and it has worked": {unknownState, answer{status: 401}, "-"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := visit{user: "alice", state: tc.state}
+			v := userSession{user: "alice", state: tc.state}
 			f, judged := v.judge(tc.answer)
 			if judged != (tc.broken != "-") {
 				t.Fatalf("judged: %v", judged)
@@ -110,7 +110,7 @@ func TestLostAndRevivedSessionsAreFound(t *testing.T) {
 }
 
 func TestLoginsAndLogoutsCountWhenConfirmed(t *testing.T) {
-	v := visit{}
+	v := userSession{}
 	v.login(answer{status: 503}, true)
 	v.login(answer{status: 200, page: &page{}}, false)
 	if v.state != unknownState {
@@ -317,7 +317,7 @@ headgate_redis_available 1
 process_open_fds 45
 process_resident_memory_bytes 3.3e+07
 `))
-	if want := (vitals{alone: 7, redis: true, goroutines: 38, descriptors: 45, memory: 3.3e7}); err != nil || v != want {
+	if want := (vitals{local: 7, redis: true, goroutines: 38, descriptors: 45, memory: 3.3e7}); err != nil || v != want {
 		t.Errorf("%+v, %v", v, err)
 	}
 	if _, err := readVitals([]byte("go_goroutines 38\n")); err == nil {

@@ -89,7 +89,7 @@ func (j *jobs) finish(ctx context.Context, r *report, s *site) {
 
 // ask returns how a job stands, or the error.
 func (j job) ask(ctx context.Context) string {
-	a := j.owner.do(ctx, request{kind: "job", method: "GET", path: j.location, own: true})
+	a := j.owner.do(ctx, request{kind: "job", method: "GET", path: j.location, byGateway: true})
 	var is struct{ Status string }
 	if a.err != nil || json.Unmarshal(a.body, &is) != nil || is.Status == "" {
 		return fmt.Sprintf("%d %.200s %v", a.status, a.body, a.err)

@@ -89,7 +89,7 @@ func (l *lab) close(keep bool) {
 
 // recover returns when Redis is whole and each gateway that runs has all of it.
 func (l *lab) recover(ctx context.Context) error {
-	if err := eventually(ctx, "Redis is well", func() error { return l.redis.well(ctx) }); err != nil {
+	if err := eventually(ctx, "Redis is healthy", func() error { return l.redis.healthy(ctx) }); err != nil {
 		return err
 	}
 	for _, g := range l.gateways {

@@ -22,7 +22,7 @@ type topology struct {
 	servers  []*redistest.Server // that have data
 	others   []*redistest.Server // Sentinels
 	replicas int                 // wait_replicas
-	well     func(context.Context) error
+	healthy  func(context.Context) error
 	reshard  func(context.Context, int) (int, error) // moves slots, by a number that chooses; nil but for a Cluster
 	close    func()
 }
@@ -37,14 +37,14 @@ func launchRedis(ctx context.Context, name string) (*topology, error) {
 			return nil, err
 		}
 		return &topology{name: name, url: s.URL, servers: []*redistest.Server{s}, close: s.Close,
-			well: func(ctx context.Context) error { return s.Client.Ping(ctx).Err() }}, nil
+			healthy: func(ctx context.Context) error { return s.Client.Ping(ctx).Err() }}, nil
 	case "sentinel":
 		w, err := redistest.LaunchSentinel(ctx, durable...)
 		if err != nil {
 			return nil, err
 		}
 		t := &topology{name: name, url: w.URL, servers: []*redistest.Server{w.Master, w.Replica}, others: w.Sentinels, replicas: 1, close: w.Close}
-		t.well = func(ctx context.Context) error { return followed(ctx, w) }
+		t.healthy = func(ctx context.Context) error { return followed(ctx, w) }
 		return t, nil
 	case "cluster":
 		c, err := redistest.LaunchCluster(ctx, durable...)
@@ -52,7 +52,7 @@ func launchRedis(ctx context.Context, name string) (*topology, error) {
 			return nil, err
 		}
 		t := &topology{name: name, url: c.URL, servers: c.Nodes, close: c.Close}
-		t.well = func(ctx context.Context) error { return complete(ctx, c) }
+		t.healthy = func(ctx context.Context) error { return complete(ctx, c) }
 		t.reshard = func(ctx context.Context, choice int) (int, error) { return reshard(ctx, c, choice) }
 		return t, nil
 	}

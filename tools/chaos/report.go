@@ -60,7 +60,7 @@ type report struct {
 	mu         sync.Mutex
 	kinds      map[string]*kindCount
 	faults     []*span
-	own        []span // when gateways decided limits without Redis
+	local      []span // when gateways decided limits by their own counters
 	decisions  int    // as many
 	checked    map[string]int
 	violations []violation
@@ -131,11 +131,11 @@ func (r *report) fault(s span) (end func()) {
 	}
 }
 
-// alone notes that a gateway has decided so many limits without Redis.
-func (r *report) alone(s span, decisions float64) {
+// decidedLocally notes that a gateway has decided so many limits without Redis.
+func (r *report) decidedLocally(s span, decisions float64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.own = append(r.own, s)
+	r.local = append(r.local, s)
 	r.decisions += int(decisions)
 }
 
@@ -143,7 +143,7 @@ func (r *report) alone(s span, decisions float64) {
 func (r *report) spans() (all []span) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all = append(all, r.own...)
+	all = append(all, r.local...)
 	for _, p := range r.faults {
 		all = append(all, *p)
 	}

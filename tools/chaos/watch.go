@@ -12,7 +12,7 @@ import (
 // that time as an outage. On a busy machine Redis can be slower than redis.timeout without a fault.
 func (l *lab) watch(ctx context.Context, g *gateway) {
 	var last *process
-	alone, since := 0.0, time.Now()
+	local, since := 0.0, time.Now()
 	for sleep(ctx, 200*time.Millisecond) {
 		p := g.running()
 		if p == nil {
@@ -20,17 +20,17 @@ func (l *lab) watch(ctx context.Context, g *gateway) {
 		}
 		if p != last { // counters begin at zero
 			lives := g.processes()
-			last, alone, since = p, 0, lives[len(lives)-1].from
+			last, local, since = p, 0, lives[len(lives)-1].from
 		}
 		v, err := g.vitals(ctx)
 		if err != nil || g.running() != p {
 			continue
 		}
 		now := time.Now()
-		if v.alone > alone {
-			l.report.alone(span{what: g.name + " decided limits by itself", from: since, to: now, outage: true}, v.alone-alone)
+		if v.local > local {
+			l.report.decidedLocally(span{what: g.name + " decided limits by itself", from: since, to: now, outage: true}, v.local-local)
 		}
-		alone, since = v.alone, now
+		local, since = v.local, now
 	}
 }
 
