@@ -73,7 +73,8 @@ func (c *client) do(ctx context.Context, q request) answer {
 	a.err = c.send(ctx, q, &a)
 	a.done = time.Now()
 	if ctx.Err() != nil {
-		return a // the run is over, which is no fault of the gateway's
+		a.err = ctx.Err() // the run is over, which is no fault of the gateway's
+		return a
 	}
 	c.report.count(a)
 	if a.err == nil {

@@ -219,6 +219,26 @@ func TestWrongAnswersAreFound(t *testing.T) {
 	}
 }
 
+// An answer that arrives while the run ends is judged by no client: it may lack its end.
+func TestAnswersAfterTheRunAreNotJudged(t *testing.T) {
+	r := newReport()
+	ctx, end := context.WithCancel(t.Context())
+	s := newSite(r)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		w.Header().Set(headerNonce, q.Header.Get(headerNonce))
+		s.serve(w, q, false)
+		end()
+	}))
+	defer server.Close()
+	c := newClient(r, server.Listener.Addr().String(), "me", rand.New(rand.NewPCG(1, 2)))
+	defer c.http.CloseIdleConnections()
+	u := userSession{user: "alice", state: loggedIn}
+	u.report(c, c.do(ctx, request{kind: "account", method: "GET", path: "/account/a"}))
+	if len(r.checked) != 0 || len(r.kinds) != 0 {
+		t.Errorf("judged: %v, counted: %v", r.checked, r.kinds)
+	}
+}
+
 func TestLeaksAreFound(t *testing.T) {
 	before := vitals{goroutines: 50, descriptors: 60, memory: 40 << 20}
 	for _, tc := range []struct {

@@ -89,12 +89,13 @@ func eventually(ctx context.Context, what string, ready func() error) error {
 	}
 }
 
-// freeAddr returns an address of loopback on which no process listens. It lies below the ports
-// that the kernel gives to outgoing connections, so that it stays free while its server is down.
+// freeAddr returns an address of loopback on which no process listens. The host is this process'
+// own, so that no other takes the port while its server is down.
 func freeAddr() string {
+	pid := os.Getpid()
 	for {
 		port := 12000 + int(time.Now().UnixNano()/7)%16000
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		l, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:%d", 1+pid>>16, pid>>8&0xff, pid&0xff, port))
 		if err == nil {
 			_ = l.Close()
 			return l.Addr().String()
