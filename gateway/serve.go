@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	stdlog "log"
 	"log/slog"
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"syscall"
 
 	"github.com/headgate/headgate/gateway/server"
@@ -26,7 +28,8 @@ func newServe() *cobra.Command {
 		Long: "serve runs the gateway until SIGTERM or SIGINT, then finishes what is in flight\n" +
 			"within server.shutdown_grace. The policy is reloaded when its files change, and on\n" +
 			"SIGHUP; where they are broken, the last good policy runs on. After a rollback\n" +
-			"they must change, or `headgate reload --file` be run, before they run again.",
+			"they must change, or `headgate reload --file` be run, before they run again.\n" +
+			"SIGHUP and SIGUSR1 make the file of the access log anew where it was renamed.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return serving{files: files, watch: watch}.run(cmd) },
 	}
@@ -62,7 +65,8 @@ func (o serving) run(cmd *cobra.Command) error {
 	if o.work && len(policy.Queues) == 0 {
 		return failed(errors.New("the policy has no queues, so that there are no jobs to do"))
 	}
-	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
+	level := new(slog.LevelVar)
+	log := newLogger(cmd.ErrOrStderr(), policy.Server.Log.Format, level)
 	redis.SetLogger(redisLog{log})
 	structureLogs(log)
 	ballast := newBallast()
@@ -75,6 +79,7 @@ func (o serving) run(cmd *cobra.Command) error {
 		},
 		Work:    o.work,
 		Logger:  log,
+		Level:   level,
 		Version: programVersion(),
 	})
 	if err != nil {
@@ -82,7 +87,7 @@ func (o serving) run(cmd *cobra.Command) error {
 	}
 
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	signal.Notify(signals, append(reopenSignals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)...)
 	defer signal.Stop(signals)
 	if err := s.Start(); err != nil {
 		_ = s.Shutdown(context.Background()) // nothing is in flight
@@ -98,11 +103,23 @@ func (o serving) run(cmd *cobra.Command) error {
 	defer close(hangup)
 	go func() { // SIGTERM does not wait for a reload
 		for range hangup {
-			_ = s.Reload("SIGHUP") // it has logged what is wrong
+			_ = s.ReopenLog("SIGHUP") // it has logged what is wrong
+			_ = s.Reload("SIGHUP")    // likewise
 		}
 	}()
-	var broken error
-	for running := true; running; {
+	broken := untilEnded(ctx, s, signals, hangup)
+	stop()
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.ShutdownGrace())
+	defer cancel()
+	if err := s.Shutdown(grace); broken == nil {
+		broken = err
+	}
+	return failed(broken)
+}
+
+// untilEnded hands signals on until one ends the program, and returns why the gateway failed, if it did.
+func untilEnded(ctx context.Context, s *server.Server, signals <-chan os.Signal, hangup chan<- struct{}) error {
+	for {
 		select {
 		case sig := <-signals:
 			if sig == syscall.SIGHUP {
@@ -112,20 +129,26 @@ func (o serving) run(cmd *cobra.Command) error {
 				}
 				continue
 			}
-			running = false
+			if slices.Contains(reopenSignals, sig) {
+				go func() { _ = s.ReopenLog("SIGUSR1") }() // it has logged what is wrong
+				continue
+			}
+			return nil
 		case <-ctx.Done():
-			running = false
-		case broken = <-s.Failed():
-			running = false
+			return nil
+		case broken := <-s.Failed():
+			return broken
 		}
 	}
-	stop()
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.ShutdownGrace())
-	defer cancel()
-	if err := s.Shutdown(grace); broken == nil {
-		broken = err
+}
+
+// newLogger writes lines of at least this level in the format of the policy.
+func newLogger(to io.Writer, format policies.LogFormat, level slog.Leveler) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level}
+	if format == policies.LogJSON {
+		return slog.New(slog.NewJSONHandler(to, options))
 	}
-	return failed(broken)
+	return slog.New(slog.NewTextHandler(to, options))
 }
 
 // structureLogs sends what libraries print by the standard logger to log, for

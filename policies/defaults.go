@@ -42,7 +42,8 @@ func (s *Server) SetDefaults() {
 		MinBodyRate:       1 << 10,
 		WriteTimeout:      seconds(60),
 		ShutdownGrace:     seconds(30),
-		AccessLog:         AccessLog{Path: AccessLogStdout},
+		AccessLog:         AccessLog{Path: AccessLogStdout, Format: AccessLogJSON},
+		Log:               Log{Level: LogInfo, Format: LogText},
 		RateLimitHeaders:  ratelimit.HeadersDraft,
 	}
 	s.Admin.SetDefaults()

@@ -37,6 +37,51 @@ const (
 
 func (ServerProtocol) Values() []string { return list(ServerHTTP1, ServerHTTP2, ServerH2C) }
 
+// AccessLogFormat is what a line of the access log looks like.
+type AccessLogFormat string
+
+// The values of AccessLogFormat.
+const (
+	AccessLogJSON     AccessLogFormat = "json"
+	AccessLogCombined AccessLogFormat = "combined"
+)
+
+func (AccessLogFormat) Values() []string { return list(AccessLogJSON, AccessLogCombined) }
+
+// AccessLogField is a field of the access log that can be left out.
+type AccessLogField string
+
+func (AccessLogField) Values() []string {
+	return []string{
+		"id", "client_ip", "method", "host", "uri", "proto", "route", "upstream", "denied_network", "limit", "dry_run",
+		"limit_wait_ms", "cache", "encoding", "queue", "job", "attempt", "client", "user", "session", "plan", "login", "user_agent", "referer", "error",
+	}
+}
+
+// LogLevel is how much a line of the gateway's own log matters.
+type LogLevel string
+
+// The values of LogLevel.
+const (
+	LogDebug LogLevel = "debug"
+	LogInfo  LogLevel = "info"
+	LogWarn  LogLevel = "warn"
+	LogError LogLevel = "error"
+)
+
+func (LogLevel) Values() []string { return list(LogDebug, LogInfo, LogWarn, LogError) }
+
+// LogFormat is what a line of the gateway's own log looks like.
+type LogFormat string
+
+// The values of LogFormat.
+const (
+	LogText LogFormat = "text"
+	LogJSON LogFormat = "json"
+)
+
+func (LogFormat) Values() []string { return list(LogText, LogJSON) }
+
 // ClientRule says whether a route needs a known API key.
 type ClientRule string
 

@@ -143,8 +143,10 @@ type Server struct {
 	ShutdownDelay time.Duration `yaml:"shutdown_delay"`
 	// How long requests in flight may go on after SIGTERM before they are cut off. Default 30s.
 	ShutdownGrace time.Duration `yaml:"shutdown_grace"`
-	// The access log, as JSON lines: where they go, or {path: .., mask: [password]}. Default stdout.
+	// The access log: where its lines go, or {path: .., format: .., mask: [password], fields: ..}. Default stdout.
 	AccessLog AccessLog `yaml:"access_log"`
+	// The gateway's own log, on stderr.
+	Log Log `yaml:"log"`
 	// Which rate limit headers clients get: draft (RateLimit and RateLimit-Policy of
 	// draft-ietf-httpapi-ratelimit-headers-10), legacy (X-RateLimit-*), or off. Default draft.
 	RateLimitHeaders ratelimit.HeaderStyle `yaml:"rate_limit_headers"`
@@ -152,11 +154,34 @@ type Server struct {
 
 // AccessLog is the log of requests.
 type AccessLog struct {
-	// Where the lines go: stdout, stderr, off, or a file's path. Default stdout.
+	// Where the lines go: stdout, stderr, off, or a file's path. A file that is renamed is made anew within a second, on SIGUSR1 and
+	// SIGHUP at once. Default stdout.
 	Path string `yaml:"path" config:"self,path=stdout|stderr|off" want:"stdout, off or a path"`
 	// Query parameters whose values are *** in the log, in the request's target, in the Referer and in errors. Names compare decoded, and in any
-	// case. What is forwarded is not changed. Hazard: a part of the path is never hidden. Default none.
+	// case. What is forwarded is not changed. The gateway's own log hides them too. Hazard: a part of the path is never hidden. Default none.
 	Mask []string `yaml:"mask"`
+	// What a line is: json, or combined as Apache and nginx write it. Default json.
+	Format AccessLogFormat `yaml:"format"`
+	// Which fields a line has.
+	Fields AccessLogFields `yaml:"fields"`
+}
+
+// AccessLogFields says which fields a line of the access log has.
+type AccessLogFields struct {
+	// Fields besides, in JSON: header:NAME for a header of the request (header:X-Tenant becomes header_x_tenant), trace_id and span_id
+	// for those of its traceparent. Default none.
+	Add []string `yaml:"add"`
+	// Fields that are left out; in combined a dash stands in their place. time, status, bytes and duration_ms stay. Hazard: a replay knows
+	// nothing of what is left out. Default none.
+	Drop []AccessLogField `yaml:"drop"`
+}
+
+// Log is the gateway's own log.
+type Log struct {
+	// The least level of the lines: debug, info, warn or error. Default info.
+	Level LogLevel `yaml:"level"`
+	// What a line is: text, as key=value, or json. It can't change in a running gateway. Default text.
+	Format LogFormat `yaml:"format"`
 }
 
 // Memory bounds what the gateway keeps in its own memory.

@@ -1,7 +1,6 @@
 package policies
 
 import (
-	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -51,11 +50,7 @@ func (s *Server) Validate() []problem.Problem {
 	if s.AccessLog.Path == "" {
 		ps.Add("access_log", "write stdout, off, or a file's path", "the access log goes nowhere")
 	}
-	for i, name := range s.AccessLog.Mask {
-		if name == "" {
-			ps.Add(fmt.Sprintf("access_log.mask[%d]", i), "write the name of a query parameter, or leave it out", "the name is empty")
-		}
-	}
+	ps = append(ps, problem.Within("access_log", s.AccessLog.Validate())...)
 	return ps
 }
 

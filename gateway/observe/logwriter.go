@@ -23,7 +23,7 @@ var errLogBehind = errors.New("lines come faster than they can be written")
 // which there is no room because the other end does not keep up, are lost and counted
 // rather than kept without bound.
 type LogWriter struct {
-	out  io.Writer
+	out  io.Writer // of run's goroutine
 	lost func(lines int)
 	tell func(lines int, why error)
 
@@ -31,6 +31,7 @@ type LogWriter struct {
 
 	mu      sync.Mutex
 	pending []byte
+	turns   []turn
 	untold  int   // lost lines that tell has not been told of
 	why     error // the last of them were lost
 	told    time.Time
@@ -72,6 +73,37 @@ func (w *LogWriter) Line(fill func([]byte) []byte) {
 	}
 }
 
+// turn is a change of where lines go.
+type turn struct {
+	at   int // lines from this byte of pending on go there
+	out  io.Writer
+	left func() // called when what was before it is written to no more; may be nil
+}
+
+// Use sends the lines that come from now on elsewhere. left is called when those before are written; it may be nil.
+func (w *LogWriter) Use(out io.Writer, left func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.turns = append(w.turns, turn{len(w.pending), out, left})
+}
+
+// writeAll writes a batch, each part of it where it goes. The rest of a line that was cut off is lost with a turn: its beginning
+// stands elsewhere.
+func (w *LogWriter) writeAll(batch []byte, turns []turn) error {
+	begin := 0
+	for _, next := range turns {
+		if err := w.write(batch[begin:next.at]); len(w.half) > 0 {
+			w.half = nil
+			w.lose(1, err)
+		}
+		begin, w.out = next.at, next.out
+		if next.left != nil {
+			next.left()
+		}
+	}
+	return w.write(batch[begin:])
+}
+
 func (w *LogWriter) run() {
 	defer close(w.done)
 	tick := time.NewTicker(logFlushEvery)
@@ -88,8 +120,10 @@ func (w *LogWriter) run() {
 		w.mu.Lock()
 		batch := w.pending
 		w.pending = spare[:0]
+		turns := w.turns
+		w.turns = nil
 		w.mu.Unlock()
-		err := w.write(batch)
+		err := w.writeAll(batch, turns)
 		if spare = batch; cap(spare) > 1<<20 {
 			spare = nil // after a burst
 		}

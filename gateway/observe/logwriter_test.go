@@ -174,3 +174,21 @@ func TestLostLinesAreToldOnceASecond(t *testing.T) {
 		t.Errorf("%d lines lost; %d told in %d calls", lost, told, calls)
 	}
 }
+
+// Lines that come before Use go to where they went, those after it to the new place, whichever batch they are of.
+func TestLinesGoWhereTheyWentWhenTheyCame(t *testing.T) {
+	t.Parallel()
+	var places [3]bytes.Buffer
+	w := observe.NewLogWriter(&places[0], func(int) {}, func(int, error) {})
+	line := func(s string) { w.Line(func(b []byte) []byte { return append(append(b, s...), '\n') }) }
+	left := 0
+	line("one")
+	w.Use(&places[1], func() { left++ })
+	line("two")
+	w.Use(&places[2], nil)
+	line("three")
+	w.Close()
+	if got := fmt.Sprintf("%q %q %q, left %d", places[0].String(), places[1].String(), places[2].String(), left); got != `"one\n" "two\n" "three\n", left 1` {
+		t.Error(got)
+	}
+}

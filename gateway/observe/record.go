@@ -43,6 +43,8 @@ type Record struct {
 
 	BytesBefore int64 // bytes_before: of the body before it was compressed; left out where it was not
 
+	Added []string // what the access log has besides, by the order of its format's fields
+
 	// SessionNeeded: the request was refused, or sent to the login page, because it carried no live session. It is not logged.
 	SessionNeeded bool
 }

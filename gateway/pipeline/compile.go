@@ -47,7 +47,7 @@ type Parts struct {
 
 	Metrics   *observe.Metrics      // nil counts nothing
 	AccessLog *observe.LogWriter    // nil logs nothing
-	Mask      *observe.QueryMask    // what the access log hides; nil: nothing
+	LogFormat *observe.LogFormat    // how the access log writes records; nil: JSON with all fields
 	Observe   func(*observe.Record) // called for each request when its response is complete; may be nil
 	Log       *slog.Logger          // nil: slog.Default
 	Now       func() time.Time      // nil: time.Now
@@ -106,6 +106,9 @@ type Route struct {
 func New(policy *policies.Policy, parts Parts) (*Pipeline, error) {
 	if parts.Now == nil {
 		parts.Now = time.Now
+	}
+	if parts.LogFormat == nil {
+		parts.LogFormat = observe.NewLogFormat(observe.LogOptions{})
 	}
 	if parts.Encoders == nil {
 		parts.Encoders = compress.NewEncoders(0)

@@ -76,6 +76,7 @@ func (r *Request) observe(res *echo.Response) {
 	told := parts.AccessLog != nil || parts.Observe != nil
 	if told {
 		r.describe(&record, res)
+		parts.LogFormat.Collect(&record, r.http.Header)
 	}
 	if m := parts.Metrics; m != nil {
 		m.InFlight.Dec()
@@ -92,7 +93,7 @@ func (r *Request) observe(res *echo.Response) {
 		}
 	}
 	if parts.AccessLog != nil {
-		parts.AccessLog.Line(record.Masked(parts.Mask).AppendJSON)
+		parts.AccessLog.Line(func(b []byte) []byte { return parts.LogFormat.Append(b, &record) })
 	}
 	if parts.Observe != nil {
 		parts.Observe(&record)

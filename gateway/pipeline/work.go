@@ -228,8 +228,9 @@ func (at *attemptAtJob) observe(answer jobs.Answer) {
 	if addr := at.asked().Addr; addr.IsValid() {
 		record.ClientIP = addr.String()
 	}
+	parts.LogFormat.Collect(&record, job.Header)
 	if parts.AccessLog != nil {
-		parts.AccessLog.Line(record.Masked(parts.Mask).AppendJSON)
+		parts.AccessLog.Line(func(b []byte) []byte { return parts.LogFormat.Append(b, &record) })
 	}
 	if parts.Observe != nil {
 		parts.Observe(&record)

@@ -21,6 +21,9 @@ type generation struct {
 	sessions  *session.Manager
 	configs   map[string]proxy.Config // of upstreams
 	upstreams prepared
+	logWriter *observe.LogWriter // nil: there is no access log
+	logOutput logOutput
+	logFormat *observe.LogFormat
 }
 
 // compile builds a generation. All that can be wrong with a policy that has been
@@ -50,9 +53,15 @@ func (s *Server) compile(p *policies.Policy) (*generation, error) {
 	if g.upstreams, err = s.parts.upstreams.prepare(g.configs); err != nil {
 		return nil, err
 	}
+	if g.logWriter, g.logOutput, err = s.prepareLog(p); err != nil {
+		g.upstreams.discard()
+		return nil, err
+	}
+	g.logFormat = logFormat(p.Server.AccessLog)
 	undo := s.growMemory(p)
 	if g.Pipeline, err = pipeline.New(p, s.pipelineParts(g)); err != nil {
 		undo()
+		g.logOutput.discard()
 		g.upstreams.discard()
 		return nil, err
 	}
@@ -65,7 +74,7 @@ func (s *Server) pipelineParts(g *generation) pipeline.Parts {
 		Counters: s.parts.counters, Redis: s.parts.sharedRedis(), Sessions: g.sessions,
 		Cache: s.parts.cache.Load(), Upstreams: g.upstreams.byName, CORS: s.parts.cors, Encoders: s.parts.encoders,
 		Jobs: s.parts.jobs.Load(), Blocks: s.parts.blocks, Unheeded: s.noteUnheeded, Ending: s.ending,
-		Metrics: s.metrics, AccessLog: s.accessLog, Mask: observe.NewQueryMask(g.policy.Server.AccessLog.Mask), Observe: s.options.Observe, Release: s.options.Release,
+		Metrics: s.metrics, AccessLog: g.logWriter, LogFormat: g.logFormat, Observe: s.options.Observe, Release: s.options.Release,
 		Log: s.log, Now: s.options.Now,
 	}
 }
@@ -75,6 +84,10 @@ func (s *Server) install(g *generation, e entry) {
 	s.boundMemory(g.policy)
 	s.parts.upstreams.adopt(g.upstreams, g.configs)
 	s.configureJobs(g.policy)
+	s.accessLog.adopt(g.logOutput)
+	if s.options.Level != nil {
+		s.options.Level.Set(logLevels[g.policy.Server.Log.Level])
+	}
 	s.current.Store(g)
 	s.keepWorking(g.policy)
 	g.sessions.Govern()

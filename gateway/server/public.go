@@ -75,12 +75,13 @@ func (s *Server) peer(addr netip.AddrPort) (bucket netip.Addr, counted bool) {
 // refused notes a request that was refused before it became one.
 func (s *Server) refused(peer net.Addr, err *listener.RequestError) {
 	s.metrics.Count("", "", err.Status)
-	if s.accessLog == nil {
+	g := s.current.Load()
+	if g.logWriter == nil {
 		return
 	}
 	e := observe.Record{Time: s.options.Now(), Status: err.Status, Error: err.Reason}
 	if host, _, splitErr := net.SplitHostPort(peer.String()); splitErr == nil {
 		e.ClientIP = host
 	}
-	s.accessLog.Line(e.Masked(observe.NewQueryMask(s.current.Load().policy.Server.AccessLog.Mask)).AppendJSON)
+	g.logWriter.Line(func(b []byte) []byte { return g.logFormat.Append(b, &e) })
 }

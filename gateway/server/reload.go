@@ -198,8 +198,8 @@ func restartNeeded(old, new *policies.Policy) error {
 	differs("server.max_connections_per_ip", a.MaxConnectionsPerIP == b.MaxConnectionsPerIP)
 	differs("server.max_streams", a.MaxStreams == b.MaxStreams)
 	differs("server.shutdown_delay", a.ShutdownDelay == b.ShutdownDelay)
-	differs("server.access_log", a.AccessLog.Path == b.AccessLog.Path)
 	differs("jobs.listen", old.Jobs.Listen == new.Jobs.Listen)
+	differs("server.log.format", a.Log.Format == b.Log.Format)
 	differs("redis", sameRedis(old.Redis, new.Redis))
 	if keys == nil {
 		return nil

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +32,8 @@ type Options struct {
 	Shared *Shared
 	// Logger hears what operators should know. Nil means slog.Default.
 	Logger *slog.Logger
+	// Level follows server.log.level of the running policy. Nil: the Logger's level is its own.
+	Level *slog.LevelVar
 	// AccessLog replaces the place that the policy names. Nil means that one.
 	AccessLog io.Writer
 	// Version is shown in metrics and at the admin listener.
@@ -71,7 +72,7 @@ type Server struct {
 
 	echo      *echo.Echo
 	metrics   *observe.Metrics
-	accessLog *observe.LogWriter // nil where it is off
+	accessLog accessLog
 	parts     *parts
 	current   atomic.Pointer[generation]
 	revisions revisions
@@ -115,7 +116,8 @@ func New(o Options) (_ *Server, err error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Server{log: o.Logger, options: o, failed: make(chan error, 1), ending: make(chan struct{}), metrics: observe.NewMetrics(o.Version)}
+	s := &Server{options: o, failed: make(chan error, 1), ending: make(chan struct{}), metrics: observe.NewMetrics(o.Version)}
+	s.log = observe.MaskLog(o.Logger, s.hidden)
 	defer func() {
 		if err != nil {
 			s.teardown.run()
@@ -125,9 +127,6 @@ func New(o Options) (_ *Server, err error) {
 	s.echo = echo.New()
 	s.echo.HideBanner, s.echo.HidePort = true, true
 
-	if err := s.openAccessLog(); err != nil {
-		return nil, err
-	}
 	if s.parts, err = s.openParts(); err != nil {
 		return nil, err
 	}
@@ -339,33 +338,6 @@ func (s *Server) awaitShutdownDelay(ctx context.Context) {
 	case <-delay.C:
 	case <-ctx.Done():
 	}
-}
-
-// openAccessLog opens what server.access_log names.
-func (s *Server) openAccessLog() error {
-	out := s.options.AccessLog
-	switch where := s.options.Policy.Server.AccessLog.Path; {
-	case out != nil:
-	case where == policies.AccessLogOff:
-		return nil
-	case where == policies.AccessLogStdout:
-		out = os.Stdout
-	case where == policies.AccessLogStderr:
-		out = os.Stderr
-	default:
-		f, err := os.OpenFile(string(where), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
-		if err != nil {
-			return fmt.Errorf("server.access_log: %w", err)
-		}
-		s.teardown.push(func() { f.Close() })
-		out = f
-	}
-	lost := func(lines int) { s.metrics.LogDropped.Add(float64(lines)) }
-	s.accessLog = observe.NewLogWriter(out, lost, func(lines int, why error) {
-		s.log.Error("the access log has lost lines", "lines", lines, "error", why)
-	})
-	s.teardown.push(s.accessLog.Close)
-	return nil
 }
 
 // buildAdmin sets up the admin listener, unless the policy has none.
