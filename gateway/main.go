@@ -1,5 +1,5 @@
 // Command headgate is an API gateway in front of several app servers: rate
-// limits, shared sessions and a response cache, driven by one policy file.
+// limits, shared sessions, a response cache and job queues, driven by one policy file.
 package main
 
 import (
@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	_ "time/tzdata" // schedules name time zones, also in an image without any
 
 	"github.com/spf13/cobra"
 )

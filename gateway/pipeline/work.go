@@ -8,13 +8,14 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/dunglas/httpsfv"
 	"github.com/headgate/headgate/gateway/observe"
-	"github.com/headgate/headgate/middleware/cache"
+	"github.com/headgate/headgate/internal/httpx"
 	"github.com/headgate/headgate/middleware/clientip"
 	"github.com/headgate/headgate/middleware/jobs"
 	"github.com/headgate/headgate/middleware/proxy"
@@ -34,7 +35,7 @@ func (p *Pipeline) Work(ctx context.Context, job *jobs.Job, number int) jobs.Ans
 	answer := at.do(ctx)
 	at.observe(answer)
 	if answer.Status >= 200 && answer.Status < 300 {
-		at.invalidate(ctx)
+		at.invalidate(ctx, answer.Header)
 	}
 	return answer
 }
@@ -195,21 +196,17 @@ func failedAttempt(failure *proxy.Error) jobs.Answer {
 	return a
 }
 
-// invalidate purges what the job that is done has made invalid, as the answer to a request would have.
-func (at *attemptAtJob) invalidate(ctx context.Context) {
-	c := at.pipeline.parts.Cache
-	if c == nil || at.route == nil {
+// invalidate has the cache forget what the job that is done has made invalid, as the answer to a request would have.
+func (at *attemptAtJob) invalidate(ctx context.Context, h http.Header) {
+	c, job := at.pipeline.parts.Cache, at.job
+	if c == nil || at.route == nil || at.route.cache == nil || httpx.IsSafe(job.Method) {
 		return
 	}
-	switch at.job.Method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, "QUERY":
-		return
+	target, err := url.Parse(cmp.Or(job.Scheme, "http") + "://" + job.Host + job.URL)
+	if err != nil {
+		return // the app server could not have been asked for it
 	}
-	for _, tag := range at.route.Policy.Purge {
-		if err := c.Purge(ctx, cache.Purge{Tag: tag}); err != nil {
-			at.pipeline.parts.Log.Warn("what a job has changed is not purged everywhere", "job", at.job.ID, "tag", tag, "error", err)
-		}
-	}
+	c.Changed(context.WithoutCancel(ctx), at.route.cache, target, h)
 }
 
 // observe writes the attempt's line of the access log.

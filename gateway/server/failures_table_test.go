@@ -70,7 +70,7 @@ func do(t *testing.T, s *redistest.Server, args ...any) {
 
 func replicaOf(t *testing.T, s *redistest.Server, host, port string) {
 	t.Helper()
-	if err := s.Client.SlaveOf(context.Background(), host, port).Err(); err != nil {
+	if err := s.Client.Do(context.Background(), "replicaof", host, port).Err(); err != nil {
 		t.Fatal(err)
 	}
 }

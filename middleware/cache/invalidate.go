@@ -50,13 +50,7 @@ func (c *Cache) invalidating(ec echo.Context, r *Route, next echo.HandlerFunc, s
 			return // an error changes nothing (section 4.4)
 		}
 		done = true
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(req.Context()), invalidationTimeout)
-		defer cancel()
-		changed, elsewhere := c.changedBy(&u, res.Header(), r.options.MayHold)
-		if err := c.invalidate(ctx, append(changed, r.purge...), elsewhere); err != nil {
-			c.lines.unconfirmed.Log(ctx, c.log, slog.LevelWarn, "cache: an invalidation is not confirmed yet; it will be repeated", "url", u.Path, "error", err)
-		}
-		c.observer.Purged("invalidation", false)
+		c.Changed(context.WithoutCancel(req.Context()), r, &u, res.Header())
 	}
 	res.Before(func() {
 		invalidate()
@@ -68,6 +62,20 @@ func (c *Cache) invalidating(ec echo.Context, r *Route, next echo.HandlerFunc, s
 		invalidate() // net/http is going to answer 200
 	}
 	return err
+}
+
+// Changed invalidates what a successful unsafe request on the route makes invalid: its target, which
+// has a scheme and a host, what its response's fields name, and the route's tags. It returns when that
+// is in force on every instance, or three seconds later; it is repeated then until it is. The route's
+// middleware calls it; others call it for requests that have no response, such as jobs.
+func (c *Cache) Changed(ctx context.Context, r *Route, target *url.URL, h http.Header) {
+	ctx, cancel := context.WithTimeout(ctx, invalidationTimeout)
+	defer cancel()
+	changed, elsewhere := c.changedBy(target, h, r.options.MayHold)
+	if err := c.invalidate(ctx, append(changed, r.purge...), elsewhere); err != nil {
+		c.lines.unconfirmed.Log(ctx, c.log, slog.LevelWarn, "cache: an invalidation is not confirmed yet; it will be repeated", "url", target.Path, "error", err)
+	}
+	c.observer.Purged("invalidation", false)
 }
 
 // changedBy gives what a successful unsafe request makes invalid: its target,
