@@ -188,8 +188,8 @@ func (l *List) Sync(ctx context.Context) error {
 		// Once more: that tells Redis how far this instance is.
 	}
 	l.synced = time.Now()
-	if len(l.blocks) > 0 && l.Len() < len(l.blocks)*3/4 {
-		l.rebuild() // many have ended
+	if l.unbuilt || len(l.blocks) > 0 && l.Len() < len(l.blocks)*3/4 {
+		l.rebuild() // where not unbuilt, many have ended
 	}
 	return nil
 }
@@ -245,7 +245,7 @@ func (l *List) replace(ctx context.Context, first *changes) error {
 		return err // the next Sync tries again
 	}
 	l.at = first.at
-	l.rebuild()
+	l.unbuilt = true // what others have restored stays in force until their changes are read
 	return nil
 }
 

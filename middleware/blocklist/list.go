@@ -55,6 +55,7 @@ type List struct {
 	blocks  map[netip.Prefix]*held
 	at      position
 	synced  time.Time // when Redis last told what has changed
+	unbuilt bool      // blocks have changed since the table was built
 	follows bool      // Follow runs: this instance is one of those that a change waits for
 }
 
@@ -150,6 +151,7 @@ func (h *held) block(network netip.Prefix) Block {
 
 // rebuild makes the table of the blocks. l.mu is held.
 func (l *List) rebuild() {
+	l.unbuilt = false
 	now := l.clock()
 	entries := make([]networks.Entry[*held], 0, len(l.blocks))
 	for network, h := range l.blocks {

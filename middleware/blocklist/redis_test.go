@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -180,6 +181,25 @@ func TestARedisThatHasLostTheBlocksGetsThemBack(t *testing.T) {
 	add(t, a.List, "192.0.2.2/32", 0)
 	remove(t, b.List, "192.0.2.2/32")
 	add(t, b.List, "192.0.2.2/32", 0)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	over := make(chan struct{})
+	defer close(over)
+	for _, l := range []*blocklist.List{a.List, b.List} {
+		watch.Go(func() { // two instances restore the same, and neither lets a request pass meanwhile
+			for {
+				select {
+				case <-over:
+					return
+				default:
+				}
+				if by(l, "192.0.2.1") == "" || by(l, "10.0.1.43") == "" {
+					t.Error("meanwhile they are not in force")
+					return
+				}
+			}
+		})
+	}
 	for _, lose := range []func(){redis.FlushAll, func() {
 		if err := redis.Client.Del(context.Background(), "headgate:{blocks}:blocks").Err(); err != nil { // as an eviction would
 			t.Error(err)
@@ -187,9 +207,6 @@ func TestARedisThatHasLostTheBlocksGetsThemBack(t *testing.T) {
 	}} {
 		lose()
 		eventually(t, "a new instance has them", func() bool {
-			if by(a.List, "192.0.2.1") == "" || by(b.List, "10.0.1.43") == "" {
-				t.Error("meanwhile they are not in force")
-			}
 			c := follow(t, redis.URL, blocklist.Options{})
 			defer c.stop()
 			return ends(c.All()) == ends(a.All()) && len(c.All()) == 302
