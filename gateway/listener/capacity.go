@@ -7,7 +7,7 @@ import (
 )
 
 // capacity bounds the connections of all listeners of a server together. When it is used up, those on which nothing is
-// under way make room: a client that comes back on one connects anew, while a new client that is refused gets nothing.
+// under way make room: a client that comes back on one connects again, while a new client that is refused gets nothing.
 type capacity struct {
 	max   int // 0: any number
 	conns *conns

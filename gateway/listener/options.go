@@ -70,7 +70,7 @@ type Options struct {
 	// MaxConnections is how many connections all listeners of the Server may have together. One more takes the place of one
 	// on which nothing is under way; where there is none, it is closed at once. Zero: any number.
 	MaxConnections int
-	// Reserve are descriptors that are another listener's: while some are lent, clients get none. Nil: there are none.
+	// Reserve are descriptors that are another listener's: while some are in use there, clients get none. Nil: there are none.
 	Reserve *Reserve
 	// MaxConnectionsPerIP is how many connections one bucket of addresses may
 	// have; more are closed at once. Zero: any number.

@@ -12,7 +12,7 @@ import (
 // gateway lives would restart it) still accepts when the process has none left. It is safe for concurrent use.
 type Reserve struct {
 	size  int
-	short atomic.Bool // some have been lent
+	short atomic.Bool // some are in use by the other listener
 
 	mu     sync.Mutex
 	held   []*os.File
@@ -37,7 +37,7 @@ func (r *Reserve) Fill() error {
 	return nil
 }
 
-// whole reports whether nothing is lent, or could be replaced. While it is not, no client may have a descriptor. A nil
+// whole reports whether none is in use by the other listener, or all could be replaced. While it is not, no client may have a descriptor. A nil
 // Reserve is whole.
 func (r *Reserve) whole() bool { return r == nil || !r.short.Load() || r.Fill() == nil }
 

@@ -22,11 +22,11 @@ type LogFile struct {
 	file    *os.File
 	looked  time.Time
 	failing bool // tell was told
-	within  bool // the file ends within a line, which is completed before the name is opened anew
+	within  bool // the file ends within a line, which is completed before the name is opened again
 	due     bool // Reopen was called meanwhile
 }
 
-// OpenLogFile opens a file for appending, and makes it where there is none. tell is called when the name can't be opened anew.
+// OpenLogFile opens a file for appending, and makes it where there is none. tell is called when the name can't be opened again.
 func OpenLogFile(path string, tell func(err error)) (*LogFile, error) {
 	file, err := openToAppend(path)
 	if err != nil {
@@ -53,7 +53,7 @@ func (f *LogFile) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// follow opens the name anew if that is due.
+// follow opens the name again if that is due.
 func (f *LogFile) follow() {
 	now := time.Now()
 	if !f.due && now.Sub(f.looked) < logLookEvery {

@@ -258,7 +258,7 @@ var (
 			f.Errorf("%d admitted of the 6 that were left", n)
 		}
 	}, nil}
-	limitsAnew = behaviour{"start anew", "counters that Redis has lost start at nothing", func(f *failed) {
+	limitsAnew = behaviour{"start over", "counters that Redis has lost start at nothing", func(f *failed) {
 		if n := f.admits(f.a, f.b); n < 6 || n > 10 {
 			f.Errorf("%d admitted of a limit of 10 whose counter is lost", n)
 		}
@@ -312,7 +312,7 @@ var (
 		f.hit(f.a, "/page")
 		f.hit(f.b, "/other")
 	}, nil}
-	cacheVoid = behaviour{"fetched anew", "what was stored is void, here as well, since purges may be lost with it; it is fetched and stored again", func(f *failed) {
+	cacheVoid = behaviour{"fetched again", "what was stored is void, here as well, since purges may be lost with it; it is fetched and stored again", func(f *failed) {
 		f.version.Add(1)
 		f.current()
 		f.hit(f.a, "/page")
