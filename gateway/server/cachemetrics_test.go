@@ -40,9 +40,17 @@ func TestMetricsTellWhatTheCacheDoes(t *testing.T) {
 	g.do("GET", "/top/x") // a miss again
 
 	got := metrics()
+	// A visitor in flight may not have come to the cache when the answer is there: it is a hit then.
+	value := func(series string) (n int) {
+		_, rest, _ := strings.Cut(got, "\n"+series+" ")
+		_, _ = fmt.Sscan(rest, &n)
+		return n
+	}
+	hits, collapsed := value(`headgate_cache_requests_total{reason="local",result="hit",rule="products"}`), value(`headgate_cache_collapsed_total{rule="products"}`)
+	if hits < 2 || collapsed < 1 || hits+collapsed != 6 {
+		t.Errorf("%d hits, %d collapsed", hits, collapsed)
+	}
 	for _, want := range []string{
-		`headgate_cache_requests_total{reason="local",result="hit",rule="products"} 2`,
-		`headgate_cache_collapsed_total{rule="products"} 4`,
 		`headgate_cache_not_stored_total{reason="private",rule="products"} 1`,
 		`headgate_cache_stored_total{rule="products"} 3`,
 		`headgate_cache_stored_bytes_total{rule="products"} 18`,
