@@ -200,8 +200,9 @@ func (m *memory) settle(items []item, now int64) {
 		if e != nil && it.settles() {
 			counter := &e.Value
 			q := it.pendingQuota()
-			p, ok := pendingAt(counter.pending, q, now).giveBack(q, it.pendingMark, it.takes)
-			if ok {
+			p, moved := within(q, pendingOf(counter.pending), now)
+			p, ok := p.at(q, now).giveBack(q, it.pendingMark, it.takes)
+			if ok || moved {
 				counter.pending = p.words()
 			}
 		}
@@ -212,15 +213,15 @@ func (m *memory) settle(items []item, now int64) {
 func (m *memory) change(it *item, v *view, now int64) {
 	s := m.shard(it.key)
 	it.pure.view(v, &s.at(it.key).state, now)
-	changed := false
+	changed := v.moved // what lay too far ahead counts from now, whether it is changed or not
 	change := it.change
 	if it.takes != it.limit.Cost { // in proportion
 		change = change * it.takes / max(it.limit.Cost, 1)
 	}
 	if change < 0 {
-		changed = v.algorithm.giveBack(v, it.mark, -change)
+		changed = v.algorithm.giveBack(v, it.mark, -change) || changed
 	} else {
-		changed = v.algorithm.charge(v, it.mark, change)
+		changed = v.algorithm.charge(v, it.mark, change) || changed
 	}
 	if changed {
 		e := s.Add(it.limit.Name, it.key) // the one that is there, or else a bucket's that was full again
