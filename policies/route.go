@@ -117,7 +117,7 @@ type Conditions struct {
 	// Networks, one of which the client's address is in; one or a list.
 	ClientIP []netip.Prefix `yaml:"client_ip"`
 	// Plans, one of which the client is on whose API key the request carries; one or a list. A user's plan, which the app names by
-	// Headgate-Plan, does not count: it is known after the route. Hazard: whoever has no known key matches no such route.
+	// Headgate-Plan, does not count: it is known after the route. Hazard: a client without a known key matches no such route.
 	Plan []string `yaml:"plan"`
 }
 

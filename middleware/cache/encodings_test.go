@@ -116,7 +116,7 @@ func TestThousandHitsMakeOneCompression(t *testing.T) {
 	}
 }
 
-// A client that takes no coding never gets an encoded byte, whoever has warmed the entry, and one that does gets nothing that
+// A client that takes no coding never gets an encoded byte, also where another client has warmed the entry, and one that does gets nothing that
 // says it is encoded and is not: at the fill, with requests that wait for it, from either tier, for HEAD, conditions and ranges.
 func TestIdentityAndEncodedClientsKeepApart(t *testing.T) {
 	t.Parallel()

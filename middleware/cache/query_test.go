@@ -215,7 +215,7 @@ func TestQueryOfOneInstanceIsAHitOnAnother(t *testing.T) {
 	server.AssertEveryKeyExpires(t)
 }
 
-// A QUERY whose content breaks off is the next handler's to refuse, and what that says is stored for nobody else.
+// A QUERY whose content breaks off is the next handler's to refuse, and what that says is not stored for other clients.
 func TestQueryThatBreaksOffIsPassedOnAsThat(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

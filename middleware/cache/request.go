@@ -243,7 +243,7 @@ func (x *request) validatesAlone() bool {
 func (x *request) newJob(ctx context.Context, mode fetchMode) *job {
 	r, c := x.route, x.c
 	req := c.Request().Clone(ctx)
-	req.Body, req.ContentLength = http.NoBody, 0 // of a QUERY, each time that the origin is asked has its own
+	req.Body, req.ContentLength = http.NoBody, 0 // of a QUERY: each request to the origin reads the content from its start
 	field := r.fieldsOf(req)
 	return &job{
 		mode: mode, mustValidate: !mode.shared() && x.want.Obey && x.validatesAlone(),

@@ -56,15 +56,22 @@ func (m *memory) learn(it *item, say told, now int64) {
 func (c *Counters) locally(items []item, peek bool, cause error, final bool) {
 	from(items, FromLocal)
 	c.memory.take(items, c.clock(), peek)
-	uncounted := new(atomic.Bool)
+	var uncounted *atomic.Bool
 	var admitted []item
 	for i := range items {
 		it := &items[i]
-		if it.charged && !it.leased() {
-			if it.uncounted = uncounted; final || !it.settles() {
-				admitted = append(admitted, *it)
-			}
+		if !it.charged || it.leased() {
+			continue
 		}
+		if uncounted == nil {
+			uncounted = new(atomic.Bool)
+		}
+		if it.uncounted = uncounted; final || !it.settles() {
+			admitted = append(admitted, *it)
+		}
+	}
+	if uncounted == nil {
+		return // a denial: nothing was admitted
 	}
 	counted(cause, func(was bool) {
 		uncounted.Store(!was)
